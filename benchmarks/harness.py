@@ -1,0 +1,64 @@
+"""Interleaved ratios: A, B, A, B, … in one process; the median ratio counts, never a single time."""
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def interleave(slow: Callable[[], Any], fast: Callable[[], Any], *, rounds: int = 15, warmup: int = 1) -> dict[str, float]:
+    """Time two callables in turn and return the ratio slow ÷ fast, pair by pair: median, p10, p90, and both medians in s."""
+    for _ in range(warmup):
+        slow()
+        fast()
+    pairs = [(_seconds(slow), _seconds(fast)) for _ in range(rounds)]
+    ratios = sorted(a / b for a, b in pairs)
+    return {
+        "ratio": statistics.median(ratios),
+        "p10": ratios[int(0.1 * (rounds - 1))],
+        "p90": ratios[int(0.9 * (rounds - 1))],
+        "slow_s": statistics.median(a for a, _ in pairs),
+        "fast_s": statistics.median(b for _, b in pairs),
+        "rounds": rounds,
+    }
+
+
+def record(name: str, rows: list[dict[str, Any]], *, goal: str) -> Path:
+    """Write ``results/<name>.json`` with the rows, the goal in words, the machine and the versions; print a short table."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps({"goal": goal, "machine": machine(), "rows": rows}, indent=2) + "\n")
+    for row in rows:
+        print(name, " ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items()))
+    return path
+
+
+def machine() -> dict[str, Any]:
+    """Describe the processor, the operating system and the versions that matter for speed."""
+    cpu = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "")
+    flags = next((line for line in _lines("/proc/cpuinfo") if line.startswith("flags")), "")
+    return {
+        "cpu": cpu or platform.processor(),
+        "bf16_units": "avx512_bf16" in flags or "amx_bf16" in flags,
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "torchvision", "numpy", "scikit-learn", "timm")},
+    }
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def _lines(path: str) -> list[str]:
+    file = Path(path)
+    return file.read_text().splitlines() if file.exists() else []
