@@ -35,3 +35,7 @@ class GateClosed(MedTransferError):
 
 class LeakError(GateClosed):
     """A patient or an image stands in two splits."""
+
+
+class TrainingError(MedTransferError):
+    """Training cannot go on: the loss is not a number, or nothing is left to train."""

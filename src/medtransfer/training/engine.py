@@ -1,0 +1,113 @@
+"""Where and how a step runs: device, precision, memory format, compilation and distribution, all torch's own.
+
+The same command works on a processor, on one GPU, and under ``torchrun`` on several processes.
+"""
+
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from medtransfer.config import Config
+from medtransfer.errors import ConfigError
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class HardwareConfig(Config):
+    """What the run may use. ``auto`` takes a GPU when there is one, and bf16 where the hardware has units for it."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Precision = "auto"
+    channels_last: bool = True
+    compile: bool = False
+    threads: PositiveInt | None = None
+
+
+class Engine:
+    """Moves modules and batches, casts, compiles and distributes; knows nothing about tasks."""
+
+    def __init__(self, config: HardwareConfig) -> None:
+        self.rank = int(os.environ.get("RANK", 0))
+        self.world = int(os.environ.get("WORLD_SIZE", 1))
+        self.config = config
+        self.device = _device(config.device)
+        self.precision = _precision(config.precision, self.device)
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        if self.world > 1 and not dist.is_initialized():
+            dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+
+    @property
+    def is_main(self) -> bool:
+        """True on the one process that logs and saves."""
+        return self.rank == 0
+
+    def place(self, module: nn.Module) -> nn.Module:
+        """Move a module to the device in the memory format of the run."""
+        layout = torch.channels_last if self.config.channels_last else torch.contiguous_format
+        return module.to(device=self.device).to(memory_format=layout)  # type: ignore[call-overload,no-any-return]
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """Compile and distribute the module that computes the losses."""
+        if self.config.compile:
+            module = torch.compile(module)  # type: ignore[assignment]
+        if self.world > 1:
+            ids = [self.device] if self.device.type == "cuda" else None
+            # A branch whose weight is zero leaves its parameters without a gradient.
+            return nn.parallel.DistributedDataParallel(module, device_ids=ids, find_unused_parameters=True)
+        return module
+
+    def batch(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Move a batch to the device; pictures take the memory format of the run."""
+        return {key: self._move(value) for key, value in batch.items()}
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the context in which forward passes run."""
+        dtype = DTYPES.get(self.precision, torch.float32)
+        return torch.autocast(self.device.type, dtype=dtype, enabled=self.precision in DTYPES)
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """Return a gradient scaler; it only acts in fp16."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+
+    def share(self, value: Any) -> Any:
+        """Return the main process's value on every process, so that all take the same decisions."""
+        if self.world == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def _move(self, value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return {k: self._move(v) for k, v in value.items()} if isinstance(value, Mapping) else value
+        if value.ndim == 4 and self.config.channels_last:
+            return value.to(self.device, memory_format=torch.channels_last, non_blocking=True)
+        return value.to(self.device, non_blocking=True)
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("hardware.device is cuda but torch sees no GPU; use auto or cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    index = int(os.environ.get("LOCAL_RANK", 0))
+    torch.cuda.set_device(index)
+    return torch.device("cuda", index)
+
+
+def _precision(name: Precision, device: torch.device) -> Precision:
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    # Without units for it, bf16 on a processor is emulated and slower than fp32.
+    units = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16" if units else "fp32"

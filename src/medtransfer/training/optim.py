@@ -1,0 +1,135 @@
+"""Optimisers, schedules and the configuration of one fit. Learning rates are pure functions of the step."""
+
+import math
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import torch
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from torch.optim import Optimizer
+
+from medtransfer.config import Config
+from medtransfer.training.selection import SelectionConfig
+
+if TYPE_CHECKING:
+    from medtransfer.training.task import Group
+
+
+class SGDConfig(Config):
+    """Stochastic gradient descent with momentum."""
+
+    name: Literal["sgd"] = "sgd"
+    lr: PositiveFloat
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    reference_batch: PositiveInt | None = None
+    """With a number, the rate used is ``lr × batch_size ÷ reference_batch`` (linear scaling rule)."""
+
+
+class AdamConfig(Config):
+    """Adam, with decoupled weight decay when ``name`` is ``adamw``."""
+
+    name: Literal["adam", "adamw"] = "adam"
+    lr: PositiveFloat
+    weight_decay: float = 0.0
+    reference_batch: PositiveInt | None = None
+
+
+OptimizerConfig = Annotated[SGDConfig | AdamConfig, Field(discriminator="name")]
+
+
+class ConstantSchedule(Config):
+    """The same rate throughout, after an optional linear warm-up."""
+
+    name: Literal["constant"] = "constant"
+    warmup_steps: int = 0
+
+
+class MilestoneSchedule(Config):
+    """Multiply by ``gamma`` when each milestone (a fraction of the run between 0 and 1) is passed."""
+
+    name: Literal["milestones"] = "milestones"
+    at: tuple[float, ...]
+    gamma: PositiveFloat = 0.1
+    warmup_steps: int = 0
+
+
+class CosineSchedule(Config):
+    """Half a cosine from the full rate to ``final`` times the rate."""
+
+    name: Literal["cosine"] = "cosine"
+    final: float = 0.0
+    warmup_steps: int = 0
+
+
+class PlateauSchedule(Config):
+    """Multiply by ``factor`` when the selection metric has not improved for ``patience`` validations."""
+
+    name: Literal["plateau"] = "plateau"
+    factor: PositiveFloat = 0.5
+    patience: PositiveInt = 5
+    warmup_steps: int = 0
+
+
+ScheduleConfig = Annotated[
+    ConstantSchedule | MilestoneSchedule | CosineSchedule | PlateauSchedule, Field(discriminator="name")
+]
+
+
+class TrainConfig(Config):
+    """One fit: budget, batch, optimiser, schedule and selection. Exactly one of ``epochs`` and ``steps`` is given."""
+
+    epochs: PositiveInt | None = None
+    steps: PositiveInt | None = None
+    validate_every: PositiveInt = 1
+    """In epochs, or in steps when the budget is in steps."""
+    batch_size: PositiveInt
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig = CosineSchedule()
+    clip_norm: PositiveFloat | None = None
+    frozen_norm: bool = False
+    """Keep batch normalisation in evaluation mode: statistics and outputs of the pretrained network stay."""
+    selection: SelectionConfig | None = None
+    """Without it the last weights are kept."""
+    save_every_s: float = 30.0
+    """Seconds between resume files; 0 writes one after every step."""
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> "TrainConfig":
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give exactly one of epochs and steps")
+        if self.schedule.name == "plateau" and self.selection is None:
+            raise ValueError("a plateau schedule needs a selection metric to watch")
+        return self
+
+    @property
+    def learning_rate(self) -> float:
+        """Peak learning rate, after the linear scaling rule when it is on."""
+        reference = self.optimizer.reference_batch
+        return self.optimizer.lr * (self.batch_size / reference if reference else 1.0)
+
+
+def build_optimizer(groups: "list[Group]", config: OptimizerConfig) -> Optimizer:
+    """Return the optimiser over the groups; ``lr`` of each group is set anew before every step."""
+    decay = config.weight_decay
+    params = [
+        {"params": g.parameters, "lr": g.lr, "weight_decay": decay if g.weight_decay is None else g.weight_decay}
+        for g in groups
+    ]
+    if isinstance(config, SGDConfig):
+        return torch.optim.SGD(params, lr=config.lr, momentum=config.momentum)
+    kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
+    return kind(params, lr=config.lr)
+
+
+def schedule_factor(schedule: ScheduleConfig, step: int, total: int) -> float:
+    """Return the factor on the learning rate at a step (0-based) of a run of ``total`` steps; plateau drops come on top."""
+    if step < schedule.warmup_steps:
+        return (step + 1) / schedule.warmup_steps
+    progress = step / max(total, 1)
+    if schedule.name == "milestones":
+        return float(schedule.gamma ** sum(progress >= at for at in schedule.at))
+    if schedule.name == "cosine":
+        span = max(total - schedule.warmup_steps, 1)
+        cosine = 0.5 * (1 + math.cos(math.pi * (step - schedule.warmup_steps) / span))
+        return schedule.final + (1 - schedule.final) * cosine
+    return 1.0

@@ -1,0 +1,38 @@
+"""Which weights of a run are kept: chosen on validation rows only, by a named metric."""
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import PositiveInt
+
+from medtransfer.config import Config
+from medtransfer.errors import ConfigError
+
+
+class SelectionConfig(Config):
+    """Keep the weights with the best validation metric; ``tie`` decides between equal values."""
+
+    metric: str = "val/auroc"
+    mode: Literal["max", "min"] = "max"
+    tie: str | None = None
+    patience: PositiveInt | None = None
+    """Validations without improvement before the run stops early."""
+
+    def is_better(self, new: Mapping[str, float], old: Mapping[str, float] | None) -> bool:
+        """Say whether ``new`` beats ``old``; an undefined (NaN) metric never does."""
+        value = self._value(new, self.metric)
+        if math.isnan(value):
+            return False
+        if old is None:
+            return True
+        best = self._value(old, self.metric)
+        if value != best or self.tie is None:
+            return value > best if self.mode == "max" else value < best
+        return self._value(new, self.tie) > self._value(old, self.tie)
+
+    @staticmethod
+    def _value(metrics: Mapping[str, float], name: str) -> float:
+        if name not in metrics:
+            raise ConfigError(f"selection metric {name!r} is not computed here; there are {', '.join(sorted(metrics))}")
+        return metrics[name]

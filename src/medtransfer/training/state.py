@@ -1,0 +1,92 @@
+"""Resume files: written beside the target, flushed, hashed; a kill at any moment leaves one that loads.
+
+A state is a set of named tensors plus named scalars. ``state.json`` is the commit point: it names the tensor file, its
+SHA-256 and the generation before it, which is used, and said so, when the newest is damaged.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from medtransfer.errors import CheckpointError
+from medtransfer.files import read_json, sha256_file, write_atomic, write_json
+
+COMMIT = "state.json"
+
+
+def save_state(folder: Path, step: int, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
+    """Write one generation of resume state and drop the generation before the previous one."""
+    file = folder / f"state-{step}.safetensors"
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    write_atomic(file, lambda staged: save_file(plain, staged))
+    previous = read_json(folder / COMMIT)["newest"] if (folder / COMMIT).exists() else None
+    newest = {"file": file.name, "sha256": sha256_file(file), "step": step, "scalars": dict(scalars)}
+    write_json(folder / COMMIT, {"newest": newest, "previous": previous})
+    kept = {file.name, previous["file"] if previous else ""}
+    for other in folder.glob("state-*.safetensors"):
+        if other.name not in kept:
+            other.unlink()
+
+
+def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], list[str]] | None:
+    """Return tensors, scalars and remarks of the newest generation that is whole, or ``None`` when there is none.
+
+    Raises:
+        CheckpointError: resume files exist but none of them is whole.
+    """
+    if not (folder / COMMIT).exists():
+        return None
+    generations = read_json(folder / COMMIT)
+    remarks = []
+    for name in ("newest", "previous"):
+        entry = generations[name]
+        if entry is None:
+            continue
+        file = folder / entry["file"]
+        if file.exists() and sha256_file(file) == entry["sha256"]:
+            return load_file(file), entry["scalars"], remarks
+        remarks.append(f"{file} is damaged or missing; falling back to the generation before it")
+    raise CheckpointError(f"{folder}: no resume file is whole; delete the folder to start this fit from the beginning")
+
+
+def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+    """Return the optimiser's state as named tensors, ``optimizer.<parameter number>.<name>``."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"optimizer.{index}.{name}": value if isinstance(value, Tensor) else torch.tensor(float(value))
+        for index, entry in state.items()
+        for name, value in entry.items()
+        if value is not None
+    }
+
+
+def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put named tensors back, in the memory format of the parameter they belong to."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for name, value in tensors.items():
+        if not name.startswith("optimizer."):
+            continue
+        _, index, key = name.split(".", 2)
+        parameter = parameters[int(index)]
+        like = torch.empty_like(parameter) if value.shape == parameter.shape else torch.empty_like(value)
+        optimizer.state[parameter][key] = like.copy_(value)
+
+
+def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors with ``prefix.`` before every name."""
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors under ``prefix.`` with the prefix taken off."""
+    return {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def snapshot(module: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of the module's state on the processor, so that further training cannot change it."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}

@@ -1,0 +1,109 @@
+"""The contract between the loop and what it trains: supervised, self-supervised and multi-task training are Tasks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from medtransfer.losses.classification import cross_entropy
+from medtransfer.training.optim import ScheduleConfig, TrainConfig
+
+Batch = Mapping[str, Any]
+Losses = dict[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Parameters that share a learning rate and a schedule.
+
+    Attributes:
+        name: shown in logs as ``lr_<name>``.
+        parameters: the trainable parameters of this group.
+        lr: peak learning rate.
+        schedule: how the rate changes over the run.
+        weight_decay: L2 penalty; ``None`` takes the optimiser's.
+    """
+
+    name: str
+    parameters: list[nn.Parameter]
+    lr: float
+    schedule: ScheduleConfig
+    weight_decay: float | None = None
+
+
+class Task(Protocol):
+    """What the loop needs: a module with all state, its losses on a batch, its outputs, its parameter groups."""
+
+    module: nn.Module
+
+    def losses(self, batch: Batch) -> Losses:
+        """Return scalars of one step; ``total`` is minimised, the others are logged."""
+        ...
+
+    def outputs(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what prediction writes, each ``[batch, ...]``."""
+        ...
+
+    def groups(self, config: TrainConfig) -> list[Group]:
+        """Return the parameter groups of the optimiser."""
+        ...
+
+    def after_step(self, progress: float) -> None:
+        """Update state that no gradient reaches; ``progress`` runs from 0 to 1."""
+        ...
+
+
+def one_group(module: nn.Module, config: TrainConfig) -> list[Group]:
+    """Return all trainable parameters as a single group at the configuration's learning rate."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    return [Group(name="all", parameters=parameters, lr=config.learning_rate, schedule=config.schedule)]
+
+
+class SupervisedTask:
+    """Single-label classification with cross-entropy; outputs class probabilities."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.module = model
+
+    def losses(self, batch: Batch) -> Losses:
+        """Return ``total``, the mean cross-entropy in nats of ``batch['image']`` against ``batch['target']``."""
+        return {"total": cross_entropy(self.module(batch["image"]), batch["target"])}
+
+    def outputs(self, batch: Batch) -> dict[str, Tensor]:
+        """Return ``probability`` float32 ``[batch, classes]``."""
+        return {"probability": torch.softmax(self.module(batch["image"]).float(), dim=1)}
+
+    def groups(self, config: TrainConfig) -> list[Group]:
+        """Return one group."""
+        return one_group(self.module, config)
+
+    def after_step(self, progress: float) -> None:
+        """Nothing to do."""
+
+
+class SelfSupervisedTask:
+    """A self-supervised method whose forward pass returns its losses; outputs the encoder's features."""
+
+    def __init__(self, method: nn.Module) -> None:
+        self.module = method
+
+    def losses(self, batch: Batch) -> Losses:
+        """Return the method's losses with ``total``."""
+        losses: Losses = self.module(batch)
+        return losses
+
+    def outputs(self, batch: Batch) -> dict[str, Tensor]:
+        """Return ``features`` float32 ``[batch, width]`` of the query encoder."""
+        encoder: Any = self.module.encoder
+        return {"features": encoder.features(batch["image"]).float()}
+
+    def groups(self, config: TrainConfig) -> list[Group]:
+        """Return one group; the key encoder is frozen and so left out."""
+        return one_group(self.module, config)
+
+    def after_step(self, progress: float) -> None:
+        """The method updates its key encoder and queue inside its forward pass."""
+
+
