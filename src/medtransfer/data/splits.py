@@ -102,7 +102,9 @@ def _classes(rows: pd.DataFrame) -> list[tuple[str, ...]]:
         tuple(name for name, value in zip(findings, values, strict=True) if value == 1)
         for values in rows[findings].itertuples(index=False)
     ]
-    return [(label,) if label else names or ("",) for label, names in zip(rows["label"].fillna(""), positive, strict=True)]
+    return [
+        (label,) if label else names or ("",) for label, names in zip(rows["label"].fillna(""), positive, strict=True)
+    ]
 
 
 def _draw(seed: int, stratum: str, patient: str) -> bytes:
@@ -112,7 +114,9 @@ def _draw(seed: int, stratum: str, patient: str) -> bytes:
 
 def _require_classes(rows: pd.DataFrame) -> None:
     """Refuse a split without a class; a finding on fewer patients than splits cannot be everywhere and is let pass."""
-    table = pd.DataFrame({"name": _classes(rows), "split": rows["split"], "patient": rows["patient_id"]}).explode("name")
+    table = pd.DataFrame({"name": _classes(rows), "split": rows["split"], "patient": rows["patient_id"]}).explode(
+        "name"
+    )
     table = table[table["name"] != ""]
     splits = [split for split in SPLITS if (rows["split"] == split).any()]
     labels = set(rows["label"].dropna())

@@ -1,0 +1,255 @@
+"""Batched augmentation and the evaluation view: every image its own random numbers, no loop over images.
+
+Geometry is one step: integer crops and flips copy pixels; rotation, translation and resized crops sample once,
+bilinearly. Grey pictures (one channel) stay one channel until the end, where three channels are shown by a view
+that shares memory; saturation, hue and greyscale are the identity on them and are skipped.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, Shaped
+from pydantic import Field
+from torch import Tensor
+
+from medtransfer.config import Config
+from medtransfer.data.photometry import blur, chance, grayscale, jitter, uniform
+from medtransfer.errors import ConfigError
+
+TRIES = 10
+ASPECT = (3 / 4, 4 / 3)
+
+
+class AugmentConfig(Config):
+    """One recipe of random changes; everything but the crop is off by default.
+
+    Attributes:
+        crop: side of the result in pixels.
+        crop_style: ``random`` cuts ``crop`` × ``crop`` pixels; ``resized`` cuts a box of ``crop_scale`` of the area and
+            an aspect of 3/4 to 4/3 and resizes it (Szegedy et al. 2015; the crop of MoCo and SimCLR).
+        crop_scale: smallest and largest share of the area, for ``resized``.
+        hflip: probability of a left-right flip.
+        translate: largest shift as a share of the side, both axes.
+        rotate: largest angle in degrees.
+        intensity: largest grey-level shift on 0–1.
+        each: probability of translation, of rotation and of the intensity shift, drawn apart.
+        jitter: strengths of brightness, contrast, saturation and hue.
+        jitter_p: probability of the jitter.
+        grayscale: probability of greyscale.
+        blur: probability of a Gaussian blur, σ 0.1–2 pixels.
+    """
+
+    crop: int = Field(gt=0)
+    crop_style: Literal["random", "resized"] = "random"
+    crop_scale: tuple[float, float] = (0.2, 1.0)
+    hflip: float = Field(0.0, ge=0, le=1)
+    translate: float = Field(0.0, ge=0, lt=1)
+    rotate: float = Field(0.0, ge=0, le=180)
+    intensity: float = Field(0.0, ge=0, le=1)
+    each: float = Field(1.0, ge=0, le=1)
+    jitter: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    jitter_p: float = Field(1.0, ge=0, le=1)
+    grayscale: float = Field(0.0, ge=0, le=1)
+    blur: float = Field(0.0, ge=0, le=1)
+
+
+def augment(
+    images: Shaped[Tensor, "batch channels height width"],
+    config: AugmentConfig,
+    generator: torch.Generator,
+    *,
+    mean: Sequence[float] = (0.0,),
+    std: Sequence[float] = (1.0,),
+) -> Float[Tensor, "batch 3 crop crop"]:
+    """Return randomly changed, normalised pictures.
+
+    Args:
+        images: uint8, uint16, or float on 0–1; one or three channels.
+        config: the recipe.
+        generator: source of every draw; on the processor it gives the same draws for pictures on any device.
+        mean: one or three values on 0–1, subtracted at the end.
+        std: one or three values on 0–1, divided by at the end.
+
+    Raises:
+        ConfigError: the crop is larger than the pictures.
+    """
+    _require_room(images, config.crop)
+    pictures = _geometry(images, config, generator)
+    if config.intensity > 0:
+        pictures = _shift_intensity(pictures, config, generator)
+    if any(config.jitter):
+        pictures = jitter(pictures, config.jitter, config.jitter_p, generator)
+    if config.grayscale > 0:
+        pictures = grayscale(pictures, config.grayscale, generator)
+    if config.blur > 0:
+        pictures = blur(pictures, config.blur, generator)
+    return normalize(pictures, mean, std)
+
+
+def evaluate_view(
+    images: Shaped[Tensor, "batch channels height width"],
+    crop: int,
+    *,
+    mean: Sequence[float] = (0.0,),
+    std: Sequence[float] = (1.0,),
+) -> Float[Tensor, "batch 3 crop crop"]:
+    """Return the centre crop, normalised: the only view that validation and test rows are seen in.
+
+    Raises:
+        ConfigError: the crop is larger than the pictures.
+    """
+    _require_room(images, crop)
+    top, left = ((side - crop) // 2 for side in images.shape[-2:])
+    return normalize(to_unit(images[..., top : top + crop, left : left + crop]), mean, std)
+
+
+def crop_boxes(
+    images: Shaped[Tensor, "batch channels height width"], boxes: Float[Tensor, "batch regions 4"], size: int
+) -> Float[Tensor, "batch*regions channels {size} {size}"]:
+    """Cut boxes and resize them bilinearly, image-major: the regions of image 0 first.
+
+    Args:
+        images: uint8, uint16, or float on 0–1.
+        boxes: x0, y0, x1, y1 in pixels, edges of pixels being whole numbers.
+        size: side of the result in pixels.
+
+    Returns:
+        Pictures on 0–1, not normalised.
+    """
+    batch, regions, _ = boxes.shape
+    height, width = images.shape[-2:]
+    x0, y0, x1, y1 = boxes.to(images.device, torch.float32).unbind(-1)
+    theta = boxes.new_zeros(batch, regions, 2, 3, dtype=torch.float32, device=images.device)
+    theta[..., 0, 0], theta[..., 0, 2] = (x1 - x0) / width, (x0 + x1) / width - 1
+    theta[..., 1, 1], theta[..., 1, 2] = (y1 - y0) / height, (y0 + y1) / height - 1
+    # the regions of an image are sampled as one tall picture, so the image itself is never repeated
+    over = _oversample(images, size)
+    grid = F.affine_grid(theta.flatten(0, 1), [batch * regions, 1, size * over, size * over], align_corners=False)
+    tall = grid.view(batch, regions * size * over, size * over, 2)
+    sampled = F.grid_sample(to_unit(images), tall, padding_mode="border", align_corners=False)
+    sampled = F.avg_pool2d(sampled, over) if over > 1 else sampled
+    channels = images.shape[1]
+    return sampled.view(batch, channels, regions, size, size).transpose(1, 2).reshape(-1, channels, size, size)
+
+
+def to_unit(images: Shaped[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """Return uint8 or uint16 grey levels as float on 0–1; floats are taken to be there already."""
+    if images.dtype.is_floating_point:
+        return images
+    return images.to(torch.float32).mul_(1 / torch.iinfo(images.dtype).max)
+
+
+def normalize(
+    images: Float[Tensor, "batch channels height width"], mean: Sequence[float], std: Sequence[float]
+) -> Float[Tensor, "batch 3 height width"]:
+    """Subtract the mean, divide by the standard deviation and show three channels.
+
+    One channel with one mean stays one in memory (a view); with three means it becomes three.
+    """
+    centre = images.new_tensor(mean).view(1, -1, 1, 1)
+    scale = images.new_tensor(std).view(1, -1, 1, 1)
+    return ((images - centre) / scale).expand(-1, 3, -1, -1)
+
+
+def _geometry(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    batch = images.shape[0]
+    flip = chance(generator, batch, config.hflip)
+    if config.crop_style == "random" and config.translate == 0 and config.rotate == 0:
+        return _copy_crops(images, config.crop, flip, generator)
+    box = _draw_boxes(images.shape, config, generator)
+    theta = _turn_and_shift(box, flip, images.shape, config, generator).to(images.device)
+    over = _oversample(images, config.crop)
+    grid = F.affine_grid(theta, [batch, 1, config.crop * over, config.crop * over], align_corners=False)
+    # what a turn or a shift brings in from outside is black; a plain crop has no outside
+    padding = "zeros" if config.translate > 0 or config.rotate > 0 else "border"
+    sampled = F.grid_sample(to_unit(images), grid, padding_mode=padding, align_corners=False)
+    return F.avg_pool2d(sampled, over) if over > 1 else sampled
+
+
+def _copy_crops(images: Tensor, crop: int, flip: Tensor, generator: torch.Generator) -> Tensor:
+    """Cut by whole pixels: windows are a view, so one indexed copy moves only the pixels that are kept."""
+    batch, _, height, width = images.shape
+    pictures = images if images.dtype == torch.uint8 else to_unit(images)
+    top = _integers(generator, batch, height - crop).to(images.device)
+    left = _integers(generator, batch, width - crop).to(images.device)
+    windows = pictures.unfold(2, crop, 1).unfold(3, crop, 1)
+    cut = windows[torch.arange(batch, device=images.device), :, top, left]
+    if flip.any():
+        cut = torch.where(flip.to(images.device).view(-1, 1, 1, 1), cut.flip(-1), cut)
+    return to_unit(cut)
+
+
+def _draw_boxes(shape: torch.Size, config: AugmentConfig, generator: torch.Generator) -> Float[Tensor, "batch 4"]:
+    """Draw crop boxes (centre x, centre y, width, height in pixels)."""
+    batch, _, height, width = shape
+    if config.crop_style == "random":
+        w = h = torch.full((batch,), config.crop, device=generator.device)
+    else:
+        w, h = _resized_sides(batch, (height, width), config.crop_scale, generator)
+    left = (torch.rand(batch, generator=generator, device=w.device) * (width - w + 1)).floor()
+    top = (torch.rand(batch, generator=generator, device=w.device) * (height - h + 1)).floor()
+    return torch.stack([left + w / 2, top + h / 2, w, h], 1)
+
+
+def _resized_sides(
+    batch: int, sides: tuple[int, int], scale: tuple[float, float], generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw width and height: area uniform, aspect log-uniform, the first of ten tries that fits, else the whole picture."""
+    height, width = sides
+    area = uniform(generator, batch * TRIES, *scale).view(batch, TRIES) * height * width
+    low, high = (math.log(a) for a in ASPECT)
+    aspect = uniform(generator, batch * TRIES, low, high).exp().view(batch, TRIES)
+    w, h = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()
+    fits = (w > 0) & (h > 0) & (w <= width) & (h <= height)
+    first = fits.int().argmax(1, keepdim=True)
+    any_fits = fits.any(1)
+    w = torch.where(any_fits, w.gather(1, first)[:, 0], width)
+    return w, torch.where(any_fits, h.gather(1, first)[:, 0], height)
+
+
+def _turn_and_shift(
+    box: Tensor, flip: Tensor, shape: torch.Size, config: AugmentConfig, generator: torch.Generator
+) -> Float[Tensor, "batch 2 3"]:
+    """Return the matrices from the result's coordinates to the picture's, both on −1 to 1.
+
+    A point of the box is taken back by the shift, then turned back about the picture's centre.
+    """
+    batch, _, height, width = shape
+    shift = [
+        uniform(generator, batch, -config.translate, config.translate) * side * chance(generator, batch, config.each)
+        for side in (width, height)
+    ]
+    angle = uniform(generator, batch, -config.rotate, config.rotate) * chance(generator, batch, config.each)
+    cos, sin = torch.cos(torch.deg2rad(angle)), torch.sin(torch.deg2rad(angle))
+    mirrored = torch.where(flip, -1.0, 1.0)
+    half_w, half_h = box[:, 2] / 2 * mirrored, box[:, 3] / 2
+    x, y = box[:, 0] - width / 2 - shift[0], box[:, 1] - height / 2 - shift[1]
+    across = torch.stack([cos * half_w, sin * half_h, cos * x + sin * y], 1) * (2 / width)
+    down = torch.stack([-sin * half_w, cos * half_h, cos * y - sin * x], 1) * (2 / height)
+    return torch.stack([across, down], 1)
+
+
+def _shift_intensity(pictures: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    batch = pictures.shape[0]
+    shift = uniform(generator, batch, -config.intensity, config.intensity) * chance(generator, batch, config.each)
+    return (pictures + shift.to(pictures.device).view(-1, 1, 1, 1)).clamp(0, 1)
+
+
+def _integers(generator: torch.Generator, batch: int, largest: int) -> Int[Tensor, " batch"]:
+    return torch.randint(largest + 1, (batch,), generator=generator, device=generator.device)
+
+
+def _oversample(images: Tensor, size: int) -> int:
+    """Return how many samples a result pixel averages along each side, so that shrinking does not alias."""
+    return max(1, min(images.shape[-2:]) // size)
+
+
+def _require_room(images: Tensor, crop: int) -> None:
+    if crop > min(images.shape[-2:]):
+        raise ConfigError(
+            f"crop {crop} is larger than the pictures ({images.shape[-2]} × {images.shape[-1]} pixels): "
+            "expected at most their side; lower the crop or pack the data set larger"
+        )
