@@ -1,0 +1,1 @@
+"""Self-supervised pretraining: contrast at image scale, lobe regions, and the watch over collapse."""

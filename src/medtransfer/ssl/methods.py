@@ -1,0 +1,37 @@
+"""The methods by configuration."""
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import nn
+
+from medtransfer.ssl.base import SelfSupervised
+from medtransfer.ssl.moco import MoCo, MoCoConfig
+from medtransfer.ssl.multiscale import MultiScale, MultiScaleConfig
+from medtransfer.ssl.simclr import SimCLR, SimCLRConfig
+
+SSLConfig = Annotated[MultiScaleConfig | MoCoConfig | SimCLRConfig, Field(discriminator="name")]
+"""Which method, by its ``name``."""
+
+
+def build(
+    config: MultiScaleConfig | MoCoConfig | SimCLRConfig, encoder: nn.Module, *, images: int, batch_size: int
+) -> SelfSupervised:
+    """Build a method around an encoder.
+
+    Args:
+        config: one member of ``SSLConfig``.
+        encoder: has ``features(x) -> [B, width]`` and ``width``; trained in place.
+        images: training images, for the size of the queue.
+        batch_size: images a step, of all processes together.
+
+    Raises:
+        ConfigError: the queue or the batch-norm groups do not fit the training set.
+    """
+    match config:
+        case MultiScaleConfig():
+            return MultiScale(config, encoder, images=images, batch_size=batch_size)
+        case MoCoConfig():
+            return MoCo(config, encoder, images=images, batch_size=batch_size)
+        case SimCLRConfig():
+            return SimCLR(config, encoder)

@@ -1,0 +1,134 @@
+"""Momentum contrast (He et al. 2020; v2: Chen et al. 2020), correct with batch norm on one device."""
+
+import math
+from copy import deepcopy
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from pydantic import Field
+from torch import Tensor, nn
+
+from medtransfer.config import Config
+from medtransfer.errors import ConfigError
+from medtransfer.losses.contrastive import info_nce
+from medtransfer.ssl.base import Batch, HeadKind, SelfSupervised, features, projection, unit, width
+from medtransfer.ssl.momentum import update_momentum_
+from medtransfer.ssl.queue import KeyQueue, check_queue
+
+
+class MomentumConfig(Config):
+    """The contrastive part that MoCo and the multi-scale method share; defaults are those of MoCo v1."""
+
+    head: HeadKind = "linear"
+    dim: int = Field(128, gt=0, description="length of queries and keys")
+    temperature: float = Field(0.07, gt=0)
+    momentum: float = Field(0.999, ge=0, le=1, description="m of Eq. 3")
+    queue: int = Field(256, gt=0, description="negatives; a multiple of the batch, at most the training images")
+    key_groups: int | None = Field(None, ge=1, description="batch-norm groups a step; null: ceil(sqrt(batch)); 1: none")
+    gather_keys: bool = Field(True, description="one queue for all processes")
+
+
+class MoCoConfig(MomentumConfig):
+    """Momentum contrast alone: ``head: linear`` is v1, ``head: mlp`` with temperature 0.2 is v2."""
+
+    name: Literal["moco"] = "moco"
+
+
+class MomentumBranch(nn.Module):
+    """Key encoder, heads and queue: everything of momentum contrast but the query encoder, which the caller owns."""
+
+    def __init__(self, config: MomentumConfig, encoder: nn.Module, *, groups: int) -> None:
+        super().__init__()
+        self.config = config
+        self.groups = groups
+        self.head = projection(config.head, width(encoder), config.dim)
+        self.key_encoder = deepcopy(encoder).requires_grad_(False)
+        self.key_head = deepcopy(self.head).requires_grad_(False)
+        self.queue = KeyQueue(config.queue, config.dim)
+
+    def forward(self, encoder: nn.Module, batch: Batch) -> Float[Tensor, ""]:
+        """Return the contrastive loss; in training also move the key encoder (before its pass) and fill the queue."""
+        if self.training:
+            update_momentum_(self.key_encoder, encoder, self.config.momentum)
+            update_momentum_(self.key_head, self.head, self.config.momentum)
+        query_groups, key_groups = crossed_groups(len(batch["index"]), self.groups, device=batch["index"].device)
+        query = unit(self.head(_by_group(encoder, batch["query"], query_groups)))
+        with torch.no_grad():
+            key = unit(self.key_head(_by_group(self.key_encoder, batch["key"], key_groups)))
+        # cloned: the push below writes into what the backward pass still reads
+        loss = info_nce(
+            query,
+            key,
+            self.queue.keys.clone(),
+            temperature=self.config.temperature,
+            own=self.queue.own(batch["index"]),
+        )
+        if self.training:
+            self.queue.push(key, batch["index"], gather=self.config.gather_keys)
+        return loss
+
+
+class MoCo(SelfSupervised):
+    """Momentum contrast alone."""
+
+    def __init__(self, config: MoCoConfig, encoder: nn.Module, *, images: int, batch_size: int) -> None:
+        super().__init__(encoder)
+        self.contrast = momentum_branch(config, encoder, images=images, batch_size=batch_size)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Return ``contrastive`` and ``total``, which are the same here."""
+        loss = self.contrast(self.encoder, batch)
+        return {"contrastive": loss, "total": loss}
+
+
+def momentum_branch(config: MomentumConfig, encoder: nn.Module, *, images: int, batch_size: int) -> MomentumBranch:
+    """Check the configuration against the training set and build the branch.
+
+    Args:
+        config: of MoCo or the multi-scale method.
+        encoder: the query encoder; it is copied for the keys.
+        images: training images.
+        batch_size: images a step, of all processes together.
+
+    Raises:
+        ConfigError: queue or groups do not fit.
+    """
+    check_queue(config.queue, images=images, batch_size=batch_size)
+    groups = config.key_groups or math.ceil(math.sqrt(batch_size))
+    if groups > 1 and (batch_size < 2 * groups or groups * groups < batch_size):
+        raise ConfigError(
+            f"ssl.key_groups is {groups}, expected between {math.ceil(math.sqrt(batch_size))} and {batch_size // 2} "
+            f"for a batch of {batch_size}, so that batch norm tells nothing about which key belongs to a query: "
+            "set it so, use a larger batch, or set 1 for a network without batch norm"
+        )
+    return MomentumBranch(config, encoder, groups=groups)
+
+
+def crossed_groups(
+    batch: int, groups: int, *, device: torch.device | None = None
+) -> tuple[list[Int[Tensor, " group"]], list[Int[Tensor, " group"]]]:
+    """Split a batch twice so that two images meet in at most one of the splits, when groups² >= batch.
+
+    Batch norm ties the features of all images that pass together. When queries and keys pass in the same company, that
+    tie tells which key is the right one, and the loss falls without learning. MoCo shuffles keys across devices; here
+    queries pass in consecutive groups and keys in interleaved ones, which needs one device and no random numbers.
+
+    Args:
+        batch: images.
+        groups: in each of the two splits.
+        device: of the positions.
+
+    Returns:
+        Positions of the query groups and of the key groups; each list covers 0 ... batch - 1 once.
+    """
+    positions = torch.arange(batch, device=device)
+    return list(positions.tensor_split(groups)), [positions[first::groups] for first in range(groups)]
+
+
+def _by_group(encoder: nn.Module, x: Tensor, groups: list[Tensor]) -> Tensor:
+    """Pass the groups one after another and return the features in the order of the batch."""
+    if len(groups) == 1:
+        return features(encoder, x)
+    passed = torch.cat([features(encoder, x[group]) for group in groups])
+    return passed[torch.cat(groups).argsort()]

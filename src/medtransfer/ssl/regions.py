@@ -1,0 +1,138 @@
+"""The Generator of Liu & Ji 2021, section 5.3: locate the lungs, crop the five lobe regions, resize them.
+
+Locating is done once a data set, in numpy; cropping runs on batches of tensors wherever they lie.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from medtransfer.errors import DataError
+from medtransfer.ssl.lungs import lung_mask
+
+REFERENCE_BOXES: NDArray[np.float32] = np.array(
+    [
+        # x_c,  y_c,   w,    h: fractions of the lungs' bounding box
+        [0.25, 0.205, 0.50, 0.41],  # ru
+        [0.25, 0.445, 0.50, 0.27],  # rm
+        [0.25, 0.740, 0.50, 0.52],  # rl
+        [0.75, 0.280, 0.50, 0.56],  # lu
+        [0.75, 0.730, 0.50, 0.54],  # ll
+    ],
+    dtype=np.float32,
+)
+"""Where the lobes lie, in radiological view (the patient's right at the picture's left, anterior on top).
+
+The paper shows its boxes in Fig. 2 without numbers. These are derived: the heights follow the lobes' rough shares of
+the lungs' volume (right 0.36, 0.17, 0.47; left 0.51, 0.49), widened by 0.05 at each inner border so that a crop covers
+its lobe.
+"""
+
+SMALLEST_BOX = 0.10
+"""Share of the picture that the lungs' bounding box must reach; a smaller one is a mistake."""
+
+
+class Located(NamedTuple):
+    """Five boxes an image, in the order of ``losses.regions.REGIONS``."""
+
+    boxes: NDArray[np.float32]
+    """[N, 5, 4]: x0, y0, x1, y1 in pixels, x1 and y1 exclusive."""
+    found: NDArray[np.bool_]
+    """[N]: False where no lungs were found and the whole picture stood in for their bounding box."""
+
+
+def boundary_map(image: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Return True at the centre of every 3 x 3 window that holds more than one distinct value.
+
+    The rule of the paper, section 5.3. The outermost pixels have no whole window and are never boundary.
+
+    Args:
+        image: [H, W].
+    """
+    boundary = np.zeros(image.shape, dtype=bool)
+    if min(image.shape) < 3:
+        return boundary
+    # nine values are equal when neighbours are equal along the three rows and along one column
+    along_row = image[:, :-1] != image[:, 1:]
+    rows = along_row[:, :-1] | along_row[:, 1:]
+    down_column = image[:-1, 1:-1] != image[1:, 1:-1]
+    boundary[1:-1, 1:-1] = rows[:-2] | rows[1:-1] | rows[2:] | down_column[:-1] | down_column[1:]
+    return boundary
+
+
+def locate(images: NDArray[np.uint8]) -> Located:
+    """Map ``REFERENCE_BOXES`` into the lungs' bounding box of every image.
+
+    The bounding box is that of the closed contours which the boundary rule draws on the binary lung mask. Where no
+    lungs are found, or their box is under a tenth of the picture, the whole picture takes its place and ``found`` is
+    False.
+
+    Args:
+        images: [N, H, W] grey.
+
+    Raises:
+        DataError: not a stack of grey pictures.
+    """
+    if images.ndim != 3 or images.dtype != np.uint8:
+        raise DataError(
+            f"locate: images are {images.dtype} of shape {images.shape}, expected uint8 [N, H, W]: "
+            "convert to 8-bit grey and stack them"
+        )
+    height, width = images.shape[1:]
+    whole = np.array([0, 0, width, height], dtype=np.float32)
+    lungs = [_lung_box(image) for image in images]
+    found = np.array([box is not None for box in lungs], dtype=bool)
+    outer = np.array([whole if box is None else box for box in lungs], dtype=np.float32).reshape(-1, 4)
+    return Located(_inside(outer), found)
+
+
+def crop_resize(
+    images: Float[Tensor, "batch channels height width"], boxes: Float[Tensor, "batch 5 4"], size: tuple[int, int]
+) -> Float[Tensor, "crops channels rows columns"]:
+    """Cut the boxes out and resize each bilinearly to ``size``; image-major, image 0's five crops first.
+
+    Args:
+        images: any floating type.
+        boxes: x0, y0, x1, y1 in pixels; nothing outside a box enters its crop.
+        size: rows and columns of a crop; the paper takes those of the picture.
+    """
+    batch, channels, height, width = images.shape
+    x = _places(boxes[..., 0], boxes[..., 2], size[1]) * (2 / width) - 1
+    y = _places(boxes[..., 1], boxes[..., 3], size[0]) * (2 / height) - 1
+    # the five crops of an image are sampled as one tall picture: no copy of the image for each
+    shape = (*y.shape, size[1])
+    grid = torch.stack([x[:, :, None, :].expand(shape), y[:, :, :, None].expand(shape)], dim=-1).flatten(1, 2)
+    tall = F.grid_sample(images, grid.to(images.dtype), padding_mode="border", align_corners=False)
+    crops = tall.reshape(batch, channels, boxes.shape[1], *size).transpose(1, 2)
+    return crops.reshape(-1, channels, *size)
+
+
+def _places(start: Tensor, stop: Tensor, count: int) -> Tensor:
+    """Return the sampling places [..., count] of a resized interval, kept between its first and last pixel centre."""
+    steps = (torch.arange(count, device=start.device) + 0.5) / count
+    places = start[..., None] + steps * (stop - start)[..., None]
+    return places.clamp(start[..., None] + 0.5, stop[..., None] - 0.5)
+
+
+def _lung_box(image: NDArray[np.uint8]) -> tuple[int, int, int, int] | None:
+    mask = lung_mask(image)
+    contour = boundary_map(np.pad(mask, 1).astype(np.uint8))[1:-1, 1:-1]
+    rows, columns = np.flatnonzero(contour.any(axis=1)), np.flatnonzero(contour.any(axis=0))
+    if not len(rows):
+        return None
+    box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+    share = (box[2] - box[0]) * (box[3] - box[1]) / image.size
+    return box if share >= SMALLEST_BOX else None
+
+
+def _inside(outer: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the five boxes [N, 5, 4] inside each outer box [N, 4]."""
+    centre, extent = REFERENCE_BOXES[:, :2], REFERENCE_BOXES[:, 2:]
+    corners = np.stack([centre - extent / 2, centre + extent / 2], axis=1)
+    origin, span = outer[:, None, None, :2], (outer[:, 2:] - outer[:, :2])[:, None, None, :]
+    return np.asarray((origin + corners * span).reshape(-1, 5, 4), dtype=np.float32)
