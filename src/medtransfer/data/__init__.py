@@ -1,0 +1,1 @@
+"""Data: the manifest, packed arrays, splits, sources and phantoms."""

@@ -1,0 +1,157 @@
+"""Picture files to arrays: every odd file has one defined outcome.
+
+| file | outcome of ``read_image`` |
+|---|---|
+| 8-bit grey, colour, palette, bilevel | uint8 |
+| 16-bit grey PNG, TIFF or PGM | uint16, values kept |
+| 16-bit colour PNG | uint8 (the decoder keeps the upper byte) |
+| CMYK, YCbCr, LAB, HSV | converted to RGB, uint8 |
+| alpha channel or transparent colour | composited on black, uint8 |
+| EXIF orientation | applied |
+| animation, several pages | first frame |
+| 32-bit integers beyond 0–65535, floats | ``DataError`` |
+| truncated, empty, absent, not a picture | ``DataError`` |
+| more than ``max_pixels`` pixels or a side above 32,768 | ``DataError``, from the header alone, before decoding |
+
+Only raster formats are tried, so that no file can start another program.
+"""
+
+import struct
+import zlib
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from medtransfer.errors import DataError
+
+Pixels = npt.NDArray[Any]
+MAX_PIXELS = 64 * 2**20
+MAX_SIDE = 32_768
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm", ".ppm"})
+_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+
+
+def read_image(path: Path, *, channels: Literal[1, 3], max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Return a picture as uint8 or uint16 ``[channels, height, width]``; see the module's table.
+
+    Colour becomes grey by ITU-R 601 luma; grey becomes colour by repetition.
+
+    Raises:
+        DataError: the file is absent, empty, truncated, too large or not a picture.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such image; restore the file or take it off the list")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: the image file is empty, expected picture data; download it again")
+    try:
+        with Image.open(path, formats=FORMATS) as opened:
+            _check_size(path, opened.size, max_pixels)
+            opened.load()
+            picture = ImageOps.exif_transpose(opened)
+    except _BOMBS as error:
+        raise DataError(f"{path}: {error}; make it smaller, at most {max_pixels} pixels are read") from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path}: not an image, expected one of {', '.join(FORMATS)}; remove or convert it") from error
+    except _DAMAGE as error:
+        raise DataError(f"{path}: damaged image ({error}), expected a whole file; download it again") from error
+    return _to_array(path, picture, channels)
+
+
+def to_depth(image: Pixels, bits: Literal[8, 16]) -> Pixels:
+    """Return the image as uint8 or uint16; the whole range maps to the whole range (factor 257), rounded to nearest."""
+    if image.dtype == np.uint16 and bits == 8:
+        return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if image.dtype == np.uint8 and bits == 16:
+        return image.astype(np.uint16) * np.uint16(257)
+    return image
+
+
+def equalize(image: Pixels) -> Pixels:
+    """Spread each channel's histogram over the whole range of its type (uint8 or uint16); a constant channel stays.
+
+    ``v → round((cdf(v) − cdf_min) / (n − cdf_min) · max)``, Gonzalez & Woods, Digital Image Processing, section 3.3.
+    """
+    return np.stack([_equalize_channel(channel) for channel in image])
+
+
+def window(image: Pixels, centre: float, width: float, *, bits: Literal[8, 16] = 8) -> Pixels:
+    """Map ``centre ± width/2`` linearly to the whole range of ``bits``; values outside are clipped.
+
+    Works on raw numbers (for example Hounsfield units) before they are quantised (DICOM PS3.3 C.11.2.1.3.2).
+
+    Raises:
+        DataError: the width is not positive.
+    """
+    if width <= 0:
+        raise DataError(f"window: width {width} is not positive; give the width in the units of the pixels")
+    top = 2**bits - 1
+    share = (image.astype(np.float64) - centre) / width + 0.5
+    quantised: Pixels = np.rint(np.clip(share, 0, 1) * top).astype(np.uint8 if bits == 8 else np.uint16)
+    return quantised
+
+
+def resize(image: Pixels, size: int) -> Pixels:
+    """Return ``[C, size, size]`` of the same type: antialiased bilinear, aspect ratio not kept."""
+    if image.shape[1:] == (size, size):
+        return image
+    return np.stack([_resize_channel(channel, size) for channel in image])
+
+
+def _check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels or max(size) > MAX_SIDE:
+        raise DataError(
+            f"{path}: {width}×{height} pixels are too many, expected at most {max_pixels} and a side of {MAX_SIDE}; "
+            "make the image smaller"
+        )
+
+
+def _to_array(path: Path, picture: Image.Image, channels: int) -> Pixels:
+    if picture.mode.startswith("I"):
+        grey = _sixteen_bits(path, np.asarray(picture))
+    elif picture.mode == "F":
+        raise DataError(f"{path}: floating-point pixels, expected 8 or 16 bits; window the image first")
+    else:
+        picture = _opaque(picture)
+        if channels == 3:
+            return np.ascontiguousarray(np.asarray(picture.convert("RGB")).transpose(2, 0, 1))
+        grey = np.asarray(picture.convert("L"))
+    return np.repeat(grey[None], channels, axis=0)
+
+
+def _sixteen_bits(path: Path, values: Pixels) -> Pixels:
+    if values.min() < 0 or values.max() > 65_535:
+        raise DataError(f"{path}: pixels {values.min()} to {values.max()}, expected 0 to 65535; window the image first")
+    return values.astype(np.uint16)
+
+
+def _opaque(picture: Image.Image) -> Image.Image:
+    if not picture.has_transparency_data:
+        return picture
+    layer = picture.convert("RGBA")
+    black = Image.new("RGBA", layer.size, (0, 0, 0, 255))
+    return Image.alpha_composite(black, layer).convert("RGB")
+
+
+def _equalize_channel(channel: Pixels) -> Pixels:
+    top = int(np.iinfo(channel.dtype).max)
+    cumulated = np.bincount(channel.ravel(), minlength=top + 1).cumsum()
+    first = cumulated[channel.min()]
+    if first == channel.size:
+        return channel.copy()
+    table = np.rint((cumulated - first).clip(0) / (channel.size - first) * top)
+    equalized: Pixels = table.astype(channel.dtype)[channel]
+    return equalized
+
+
+def _resize_channel(channel: Pixels, size: int) -> Pixels:
+    if channel.dtype == np.uint8:
+        return np.asarray(Image.fromarray(channel).resize((size, size), Image.Resampling.BILINEAR))
+    smooth = Image.fromarray(channel.astype(np.float32)).resize((size, size), Image.Resampling.BILINEAR)
+    rounded: Pixels = np.rint(np.asarray(smooth)).clip(0, 65_535).astype(np.uint16)
+    return rounded

@@ -1,0 +1,218 @@
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medtransfer.data.images import equalize, read_image, resize, to_depth, window
+from medtransfer.errors import DataError
+
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (6, 9), dtype=np.uint8)
+COLOUR = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
+
+
+def saved(path, array, mode=None, **options):
+    picture = Image.fromarray(array)
+    (picture.convert(mode) if mode else picture).save(path, **options)
+    return path
+
+
+def test_grey_stays_grey_and_repeats_when_three_channels_are_asked(tmp_path):
+    path = saved(tmp_path / "a.png", GREY)
+    np.testing.assert_array_equal(read_image(path, channels=1), GREY[None])
+    np.testing.assert_array_equal(read_image(path, channels=3), np.stack([GREY] * 3))
+
+
+def test_colour_is_channels_first_and_its_grey_is_luma(tmp_path):
+    path = saved(tmp_path / "a.png", COLOUR)
+    np.testing.assert_array_equal(read_image(path, channels=3), COLOUR.transpose(2, 0, 1))
+    luma = COLOUR @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(read_image(path, channels=1)[0] - luma).max() <= 1
+
+
+def test_sixteen_bit_grey_keeps_its_values(tmp_path):
+    values = RNG.integers(0, 65536, (5, 7), dtype=np.uint16)
+    for name in ("a.png", "a.tif"):
+        image = read_image(saved(tmp_path / name, values), channels=1)
+        assert image.dtype == np.uint16
+        np.testing.assert_array_equal(image[0], values)
+
+
+def test_cmyk_becomes_rgb(tmp_path):
+    red = np.zeros((8, 8, 3), np.uint8)
+    red[..., 0] = 255
+    image = read_image(saved(tmp_path / "a.jpg", red, "CMYK", quality=100), channels=3)
+    assert image.shape == (3, 8, 8)
+    assert image[0].min() > 240
+    assert image[1:].max() < 20
+
+
+def test_transparency_is_composited_on_black(tmp_path):
+    layer = np.full((4, 4, 4), 200, np.uint8)
+    layer[..., 3] = [[0, 0, 255, 255]] * 4
+    image = read_image(saved(tmp_path / "a.png", layer), channels=3)
+    assert (image[:, :, :2] == 0).all()
+    assert (image[:, :, 2:] == 200).all()
+
+
+def test_a_transparent_grey_value_is_black(tmp_path):
+    path = saved(tmp_path / "a.png", np.array([[10, 200]], np.uint8), transparency=200)
+    np.testing.assert_array_equal(read_image(path, channels=1), [[[10, 0]]])
+
+
+def test_a_palette_is_looked_up(tmp_path):
+    flat = np.zeros((4, 4, 3), np.uint8)
+    flat[:2] = [255, 0, 255]
+    image = read_image(saved(tmp_path / "a.png", flat, "P"), channels=3)
+    np.testing.assert_array_equal(image, flat.transpose(2, 0, 1))
+
+
+def test_bilevel_becomes_black_and_white(tmp_path):
+    path = saved(tmp_path / "a.png", np.array([[0, 255]], np.uint8), "1")
+    np.testing.assert_array_equal(read_image(path, channels=1), [[[0, 255]]])
+
+
+def test_exif_rotation_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown after turning the stored picture 90° clockwise
+    path = saved(tmp_path / "a.png", GREY, exif=exif)
+    np.testing.assert_array_equal(read_image(path, channels=1)[0], np.rot90(GREY, -1))
+
+
+def test_an_animation_gives_its_first_frame(tmp_path):
+    frames = [Image.fromarray(np.full((4, 4), value, np.uint8)) for value in (30, 90)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert (read_image(tmp_path / "a.gif", channels=1) == 30).all()
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_a_truncated_file_is_damaged(tmp_path, suffix):
+    noise = RNG.integers(0, 256, (64, 64), dtype=np.uint8)
+    path = saved(tmp_path / f"a.{suffix}", noise)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(DataError, match=rf"a\.{suffix}: damaged image .*download it again"):
+        read_image(path, channels=1)
+
+
+def test_absent_empty_and_foreign_files_are_told_apart(tmp_path):
+    with pytest.raises(DataError, match="no such image"):
+        read_image(tmp_path / "absent.png", channels=1)
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(DataError, match="image file is empty"):
+        read_image(tmp_path / "empty.png", channels=1)
+    (tmp_path / "page.png").write_text("<html>not found</html>")
+    with pytest.raises(DataError, match="not an image, expected one of PNG"):
+        read_image(tmp_path / "page.png", channels=1)
+
+
+def test_formats_that_run_programs_are_not_opened(tmp_path):
+    (tmp_path / "a.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n")
+    with pytest.raises(DataError, match="not an image"):
+        read_image(tmp_path / "a.png", channels=1)
+
+
+@pytest.mark.parametrize("size", [(100_000, 1), (1, 100_000), (9_000, 9_000)])
+def test_an_absurd_size_is_refused_from_the_header(tmp_path, size, monkeypatch):
+    Image.new("1", size).save(tmp_path / "a.png")
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("decoded"))
+    with pytest.raises(DataError, match=f"{size[0]}×{size[1]} pixels are too many"):
+        read_image(tmp_path / "a.png", channels=1)
+
+
+def test_a_decompression_bomb_is_refused(tmp_path):
+    header = b"IHDR" + struct.pack(">IIBBBBB", 20_000, 20_000, 1, 0, 0, 0, 0)
+    checked = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + checked + struct.pack(">I", 9) + b"IDAT" + bytes(9))
+    with pytest.raises(DataError, match=r"decompression bomb.*make it smaller"):
+        read_image(tmp_path / "a.png", channels=1)
+
+
+def test_the_pixel_limit_is_an_option(tmp_path):
+    path = saved(tmp_path / "a.png", GREY)
+    assert read_image(path, channels=1, max_pixels=54).shape == (1, 6, 9)
+    with pytest.raises(DataError, match="expected at most 53"):
+        read_image(path, channels=1, max_pixels=53)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.full((2, 2), 0.5, np.float32), "floating-point pixels"),
+        (np.full((2, 2), -7, np.int32), "-7 to -7, expected 0 to"),
+    ],
+)
+def test_pixels_without_a_window_are_refused(tmp_path, values, message):
+    with pytest.raises(DataError, match=f"{message}.*window the image first"):
+        read_image(saved(tmp_path / "a.tif", values), channels=1)
+
+
+def test_depth_goes_up_exactly_and_down_to_the_nearest():
+    every = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    np.testing.assert_array_equal(to_depth(to_depth(every, 16), 8), every)
+    values = np.arange(65536, dtype=np.uint16).reshape(1, 256, 256)
+    np.testing.assert_array_equal(to_depth(values, 8), np.rint(values / 257).astype(np.uint8))
+    assert to_depth(every, 8) is every
+    assert to_depth(values, 16) is values
+
+
+def equalize_literally(channel):
+    top = np.iinfo(channel.dtype).max
+    lowest = (channel == channel.min()).sum()
+    result = np.zeros_like(channel)
+    for index, value in np.ndenumerate(channel):
+        below = (channel <= value).sum()
+        result[index] = round((below - lowest) / (channel.size - lowest) * top)
+    return result
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_equalising_agrees_with_the_literal_formula(dtype):
+    channel = (RNG.random((12, 11)) ** 3 * np.iinfo(dtype).max).astype(dtype)
+    np.testing.assert_array_equal(equalize(channel[None])[0], equalize_literally(channel))
+
+
+def test_a_constant_channel_is_not_equalised():
+    constant = np.full((2, 3, 3), 77, np.uint8)
+    np.testing.assert_array_equal(equalize(constant), constant)
+
+
+def test_a_window_maps_its_ends_to_the_whole_range_and_clips():
+    units = np.array([[[-2000, -1350, -600, 150, 3000]]], np.int16)
+    np.testing.assert_array_equal(window(units, -600, 1500), [[[0, 0, 128, 255, 255]]])
+    assert window(units, -600, 1500, bits=16).tolist() == [[[0, 0, 32768, 65535, 65535]]]
+
+
+def test_windowing_before_quantising_keeps_more_levels_than_after():
+    ramp = np.linspace(0, 65535, 4096).astype(np.uint16).reshape(1, 64, 64)
+    before = window(ramp, 32768, 6554)
+    after = window(to_depth(ramp, 8), 128, 25.5)
+    assert len(np.unique(before)) > 5 * len(np.unique(after))
+
+
+def test_a_window_needs_a_width():
+    with pytest.raises(DataError, match="width 0 is not positive"):
+        window(GREY[None], 40, 0)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_halving_averages_instead_of_dropping_pixels(dtype):
+    top = np.iinfo(dtype).max
+    board = (np.indices((64, 64)).sum(0) % 2 * top).astype(dtype)
+    small = resize(board[None], 32)
+    assert small.dtype == dtype
+    assert abs(int(small[0, 16, 16]) - top / 2) <= top * 0.01
+
+
+def test_resizing_is_square_and_leaves_the_right_size_alone():
+    image = RNG.integers(0, 256, (3, 10, 20), dtype=np.uint8)
+    assert resize(image, 12).shape == (3, 12, 12)
+    square = image[:, :, :10]
+    assert resize(square, 10) is square
+
+
+def test_both_depths_resize_alike():
+    image = RNG.integers(0, 256, (1, 40, 30), dtype=np.uint8)
+    fine = resize(image.astype(np.uint16) * 257, 16) / 257
+    assert np.abs(fine - resize(image, 16)).max() <= 1
