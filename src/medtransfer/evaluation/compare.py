@@ -1,0 +1,205 @@
+"""Paired comparisons of two predictors: DeLong's test, tests on errors, corrections for many tests.
+
+DeLong et al. 1988 (Biometrics 44) through the midranks of Sun & Xu 2014 (IEEE SPL 21): n log n instead of all pairs.
+Rows are taken as independent; where a patient has several images use ``intervals.seeds_by_patients_interval`` as well.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from medtransfer.errors import DataError
+from medtransfer.evaluation.binary import tie_ends
+from medtransfer.evaluation.checks import Bools, Floats, binary_rows, undefined, value_rows
+from medtransfer.evaluation.intervals import Interval
+
+
+@dataclass(frozen=True)
+class DelongTest:
+    """Paired comparison of two AUROCs on the same rows: A − B, its variance, z and the two-sided p."""
+
+    auroc_a: float
+    auroc_b: float
+    difference: float
+    variance: float
+    z: float
+    p: float
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Mean paired difference A − B, the statistic (t, or the mean itself), degrees of freedom or draws, two-sided p."""
+
+    difference: float
+    statistic: float
+    freedom: int
+    p: float
+
+
+def delong_covariance(target: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
+    """Return the AUROCs ``[predictors]`` of scores ``[predictors, rows]`` and their covariance (DeLong 1988, Eq. 4–6).
+
+    NaN with a warning where a class has no row (both) or a single one (the covariance).
+    """
+    above, below = _placements(target, np.atleast_2d(np.asarray(scores, np.float64)))
+    auroc, count = _auroc(above, below), len(above)
+    covariance = [[_covariance(above[i], below[i], above[j], below[j]) for j in range(count)] for i in range(count)]
+    return auroc, np.array(covariance)
+
+
+def delong_variance(target: ArrayLike, score: ArrayLike) -> float:
+    """Variance of the AUROC of one predictor."""
+    above, below = _placements(target, np.asarray(score, np.float64)[None])
+    return _covariance(above[0], below[0], above[0], below[0])
+
+
+def delong_interval(target: ArrayLike, score: ArrayLike, *, level: float = 0.95) -> Interval:
+    """Normal interval of the AUROC from DeLong's variance, clipped to [0, 1]; a perfect order gives [1, 1]."""
+    auroc, covariance = delong_covariance(target, score)
+    half = _normal_quantile((1 + level) / 2) * math.sqrt(covariance[0, 0])
+    low, high = np.clip([auroc[0] - half, auroc[0] + half], 0, 1)
+    return Interval(float(auroc[0]), float(low), float(high), level, "delong", 0)
+
+
+def delong_test(target: ArrayLike, score_a: ArrayLike, score_b: ArrayLike) -> DelongTest:
+    """Test whether two predictors have the same AUROC on the same rows.
+
+    Without any variance the test is decided by the difference: p = 1 when it is 0; otherwise z and p do not exist
+    and are NaN with a warning.
+    """
+    auroc, variance = _difference(target, score_a, score_b)
+    difference = float(auroc[0] - auroc[1])
+    if variance > 0:
+        z = difference / math.sqrt(variance)
+        p = math.erfc(abs(z) / math.sqrt(2))
+    elif variance == 0 and difference == 0:
+        z, p = 0.0, 1.0
+    else:
+        z = p = undefined("DeLong's test", "the difference has no variance")
+    return DelongTest(float(auroc[0]), float(auroc[1]), difference, variance, z, p)
+
+
+def smallest_detectable_difference(
+    target: ArrayLike, score_a: ArrayLike, score_b: ArrayLike, *, alpha: float = 0.05, power: float = 0.8
+) -> float:
+    """Smallest true difference in AUROC that the paired test would find with probability ``power`` on such rows.
+
+    ``(z_{1−α/2} + z_{power}) · sqrt(Var(AUROC_A − AUROC_B))`` with DeLong's variance: the usual normal sample-size
+    formula (Obuchowski 1998) solved for the difference.
+    """
+    _, variance = _difference(target, score_a, score_b)
+    return (_normal_quantile(1 - alpha / 2) + _normal_quantile(power)) * math.sqrt(variance)
+
+
+def paired_t_test(a: ArrayLike, b: ArrayLike) -> PairedTest:
+    """Two-sided paired t-test on values ``[rows]``, such as squared errors; p = 1 when no pair differs."""
+    from scipy.special import stdtr
+
+    difference = np.subtract(*value_rows(a, b))
+    if difference.size < 2:
+        missing = undefined("paired t-test", "there are fewer than two pairs")
+        return PairedTest(float(difference.mean()) if difference.size else missing, missing, 0, missing)
+    mean, freedom = float(difference.mean()), difference.size - 1
+    if np.ptp(difference) == 0 and mean == 0:
+        return PairedTest(0.0, 0.0, freedom, 1.0)
+    if np.ptp(difference) == 0:
+        missing = undefined("paired t-test", "all differences are equal")
+        return PairedTest(mean, missing, freedom, missing)
+    t = mean / float(difference.std(ddof=1) / math.sqrt(difference.size))
+    return PairedTest(mean, t, freedom, float(2 * stdtr(freedom, -abs(t))))
+
+
+def paired_permutation(
+    a: ArrayLike, b: ArrayLike, groups: ArrayLike, *, draws: int = 10_000, seed: int = 0
+) -> PairedTest:
+    """Two-sided sign-flip test of the mean paired difference; all rows of a patient flip together.
+
+    ``p = (1 + number of draws at least as extreme) / (1 + draws)`` (Phipson & Smyth 2010), which is never 0.
+    """
+    difference = np.subtract(*value_rows(a, b))
+    _, patient = np.unique(np.asarray(groups), return_inverse=True)
+    if patient.shape != difference.shape:
+        raise DataError(f"groups has shape {patient.shape}, expected {difference.shape}: pass one patient a row")
+    if not difference.size:
+        missing = undefined("permutation test", "there is no pair")
+        return PairedTest(missing, missing, draws, missing)
+    sums = np.bincount(patient, weights=difference)
+    signs = np.random.default_rng(seed).integers(0, 2, size=(draws, sums.size)) * 2.0 - 1.0
+    # the flips are summed in another order than the observed sum: a rounding must not turn a tie into a loss
+    extreme = np.abs(signs @ sums) >= abs(sums.sum()) - 1e-12 * np.abs(sums).sum()
+    mean = float(difference.mean())
+    return PairedTest(mean, mean, draws, float((1 + extreme.sum()) / (1 + draws)))
+
+
+def holm(pvalues: ArrayLike) -> Floats:
+    """Holm's adjusted p-values ``[tests]`` (family-wise error); NaN stays NaN and does not count as a test."""
+    return _adjust(pvalues, lambda p: np.maximum.accumulate(p * np.arange(p.size, 0, -1)))
+
+
+def benjamini_hochberg(pvalues: ArrayLike) -> Floats:
+    """Benjamini and Hochberg's adjusted p-values ``[tests]`` (false discovery rate); NaN as in :func:`holm`."""
+    return _adjust(pvalues, lambda p: np.minimum.accumulate((p * p.size / np.arange(1, p.size + 1))[::-1])[::-1])
+
+
+def _adjust(pvalues: ArrayLike, step: Callable[[Floats], Floats]) -> Floats:
+    values = np.asarray(pvalues, np.float64)
+    if ((values < 0) | (values > 1)).any():
+        raise DataError(f"p-value {values[(values < 0) | (values > 1)][0]:g} expected between 0 and 1: pass p-values")
+    known = np.flatnonzero(~np.isnan(values))
+    order = known[np.argsort(values[known], kind="stable")]
+    adjusted = np.full(values.shape, np.nan)
+    adjusted[order] = np.minimum(step(values[order]), 1)
+    return adjusted
+
+
+def _difference(target: ArrayLike, score_a: ArrayLike, score_b: ArrayLike) -> tuple[Floats, float]:
+    """Return both AUROCs and the variance of their difference: Var(A) + Var(B) − 2 Cov, from A's minus B's placements.
+
+    Placements are exact multiples of one half, so predictors that order the rows alike give exactly 0.
+    """
+    above, below = _placements(target, np.stack([np.asarray(score_a, np.float64), np.asarray(score_b, np.float64)]))
+    upper, lower = above[0] - above[1], below[0] - below[1]
+    return _auroc(above, below), _covariance(upper, lower, upper, lower)
+
+
+def _placements(target: ArrayLike, scores: Floats) -> tuple[Floats, Floats]:
+    """Count for every positive the negatives below it, for every negative the positives above it; ties are halves.
+
+    Returns ``[predictors, positives]`` and ``[predictors, negatives]``, rows in their given order.
+    """
+    pairs = [_place(*binary_rows(target, score)) for score in scores]
+    return np.stack([above for above, _ in pairs]), np.stack([below for _, below in pairs])
+
+
+def _place(truth: Bools, score: Floats) -> tuple[Floats, Floats]:
+    order = np.argsort(score)
+    ends = tie_ends(score[order]) + 1
+    sizes, positives = np.diff(ends, prepend=0), np.append(0, np.cumsum(truth[order]))[np.append(0, ends)]
+    negatives = np.append(0, ends) - positives
+    below, above = np.empty(score.size), np.empty(score.size)
+    below[order] = np.repeat((negatives[1:] + negatives[:-1]) / 2, sizes)
+    above[order] = np.repeat(positives[-1] - (positives[1:] + positives[:-1]) / 2, sizes)
+    return below[truth], above[~truth]
+
+
+def _auroc(above: Floats, below: Floats) -> Floats:
+    pairs = above.shape[1] * below.shape[1]
+    return above.sum(1) / pairs if pairs else np.full(len(above), undefined("auroc", "the rows hold a single class"))
+
+
+def _covariance(above_a: Floats, below_a: Floats, above_b: Floats, below_b: Floats) -> float:
+    positives, negatives = above_a.size, below_a.size
+    if positives < 2 or negatives < 2:
+        return undefined("variance of auroc", "a class has fewer than two rows")
+    upper = (above_a - above_a.mean()) @ (above_b - above_b.mean()) / (positives - 1)
+    lower = (below_a - below_a.mean()) @ (below_b - below_b.mean()) / (negatives - 1)
+    return float(upper / (positives * negatives**2) + lower / (negatives * positives**2))
+
+
+def _normal_quantile(probability: float) -> float:
+    from statistics import NormalDist
+
+    return NormalDist().inv_cdf(probability)

@@ -1,0 +1,221 @@
+"""Intervals: patients drawn with replacement, seeds × patients, Wilson's, Student's.
+
+A patient's images rise and fall together, so whole patients are drawn (cluster bootstrap, Davison & Hinkley 1997,
+§3.8) and percentiles of the drawn metrics are the interval. Draws that leave a metric undefined (no positive patient)
+do not count; ``Interval.draws`` says how many did.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from medtransfer.errors import ConfigError, DataError
+from medtransfer.evaluation.checks import Floats, Ints, binary_rows, class_rows, undefined, value_rows
+from medtransfer.evaluation.metrics import METRICS
+from medtransfer.evaluation.weighted import WEIGHTED, Resampled
+
+_CELLS = 1 << 16
+"""Groups × draws worked on at once: small enough for a processor's second-level cache."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value, its bounds, their level, how they were made and from how many valid draws (0 = none were needed)."""
+
+    value: float
+    low: float
+    high: float
+    level: float
+    method: str
+    draws: int
+
+
+def bootstrap_interval(
+    metric: str,
+    target: ArrayLike,
+    score: ArrayLike,
+    groups: ArrayLike,
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    threshold: float = 0.5,
+) -> Interval:
+    """Percentile interval of a metric under resampling of patients.
+
+    Args:
+        metric: a name in ``weighted.WEIGHTED``.
+        target: ``[rows]`` labels, class numbers or values.
+        score: ``[rows]``, or ``[rows, classes]`` for the metrics called ``macro_…`` and ``top_1``.
+        groups: ``[rows]`` patient of each row.
+        draws: resamples.
+        seed: of the resampling; the same patients, draws and seed give the same resamples for every metric and score.
+        level: coverage.
+        threshold: of the metrics that need one.
+
+    Raises:
+        ConfigError: no such metric. DataError: shapes or numbers are not as expected.
+    """
+    one_seed = np.asarray(score, np.float64)[None]
+    values = resample([metric], target, one_seed, groups, draws=draws, seed=seed, thresholds=[threshold])[metric]
+    return percentile_interval(
+        evaluate(metric, target, one_seed[0], threshold), values[0], level=level, method="bootstrap of patients"
+    )
+
+
+def seeds_by_patients_interval(
+    metric: str,
+    target: ArrayLike,
+    scores: ArrayLike,
+    groups: ArrayLike,
+    *,
+    baseline: ArrayLike | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    threshold: float = 0.5,
+) -> Interval:
+    """Percentile interval of the mean over seeds under resampling of seeds and of patients, both with replacement.
+
+    With ``baseline`` (the scores ``[seeds, rows]`` of another network) it is the interval of the difference
+    ``scores − baseline``, with the same seeds and the same patients drawn for both. Two-way resampling of a crossed
+    design is conservative (Owen 2007); with very few seeds their part is nevertheless a rough estimate.
+
+    Args:
+        metric: a name in ``weighted.WEIGHTED``.
+        target: ``[rows]`` labels, class numbers or values.
+        scores: ``[seeds, rows]``, or ``[seeds, rows, classes]``.
+        groups: ``[rows]`` patient of each row.
+        baseline: scores of the other network on the same rows, shape as ``scores``.
+        draws: resamples.
+        seed: of the resampling.
+        level: coverage.
+        threshold: of the metrics that need one.
+
+    Raises:
+        ConfigError: no such metric. DataError: shapes or numbers are not as expected.
+    """
+    networks = [np.asarray(s, np.float64) for s in ([scores] if baseline is None else [scores, baseline])]
+    if len({network.shape for network in networks}) != 1:
+        raise DataError(
+            f"scores have shape {networks[0].shape} and baseline {networks[-1].shape}: expected the same seeds "
+            "and rows for both networks; leave out seeds that one of them lacks"
+        )
+    count, signs = len(networks[0]), (1.0, -1.0)
+    values, points = np.zeros((count, draws)), np.zeros(count)
+    for sign, network in zip(signs, networks, strict=False):
+        limits = [threshold] * count
+        drawn = resample([metric], target, network, groups, draws=draws, seed=seed, thresholds=limits)
+        values += sign * drawn[metric]
+        points += sign * np.array([evaluate(metric, target, one, threshold) for one in network])
+    return percentile_interval(
+        float(points.mean()),
+        mean_of_drawn_seeds(values, seed=seed),
+        level=level,
+        method="bootstrap of seeds × patients",
+    )
+
+
+def resample(
+    metrics: Sequence[str],
+    target: ArrayLike,
+    scores: Floats,
+    groups: ArrayLike,
+    *,
+    draws: int,
+    seed: int,
+    thresholds: Sequence[float],
+) -> dict[str, Floats]:
+    """Return every metric ``[seeds, draws]`` of scores ``[seeds, rows]`` under one set of patient resamples.
+
+    ``thresholds`` has one number a seed.
+    """
+    _, group = np.unique(np.asarray(groups), return_inverse=True)
+    size = int(group.max()) + 1 if group.size else 0
+    jobs = [_prepare(name, target, scores[s], group, t) for name in metrics for s, t in enumerate(thresholds)]
+    if not size:
+        return {name: np.full((len(scores), draws), math.nan) for name in metrics}
+    parts = [np.stack([job(counts) for job in jobs]) for counts in patient_counts(size, draws=draws, seed=seed)]
+    table = np.concatenate(parts, axis=1).reshape(len(metrics), len(scores), draws)
+    return dict(zip(metrics, table, strict=True))
+
+
+def patient_counts(size: int, *, draws: int, seed: int) -> Iterator[Floats]:
+    """Yield how often each of ``size`` patients was drawn, ``[size, some draws]``, until all draws are done.
+
+    The draws depend on the size and the seed alone, not on how they are cut into pieces.
+    """
+    generator, step = np.random.default_rng([seed, size]), max(1, _CELLS // size)
+    for start in range(0, draws, step):
+        width = min(step, draws - start)
+        drawn = generator.integers(0, size, (width, size))
+        flat = (drawn * width + np.arange(width)[:, None]).ravel()
+        yield np.bincount(flat, minlength=size * width).reshape(size, width).astype(np.float64)
+
+
+def mean_of_drawn_seeds(values: Floats, *, seed: int) -> Floats:
+    """Draw seeds with replacement for every patient resample and average, ``[seeds, draws]`` → ``[draws]``."""
+    count, draws = values.shape
+    chosen = np.random.default_rng([seed, count, draws]).integers(0, count, (count, draws))
+    mean: Floats = np.take_along_axis(values, chosen, 0).mean(0)
+    return mean
+
+
+def percentile_interval(value: float, values: Floats, *, level: float, method: str) -> Interval:
+    """Return the percentile interval of drawn values; NaN bounds with a warning when no draw is valid."""
+    valid = values[~np.isnan(values)]
+    if not valid.size:
+        low = high = undefined("interval", "no resample leaves the metric defined")
+    else:
+        low, high = np.quantile(valid, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high), level, method, int(valid.size))
+
+
+def wilson(successes: int, rows: int, *, level: float = 0.95) -> Interval:
+    """Wilson's score interval of a proportion of independent rows (Wilson 1927)."""
+    if not 0 <= successes <= rows:
+        raise DataError(f"{successes} successes among {rows} rows: expected 0 … {rows}; count the successes again")
+    if not rows:
+        missing = undefined("proportion", "there is no row")
+        return Interval(missing, missing, missing, level, "wilson", 0)
+    z, share = NormalDist().inv_cdf((1 + level) / 2), successes / rows
+    centre = (share + z * z / (2 * rows)) / (1 + z * z / rows)
+    half = z / (1 + z * z / rows) * math.sqrt(share * (1 - share) / rows + (z / (2 * rows)) ** 2)
+    return Interval(share, max(0.0, centre - half), min(1.0, centre + half), level, "wilson", 0)
+
+
+def t_interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
+    """Student's interval of the mean of independent values, such as squared errors or the metric of several seeds."""
+    from scipy.special import stdtrit
+
+    sample = np.asarray(values, np.float64)
+    mean = float(sample.mean()) if sample.size else undefined("mean", "there is no value")
+    if sample.size < 2:
+        missing = undefined("t-interval", "there are fewer than two values")
+        return Interval(mean, missing, missing, level, "t", 0)
+    half = float(stdtrit(sample.size - 1, (1 + level) / 2) * sample.std(ddof=1) / math.sqrt(sample.size))
+    return Interval(mean, mean - half, mean + half, level, "t", 0)
+
+
+_THRESHOLDED = frozenset({"f1", "f1_negative", "accuracy", "sensitivity", "specificity"})
+_OF_CLASSES = frozenset({"macro_auroc", "macro_auprc", "macro_f1", "top_1", "macro_ece", "macro_mse"})
+_OF_VALUES = frozenset({"mse", "mae", "pearson", "r2"})
+
+
+def _prepare(name: str, target: ArrayLike, score: Floats, group: Ints, threshold: float) -> Resampled:
+    if name not in WEIGHTED:
+        raise ConfigError(f"{name}: no interval for this metric; expected one of {', '.join(WEIGHTED)}")
+    check = class_rows if name in _OF_CLASSES else value_rows if name in _OF_VALUES else binary_rows
+    truth, scores = check(target, score)
+    if group.shape != truth.shape:
+        raise DataError(f"groups has shape {group.shape}, expected {truth.shape}: pass one patient a row")
+    return WEIGHTED[name](truth if name in _OF_CLASSES else truth.astype(np.float64), scores, group, threshold)
+
+
+def evaluate(name: str, target: ArrayLike, score: Floats, threshold: float) -> float:
+    """Return a metric by name; ``threshold`` reaches those that need one."""
+    return METRICS[name](target, score, threshold=threshold) if name in _THRESHOLDED else METRICS[name](target, score)
