@@ -1,0 +1,65 @@
+"""Hospitals: a contrast curve, noise, field of view and reconstruction kernel of their own."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from medtransfer.data.phantom.record import Bytes, Field
+from medtransfer.data.phantom.shapes import Grid, cloud
+
+GREY_STEP = 6
+
+
+@dataclass(frozen=True)
+class Scanner:
+    """How one hospital turns physical values into grey levels.
+
+    Attributes:
+        source: name of the hospital.
+        black: value shown as 0 (Hounsfield units for CT, relative attenuation for X-rays).
+        white: value shown as 255.
+        gamma: exponent of the contrast curve.
+        noise: standard deviation of the noise as a share of the grey range.
+        grain: width of the noise grains, cm.
+        blur: width of the point spread, cm.
+        sharpen: strength of the edge enhancement.
+        field: width of the square field of view, cm.
+    """
+
+    source: str
+    black: float
+    white: float
+    gamma: float
+    noise: float
+    grain: float
+    blur: float
+    sharpen: float
+    field: float
+
+
+CT_SCANNERS = (
+    Scanner("alder", -1000, 350, 1.00, 0.045, 0.10, 0.15, 0.3, 37.0),
+    Scanner("birch", -1000, 200, 0.85, 0.060, 0.20, 0.25, 0.0, 40.0),
+    Scanner("cedar", -980, 500, 1.15, 0.035, 0.05, 0.10, 0.8, 35.0),
+)
+CT_OUTSIDE = (Scanner("dogwood", -1000, 650, 0.70, 0.070, 0.15, 0.35, 1.2, 43.0),)
+CXR_SCANNERS = (
+    Scanner("elm", 0.02, 1.25, 1.00, 0.030, 0.10, 0.10, 0.3, 38.0),
+    Scanner("fir", 0.10, 1.10, 1.25, 0.040, 0.20, 0.25, 0.0, 40.0),
+    Scanner("ginkgo", 0.00, 1.45, 0.80, 0.025, 0.05, 0.15, 0.8, 36.0),
+)
+
+
+def expose(rng: np.random.Generator, scanner: Scanner, grid: Grid, value: Field, body: Field) -> Bytes:
+    """Return the 8-bit picture ``[h, w]`` of a field of physical values; ``body`` in [0, 1] says where there is noise.
+
+    Grey levels are multiples of 6, as from a detector with few bits, so that the pictures compress well.
+    """
+    blurred = ndimage.gaussian_filter(value, scanner.blur / grid.pixel)
+    sharp = blurred + scanner.sharpen * (blurred - ndimage.gaussian_filter(blurred, 0.6 / grid.pixel))
+    black = scanner.black + rng.normal(0, 0.02) * (scanner.white - scanner.black)
+    white = scanner.white + rng.normal(0, 0.04) * (scanner.white - scanner.black)
+    noise = scanner.noise * cloud(rng, grid, scanner.grain) * body
+    grey = np.clip((sharp - black) / (white - black) + noise, 0, 1) ** scanner.gamma
+    return np.asarray(np.rint(grey * 252 / GREY_STEP) * GREY_STEP, dtype=np.uint8)

@@ -1,0 +1,56 @@
+"""Planted shortcuts: what a network may look at instead of the disease, with an adjustable strength from 0 to 1."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from pydantic import Field as Bound
+
+from medtransfer.config import Config
+from medtransfer.data.phantom.record import Bytes, Marker
+from medtransfer.data.phantom.scanner import Scanner
+
+MARKER_TEXT = "RX"
+_GLYPHS = ("##..#.#", "#.#.#.#", "##...#.", "#.#.#.#", "#.#.#.#")
+
+
+class ShortcutConfig(Config):
+    """Strength of the link between a shortcut and the label: 0 independent of it, 1 the same thing.
+
+    Attributes:
+        text_marker: letters burnt into a corner.
+        source_contrast: the hospital, and with it the contrast curve, noise and field of view.
+    """
+
+    text_marker: float = Bound(default=0.0, ge=0, le=1)
+    source_contrast: float = Bound(default=0.0, ge=0, le=1)
+
+
+def marked(rng: np.random.Generator, positive: bool, strength: float) -> bool:
+    """Decide whether a picture gets the marker: with chance ``strength`` as the label says, else by tossing a coin."""
+    follows, coin = rng.random() < strength, rng.random() < 0.5
+    return positive if follows else coin
+
+
+def choose_scanner(rng: np.random.Generator, positive: bool, strength: float, scanners: Sequence[Scanner]) -> Scanner:
+    """Choose the hospital: with chance ``strength`` the first one for positives and another for negatives, else any.
+
+    A list of one hospital leaves nothing to choose.
+    """
+    others = scanners[1:] or scanners
+    follows, any_one, other = rng.random() < strength, rng.integers(len(scanners)), rng.integers(len(others))
+    if follows:
+        return scanners[0] if positive else others[int(other)]
+    return scanners[int(any_one)]
+
+
+def burn_marker(rng: np.random.Generator, image: Bytes) -> tuple[Bytes, Marker]:
+    """Return a copy of a grey picture ``[h, w]`` with bright letters in a random upper corner, and their place."""
+    zoom = max(1, image.shape[0] // 48)
+    dots = np.array([[dot == "#" for dot in row] for row in _GLYPHS])
+    letters = np.kron(dots, np.ones((zoom, zoom), dtype=bool))
+    height, width = letters.shape
+    margin = 2 * zoom
+    left = margin if rng.random() < 0.5 else image.shape[1] - margin - width
+    result = image.copy()
+    result[margin : margin + height, left : left + width][letters] = 240
+    return result, Marker(MARKER_TEXT, (left, margin, left + width, margin + height))
