@@ -41,7 +41,8 @@ def jitter(
 
     Args:
         images: one or three channels on 0–1; on one channel saturation and hue are the identity.
-        strengths: brightness, contrast and saturation draw a factor from [max(0, 1 − s), 1 + s]; hue a turn from [−s, s].
+        strengths: s of brightness, contrast and saturation: a factor from [max(0, 1 − s), 1 + s]; of hue: a turn
+            from [−s, s].
         probability: chance of an image to be changed at all.
         generator: source of every draw.
     """

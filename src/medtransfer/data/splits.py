@@ -87,7 +87,7 @@ def _fill(patients: Sequence[str], images: Mapping[str, int], shares: Mapping[st
     total = sum(images[patient] for patient in patients)
     missing = {split: share * total for split, share in shares.items()}
     first = sorted(shares, key=lambda split: -shares[split]) if len(patients) >= len(shares) else []
-    chosen = {}
+    chosen: dict[str, str] = {}
     for position, patient in enumerate(patients):
         split = first[position] if position < len(first) else max(missing, key=lambda name: missing[name])
         chosen[patient] = split
@@ -98,7 +98,7 @@ def _fill(patients: Sequence[str], images: Mapping[str, int], shares: Mapping[st
 def _classes(rows: pd.DataFrame) -> list[tuple[str, ...]]:
     """Return the classes of each row: its label, else its positive findings, else one nameless class."""
     findings = [column for column in rows if column.startswith("y_")]
-    positive = [
+    positive: list[tuple[str, ...]] = [
         tuple(name for name, value in zip(findings, values, strict=True) if value == 1)
         for values in rows[findings].itertuples(index=False)
     ]

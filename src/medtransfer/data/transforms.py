@@ -197,7 +197,7 @@ def _draw_boxes(shape: torch.Size, config: AugmentConfig, generator: torch.Gener
 def _resized_sides(
     batch: int, sides: tuple[int, int], scale: tuple[float, float], generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Draw width and height: area uniform, aspect log-uniform, the first of ten tries that fits, else the whole picture."""
+    """Draw width and height: uniform area, log-uniform aspect, the first of ten tries that fits, else everything."""
     height, width = sides
     area = uniform(generator, batch * TRIES, *scale).view(batch, TRIES) * height * width
     low, high = (math.log(a) for a in ASPECT)

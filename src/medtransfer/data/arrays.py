@@ -1,0 +1,105 @@
+"""Raw files to arrays: every picture and mask decoded once, on every core.
+
+Mask values: 0 outside the lungs; 1 to 5 the lobes right upper, right middle, right lower, left upper, left lower;
+7 lung of unknown lobe (a mask file with the values 0 and 255 becomes 0 and 7); + 8 where there is a lesion.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from PIL import Image
+from pydantic import Field
+
+from medtransfer.config import Config
+from medtransfer.data.images import Pixels, equalize, read_image, resize, to_depth, window
+from medtransfer.data.manifest import BEFORE_PACKING
+from medtransfer.errors import DataError
+
+MASK_VALUES = (0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 13, 15)
+LUNG = 7
+
+
+class PackConfig(Config):
+    """How pictures become an array.
+
+    Attributes:
+        size: side in pixels; pictures are resized to a square.
+        channels: 1 for grey, 3 for colour.
+        depth: bits a channel.
+        equalize: spread each picture's histogram.
+        window: centre and width in the files' own units, or nothing.
+    """
+
+    size: int = Field(gt=0)
+    channels: Literal[1, 3] = 1
+    depth: Literal[8, 16] = 8
+    equalize: bool = False
+    window: tuple[float, float] | None = None
+
+
+def write_images(table: pd.DataFrame, root: Path, file: Path, config: PackConfig) -> npt.NDArray[np.float64]:
+    """Write the pictures ``[N, C, H, W]`` and return the sum and the sum of squares on 0–1 of every row and channel ``[N, 2, C]``."""
+    shape = (len(table), config.channels, config.size, config.size)
+    dtype, top = (np.uint8, 255) if config.depth == 8 else (np.uint16, 65_535)
+    images = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
+    sums = np.zeros((len(table), 2, config.channels))
+
+    def write(row: int) -> None:
+        images[row] = picture = _prepare(read_image(root / table["path"].iloc[row], channels=config.channels), config)
+        unit = picture.astype(np.float64) / top
+        sums[row] = unit.sum((1, 2)), (unit**2).sum((1, 2))
+
+    _for_each(write, range(len(table)))
+    images.flush()
+    return sums
+
+
+def _prepare(image: Pixels, config: PackConfig) -> Pixels:
+    if config.window:
+        image = window(image, *config.window, bits=16)
+    if config.equalize:
+        image = equalize(image)
+    return to_depth(resize(image, config.size), config.depth)
+
+
+def mask_files(manifest: pd.DataFrame) -> list[str]:
+    """Return the mask file of every row of a manifest before packing, an empty text where there is none."""
+    return list(manifest[BEFORE_PACKING].fillna("")) if BEFORE_PACKING in manifest else [""] * len(manifest)
+
+
+def write_masks(paths: Sequence[Path], file: Path, size: int) -> int:
+    """Write masks ``[M, size, size]``, resized by nearest neighbour, and return their number; no file when there is none.
+
+    Raises:
+        DataError: a mask cannot be read or holds an unknown value.
+    """
+    if paths:
+        masks = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=(len(paths), size, size))
+        _for_each(lambda i: masks.__setitem__(i, _read_mask(paths[i], size)), range(len(paths)))
+        masks.flush()
+    return len(paths)
+
+
+def _read_mask(path: Path, size: int) -> Pixels:
+    mask = read_image(path, channels=1)[0]
+    values = np.unique(mask)
+    if 255 in values and set(values.tolist()) <= {0, 255}:
+        mask = np.where(mask == 255, LUNG, 0).astype(np.uint8)
+    elif not np.isin(values, MASK_VALUES).all():
+        raise DataError(
+            f"{path}: mask value {values[~np.isin(values, MASK_VALUES)][0]}, expected 0–5, 7, these + 8, or 0 and 255"
+        )
+    return np.asarray(Image.fromarray(mask.astype(np.uint8)).resize((size, size), Image.Resampling.NEAREST))
+
+
+def _for_each(work: Callable[[int], None], rows: range) -> None:
+    """Run over rows on every core; decoding frees the interpreter's lock, and each row writes its own place."""
+    with ThreadPoolExecutor(os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()) as pool:
+        for _ in pool.map(work, rows):
+            pass

@@ -1,0 +1,224 @@
+"""Batches as a pure function of (seed, epoch, step): nothing is kept, so a run resumes at any step from these numbers.
+
+Order and augmentation come from counters that are hashed to seeds. One background thread works ahead; on a GPU the
+augmentation runs there.
+"""
+
+import contextlib
+import hashlib
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from medtransfer.data.packed import PackedDataset, Rows
+from medtransfer.data.transforms import AugmentConfig, augment, crop_boxes, evaluate_view
+from medtransfer.errors import ConfigError, DataError
+
+Batch = dict[str, Tensor]
+T = TypeVar("T")
+AHEAD = 2
+
+
+def counter_seed(*numbers: int) -> int:
+    """Return a 63-bit seed that is a hash of the numbers: neighbouring counters give unrelated streams."""
+    digest = hashlib.blake2b(",".join(map(str, numbers)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest) >> 1
+
+
+class Loader:
+    """Batches of one data set's rows.
+
+    ``batch_size`` counts the images of all ranks together: rank r of w takes the r-th of w slices of each batch, so
+    the order of a run does not depend on the number of processes.
+
+    A batch holds ``index`` (manifest positions), ``target`` (−1 without a label) and ``image``; with two views
+    ``query`` and ``key`` instead of ``image``; with boxes also ``regions``, five an image, image-major.
+    """
+
+    def __init__(
+        self,
+        data: PackedDataset,
+        rows: Rows,
+        *,
+        batch_size: int,
+        seed: int,
+        train: bool,
+        augment: AugmentConfig | None = None,
+        crop: int | None = None,
+        views: Literal[1, 2] = 1,
+        boxes: npt.NDArray[np.float32] | None = None,
+        region_size: int | None = None,
+        region_augment: AugmentConfig | None = None,
+        normalization: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+        device: str | torch.device = "cpu",
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        """Check the numbers; nothing is read yet.
+
+        Args:
+            data: the packed data set.
+            rows: manifest positions to draw from.
+            batch_size: images a step over all ranks; a multiple of ``world``.
+            seed: seed of order and augmentation.
+            train: shuffle every epoch and drop the last incomplete batch; else the given order, all rows.
+            augment: recipe; none means the centre crop.
+            crop: side of the centre crop, needed without a recipe.
+            views: two draws ``query`` and ``key`` from the recipe apart.
+            boxes: x0, y0, x1, y1 in pixels of five regions of every manifest row ``[N, 5, 4]``.
+            region_size: side of a region.
+            region_augment: recipe for regions; none means only normalised.
+            normalization: mean and standard deviation on 0–1; those of the data set when not given.
+            device: where pictures are augmented and delivered.
+            rank: this process.
+            world: number of processes.
+
+        Raises:
+            DataError: there are no rows, or fewer than a batch while training.
+            ConfigError: the options do not fit each other.
+        """
+        _check_rows(data, rows, batch_size, train)
+        _check_options(augment, crop, views, boxes, region_size, (batch_size, rank, world))
+        self.data, self.rows = data, np.asarray(rows, np.int64)
+        self.batch_size, self.seed, self.train = batch_size, seed, train
+        self.augment, self.views = augment, views
+        self.crop = augment.crop if augment else crop or 0
+        self.boxes, self.region_size, self.region_augment = boxes, region_size or 0, region_augment
+        self.mean, self.std = normalization or (data.meta.mean, data.meta.std)
+        self.device, self.rank, self.world = torch.device(device), rank, world
+
+    @property
+    def steps(self) -> int:
+        """Batches an epoch."""
+        return len(self.rows) // self.batch_size if self.train else -(-len(self.rows) // self.batch_size)
+
+    def batch(self, epoch: int, step: int) -> Batch:
+        """Return one batch; the same numbers always give the same batch.
+
+        Raises:
+            IndexError: the step is not in the epoch.
+        """
+        if not 0 <= step < self.steps:
+            raise IndexError(f"step {step} is not one of the epoch's {self.steps} steps")
+        everywhere = self._order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
+        rows = np.array_split(everywhere, self.world)[self.rank]
+        pictures = self._to_device(self.data.images[rows])
+        index = torch.from_numpy(rows)
+        batch = {"index": index, "target": torch.from_numpy(self.data.class_index[rows])}
+        batch = {key: value.to(self.device) for key, value in batch.items()}
+        if self.views == 1:
+            batch["image"] = self._view(pictures, self._generator(epoch, step, 0))
+        else:
+            batch["query"] = self._view(pictures, self._generator(epoch, step, 0))
+            batch["key"] = self._view(pictures, self._generator(epoch, step, 1))
+        if self.boxes is not None:
+            batch["regions"] = self._regions(pictures, self.boxes[rows], self._generator(epoch, step, 2))
+        return batch
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch from step ``start`` on; a background thread prepares two ahead."""
+        return prefetch(lambda step: self.batch(epoch, step), range(start, self.steps))
+
+    def _order(self, epoch: int) -> Rows:
+        if not self.train:
+            return self.rows
+        # sorting raw 64-bit draws depends on the generator's published stream alone, not on a shuffle's implementation
+        draws = np.random.Philox(key=counter_seed(self.seed, epoch)).random_raw(len(self.rows))
+        return self.rows[np.argsort(draws, kind="stable")]
+
+    def _generator(self, epoch: int, step: int, view: int) -> torch.Generator:
+        return torch.Generator().manual_seed(counter_seed(self.seed, epoch, step, self.rank, view))
+
+    def _view(self, pictures: Tensor, generator: torch.Generator) -> Tensor:
+        if self.augment is None:
+            return evaluate_view(pictures, self.crop, mean=self.mean, std=self.std)
+        return augment(pictures, self.augment, generator, mean=self.mean, std=self.std)
+
+    def _regions(self, pictures: Tensor, boxes: npt.NDArray[np.float32], generator: torch.Generator) -> Tensor:
+        regions = crop_boxes(pictures, torch.from_numpy(boxes), self.region_size)
+        if self.region_augment is None:
+            return evaluate_view(regions, self.region_size, mean=self.mean, std=self.std)
+        return augment(regions, self.region_augment, generator, mean=self.mean, std=self.std)
+
+    def _to_device(self, pictures: npt.NDArray[np.uint8 | np.uint16]) -> Tensor:
+        tensor = torch.from_numpy(pictures)
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
+
+
+def prefetch(make: Callable[[int], T], steps: Iterable[int]) -> Iterator[T]:
+    """Yield ``make(step)`` for every step, made by one background thread up to two ahead.
+
+    An error in the thread is raised here at its place in the order. Leaving the loop early stops and joins the thread.
+    """
+    ready: queue.Queue[tuple[T | None, BaseException | None, bool]] = queue.Queue(AHEAD)
+    stop = threading.Event()
+
+    def put(value: T | None, error: BaseException | None, last: bool) -> None:
+        while not stop.is_set():
+            with contextlib.suppress(queue.Full):
+                ready.put((value, error, last), timeout=0.1)
+                return
+
+    def work() -> None:
+        try:
+            for step in steps:
+                if stop.is_set():
+                    return
+                put(make(step), None, False)
+        except BaseException as error:
+            put(None, error, True)
+        else:
+            put(None, None, True)
+
+    thread = threading.Thread(target=work, name="prefetch", daemon=True)
+    thread.start()
+    try:
+        while True:
+            value, error, last = ready.get()
+            if error is not None:
+                raise error
+            if last:
+                return
+            yield value  # type: ignore[misc]
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _check_rows(data: PackedDataset, rows: Rows, batch_size: int, train: bool) -> None:
+    if len(rows) == 0:
+        raise DataError(f"{data.folder}: no rows to load, expected at least one; check split and labels")
+    if train and len(rows) < batch_size:
+        raise DataError(
+            f"{data.folder}: batch size {batch_size} is larger than the {len(rows)} training rows; lower the batch size"
+        )
+
+
+def _check_options(
+    augment: AugmentConfig | None,
+    crop: int | None,
+    views: int,
+    boxes: npt.NDArray[np.float32] | None,
+    region_size: int | None,
+    parts: tuple[int, int, int],
+) -> None:
+    batch_size, rank, world = parts
+    if augment is None and (crop is None or views == 2):
+        raise ConfigError("loader: without an augmentation a crop and one view are expected; give augment or crop")
+    if augment is not None and crop not in (None, augment.crop):
+        raise ConfigError(f"loader: crop {crop} differs from the augmentation's {augment.crop}; give one of them")
+    if (boxes is None) != (region_size is None):
+        raise ConfigError("loader: boxes and region_size belong together; give both or neither")
+    if not 0 <= rank < world or batch_size < 1 or batch_size % world:
+        raise ConfigError(
+            f"loader: batch size {batch_size} cannot be shared by rank {rank} of {world} processes; "
+            "expected a positive multiple of their number"
+        )

@@ -1,0 +1,226 @@
+"""A packed data set: the manifest, one memory-mapped array of pictures, masks when there are any, and dataset.json.
+
+Files of ``out/datasets/<name>/``:
+
+| file | content |
+|---|---|
+| ``manifest.parquet`` | the manifest; row ``i`` has ``row = i`` |
+| ``images.npy`` | ``[N, C, H, W]`` uint8 or uint16; grey data have C = 1 |
+| ``masks.npy`` | ``[M, H, W]`` uint8, at ``mask_row``; absent when no image has a mask |
+| ``dataset.json`` | ``DatasetMeta`` |
+
+Mask values are listed in ``data/arrays.py``.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import ValidationError
+
+from medtransfer.config import Config
+from medtransfer.data.arrays import PackConfig, mask_files, write_images, write_masks
+from medtransfer.data.images import Pixels
+from medtransfer.data.manifest import BEFORE_PACKING, ZONES, classes_of, finding_columns, read_manifest, write_manifest
+from medtransfer.errors import DataError
+from medtransfer.files import read_json, sha256_file, write_json
+
+__all__ = ["DatasetMeta", "PackConfig", "PackedDataset", "Rows", "pack"]
+
+Rows = npt.NDArray[np.int64]
+
+
+class DatasetMeta(Config):
+    """What dataset.json says; ``mean`` and ``std`` are per channel on 0–1, over the rows named by ``statistics_of``."""
+
+    name: str
+    classes: tuple[str, ...]
+    pack: PackConfig
+    images: int
+    masks: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    statistics_of: Literal["train", "all"]
+    licence: str = ""
+    citation: str = ""
+    known_overlaps: str = ""
+    official_splits: bool = False
+    files: dict[str, str]
+    content_hash: str
+
+    @property
+    def size(self) -> int:
+        """Side of the pictures in pixels."""
+        return self.pack.size
+
+
+def pack(manifest: pd.DataFrame, root: Path, out: Path, config: PackConfig, *, meta: Mapping[str, Any]) -> None:
+    """Decode every image once and write a packed data set, whole or not at all.
+
+    Windowing and equalising see the files' own depth; resizing follows; quantising comes last. Mean and standard
+    deviation are those of the training rows, or of all rows when there is no training row (an outside test set).
+
+    Args:
+        manifest: rows with ``path`` and, for masks, ``mask`` relative to ``root``.
+        root: folder of the raw files.
+        out: folder to make; an older one is replaced when the new one is whole.
+        config: size, channels, depth, equalising, window.
+        meta: ``licence``, ``citation``, ``known_overlaps``, ``official_splits``, and ``classes`` in the order of the
+            network's outputs (sorted labels when absent).
+
+    Raises:
+        DataError: a file cannot be read, a mask holds another value, or a label is not in ``classes``.
+    """
+    classes = tuple(meta.get("classes") or classes_of(manifest))
+    table = _number_rows(manifest, classes)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staged = out.with_name(f".{out.name}.{os.getpid()}.part")
+    staged.mkdir()
+    try:
+        sums = write_images(table, root, staged / "images.npy", config)
+        masks = write_masks([root / m for m in mask_files(manifest) if m], staged / "masks.npy", config.size)
+        write_manifest(table, staged / "manifest.parquet")
+        files = {file.name: sha256_file(file) for file in sorted(staged.iterdir())}
+        about = {key: value for key, value in meta.items() if key != "classes"}
+        known = DatasetMeta(
+            name=", ".join(sorted(table["dataset"].unique())),
+            classes=classes,
+            pack=config,
+            images=len(table),
+            masks=masks,
+            **_statistics(table, sums, config),
+            **about,
+            files=files,
+            content_hash=hashlib.sha256(json.dumps(files).encode()).hexdigest(),
+        )
+        write_json(staged / "dataset.json", known.model_dump(mode="json"))
+        shutil.rmtree(out, ignore_errors=True)
+        staged.replace(out)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+class PackedDataset:
+    """A packed data set on disk; pictures and masks are memory-mapped and read-only."""
+
+    def __init__(self, folder: Path, manifest: pd.DataFrame, meta: DatasetMeta) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.meta = meta
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Open a packed data set and check that its parts fit together; ``verify`` also reads every byte.
+
+        Raises:
+            DataError: a part is absent, damaged, or of another size than dataset.json says.
+        """
+        try:
+            meta = DatasetMeta.model_validate(read_json(folder / "dataset.json"))
+        except FileNotFoundError as error:
+            raise DataError(f"{folder}: no packed data set (dataset.json is absent); prepare it first") from error
+        except (ValueError, ValidationError) as error:
+            raise DataError(f"{folder}/dataset.json: damaged, expected what packing wrote; prepare it again") from error
+        data = cls(folder, read_manifest(folder / "manifest.parquet"), meta)
+        size = meta.size
+        expected: dict[str, tuple[Pixels | None, tuple[int, ...]]] = {
+            "images.npy": (data.images, (meta.images, meta.pack.channels, size, size)),
+            "masks.npy": (data.masks, (meta.masks, size, size)),
+            "manifest.parquet": (data.manifest["row"].to_numpy(), (meta.images,)),
+        }
+        for file, (array, shape) in expected.items():
+            if array is not None and array.shape != shape:
+                raise DataError(f"{folder}/{file}: shape {array.shape}, expected {shape}; prepare the data set again")
+        return data
+
+    @cached_property
+    def images(self) -> Pixels:
+        """Pictures ``[N, C, H, W]`` uint8 or uint16."""
+        return self._map("images.npy")
+
+    @cached_property
+    def masks(self) -> Pixels | None:
+        """Masks ``[M, H, W]`` uint8, or nothing; the values are in the module's docstring."""
+        return self._map("masks.npy") if self.meta.masks else None
+
+    @cached_property
+    def class_index(self) -> Rows:
+        """Class index of every row, −1 where there is no label."""
+        order = {name: index for index, name in enumerate(self.meta.classes)}
+        return np.array([order.get(label, -1) for label in self.manifest["label"]], np.int64)
+
+    def rows(self, split: str | None = None, *, labelled: bool = True) -> Rows:
+        """Return the positions of a split's rows in the manifest's order.
+
+        Args:
+            split: ``train``, ``val``, ``test``, or nothing for all.
+            labelled: keep only rows with a label, a known finding or a known zone.
+        """
+        keep = np.ones(len(self.manifest), bool) if split is None else (self.manifest["split"] == split).to_numpy()
+        if labelled:
+            known = [*finding_columns(self.manifest), *ZONES]
+            keep &= ((self.manifest["label"] != "") | self.manifest[known].notna().any(axis=1)).to_numpy()
+        return np.flatnonzero(keep).astype(np.int64)
+
+    def targets(self, rows: Rows) -> Rows:
+        """Return the class indices of rows.
+
+        Raises:
+            DataError: a row has no label.
+        """
+        targets = self.class_index[rows]
+        if (targets < 0).any():
+            first = self.manifest["image_id"].iloc[rows[targets < 0][0]]
+            raise DataError(
+                f"{self.folder}: {(targets < 0).sum()} rows have no label, first {first}; take labelled rows"
+            )
+        return targets
+
+    def verify(self) -> None:
+        """Read every file and compare it with its recorded hash.
+
+        Raises:
+            DataError: a file is absent or its bytes have changed.
+        """
+        for file, expected in self.meta.files.items():
+            if not (self.folder / file).is_file() or sha256_file(self.folder / file) != expected:
+                raise DataError(f"{self.folder}/{file}: not the bytes that were packed; prepare the data set again")
+
+    def _map(self, file: str) -> Pixels:
+        try:
+            array: Pixels = np.load(self.folder / file, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"{self.folder}/{file}: absent or cut short; prepare the data set again") from error
+        return array
+
+
+def _number_rows(manifest: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:
+    table = manifest.drop(columns=BEFORE_PACKING, errors="ignore").reset_index(drop=True)
+    outside = ~table["label"].isin(["", *classes])
+    if outside.any():
+        row = table[outside].iloc[0]
+        raise DataError(
+            f"{row['image_id']}: label {row['label']!r} is none of the classes {', '.join(classes)}; mend either"
+        )
+    table["row"] = np.arange(len(table))
+    masked = np.array([mask != "" for mask in mask_files(manifest)], bool)
+    table["mask_row"] = np.where(masked, np.cumsum(masked) - 1, -1)
+    return table
+
+
+def _statistics(table: pd.DataFrame, sums: npt.NDArray[np.float64], config: PackConfig) -> dict[str, Any]:
+    train = (table["split"] == "train").to_numpy()
+    chosen = sums[train] if train.any() else sums
+    first, second = chosen.sum(0) / (len(chosen) * config.size**2)
+    std = np.sqrt(np.maximum(second - first**2, 0))
+    if (std == 0).any():
+        raise DataError(f"{table['dataset'].iloc[0]}: all pictures are one grey level; check window and files")
+    return {"mean": first.tolist(), "std": std.tolist(), "statistics_of": "train" if train.any() else "all"}
