@@ -1,0 +1,21 @@
+"""What happened: runs recorded in a journal and shipped to MLflow, lineage, and the model registry."""
+
+from medtransfer.tracking.lineage import collect_lineage
+from medtransfer.tracking.mlflow_tracker import append, finish, import_run, open_run, replay
+from medtransfer.tracking.store import prepare_store
+from medtransfer.tracking.tracker import DatasetInput, MemoryTracker, NullTracker, RunSpec, Tracker
+
+__all__ = [
+    "DatasetInput",
+    "MemoryTracker",
+    "NullTracker",
+    "RunSpec",
+    "Tracker",
+    "append",
+    "collect_lineage",
+    "finish",
+    "import_run",
+    "open_run",
+    "prepare_store",
+    "replay",
+]

@@ -1,0 +1,152 @@
+"""The MLflow store: address, schema, experiments, and the one way to find a run (by its run key)."""
+
+import fcntl
+import hashlib
+import os
+import re
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from medtransfer.errors import TrackingError
+from medtransfer.paths import workspace
+from medtransfer.tracking.names import check_run_key
+
+RUN_KEY = "medtransfer.run_key"
+SHIPPED = "medtransfer.shipped"
+DESCRIPTION = "mlflow.note.content"
+_SQL_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+_CONNECT_SECONDS = 3.0
+
+
+def tracking_uri(uri: str | None = None) -> str:
+    """Return the given address, else ``MLFLOW_TRACKING_URI``, else ``sqlite:///<workspace>/mlflow.db`` (absolute).
+
+    Raises:
+        TrackingError: the scheme is not a database or a server.
+    """
+    found = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace().absolute() / 'mlflow.db'}"
+    scheme = urlsplit(found).scheme.partition("+")[0]
+    if scheme not in {"sqlite", "http", "https", *_SQL_PORTS}:
+        raise TrackingError(
+            f"the tracking address has the scheme {scheme!r}: use sqlite:///, postgresql+psycopg://, mysql://, http:// "
+            "or https:// (MLflow's file store is retired)"
+        )
+    return found
+
+
+def portable_uri(uri: str) -> str:
+    """Return the address without credentials, options and absolute folders, fit to be written beside results."""
+    parts = urlsplit(uri)
+    if parts.scheme.startswith("sqlite"):
+        path, root = Path(uri.split("///", 1)[-1].partition("?")[0]), workspace().absolute()
+        return f"sqlite:///{path.relative_to(root) if path.is_relative_to(root) else path.name}"
+    host = parts.hostname or ""
+    return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+
+def prepare_store(uri: str | None = None) -> None:
+    """Create the schema of a database store once, however many processes open it at the same time.
+
+    A server (http) makes its own schema. Raises ``TrackingError`` when a database cannot be reached, or has a schema of
+    another MLflow version.
+    """
+    client(uri)
+
+
+def client(uri: str | None = None) -> Any:
+    """Return an ``MlflowClient`` of a prepared store, which tracks runs and holds the model registry."""
+    address = tracking_uri(uri)
+    import_mlflow()
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    made = MlflowClient(address, registry_uri=address)
+    if address.startswith("http"):
+        return made
+    _reach(address)
+    try:
+        with _schema_lock(address):
+            made.search_experiments(max_results=1)  # the first use of a database store creates its tables
+    except (MlflowException, ImportError, OSError) as error:
+        line = str(error).splitlines()[0]
+        raise TrackingError(f"{portable_uri(address)}: the tracking store cannot be opened ({line})") from error
+    return made
+
+
+def import_mlflow() -> Any:
+    """Import MLflow with pickles refused, telemetry off and short waits for a server that is down."""
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    import mlflow
+
+    return mlflow
+
+
+def experiment_id(store: Any, name: str, *, description: str = "", uri: str | None = None) -> str:
+    """Return the id of an experiment, which is created (with its description) when it does not exist.
+
+    Raises:
+        TrackingError: the experiment was deleted in the store.
+    """
+    from mlflow.exceptions import MlflowException
+
+    if (found := store.get_experiment_by_name(name)) is None:
+        try:
+            return str(store.create_experiment(name, _artefacts(name, uri), tags={DESCRIPTION: description}))
+        except MlflowException:
+            if (found := store.get_experiment_by_name(name)) is None:  # another process was not faster: a real refusal
+                raise
+    if found.lifecycle_stage != "active":
+        raise TrackingError(f"experiment {name!r} was deleted in the tracking store: restore it or choose another name")
+    return str(found.experiment_id)
+
+
+def find_run(store: Any, run_key: str, experiment: str) -> Any:
+    """Return the MLflow run that carries a run key, or None."""
+    if (home := store.get_experiment_by_name(experiment)) is None:
+        return None
+    query = f"tags.`{RUN_KEY}` = '{check_run_key(run_key)}'"
+    found = store.search_runs([home.experiment_id], query, max_results=1)
+    return found[0] if found else None
+
+
+def _artefacts(experiment: str, uri: str | None) -> str | None:
+    """Return the artefact folder of an experiment; None = the server decides."""
+    if tracking_uri(uri).startswith("http"):
+        return None
+    return (workspace().absolute() / "mlartifacts" / re.sub(r"[^\w.-]", "_", experiment)).as_uri()
+
+
+@contextmanager
+def _schema_lock(address: str) -> Iterator[None]:
+    if address.startswith("sqlite"):
+        database = Path(address.split("///", 1)[-1].partition("?")[0])
+        database.parent.mkdir(parents=True, exist_ok=True)
+        lock = database.with_name(f".{database.name}.lock")
+    else:
+        digest = hashlib.sha256(address.encode()).hexdigest()[:16]
+        lock = Path(tempfile.gettempdir()) / f"medtransfer-schema-{digest}.lock"
+    with lock.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _reach(address: str) -> None:
+    """Fail within seconds when a database server does not listen (SQLAlchemy's own retries take minutes)."""
+    parts = urlsplit(address)
+    port = parts.port or _SQL_PORTS.get(parts.scheme.partition("+")[0])
+    if not parts.hostname or port is None:
+        return
+    try:
+        socket.create_connection((parts.hostname, port), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise TrackingError(f"{portable_uri(address)}: the tracking database does not answer ({error})") from error
