@@ -2,6 +2,8 @@
 
 import math
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +23,16 @@ def undefined(name: str, reason: str) -> float:
     """Warn that ``name`` has no value because of ``reason`` and return NaN."""
     warnings.warn(f"{name} is undefined: {reason}", UndefinedMetricWarning, stacklevel=3)
     return math.nan
+
+
+def attempt(metric: Callable[..., float], *arguments: Any) -> tuple[float, str]:
+    """Return the value of a metric and an empty reason, or NaN and the reason why it has none, without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UndefinedMetricWarning)
+        try:
+            return metric(*arguments), ""
+        except UndefinedMetricWarning as reason:
+            return math.nan, str(reason)
 
 
 def binary_rows(target: ArrayLike, score: ArrayLike) -> tuple[Bools, Floats]:

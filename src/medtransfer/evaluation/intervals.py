@@ -129,19 +129,21 @@ def resample(
     draws: int,
     seed: int,
     thresholds: Sequence[float],
+    population: ArrayLike | None = None,
 ) -> dict[str, Floats]:
     """Return every metric ``[seeds, draws]`` of scores ``[seeds, rows]`` under one set of patient resamples.
 
-    ``thresholds`` has one number a seed.
+    ``thresholds`` has one number a seed. ``population`` names all patients that can be drawn, where some have no row
+    here; outputs with different missing labels thus share their resamples.
     """
-    _, group = np.unique(np.asarray(groups), return_inverse=True)
-    size = int(group.max()) + 1 if group.size else 0
+    patients = np.unique(np.asarray(groups if population is None else population))
+    group = np.searchsorted(patients, np.asarray(groups))
     jobs = [_prepare(name, target, scores[s], group, t) for name in metrics for s, t in enumerate(thresholds)]
-    if not size:
+    if not len(group):
         return {name: np.full((len(scores), draws), math.nan) for name in metrics}
-    parts = [np.stack([job(counts) for job in jobs]) for counts in patient_counts(size, draws=draws, seed=seed)]
-    table = np.concatenate(parts, axis=1).reshape(len(metrics), len(scores), draws)
-    return dict(zip(metrics, table, strict=True))
+    counted = patient_counts(len(patients), draws=draws, seed=seed)
+    table = np.concatenate([np.stack([job(counts) for job in jobs]) for counts in counted], axis=1)
+    return dict(zip(metrics, table.reshape(len(metrics), len(scores), draws), strict=True))
 
 
 def patient_counts(size: int, *, draws: int, seed: int) -> Iterator[Floats]:

@@ -1,0 +1,141 @@
+"""The predictions table: one row an image and output, the only thing that metrics are computed from."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from medtransfer.errors import DataError
+from medtransfer.files import write_atomic
+
+Kind = Literal["probability", "severity", "value"]
+
+_RUN = ("study", "variant", "network", "chain")
+_IMAGE = ("dataset", "split", "image_id", "patient_id", "source", "view", "date")
+_TEXT = (*_RUN, "dataset", "split", "image_id", "patient_id", "source", "view", "output", "kind")
+_MAY_BE_EMPTY = {"source", "view"}
+
+PREDICTION_COLUMNS = (*_RUN, "seed", *_IMAGE, "output", "kind", "score", "target")
+"""Columns in order; docs/architecture.md says what they mean."""
+
+KEY = [*_RUN, "seed", "dataset", "split", "image_id", "output"]
+"""What names one row."""
+
+
+def prediction_rows(
+    images: pd.DataFrame,
+    scores: ArrayLike,
+    targets: ArrayLike,
+    *,
+    outputs: Sequence[str],
+    kind: Kind,
+    study: str,
+    variant: str,
+    network: str,
+    chain: str,
+    seed: int,
+) -> pd.DataFrame:
+    """Lay out the scores of one fit as rows of the table, image by image.
+
+    Args:
+        images: manifest rows of the images.
+        scores: ``[images, outputs]``.
+        targets: ``[images, outputs]``, NaN where not known; one-hot for exclusive classes.
+        outputs: names of the outputs.
+        kind: what the scores are.
+        study: with ``variant``, ``network``, ``chain`` and ``seed`` the fit that made them.
+        variant: see study.
+        network: see study.
+        chain: see study.
+        seed: see study.
+
+    Raises:
+        DataError: a shape does not fit the images and outputs, or the rows are not a valid table.
+    """
+    shape = (len(images), len(outputs))
+    for name, values in (("scores", scores), ("targets", targets)):
+        if np.shape(values) != shape:
+            raise DataError(f"{name} have shape {np.shape(values)}, expected {shape}: one column an output")
+    table = images[list(_IMAGE)].loc[images.index.repeat(len(outputs))].reset_index(drop=True)
+    table = table.assign(study=study, variant=variant, network=network, chain=chain, seed=seed, kind=kind)
+    table["output"] = list(outputs) * len(images)
+    table["score"], table["target"] = np.ravel(scores), np.ravel(targets)
+    return validate_predictions(table)
+
+
+def validate_predictions(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with its columns in order and typed.
+
+    Raises:
+        DataError: a column is missing or unknown, a row occurs twice, a number or name is not what its kind promises,
+            or one image has two targets for one output; the message names the first such row.
+    """
+    missing, extra = set(PREDICTION_COLUMNS) - set(table), set(table) - set(PREDICTION_COLUMNS)
+    if missing or extra:
+        raise DataError(
+            f"predictions table: missing columns {sorted(missing)}, unknown columns {sorted(extra)}; expected exactly "
+            f"{', '.join(PREDICTION_COLUMNS)}"
+        )
+    table = _typed(table[list(PREDICTION_COLUMNS)].reset_index(drop=True))
+    for column in _TEXT:
+        if column not in _MAY_BE_EMPTY:
+            _refuse(table, table[column] == "", column, "a name")
+    _refuse(table, ~table["split"].isin(("train", "val", "test")), "split", "train, val or test")
+    _refuse(table, ~table["kind"].isin(("probability", "severity", "value")), "kind", "probability, severity or value")
+    _refuse(table, ~np.isfinite(table["score"]), "score", "a finite number")
+    _refuse(table, np.isinf(table["target"]), "target", "a finite number, or NaN where not known")
+    chance = table["kind"] == "probability"
+    _refuse(table, chance & ~table["score"].between(0, 1), "score", "a probability between 0 and 1")
+    _refuse(table, chance & ~(table["target"].isin((0, 1)) | table["target"].isna()), "target", "0, 1 or NaN")
+    _refuse(table, table.duplicated(KEY), "image_id", "one row for each fit, data set, split, image and output")
+    _one_target(table)
+    return table
+
+
+def write_predictions(table: pd.DataFrame, path: Path) -> None:
+    """Validate and write a table as parquet, whole or not at all."""
+    checked = validate_predictions(table)
+    write_atomic(path, lambda staged: checked.to_parquet(staged, index=False))
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Read and validate a table.
+
+    Raises:
+        DataError: the file is missing, is not parquet, or is not a predictions table.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no predictions table there; run the predict stage first")
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not a readable parquet file ({error}); run the predict stage again") from error
+    return validate_predictions(table)
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    try:
+        texts = {name: table[name].astype(object).fillna("").astype(str) for name in _TEXT}
+        numbers = {name: table[name].astype(np.float64) for name in ("score", "target")}
+        return table.assign(**texts, **numbers, seed=table["seed"].astype(np.int64), date=pd.to_datetime(table["date"]))
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"predictions table: {error}; expected numbers in score and target, whole numbers in seed and dates in date"
+        ) from error
+
+
+def _refuse(table: pd.DataFrame, wrong: pd.Series, column: str, expected: str) -> None:
+    if wrong.any():
+        row = table[wrong].iloc[0]
+        raise DataError(
+            f"predictions table: {column} of image {row['image_id']}, output {row['output']}, is {row[column]!r}; "
+            f"expected {expected}; write the table again from the fit"
+        )
+
+
+def _one_target(table: pd.DataFrame) -> None:
+    known = table[table["target"].notna()].drop_duplicates(["dataset", "image_id", "output", "target"])
+    _refuse(known, known.duplicated(["dataset", "image_id", "output"]), "target", "the same target in every fit")

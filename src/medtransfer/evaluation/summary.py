@@ -1,0 +1,87 @@
+"""One metric over several seeds: its points, its resamples, and what of them goes into a JSON file."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from medtransfer.evaluation.checks import Floats, attempt
+from medtransfer.evaluation.intervals import evaluate, mean_of_drawn_seeds, percentile_interval, resample
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One metric: points ``[seeds]``, patient resamples ``[seeds, draws]``, and why a point is NaN."""
+
+    points: Floats
+    values: Floats
+    reason: str
+
+
+def sample(
+    metrics: Sequence[str],
+    target: ArrayLike,
+    scores: Floats,
+    groups: ArrayLike,
+    *,
+    thresholds: Sequence[float],
+    population: ArrayLike,
+    draws: int,
+    seed: int,
+) -> dict[str, Sample]:
+    """Return every metric of scores ``[seeds, rows]`` or ``[seeds, rows, classes]``; arguments as in ``resample``."""
+    values = resample(
+        metrics, target, scores, groups, draws=draws, seed=seed, thresholds=thresholds, population=population
+    )
+    samples = {}
+    for name in metrics:
+        tries = [attempt(evaluate, name, target, s, t) for s, t in zip(scores, thresholds, strict=True)]
+        points = np.array([point for point, _ in tries])
+        samples[name] = Sample(points, values[name], next((reason for _, reason in tries if reason), ""))
+    return samples
+
+
+def average(samples: Sequence[Sample]) -> Sample:
+    """Return the mean of one metric over outputs that share their resamples; NaN when one of them is."""
+    reason = next((one.reason for one in samples if one.reason), "")
+    points, values = (np.mean([getattr(one, part) for one in samples], axis=0) for part in ("points", "values"))
+    return Sample(points, values, reason)
+
+
+def summarise(one: Sample, *, level: float, seed: int) -> dict[str, Any]:
+    """Return a metric as JSON: values of the seeds, mean, sd, interval over patients, and over seeds × patients.
+
+    ``low`` and ``high`` hold the seeds fixed and draw patients; ``low_seeds`` and ``high_seeds`` draw both and exist
+    from two seeds on. NaN becomes null, with a ``reason``.
+    """
+    mean, count = float(one.points.mean()), len(one.points)
+    patients, why = _bounds(mean, one.values.mean(0), level)
+    result = {
+        "per_seed": [_null(float(point)) for point in one.points],
+        "mean": _null(mean),
+        "sd": float(one.points.std(ddof=1)) if count > 1 and not math.isnan(mean) else None,
+        "low": patients[0],
+        "high": patients[1],
+        "draws": int((~np.isnan(one.values.mean(0))).sum()),
+    }
+    if count > 1:
+        both, _ = _bounds(mean, mean_of_drawn_seeds(one.values, seed=seed), level)
+        result |= {"low_seeds": both[0], "high_seeds": both[1]}
+    return result | ({"reason": one.reason or why} if one.reason or why else {})
+
+
+def _bounds(mean: float, values: Floats, level: float) -> tuple[tuple[float | None, float | None], str]:
+    """Return percentile bounds, null when the mean or every draw is undefined, and the reason."""
+    if math.isnan(mean):
+        return (None, None), ""
+    if np.isnan(values).all():
+        return (None, None), "no resample leaves the metric defined"
+    interval = percentile_interval(mean, values, level=level, method="bootstrap")
+    return (interval.low, interval.high), ""
+
+
+def _null(value: float) -> float | None:
+    return None if math.isnan(value) else value
