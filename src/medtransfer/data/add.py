@@ -1,0 +1,179 @@
+"""Bringing a data set in: read every image once, copy the raw files whole, say what was left out and why."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from medtransfer.data.hashing import perceptual_hash, pixel_sha, sha256_file, to_hex
+from medtransfer.data.images import read_image
+from medtransfer.data.manifest import build_manifest, validate_manifest
+from medtransfer.data.sources import Scan, Skipped, SourceConfig
+from medtransfer.errors import DataError
+from medtransfer.files import write_json
+
+
+@dataclass(frozen=True)
+class AddReport:
+    """What was read from a source, and what was not."""
+
+    name: str
+    source: str
+    images: int
+    patients: int
+    bytes: int
+    labels: dict[str, dict[str, int]]
+    official_splits: bool
+    known_overlaps: str
+    skipped: list[Skipped]
+    licence: str
+    citation: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as plain values."""
+        return asdict(self)
+
+    def to_text(self) -> str:
+        """Return the report as a table for people: counts by split and label, then each reason with its first files."""
+        lines = [
+            f"{self.name}: {self.images} images of {self.patients} patients, {self.bytes / 1e6:.1f} MB, {self.source}"
+        ]
+        for split, counts in self.labels.items():
+            lines.append(f"  {split:<9}" + "  ".join(f"{label} {count}" for label, count in counts.items()))
+        lines.append(f"  left out {len(self.skipped)}")
+        reasons: dict[str, list[str]] = defaultdict(list)
+        for each in self.skipped:
+            reasons[each.reason].append(each.file if each.row is None else f"{each.file} (row {each.row})")
+        for reason, files in sorted(reasons.items(), key=lambda item: -len(item[1])):
+            lines.append(f"  {len(files):>6}  {reason}: {', '.join(files[:3])}{', …' if len(files) > 3 else ''}")
+        if self.known_overlaps:
+            lines.append(f"  overlaps {self.known_overlaps}")
+        return "\n".join([*lines, f"  licence  {self.licence}", f"  cite     {self.citation}"])
+
+
+def scan_to_manifest(
+    source: SourceConfig, dataset_name: str, *, scan: Scan | None = None
+) -> tuple[pd.DataFrame, list[Skipped]]:
+    """Decode every image of a source once and return its manifest, and what was left out.
+
+    The manifest has ids in the data set's name space, the three hashes, and a column ``mask`` until it is packed.
+
+    Args:
+        source: the layout to read.
+        dataset_name: prefix of image and patient ids.
+        scan: what ``source.scan()`` returned, to save a second one.
+
+    Raises:
+        DataError: the layout is wrong, or no image can be read.
+    """
+    found = scan or source.scan()
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # decoding and hashing release the lock
+        prints = list(pool.map(lambda row: _fingerprint(source.root, row["path"]), found.rows))
+    skipped = [*found.skipped, *(each for each in prints if isinstance(each, Skipped))]
+    pairs = zip(found.rows, prints, strict=True)
+    rows = [_named(row, dataset_name) | each for row, each in pairs if not isinstance(each, Skipped)]
+    if not rows:
+        raise DataError(f"{source.root}: none of {len(prints)} images can be read; first: {skipped[-1].reason}")
+    return validate_manifest(build_manifest(rows), classes=found.classes or None), skipped
+
+
+def add_dataset(source: SourceConfig, name: str, *, copy_to: Path) -> AddReport:
+    """Copy the raw files of a data set to ``copy_to/<name>`` and report on every image.
+
+    The copy has the source's layout, so the same source with ``root = copy_to/<name>`` reads it. It appears under its
+    name only when it is whole. The report is also written to ``copy_to/<name>.report.json``.
+
+    Raises:
+        DataError: the name is not plain, the target holds files, or no image can be read.
+    """
+    target = copy_to / name
+    _check_target(target, name)
+    scan = source.scan()
+    manifest, skipped = scan_to_manifest(source, name, scan=scan)
+    masks = {row["mask"] for row in scan.rows if row.get("mask")}
+    files = sorted({row["path"] for row in scan.rows} | masks | set(scan.metadata))
+    copied = _copy_whole(source.root, files, target)
+    report = AddReport(
+        name=name,
+        source=source.name,
+        images=len(manifest),
+        patients=manifest["patient_id"].nunique(),
+        bytes=copied,
+        labels=_counts(manifest),
+        official_splits=scan.official_splits,
+        known_overlaps=scan.known_overlaps,
+        skipped=skipped,
+        licence=source.licence,
+        citation=source.citation,
+    )
+    write_json(copy_to / f"{name}.report.json", report.to_json())
+    return report
+
+
+def write_pointer(folder: Path, *, workspace: Path) -> Path:
+    """Let DVC version a folder of raw data and return the pointer file ``<folder>.dvc``.
+
+    Args:
+        folder: the data set, relative to the workspace or absolute.
+        workspace: folder inside a DVC repository.
+
+    Raises:
+        DataError: DVC refuses; the message is DVC's own.
+    """
+    command = [sys.executable, "-m", "dvc", "add", "--quiet", str(folder)]
+    done = subprocess.run(command, cwd=workspace, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = " ".join((done.stderr or done.stdout).split())
+        raise DataError(f"{folder}: DVC could not version the data set ({said}); mend this and run dvc add again")
+    return workspace / folder.with_name(f"{folder.name}.dvc")
+
+
+def _fingerprint(root: Path, path: str) -> dict[str, str] | Skipped:
+    try:
+        image = read_image(root / path, channels=3)
+    except DataError as error:
+        return Skipped(path, None, str(error).removeprefix(f"{root / path}: "))
+    look = to_hex(perceptual_hash(image))
+    return {"sha256": sha256_file(root / path), "pixel_sha": pixel_sha(image), "phash": look}
+
+
+def _named(row: dict[str, Any], dataset: str) -> dict[str, Any]:
+    names = {"image_id": f"{dataset}/{row['image_id']}", "patient_id": f"{dataset}:{row['patient_id']}"}
+    return {"mask": "", **row, **names, "dataset": dataset}
+
+
+def _check_target(target: Path, name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise DataError(f"data set name {name!r}: expected letters, digits, '_', '-' and '.'; choose a plain name")
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise DataError(f"{target}: exists already, expected a new folder; remove it or choose another name")
+
+
+def _copy_whole(root: Path, files: list[str], target: Path) -> int:
+    """Copy into a folder beside the target and rename it at the end; return the bytes copied."""
+    staged = target.with_name(f".{target.name}.part")
+    shutil.rmtree(staged, ignore_errors=True)
+    try:
+        for file in files:
+            (staged / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root / file, staged / file)
+        staged.replace(target)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    return sum((target / file).stat().st_size for file in files)
+
+
+def _counts(manifest: pd.DataFrame) -> dict[str, dict[str, int]]:
+    pairs = zip(manifest["split"], manifest["label"], strict=True)
+    counts: dict[str, dict[str, int]] = {}
+    for (split, label), count in sorted(Counter(pairs).items()):
+        counts.setdefault(split or "no split", {})[label or "no label"] = count
+    return counts

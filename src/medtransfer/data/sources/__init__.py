@@ -1,0 +1,38 @@
+"""Adapters from publishers' layouts to manifest rows: one file a layout, one line in the union."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from medtransfer.data.sources.base import Scan, Skipped
+from medtransfer.data.sources.chestxray14 import ChestXray14Source
+from medtransfer.data.sources.covid_collection import CovidCollectionSource
+from medtransfer.data.sources.covid_ct import CovidCtSource
+from medtransfer.data.sources.covidx import CovidxSource
+from medtransfer.data.sources.covidx_like import CovidxLikeSource
+from medtransfer.data.sources.imagefolder import ImageFolderSource
+from medtransfer.data.sources.table import CsvSource
+
+SourceConfig = Annotated[
+    ImageFolderSource
+    | CovidCtSource
+    | CovidxSource
+    | ChestXray14Source
+    | CovidCollectionSource
+    | CovidxLikeSource
+    | CsvSource,
+    Field(discriminator="name"),
+]
+
+__all__ = [
+    "ChestXray14Source",
+    "CovidCollectionSource",
+    "CovidCtSource",
+    "CovidxLikeSource",
+    "CovidxSource",
+    "CsvSource",
+    "ImageFolderSource",
+    "Scan",
+    "Skipped",
+    "SourceConfig",
+]

@@ -1,0 +1,94 @@
+"""ChestX-ray14 (Wang et al. 2017): 112,120 frontal X-rays of 30,805 patients with 14 text-mined findings.
+
+Layout: ``Data_Entry_2017*.csv``, images in ``images/`` or ``images_001/images/`` … ``images_012/images/``, and, when
+present, the official ``train_val_list.txt`` and ``test_list.txt``.
+
+Known flaws: labels are mined from reports (about one in ten is wrong); many pictures with a finding show a drain or a
+line; the same patient has up to 184 pictures.
+"""
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from medtransfer.data.sources.base import Listing, Scan, Source, is_image, read_lines, read_table, shared_patients
+from medtransfer.errors import DataError
+
+FINDINGS = (
+    "Atelectasis",
+    "Cardiomegaly",
+    "Effusion",
+    "Infiltration",
+    "Mass",
+    "Nodule",
+    "Pneumonia",
+    "Pneumothorax",
+    "Consolidation",
+    "Edema",
+    "Emphysema",
+    "Fibrosis",
+    "Pleural_Thickening",
+    "Hernia",
+)
+NO_FINDING = "No Finding"
+LISTS = {"train_val_list.txt": "train", "test_list.txt": "test"}
+
+
+class ChestXray14Source(Source):
+    """ChestX-ray14 as a multi-label data set ``y_<finding>``; a finding that is not listed is 0."""
+
+    name: Literal["chestxray14"] = "chestxray14"
+    citation: ClassVar[str] = "Wang et al. 2017, ChestX-ray8, CVPR; NIH Clinical Center"
+    licence: ClassVar[str] = "no restriction on use; cite the paper and acknowledge the NIH Clinical Center"
+
+    def scan(self) -> Scan:
+        """List the images of the entry table."""
+        listing = Listing(self.root)
+        table = self._table()
+        places = self._places()
+        splits = {name: split for file, split in LISTS.items() for name in self._names(file)}
+        for row, entry in read_table(table, ("Image Index", "Finding Labels", "Patient ID")):
+            self._add_entry(listing, row, entry, places, splits)
+        present = [file for file in LISTS if (self.root / file).is_file()]
+        return listing.scan(
+            (),
+            official_splits=bool(splits),
+            known_overlaps=shared_patients(listing.rows) if splits else "",
+            metadata=(table.name, *present),
+        )
+
+    def _add_entry(
+        self, listing: Listing, row: int, entry: dict[str, str], places: dict[str, str], splits: dict[str, str]
+    ) -> None:
+        file = entry["Image Index"]
+        findings = set(entry["Finding Labels"].split("|")) - {NO_FINDING}
+        unknown = findings - set(FINDINGS)
+        if unknown:
+            listing.skip(file, row, f"unknown finding {min(unknown)!r}")
+            return
+        if splits and file not in splits:
+            listing.skip(file, row, "in neither official list")
+            return
+        listing.add(
+            places.get(file, file),
+            row=row,
+            patient_id=entry["Patient ID"].strip(),
+            source="nih",
+            modality="CXR",
+            view=entry.get("View Position", ""),
+            split=splits.get(file, ""),
+            **{f"y_{name.lower()}": float(name in findings) for name in FINDINGS},
+        )
+
+    def _table(self) -> Path:
+        tables = sorted(self.root.glob("Data_Entry_2017*.csv"))
+        if not tables:
+            raise DataError(f"{self.root}: no Data_Entry_2017*.csv, expected ChestX-ray14; correct the source's root")
+        return tables[0]
+
+    def _places(self) -> dict[str, str]:
+        files = (file for folder in sorted(self.root.glob("images*")) for file in sorted(folder.rglob("*")))
+        return {file.name: file.relative_to(self.root).as_posix() for file in files if is_image(file)}
+
+    def _names(self, file: str) -> list[str]:
+        path = self.root / file
+        return [line.strip() for line in read_lines(path)] if path.is_file() else []
