@@ -44,7 +44,7 @@ class PackConfig(Config):
 
 
 def write_images(table: pd.DataFrame, root: Path, file: Path, config: PackConfig) -> npt.NDArray[np.float64]:
-    """Write the pictures ``[N, C, H, W]`` and return the sum and the sum of squares on 0–1 of every row and channel ``[N, 2, C]``."""
+    """Write ``[N, C, H, W]`` and return each row's sum and sum of squares on 0–1 per channel ``[N, 2, C]``."""
     shape = (len(table), config.channels, config.size, config.size)
     dtype, top = (np.uint8, 255) if config.depth == 8 else (np.uint16, 65_535)
     images = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
@@ -74,7 +74,7 @@ def mask_files(manifest: pd.DataFrame) -> list[str]:
 
 
 def write_masks(paths: Sequence[Path], file: Path, size: int) -> int:
-    """Write masks ``[M, size, size]``, resized by nearest neighbour, and return their number; no file when there is none.
+    """Write masks ``[M, size, size]`` (nearest neighbour) and return their number; no file when there is none.
 
     Raises:
         DataError: a mask cannot be read or holds an unknown value.

@@ -72,8 +72,8 @@ def _distribute(rows: pd.DataFrame, shares: Mapping[str, float], seed: int) -> p
         patients.setdefault(patient, []).extend(names)
     images = rows["patient_id"].value_counts()
     strata: dict[str, list[str]] = {}
-    for patient, names in patients.items():
-        stratum = min(set(names), key=lambda name: (frequency[name], name))
+    for patient, carried in patients.items():
+        stratum = min(set(carried), key=lambda name: (frequency[name], name))
         strata.setdefault(stratum, []).append(patient)
     chosen: dict[str, str] = {}
     for stratum, members in sorted(strata.items()):
