@@ -6,6 +6,13 @@ from numpy.typing import NDArray
 SMALLEST_LUNG = 0.01
 """Share of the picture that a dark component must exceed to count as a lung."""
 MOST_LUNGS = 2
+AIR_CONTACT = 3.0
+"""Air around the body touches the picture's edge along more than the square root of this many times its area.
+
+Strips, corners and rings reach 8 and more; a lung that a tight crop cuts stays under 2.
+"""
+FRAME_RANGE = 8
+"""Grey levels within which an outermost row or column counts as an even frame."""
 
 
 def otsu(values: NDArray[np.uint8]) -> int:
@@ -22,26 +29,70 @@ def otsu(values: NDArray[np.uint8]) -> int:
 def lung_mask(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return the lungs: dark, inside the body, at most two pieces, each over 1 % of the picture.
 
+    Even frames around the picture are left out; a light blur and Otsu's threshold part dark from bright; air around the
+    body is what touches the picture's edge along much of its outline after an opening, so that neither a lung which the
+    edge cuts nor one behind a thin chest wall is taken for it; the threshold is then found again without that air.
+
     Args:
         image: [H, W] grey CT slice, bright tissue.
     """
     from scipy import ndimage
 
-    smooth = ndimage.gaussian_filter(image, sigma=max(image.shape) / 256)
-    dark = smooth <= otsu(smooth)
-    dark &= ~_touching_border(dark)
-    labels, count = ndimage.label(dark)
-    if not count:
-        return dark
+    mask = np.zeros(image.shape, dtype=bool)
+    inner = _without_frame(image)
+    picture = image[inner]
+    if min(picture.shape) < 3:
+        return mask
+    smooth = ndimage.gaussian_filter(picture, sigma=max(image.shape) / 256)
+    outside = _outside_air(smooth <= otsu(smooth))
+    body = smooth[~outside]
+    if body.size:
+        dark = _opened(~outside & (smooth <= otsu(body)))
+        mask[inner] = _largest(dark & ~_outside_air(dark), smallest=SMALLEST_LUNG * image.size)
+    return mask
+
+
+def _without_frame(image: NDArray[np.uint8]) -> tuple[slice, slice]:
+    """Return the rows and columns that remain when outermost even ones are peeled off."""
+    return _uneven(image), _uneven(image.T)
+
+
+def _uneven(lines: NDArray[np.uint8]) -> slice:
+    uneven = np.flatnonzero(np.ptp(lines, axis=1) > FRAME_RANGE)
+    if not len(uneven):
+        return slice(0, 0)
+    first, last = int(uneven[0]), int(uneven[-1])
+    # the line next to a frame is a blend of both when the picture was resized
+    return slice(first + (first > 0), last + (last == len(lines) - 1))
+
+
+def _opened(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    from scipy import ndimage
+
+    rounds = max(1, round(max(mask.shape) / 128))
+    # pixels beyond the edge continue the picture: a lung that the edge cuts keeps touching it
+    eroded = ndimage.binary_erosion(mask, iterations=rounds, border_value=1)
+    return np.asarray(ndimage.binary_dilation(eroded, iterations=rounds), dtype=bool)
+
+
+def _outside_air(dark: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    from scipy import ndimage
+
+    labels, count = ndimage.label(_opened(dark))
+    edge = np.concatenate([labels[0], labels[-1], labels[1:-1, 0], labels[1:-1, -1]])
+    contact = np.bincount(edge, minlength=count + 1)
+    area = np.bincount(labels.ravel(), minlength=count + 1)
+    outside = contact**2 > AIR_CONTACT * area
+    outside[0] = False
+    return np.asarray(outside[labels], dtype=bool)
+
+
+def _largest(mask: NDArray[np.bool_], *, smallest: float) -> NDArray[np.bool_]:
+    from scipy import ndimage
+
+    labels, count = ndimage.label(mask)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     sizes[0] = 0
     order = np.argsort(sizes)[::-1][:MOST_LUNGS]
-    return np.isin(labels, [label for label in order if sizes[label] > SMALLEST_LUNG * image.size])
-
-
-def _touching_border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    from scipy import ndimage
-
-    labels, _ = ndimage.label(mask)
-    edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    return np.isin(labels, np.unique(edge[edge > 0]))
+    lungs = [label for label in order if sizes[label] > smallest]
+    return np.asarray(np.isin(labels, lungs), dtype=bool)

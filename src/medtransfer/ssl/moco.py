@@ -52,10 +52,7 @@ class MomentumBranch(nn.Module):
         if self.training:
             update_momentum_(self.key_encoder, encoder, self.config.momentum)
             update_momentum_(self.key_head, self.head, self.config.momentum)
-        query_groups, key_groups = crossed_groups(len(batch["index"]), self.groups, device=batch["index"].device)
-        query = unit(self.head(_by_group(encoder, batch["query"], query_groups)))
-        with torch.no_grad():
-            key = unit(self.key_head(_by_group(self.key_encoder, batch["key"], key_groups)))
+        query, key = self.encode(encoder, batch)
         # cloned: the push below writes into what the backward pass still reads
         loss = info_nce(
             query,
@@ -67,6 +64,14 @@ class MomentumBranch(nn.Module):
         if self.training:
             self.queue.push(key, batch["index"], gather=self.config.gather_keys)
         return loss
+
+    def encode(self, encoder: nn.Module, batch: Batch) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim"]]:
+        """Return unit queries (with gradient) and unit keys (without), batch norm seeing them in crossed groups."""
+        query_groups, key_groups = crossed_groups(len(batch["index"]), self.groups, device=batch["index"].device)
+        query = unit(self.head(_by_group(encoder, batch["query"], query_groups)))
+        with torch.no_grad():
+            key = unit(self.key_head(_by_group(self.key_encoder, batch["key"], key_groups)))
+        return query, key
 
 
 class MoCo(SelfSupervised):

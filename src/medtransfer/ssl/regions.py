@@ -114,7 +114,7 @@ def crop_resize(
 
 def _places(start: Tensor, stop: Tensor, count: int) -> Tensor:
     """Return the sampling places [..., count] of a resized interval, kept between its first and last pixel centre."""
-    steps = (torch.arange(count, device=start.device) + 0.5) / count
+    steps = (torch.arange(count, device=start.device, dtype=start.dtype) + 0.5) / count
     places = start[..., None] + steps * (stop - start)[..., None]
     return places.clamp(start[..., None] + 0.5, stop[..., None] - 0.5)
 
