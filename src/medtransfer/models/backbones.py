@@ -1,0 +1,110 @@
+"""Convolutional trunks from timm, and the named sites in them where a layer can be inserted."""
+
+import difflib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from medtransfer.errors import ModelError
+
+_PROBE = 96
+"""Side in pixels of the empty image that is sent through a trunk to see its maps."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A block whose output a layer can refine: its channels, and the image's side divided by its map's."""
+
+    channels: int
+    stride: int
+
+
+def create_trunk(name: str, *, drop_path: float = 0.0) -> nn.Module:
+    """Return a randomly initialised timm network without pooling and classifier: ``[B, 3, H, W]`` to ``[B, D, h, w]``.
+
+    Raises:
+        ModelError: timm has no such network (the message lists close names), or it is not convolutional.
+    """
+    import timm
+
+    if not timm.is_model(name):
+        close = difflib.get_close_matches(name, timm.list_models(), n=5)
+        raise ModelError(f"network {name!r} is not known to timm; close names: {', '.join(close) or 'none'}")
+    options = {"drop_path_rate": drop_path} if drop_path else {}
+    try:
+        trunk: nn.Module = timm.create_model(name, num_classes=0, global_pool="", **options)
+        width = feature_width(trunk)
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        raise ModelError(f"network {name!r} cannot be a trunk here ({error}); take a convolutional network") from error
+    if not width:
+        raise ModelError(f"network {name!r} does not end in a map of features; take a convolutional network")
+    return trunk
+
+
+def feature_width(trunk: nn.Module) -> int:
+    """Return the channels ``D`` of the trunk's last map, 0 if its output is not a channels-first map."""
+    shape = _probe(trunk, ())[""]
+    last_axis = getattr(trunk, "output_fmt", "NCHW") == "NHWC"
+    return shape[1] if len(shape) == 4 and not last_axis else 0
+
+
+def sites(trunk: nn.Module) -> tuple[str, ...]:
+    """Return the names of all blocks after which a layer can stand, in the order in which they run.
+
+    A block is a module with at least two convolutions or linear layers that is one step of a stage: ``layer2.3`` of a
+    ResNet (after its last ReLU), ``features.denseblock3`` of a DenseNet, ``blocks.4.2`` of an EfficientNet,
+    ``stages.2.blocks.1`` of a ConvNeXt.
+    """
+    return tuple(survey(trunk))
+
+
+def survey(trunk: nn.Module) -> dict[str, Site]:
+    """Return every site of a trunk with its channels and stride, in the order in which they run."""
+    shapes = _probe(trunk, _block_names(trunk))
+    return {
+        name: Site(channels=shape[1], stride=_PROBE // shape[2])
+        for name, shape in shapes.items()
+        if name and len(shape) == 4 and shape[2] <= _PROBE
+    }
+
+
+def _block_names(trunk: nn.Module) -> tuple[str, ...]:
+    modules = dict(trunk.named_modules())
+    stages = {entry["module"] for entry in getattr(trunk, "feature_info", [])}
+
+    def is_block(name: str) -> bool:
+        parent = name.rpartition(".")[0]
+        inside = isinstance(modules[parent], nn.Sequential) or (parent in stages and parent != "")
+        plain_list = isinstance(modules[parent], nn.ModuleDict) or isinstance(modules[name], nn.Sequential)
+        return bool(name) and inside and not plain_list and _weighted_layers(modules[name]) >= 2
+
+    found = [name for name in modules if is_block(name)]
+    return tuple(name for name in found if not any(other.startswith(f"{name}.") for other in found))
+
+
+def _weighted_layers(module: nn.Module) -> int:
+    return sum(isinstance(part, nn.Conv2d | nn.Linear) for part in module.modules())
+
+
+def _probe(trunk: nn.Module, names: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    """Shapes of the named modules' outputs in running order, and of the whole trunk's under the empty name."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def note(name: str, output: object) -> None:
+        shapes[name] = tuple(output.shape) if isinstance(output, Tensor) else ()
+
+    modules = dict(trunk.named_modules())
+    handles = [
+        modules[name].register_forward_hook(lambda _m, _i, output, name=name: note(name, output)) for name in names
+    ]
+    training = trunk.training
+    weight = next(trunk.parameters())
+    try:
+        with torch.no_grad():
+            note("", trunk.eval()(weight.new_zeros(1, 3, _PROBE, _PROBE)))
+    finally:
+        trunk.train(training)
+        for handle in handles:
+            handle.remove()
+    return shapes

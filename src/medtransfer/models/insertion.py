@@ -1,0 +1,101 @@
+"""Where ATTN layers stand in a trunk, and how they are attached without changing the trunk's own state-dict keys."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from medtransfer.config import Config
+from medtransfer.errors import ModelError
+from medtransfer.models.attention import AttentionLayer
+from medtransfer.models.backbones import Site, survey
+
+_LAYERS_AT_STRIDE: dict[int, dict[int, int]] = {0: {}, 1: {8: 1}, 5: {8: 2, 16: 2, 32: 1}}
+"""Layers in res3, res4 and res5 (Liu & Ji 2021, section 2.2), told by the stride of their maps."""
+
+
+class AttentionConfig(Config):
+    """Which ATTN layers a network has.
+
+    ``count``: 1 stands at the end of res3; 5 are two in res3, two in res4 and one in res5. ``placement`` says where two
+    of one stage stand: after its middle and last block, after the last two, or both after the last (decision M-2).
+    ``sites`` names blocks explicitly and wins over ``count``. ``scale`` divides logits by the square root of the width,
+    ``width_ratio`` is the width of queries, keys and values relative to the channels.
+    """
+
+    count: Literal[0, 1, 5] = 0
+    placement: Literal["spread", "tail", "stacked"] = "spread"
+    sites: tuple[str, ...] = ()
+    scale: bool = False
+    width_ratio: float = Field(default=0.5, gt=0, le=1)
+
+
+def choose_sites(known: Mapping[str, Site], config: AttentionConfig) -> tuple[str, ...]:
+    """Return the site of each layer, in the order in which they run; a name that stands twice carries two layers.
+
+    Args:
+        known: the sites of the trunk, as ``survey`` returns them.
+        config: which layers are wanted.
+
+    Raises:
+        ModelError: a named site does not exist, or a stage has too few blocks for the placement.
+    """
+    for name in config.sites:
+        if name not in known:
+            raise ModelError(f"attention site {name!r} does not exist; this network has {', '.join(known) or 'none'}")
+    if config.sites:
+        return tuple(sorted(config.sites, key=list(known).index))
+    chosen: list[str] = []
+    for stride, layers in _LAYERS_AT_STRIDE[config.count].items():
+        blocks = [name for name, site in known.items() if site.stride == stride]
+        chosen += _in_stage(blocks, layers, config.placement, stride)
+    return tuple(chosen)
+
+
+def insert_attention(trunk: nn.Module, config: AttentionConfig) -> dict[str, AttentionLayer]:
+    """Attach new ATTN layers after their blocks and return them by site; the second layer of a site is ``<site>#2``.
+
+    The caller registers the layers in its own module. The trunk's keys stay as they were: plain checkpoints fit it.
+
+    Raises:
+        ModelError: see ``choose_sites``.
+    """
+    if not (config.sites or config.count):
+        return {}
+    known = survey(trunk)
+    chosen = choose_sites(known, config)
+    layers: dict[str, AttentionLayer] = {}
+    for index, name in enumerate(chosen):
+        channels = known[name].channels
+        width = max(round(channels * config.width_ratio), 1)
+        layer = AttentionLayer(channels, width=width, scale=config.scale)
+        trunk.get_submodule(name).register_forward_hook(_Refine(layer))
+        earlier = chosen[:index].count(name)
+        layers[f"{name}#{earlier + 1}" if earlier else name] = layer
+    return layers
+
+
+class _Refine:
+    """A forward hook that sends a block's output through a layer.
+
+    An object rather than a closure: ``deepcopy`` follows its attribute, so a copied network refers to copied layers.
+    """
+
+    def __init__(self, layer: AttentionLayer) -> None:
+        self.layer = layer
+
+    def __call__(self, block: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        refined: Tensor = self.layer(output)
+        return refined
+
+
+def _in_stage(blocks: list[str], layers: int, placement: str, stride: int) -> list[str]:
+    if not blocks or (layers == 2 and placement != "stacked" and len(blocks) < 2):
+        raise ModelError(
+            f"attention: {layers} layer(s) placed {placement!r} need blocks at stride {stride}, where this network has "
+            f"{', '.join(blocks) or 'none'}; name blocks under attention.sites"
+        )
+    last = len(blocks) - 1
+    pairs = {"spread": [last // 2, last], "tail": [last - 1, last], "stacked": [last, last]}
+    return [blocks[index] for index in (pairs[placement] if layers == 2 else [last])]

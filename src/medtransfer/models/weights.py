@@ -1,0 +1,248 @@
+"""Weights on disk: a folder with model.safetensors and config.json, and plain checkpoints of timm and torchvision."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field, ValidationError
+from torch import Tensor
+
+from medtransfer import files
+from medtransfer.config import Config
+from medtransfer.errors import CheckpointError, ModelError
+from medtransfer.models.classifier import Classifier, NetworkConfig, build_network
+
+WEIGHTS, DESCRIPTION = "model.safetensors", "config.json"
+_FORMAT = "medtransfer-1"
+
+
+class TrainInit(Config):
+    """Start from random weights."""
+
+    kind: Literal["train"] = "train"
+
+
+class TimmInit(Config):
+    """Start from the weights that timm's hub holds for the backbone; ``tag`` picks one of several (``a1_in1k``)."""
+
+    kind: Literal["timm"] = "timm"
+    tag: str = ""
+
+
+class FileInit(Config):
+    """Start from a folder of ``save_weights`` or a plain ``.safetensors`` or ``.pth`` file."""
+
+    kind: Literal["file"] = "file"
+    path: Path
+
+
+InitConfig = Annotated[TrainInit | TimmInit | FileInit, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What a checkpoint gave: keys that were loaded, keys that kept their start, keys of the file left aside."""
+
+    source: str
+    loaded: tuple[str, ...]
+    kept: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+
+def save_weights(
+    model: Classifier,
+    folder: Path,
+    *,
+    config: NetworkConfig,
+    classes: Sequence[str],
+    preprocessing: Mapping[str, Any],
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Write model.safetensors and config.json; equal weights give equal bytes.
+
+    The description is written last and holds the SHA-256 of the weights: a pair left by an interruption does not load.
+
+    Args:
+        model: the network.
+        folder: where the two files go; made if absent.
+        config: the configuration that the network was built from.
+        classes: class names in the order of the logits.
+        preprocessing: what turns a raw image into the network's input.
+        extra: anything else worth keeping beside the weights, as JSON.
+    """
+    if len(classes) != model.head.out_features:
+        raise ModelError(f"{folder}: {len(classes)} class names for a head of {model.head.out_features} outputs")
+    from safetensors.torch import save
+
+    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    files.write_bytes(folder / WEIGHTS, save(state))
+    description = {
+        "format": _FORMAT,
+        "network": config.model_dump(mode="json"),
+        "classes": list(classes),
+        "preprocessing": dict(preprocessing),
+        "extra": dict(extra or {}),
+        "sha256": files.sha256_file(folder / WEIGHTS),
+    }
+    files.write_json(folder / DESCRIPTION, description)
+
+
+def load_model(folder: Path) -> tuple[Classifier, dict[str, Any]]:
+    """Build the network of a folder and load its weights; return it in evaluation mode with its description.
+
+    Raises:
+        CheckpointError: a file is missing, damaged or not from ``save_weights``.
+    """
+    description = _describe(folder)
+    state = _own_state(folder, description)
+    try:
+        config = NetworkConfig.model_validate(description["network"])
+        model = build_network(config, len(description["classes"]))
+        model.load_state_dict(state)
+    except (KeyError, ValidationError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise CheckpointError(f"{folder}: weights and {DESCRIPTION} do not belong together ({first})") from error
+    return model.eval(), description
+
+
+def load_into(model: Classifier, file: Path, *, head: bool | Literal["if_fits"]) -> LoadReport:
+    """Load a folder of ``save_weights`` or a plain timm or torchvision checkpoint into a network.
+
+    Only ATTN layers and the head may be missing from the file; they keep their start. With ``head=True`` the head must
+    fit, ``False`` leaves it alone, ``"if_fits"`` takes it when the number of classes is the same.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+        ModelError: the file lacks other weights, has weights for which the network has no place, or shapes differ.
+    """
+    return _load_state(model, _read(model, file), source=str(file), head=head)
+
+
+def initialise(model: Classifier, config: NetworkConfig, init: TrainInit | TimmInit | FileInit) -> LoadReport:
+    """Give a new network its starting weights; a head with another number of classes keeps its random start.
+
+    Raises:
+        CheckpointError, ModelError: see ``load_into``; ModelError too when timm's hub cannot be reached.
+    """
+    if isinstance(init, FileInit):
+        return load_into(model, init.path, head="if_fits")
+    if isinstance(init, TimmInit):
+        name = f"{config.backbone}.{init.tag}" if init.tag else config.backbone
+        return _load_state(model, _plain(model, _from_hub(name)), source=f"timm:{name}", head="if_fits")
+    return LoadReport(source="random", loaded=(), kept=tuple(model.state_dict()), ignored=())
+
+
+def _load_state(
+    model: Classifier, state: dict[str, Tensor], *, source: str, head: bool | Literal["if_fits"]
+) -> LoadReport:
+    own = model.state_dict()
+    ignored = tuple(key for key in state if key.startswith("head.") and not _wants_head(own, state, head))
+    chosen = {key: value for key, value in state.items() if key not in ignored}
+    _check(own, chosen, source=source, head=head)
+    model.load_state_dict(chosen, strict=False)
+    return LoadReport(source, tuple(chosen), tuple(key for key in own if key not in chosen), ignored)
+
+
+def _wants_head(own: dict[str, Tensor], state: dict[str, Tensor], head: bool | Literal["if_fits"]) -> bool:
+    if head == "if_fits":
+        return all(key in state and state[key].shape == own[key].shape for key in ("head.weight", "head.bias"))
+    return head
+
+
+def _check(own: dict[str, Tensor], state: dict[str, Tensor], *, source: str, head: bool | Literal["if_fits"]) -> None:
+    optional = ("attention.",) if head is True else ("attention.", "head.")
+    # torchvision's older files have no such counters; they only matter to batch norm without momentum
+    missing = [
+        k for k in own if k not in state and not k.startswith(optional) and not k.endswith("num_batches_tracked")
+    ]
+    unknown = [key for key in state if key not in own]
+    differ = [
+        f"{key} {tuple(value.shape)} instead of {tuple(own[key].shape)}"
+        for key, value in state.items()
+        if key in own and value.shape != own[key].shape
+    ]
+    problems = {"missing": missing, "without a place in the network": unknown, "of another shape": differ}
+    found = "; ".join(f"{len(keys)} {what}: {_few(keys)}" for what, keys in problems.items() if keys)
+    if found:
+        raise ModelError(f"{source}: the weights are of another network ({found}); check backbone, attention and head")
+
+
+def _read(model: Classifier, file: Path) -> dict[str, Tensor]:
+    """Read any accepted checkpoint and return it under this project's keys."""
+    if (file / DESCRIPTION).exists():
+        return _own_state(file, _describe(file))
+    if not file.is_file():
+        raise CheckpointError(f"{file}: no such checkpoint; expected a file or a folder with {DESCRIPTION}")
+    state = _safetensors(file.read_bytes(), file) if file.suffix == ".safetensors" else _pickled(file)
+    return state if any(key.startswith("trunk.") for key in state) else _plain(model, state)
+
+
+def _plain(model: Classifier, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename timm's keys: its classifier is our ``head``, everything else is in the ``trunk``."""
+    classifier = str(model.trunk.pretrained_cfg["classifier"]) + "."  # type: ignore[index]
+
+    def rename(key: str) -> str:
+        return f"head.{key.removeprefix(classifier)}" if key.startswith(classifier) else f"trunk.{key}"
+
+    return {rename(key): value for key, value in state.items()}
+
+
+def _describe(folder: Path) -> dict[str, Any]:
+    path = folder / DESCRIPTION
+    try:
+        description = files.read_json(path)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: missing or damaged; expected what a fit writes beside its weights") from error
+    if not isinstance(description, dict) or description.get("format") != _FORMAT:
+        raise CheckpointError(f"{path}: not written by this program; expected format {_FORMAT!r}")
+    return description
+
+
+def _own_state(folder: Path, description: dict[str, Any]) -> dict[str, Tensor]:
+    path = folder / WEIGHTS
+    if not path.is_file() or files.sha256_file(path) != description.get("sha256"):
+        raise CheckpointError(f"{path}: missing, or its hash is not the one in {DESCRIPTION}; restore or refit it")
+    return _safetensors(path.read_bytes(), path)
+
+
+def _safetensors(data: bytes, path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        state: dict[str, Tensor] = load(data)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: damaged safetensors file ({error}); fetch or write it again") from error
+    return state
+
+
+def _pickled(path: Path) -> dict[str, Tensor]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (
+        Exception
+    ) as error:  # torch.load raises several unrelated types for one cause: it cannot read the file safely
+        raise CheckpointError(f"{path}: damaged, or holds more than tensors; convert it to safetensors") from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(f"{path}: not a state dictionary; expected names and tensors")
+    return state
+
+
+def _from_hub(name: str) -> dict[str, Tensor]:
+    import timm
+
+    try:
+        state: dict[str, Tensor] = timm.create_model(name, pretrained=True).state_dict()
+    except Exception as error:  # hub, network and timm errors have no common type
+        raise ModelError(
+            f"weights {name!r} could not be fetched from timm's hub ({type(error).__name__}); "
+            "check the name and the network, or give a file"
+        ) from error
+    return state
+
+
+def _few(keys: Sequence[str]) -> str:
+    return ", ".join(keys[:3]) + (", …" if len(keys) > 3 else "")
