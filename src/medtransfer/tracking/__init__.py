@@ -2,6 +2,8 @@
 
 from medtransfer.tracking.lineage import collect_lineage
 from medtransfer.tracking.mlflow_tracker import append, finish, import_run, open_run, replay
+from medtransfer.tracking.promotions import promote, promotions, rollback
+from medtransfer.tracking.registry import fetch_model, register_model
 from medtransfer.tracking.store import prepare_store
 from medtransfer.tracking.tracker import DatasetInput, MemoryTracker, NullTracker, RunSpec, Tracker
 
@@ -13,9 +15,14 @@ __all__ = [
     "Tracker",
     "append",
     "collect_lineage",
+    "fetch_model",
     "finish",
     "import_run",
     "open_run",
     "prepare_store",
+    "promote",
+    "promotions",
+    "register_model",
     "replay",
+    "rollback",
 ]

@@ -131,7 +131,7 @@ def _schema_lock(address: str) -> Iterator[None]:
     if address.startswith("sqlite"):
         database = Path(address.split("///", 1)[-1].partition("?")[0])
         database.parent.mkdir(parents=True, exist_ok=True)
-        lock = database.with_name(f".{database.name}.lock")
+        lock = database.with_name(f"{database.name}.lock")
     else:
         digest = hashlib.sha256(address.encode()).hexdigest()[:16]
         lock = Path(tempfile.gettempdir()) / f"medtransfer-schema-{digest}.lock"

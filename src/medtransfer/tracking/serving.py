@@ -1,0 +1,112 @@
+"""The registered model: this file is stored beside the weights and run by MLflow (models from code, no pickle).
+
+Contract. Input: pictures as whole grey levels 0–255, uint8 ``[N, C, H, W]`` (the registered signature; the class itself
+takes grey ``[N, H, W]`` too), any height and width, already windowed, at most 256 pictures a call. Output: a table, one
+row a picture, columns ``label`` and ``probability_<class>``; further outputs (severity, maps) become further columns.
+
+Pictures are prepared by the functions that prepared the training data, so that nothing is done twice or differently.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+from medtransfer.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_PICTURES = 256
+_CHUNK = 32
+
+
+class PictureClassifier(PythonModel):  # type: ignore[misc]  # MLflow ships no types
+    """Probabilities a class for a batch of pictures."""
+
+    def load_context(self, context: Any) -> None:
+        """Build the network from the stored ``model.safetensors`` and ``config.json``."""
+        from medtransfer.models.weights import load_model
+
+        self.network, self.config = load_model(Path(context.artifacts["weights"]).parent)
+        self.network.eval()
+
+    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> "pd.DataFrame":
+        """Return the table of probabilities; input outside the contract is an invalid-parameter error (HTTP 400)."""
+        import pandas as pd
+        from mlflow.exceptions import MlflowException
+
+        preprocessing, classes = self.config["preprocessing"], list(self.config["classes"])
+        try:
+            pictures = check_pictures(model_input, preprocessing["channels"])
+        except DataError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from None
+        probability = self._probabilities(pictures, preprocessing)
+        table = pd.DataFrame(probability, columns=[f"probability_{name}" for name in classes])
+        table.insert(0, "label", [classes[i] for i in probability.argmax(1)])
+        return table
+
+    def _probabilities(self, pictures: npt.NDArray[np.uint8], preprocessing: dict[str, Any]) -> npt.NDArray[np.float64]:
+        import torch
+
+        rows = []
+        with torch.inference_mode():
+            for start in range(0, len(pictures), _CHUNK):
+                logits = self.network(prepare(pictures[start : start + _CHUNK], preprocessing))
+                rows.append(logits.double().softmax(1).numpy())
+        return np.concatenate(rows)
+
+
+def check_pictures(pictures: Any, channels: int) -> npt.NDArray[np.uint8]:
+    """Return pictures as uint8 ``[N, channels, H, W]``.
+
+    Raises:
+        DataError: wrong rank, channels, number or type; NaN; values outside 0–255 or between whole numbers.
+    """
+    array = np.asarray(pictures)
+    if array.ndim == 3 and channels == 1:
+        array = array[:, None]
+    if array.ndim != 4 or array.shape[1] != channels or 0 in array.shape:
+        raise DataError(f"pictures have shape {list(array.shape)}, expected [N, {channels}, height, width]")
+    if len(array) > MAX_PICTURES:
+        raise DataError(f"{len(array)} pictures in one call, expected at most {MAX_PICTURES}: send smaller batches")
+    return _grey_levels(array)
+
+
+def prepare(pictures: npt.NDArray[np.uint8], preprocessing: dict[str, Any]) -> Any:
+    """Return the network's input, float ``[N, 3, crop, crop]``: equalise, resize, centre crop, normalise."""
+    import torch
+
+    from medtransfer.data.images import equalize, resize
+    from medtransfer.data.transforms import evaluate_view
+
+    spread = [equalize(picture) for picture in pictures] if preprocessing["equalize"] else list(pictures)
+    stacked = np.stack([resize(picture, preprocessing["size"]) for picture in spread])
+    mean, std = _numbers(preprocessing["mean"]), _numbers(preprocessing["std"])
+    return evaluate_view(torch.from_numpy(stacked), preprocessing["crop"], mean=mean, std=std)
+
+
+def _grey_levels(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype.kind not in "iuf":
+        raise DataError(f"pictures have the type {array.dtype}, expected uint8")
+    if not np.isfinite(array).all():
+        raise DataError("pictures hold NaN or infinity, expected grey levels 0 to 255")
+    if array.min() < 0 or array.max() > 255:
+        raise DataError(f"pictures hold values {array.min()} to {array.max()}, expected grey levels 0 to 255")
+    whole = array.astype(np.uint8)
+    if (whole != array).any():
+        raise DataError("pictures hold fractions, expected whole grey levels 0 to 255 (not scaled to 0–1)")
+    return whole
+
+
+def _numbers(value: float | Sequence[float]) -> Sequence[float]:
+    return value if isinstance(value, Sequence) else (value,)
+
+
+set_model(PictureClassifier())
