@@ -8,7 +8,7 @@ and brightness-shifted copies stay within 8 bits and above 0.98 correlation (rec
 slices mostly correlate below it; 8 bits alone would name 87 pairs of those slices, with the correlation 13.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +43,7 @@ class GateConfig(Config):
     Attributes:
         max_hamming: largest distance of two 64-bit perceptual hashes to be a candidate.
         min_correlation: smallest normalised cross-correlation of two thumbnails to be a near-duplicate.
-        allow_known_overlaps: data sets whose official splits are declared to overlap; their inner pairs do not close it.
+        allow_known_overlaps: data sets whose official splits are declared to overlap; their inner pairs are let pass.
     """
 
     max_hamming: int = Field(8, ge=0, le=31)
@@ -75,7 +75,7 @@ def find_leaks(
     }
     sha, pixel = manifest["sha256"].fillna("").to_numpy(object), manifest["pixel_sha"].fillna("").to_numpy(object)
     i, j = found["pixels"]
-    found["pixels"] = _without(i, j, _same(sha, i, j))
+    found["pixels"] = i[~_same(sha, i, j)], j[~_same(sha, i, j)]
     i, j, distance = _near(manifest, max_hamming, sides)
     exact = _same(sha, i, j) | _same(pixel, i, j)
     i, j, distance = i[~exact], j[~exact], distance[~exact]
@@ -97,9 +97,12 @@ def require_no_leaks(leaks: pd.DataFrame, config: GateConfig) -> None:
     open_leaks = leaks[~declared]
     if open_leaks.empty:
         return
-    patients = int((open_leaks["kind"] == "patient").sum())
-    images = len(open_leaks) - patients
-    pairs = [f"{row.kind} {row.image_a} ({row.split_a}) = {row.image_b} ({row.split_b})" for row in _first(open_leaks)]
+    patient = open_leaks["kind"] == "patient"
+    patients, images = _groups(open_leaks[patient]), _groups(open_leaks[~patient])
+    pairs = [
+        f"{kind} {image_a} ({split_a}) = {image_b} ({split_b})"
+        for kind, image_a, image_b, split_a, split_b in open_leaks.iloc[:NAMED, :5].itertuples(index=False)
+    ]
     more = f" and {len(open_leaks) - len(pairs)} more" if len(open_leaks) > len(pairs) else ""
     raise LeakError(
         f"{_count(patients, 'patient')} and {_count(images, 'image')} stand in two splits: {'; '.join(pairs)}{more}; "
@@ -149,7 +152,8 @@ class _Sides:
         across = (self.dataset[i] != self.dataset[j]) & (
             (self.held_out[i] & trained[j]) | (trained[i] & self.held_out[j])
         )
-        return (inside & (self.split[i] >= 0) & (self.split[j] >= 0)) | across
+        counts: npt.NDArray[np.bool_] = (inside & (self.split[i] >= 0) & (self.split[j] >= 0)) | across
+        return counts
 
 
 def _equal_pairs(manifest: pd.DataFrame, column: str, *, one_each: bool) -> tuple[Positions, Positions]:
@@ -180,16 +184,13 @@ def _near(manifest: pd.DataFrame, max_hamming: int, sides: _Sides) -> tuple[Posi
     keep = sides.counts(i, j)
     table = pd.DataFrame({"i": i[keep], "j": j[keep], "distance": distance[keep]})
     table = table.groupby(["i", "j"], as_index=False)["distance"].min()
-    return tuple(table[name].to_numpy(np.int64) for name in ("i", "j", "distance"))  # type: ignore[return-value]
+    i, j, distance = (table[name].to_numpy(np.int64) for name in ("i", "j", "distance"))
+    return i, j, distance
 
 
 def _same(values: npt.NDArray[np.object_], i: Positions, j: Positions) -> npt.NDArray[np.bool_]:
     same: npt.NDArray[np.bool_] = (values[i] == values[j]) & (values[i] != "")
     return same
-
-
-def _without(i: Positions, j: Positions, drop: npt.NDArray[np.bool_]) -> tuple[Positions, Positions]:
-    return i[~drop], j[~drop]
 
 
 def _table(manifest: pd.DataFrame, kind: str, i: Positions, j: Positions, distance: Positions | None) -> pd.DataFrame:
@@ -203,8 +204,9 @@ def _table(manifest: pd.DataFrame, kind: str, i: Positions, j: Positions, distan
     return table[list(COLUMNS)]
 
 
-def _first(leaks: pd.DataFrame) -> Iterator[tuple[str, ...]]:
-    return leaks.head(NAMED).itertuples(index=False)
+def _groups(pairs: pd.DataFrame) -> int:
+    """Count what the pairs show copies of: the first of a group is never second in a pair."""
+    return len(set(pairs["image_a"]) - set(pairs["image_b"]))
 
 
 def _count(number: int, noun: str) -> str:

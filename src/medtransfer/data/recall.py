@@ -25,8 +25,8 @@ def recall_by_transform(
         generator: draws JPEG quality, scale and brightness of every copy.
 
     Returns:
-        ``identical``, ``reencoded`` (JPEG, quality 40–95), ``resized`` (0.4–0.9), ``flipped``, ``brightness`` (± 5–25 of
-        255), and ``false_positives``: the share of pictures that are paired with another original.
+        ``identical``, ``reencoded`` (JPEG, quality 40–95), ``resized`` (0.4–0.9), ``flipped``, ``brightness``
+        (± 5–25 of 255), and ``false_positives``: the share of pictures that are paired with another original.
     """
     hashes, small = perceptual_hashes(images), _thumbnails(images)
     found: dict[str, float] = {}
