@@ -92,7 +92,7 @@ class Fit:
         main = next(iter(self.loaders.values()))
         self.period = config.validate_every if config.steps else config.validate_every * main.steps
         self.total = config.steps or (config.epochs or 0) * main.steps
-        self.images_per_step = sum(loader.batch_size for loader in self.loaders.values()) * engine.world
+        self.images_per_step = sum(loader.batch_size for loader in self.loaders.values())
         task.module = engine.place(task.module)
         self.groups = task.groups(config)
         if not any(group.parameters for group in self.groups):

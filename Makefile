@@ -1,0 +1,59 @@
+# setup · repro · test · test-fast · ui · bench · lint · lock
+PY ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := true
+export DVC_NO_ANALYTICS := true
+export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
+export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
+export PYTHONHASHSEED := 0
+TRACKING ?= $(if $(MLFLOW_TRACKING_URI),$(MLFLOW_TRACKING_URI),sqlite:///$(CURDIR)/mlflow.db)
+
+.PHONY: setup repro test test-fast ui bench lint format lock clean-scratch
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/.stamp: requirements.lock pyproject.toml
+	$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PY=python3.11")'
+	test -x $(BIN)/python || $(PY) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	touch $@
+
+setup: $(VENV)/.stamp  ## virtual environment with the exact pins
+
+repro: $(VENV)/.stamp  ## the whole pipeline on the embedded sample
+	dvc pull -q data.dvc
+	dvc repro
+	@echo
+	@echo "Report:     $(CURDIR)/out/report/index.html"
+	@echo "Compare:    make ui   then open http://127.0.0.1:5000 (Model training > attentive_transfer)"
+	@echo "Evaluate:   medtransfer evaluate --model models:/covid-ct@champion --images DIR"
+
+test: $(VENV)/.stamp  ## everything but the full sample pipeline
+	pytest -m "" -n 2 --dist worksteal
+
+test-fast: $(VENV)/.stamp  ## the inner loop
+	pytest -n 2 --dist worksteal
+
+ui: $(VENV)/.stamp  ## browse the runs
+	mlflow server --backend-store-uri $(TRACKING) --host 127.0.0.1 --port 5000 --workers 1
+
+bench: $(VENV)/.stamp  ## ratios, interleaved in one run; results in benchmarks/results
+	for file in benchmarks/bench_*.py; do python $$file || exit 1; done
+
+lint: $(VENV)/.stamp  ## formatting, rules and types
+	ruff format --check .
+	ruff check .
+	mypy
+
+format: $(VENV)/.stamp  ## rewrite the formatting
+	ruff format .
+	ruff check --fix .
+
+lock:  ## make the list of exact pins anew (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -o requirements.lock

@@ -1,0 +1,101 @@
+"""The command line: verbs to stages. Nothing heavy is imported before a verb runs.
+
+Exit codes: 0 fine, 1 a bug (with traceback), 2 a mistake the user can mend (one line), 3 a gate is closed.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from medtransfer import __version__
+from medtransfer.errors import MedTransferError
+
+PHASES = ("stl_n", "stl_m", "sstl_m", "finetune")
+STUDIES = ("attentive_transfer",)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Parse the arguments, run the verb's module and return the exit code."""
+    options = build_parser().parse_args(arguments)
+    try:
+        stage = importlib.import_module(f"medtransfer.stages.{options.stage}")
+        stage.run(options)
+    except MedTransferError as error:
+        print(f"medtransfer: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    except OSError as error:
+        print(f"medtransfer: {error.strerror}: {error.filename}; nothing half-written is used", file=sys.stderr)  # noqa: T201
+        return 2
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser with every verb."""
+    parser = argparse.ArgumentParser(
+        prog="medtransfer", description="Which pretrained knowledge transfers to a medical imaging task, how much, and why."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    _pipeline_verbs(verbs)
+    _user_verbs(verbs)
+    return parser
+
+
+def _pipeline_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """The verbs that dvc.yaml calls."""
+    prepare = _verb(verbs, "prepare", "read, split and pack a data set", stage="prepare")
+    prepare.add_argument("dataset")
+    _verb(verbs, "gate", "stop when a patient or an image stands in two splits", stage="gate")
+    start = _verb(verbs, "start", "write the untrained weights of a network", stage="start")
+    fit = _verb(verbs, "fit", "train one phase of a study", stage="fit")
+    for verb in (start, fit):
+        verb.add_argument("study", choices=STUDIES)
+    fit.add_argument("phase", choices=PHASES)
+    for verb in (start, fit):
+        verb.add_argument("--network", required=True, help="a name out of the study's networks")
+    fit.add_argument(
+        "--chain", required=True, help="the chain that a pretraining phase completes, or that fine-tuning starts from"
+    )
+    for name, what in (
+        ("predict", "write the predictions table of a study"),
+        ("score", "compute metrics and intervals from the predictions table"),
+        ("register", "register the best fine-tuned network by validation AUROC"),
+        ("report", "rebuild the paper's tables beside ours"),
+    ):
+        _verb(verbs, name, what, stage=name).add_argument("study", choices=STUDIES)
+
+
+def _user_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """The verbs that people call."""
+    evaluate = _verb(verbs, "evaluate", "score a registered model on pictures it has never seen", stage="evaluate")
+    evaluate.add_argument("--model", required=True, help="for example models:/covid-ct@champion")
+    source = evaluate.add_mutually_exclusive_group(required=True)
+    source.add_argument("--images", type=Path, help="folder of pictures; sub-folders named like classes are labels")
+    source.add_argument("--manifest", type=Path, help="CSV table with image, label and patient_id columns")
+    evaluate.add_argument("--rename", action="append", default=[], metavar="FOLDER=CLASS", help="name a folder's class")
+    evaluate.add_argument("--out", type=Path, default=Path("out/evaluate"))
+    data = _verb(verbs, "data", "add a real data set, or draw the phantoms", stage="data")
+    actions = data.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")
+    add = actions.add_parser("add", help="bring a real data set in under datasets/<name>")
+    add.add_argument("source", help="which layout: imagefolder, covid_ct, covidx, covidx_like, csv, ...")
+    add.add_argument("--from", dest="origin", type=Path, required=True, help="folder of the downloaded data set")
+    add.add_argument("--name", help="name under datasets/ (default: the layout's)")
+    add.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an option of the layout")
+    draw = actions.add_parser("phantom", help="draw the embedded sample")
+    draw.add_argument("--to", type=Path, required=True)
+    workspace = _verb(verbs, "workspace", "make a folder of its own for another profile or other data", stage="workspace")
+    workspace.add_argument("name")
+    workspace.add_argument("--profile", required=True, help="a file in profiles/ without .yaml")
+    imported = _verb(verbs, "import", "bring runs of restored or copied outputs into the tracker, once each", stage="imports")
+    imported.add_argument("folder", type=Path, nargs="?", default=Path("out"))
+    _verb(verbs, "check", "validate params.yaml and the profiles", stage="check")
+
+
+def _verb(
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, help_text: str, *, stage: str
+) -> argparse.ArgumentParser:
+    parser = verbs.add_parser(name, help=help_text, description=help_text[0].upper() + help_text[1:] + ".")
+    parser.set_defaults(stage=stage)
+    return parser

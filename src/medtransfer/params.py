@@ -1,0 +1,115 @@
+"""The typed params.yaml: assembled from the configuration classes of all rooms; nothing else is configurable."""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from medtransfer import paths
+from medtransfer.config import Config
+from medtransfer.data.leaks import GateConfig
+from medtransfer.data.packed import PackConfig
+from medtransfer.data.sources import SourceConfig
+from medtransfer.data.splits import SplitConfig
+from medtransfer.errors import ConfigError
+from medtransfer.evaluation.scorecard import EvaluationConfig
+from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
+from medtransfer.training.engine import HardwareConfig
+
+
+class DatasetConfig(Config):
+    """One data set: where its raw files are, how they are split and packed."""
+
+    source: SourceConfig
+    pointer: Path = Path("data.dvc")
+    """DVC pointer of the raw files, for lineage."""
+    split: SplitConfig = SplitConfig()
+    pack: PackConfig
+
+
+class RegistryConfig(Config):
+    """Where the best fine-tuned network goes."""
+
+    model: str = "covid-ct"
+    alias: str = "champion"
+
+
+class Params(Config):
+    """Every knob of every stage."""
+
+    profile: str
+    hardware: HardwareConfig
+    datasets: dict[str, DatasetConfig]
+    gate: GateConfig
+    attentive_transfer: AttentiveTransferConfig
+    evaluation: EvaluationConfig
+    registry: RegistryConfig
+
+    def dataset(self, name: str) -> DatasetConfig:
+        """Return the settings of a data set.
+
+        Raises:
+            ConfigError: there is no such data set.
+        """
+        if name not in self.datasets:
+            raise ConfigError(f"datasets.{name}: no such data set in {paths.PARAMS}; there are {', '.join(self.datasets)}")
+        return self.datasets[name]
+
+    @property
+    def pointers(self) -> tuple[Path, ...]:
+        """DVC pointers of all data sets, each once."""
+        return tuple(dict.fromkeys(dataset.pointer for dataset in self.datasets.values()))
+
+
+def load_params(path: Path | None = None) -> Params:
+    """Read and validate params.yaml.
+
+    Raises:
+        ConfigError: the file is missing, not YAML, or a key is missing, unknown or impossible; one line names each.
+    """
+    return parse_params(read_tree(path or paths.workspace() / paths.PARAMS))
+
+
+def read_tree(path: Path) -> dict[str, Any]:
+    """Read a YAML file whose top level is a mapping."""
+    if not path.exists():
+        raise ConfigError(f"{path.name}: not found in {path.parent.name or '.'}; run this in a workspace that has one")
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path.name}: not valid YAML ({str(error).splitlines()[-1].strip()}); mend the file") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path.name}: expected a mapping at the top level")
+    return tree
+
+
+def parse_params(tree: Mapping[str, Any]) -> Params:
+    """Validate a nested mapping; see ``load_params``."""
+    try:
+        return Params.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explain(tree, entry) for entry in error.errors())) from error
+
+
+def _explain(tree: Mapping[str, Any], entry: Any) -> str:
+    """Turn one validation finding into 'dotted.path: what is wrong'."""
+    location = [str(part) for part in entry["loc"]]
+    path = f"{paths.PARAMS}: {'.'.join(location)}"
+    if entry["type"] == "missing":
+        return f"{path}: missing; add it"
+    if entry["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(location[-1], _field_names(Params), n=2)
+        return f"{path}: unknown key" + (f"; did you mean {' or '.join(close)}?" if close else "; remove it")
+    return f"{path}: {entry['msg'].removeprefix('Value error, ')} (found {entry['input']!r})"
+
+
+def _field_names(model: Any) -> set[str]:
+    """All field names of a model and of the models below it."""
+    names: set[str] = set()
+    schema = model.model_json_schema()
+    for part in (schema, *schema.get("$defs", {}).values()):
+        names |= set(part.get("properties", ()))
+    return names

@@ -1,0 +1,1 @@
+"""One thin module a verb: read inputs, call rooms, write outputs."""

@@ -1,0 +1,34 @@
+"""``medtransfer prepare DATASET``: publisher's layout → manifest → splits → packed arrays."""
+
+from argparse import Namespace
+
+from medtransfer import paths
+from medtransfer.data.packed import pack
+from medtransfer.data.add import scan_to_manifest
+from medtransfer.data.splits import assign_splits
+from medtransfer.params import load_params
+from medtransfer.training.progress import console
+
+SHOWN = 10
+
+
+def run(options: Namespace) -> None:
+    """Read every image once, split whole patients and write ``out/datasets/<name>``."""
+    config = load_params().dataset(options.dataset)
+    scan = config.source.scan()
+    manifest, skipped = scan_to_manifest(config.source, options.dataset, scan=scan)
+    for entry in skipped[:SHOWN]:
+        console.print(f"{options.dataset}: left out {entry.file}: {entry.reason}")
+    if len(skipped) > SHOWN:
+        console.print(f"{options.dataset}: left out {len(skipped)} files in all")
+    split = assign_splits(manifest, config.split)
+    meta = {
+        "classes": scan.classes,
+        "licence": config.source.licence,
+        "citation": config.source.citation,
+        "official_splits": scan.official_splits,
+        "known_overlaps": scan.known_overlaps,
+    }
+    pack(split, config.source.root, paths.dataset(options.dataset), config.pack, meta=meta)
+    counts = split.groupby(["split", "label"]).size()
+    console.print(f"{options.dataset}: " + ", ".join(f"{s} {label} {n}" for (s, label), n in counts.items()))

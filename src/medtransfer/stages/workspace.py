@@ -1,0 +1,71 @@
+"""``medtransfer workspace NAME --profile P``: a folder of its own for another profile or other data.
+
+The workspace is a DVC project of its own below ``workspaces/``: its params.yaml is the sample's under the profile, its pipeline
+the same with paths to the code and the raw data of this checkout. The sample's files stay as they were.
+"""
+
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from medtransfer import paths
+from medtransfer.errors import ConfigError, DataError
+from medtransfer.files import write_text
+from medtransfer.params import parse_params, read_tree
+
+UP = "../.."
+
+
+def run(options: Namespace) -> None:
+    """Make the workspace and say what to do next."""
+    root = paths.workspace()
+    target = root / "workspaces" / options.name
+    if target.exists():
+        raise ConfigError(f"workspaces/{options.name}: exists already; choose another name or go on there with dvc repro")
+    tree = with_profile(root, options.profile)
+    for dataset in tree["datasets"].values():
+        for place in (dataset["source"], dataset):
+            for key in ("root", "pointer"):
+                if key in place and not Path(place[key]).is_absolute():
+                    place[key] = f"{UP}/{place[key]}"
+    parse_params(tree)
+    pipeline = (root / "dvc.yaml").read_text(encoding="utf-8").replace(" src/medtransfer", f" {UP}/src/medtransfer")
+    write_text(target / paths.PARAMS, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
+    write_text(target / "dvc.yaml", pipeline)
+    write_text(target / ".dvcignore", "__pycache__/\n")
+    for command in (["init", "--no-scm", "-q"], ["config", "core.analytics", "false"], ["config", "cache.type", "reflink,hardlink,copy"]):
+        _dvc(command, target)
+    print(f"made workspaces/{options.name}; next: cd workspaces/{options.name} && dvc repro")  # noqa: T201
+
+
+def with_profile(root: Path, profile: str) -> dict[str, Any]:
+    """Return the sample's parameters with a profile's values laid over them; lists and scalars are replaced whole.
+
+    Raises:
+        ConfigError: there is no such profile.
+    """
+    file = root / "profiles" / f"{profile}.yaml"
+    if not file.exists():
+        known = ", ".join(sorted(p.stem for p in (root / "profiles").glob("*.yaml")))
+        raise ConfigError(f"profile {profile!r}: no such file in profiles/; there are {known}")
+    return overlay(read_tree(root / paths.PARAMS), read_tree(file)) | {"profile": profile}
+
+
+def overlay(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+    """Lay one tree over another. A mapping that names another ``name`` than the base replaces it: it is another kind of thing."""
+    merged = dict(base)
+    for key, value in top.items():
+        old = base.get(key)
+        same_kind = isinstance(old, dict) and isinstance(value, dict) and value.get("name", old.get("name")) == old.get("name")
+        merged[key] = overlay(old, value) if same_kind and isinstance(old, dict) else value
+    return merged
+
+
+def _dvc(arguments: list[str], folder: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise DataError(f"dvc {' '.join(arguments)} failed in {folder.name}: {done.stderr.strip().splitlines()[-1]}")

@@ -1,0 +1,141 @@
+"""One seed of one stage from start to stored weights: tracked, resumable, and whole or absent.
+
+DVC deletes a stage's outputs before it runs the stage again, so everything lives in a scratch folder named by the identity of
+the work (parameters, data, parents, code) until all seeds are done, and is moved into place at the end.
+"""
+
+import csv
+import hashlib
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import medtransfer
+from medtransfer import paths
+from medtransfer.config import fingerprint, flatten
+from medtransfer.data.loaders import Loader
+from medtransfer.files import read_json, write_json
+from medtransfer.tracking.mlflow_tracker import finish, open_run
+from medtransfer.tracking.tracker import NullTracker, RunSpec
+from medtransfer.training.engine import Engine
+from medtransfer.training.loop import Fit, FitResult
+from medtransfer.training.optim import TrainConfig
+from medtransfer.training.progress import console
+from medtransfer.training.task import Task
+
+CODE_ROOMS = ("data", "losses", "models", "ssl", "studies", "training")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One seed of one variant.
+
+    Attributes:
+        spec: how the run appears in the tracker.
+        identity: everything that decides the result; a change starts the work anew.
+        seed: of weights, order, augmentation and dropout.
+        config: the fit's budget, optimiser and selection.
+        task: builds what is trained; not called when the seed is already done.
+        loaders: training loaders; the test split never reaches them.
+        validate: validation metrics of the task, or ``None``.
+        save: writes the weights folder of the finished task.
+    """
+
+    spec: RunSpec
+    identity: Mapping[str, Any]
+    seed: int
+    config: TrainConfig
+    task: Callable[[], Task]
+    loaders: Loader | Mapping[str, Loader]
+    validate: Callable[[Task], dict[str, float]] | None
+    save: Callable[[Task, Path, FitResult], None]
+
+
+def run_stage(stage: str, jobs: Sequence[Job], *, out: Path, engine: Engine) -> None:
+    """Run the seeds of a stage, each resumable by itself, and move weights and records into ``out``."""
+    root = paths.workspace() / paths.SCRATCH / stage
+    mark = fingerprint({"jobs": [dict(job.identity) for job in jobs], "code": code_digest()})
+    scratch = root / mark
+    _explain_fresh_start(root, mark, jobs)
+    write_json(scratch / "identity.json", [flatten(job.identity) for job in jobs])
+    for job in jobs:
+        _run_job(job, scratch / f"seed{job.seed}", engine)
+    if not engine.is_main:
+        return
+    for kind in ("weights", "records"):
+        for job in jobs:
+            target = out / kind / f"seed{job.seed}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.move(scratch / f"seed{job.seed}" / kind, target)
+    shutil.rmtree(root)
+
+
+def _run_job(job: Job, scratch: Path, engine: Engine) -> None:
+    done = scratch / "done.json"
+    if done.exists():
+        console.print(f"{job.spec.name}: already trained, kept")
+        return
+    records, weights = scratch / "records", scratch / "weights"
+    with open_run(job.spec, records) if engine.is_main else nullcontext(NullTracker()) as tracker:
+        task = job.task()
+        validate = job.validate
+        fit = Fit(
+            task,
+            job.loaders,
+            job.config,
+            engine=engine,
+            tracker=tracker,
+            scratch=scratch / "resume",
+            seed=job.seed,
+            validate=(lambda: validate(task)) if validate else None,
+            title=job.spec.name,
+        )
+        result = fit.run()
+        if engine.is_main:
+            shutil.rmtree(weights, ignore_errors=True)
+            job.save(task, weights, result)
+            write_history(records / "history.csv", result.history)
+            summary = {"best_step": result.best_step, "steps": result.steps, "seconds": result.seconds}
+            tracker.metrics({f"best/{k.split('/', 1)[1]}": v for k, v in result.metrics.items() if k.startswith("val/")}, result.best_step)
+            tracker.metrics({f"fit/{k}": float(v) for k, v in summary.items()}, 0)
+    if engine.is_main:
+        finish(records)
+        write_json(done, summary)
+        shutil.rmtree(scratch / "resume", ignore_errors=True)
+
+
+def write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
+    """Write one row a validation as CSV, columns in order of first appearance."""
+    columns = list(dict.fromkeys(name for row in history for name in row))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, columns)
+        writer.writeheader()
+        writer.writerows(history)
+
+
+def code_digest() -> str:
+    """Return a hash over the source of every room that can change a trained weight."""
+    root = Path(medtransfer.__file__).parent
+    digest = hashlib.sha256()
+    for room in CODE_ROOMS:
+        for file in sorted((root / room).rglob("*.py")):
+            digest.update(file.relative_to(root).as_posix().encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _explain_fresh_start(root: Path, mark: str, jobs: Sequence[Job]) -> None:
+    """Say why resume files of the same stage are not used: the first values that differ."""
+    now = {f"{i}.{k}": v for i, job in enumerate(jobs) for k, v in flatten(job.identity).items()}
+    for other in root.glob("*/identity.json") if root.exists() else ():
+        if other.parent.name == mark:
+            continue
+        before = {f"{i}.{k}": v for i, flat in enumerate(read_json(other)) for k, v in flat.items()}
+        changed = [k for k in sorted(before.keys() | now.keys()) if before.get(k) != now.get(k)]
+        shown = "; ".join(f"{k}: {before.get(k)!r} -> {now.get(k)!r}" for k in changed[:5]) or "the code changed"
+        console.print(f"not resuming {root.name} from {other.parent.name}: {shown}")
