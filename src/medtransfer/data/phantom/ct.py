@@ -114,9 +114,9 @@ def _ribs(rng: np.random.Generator, body: Grid) -> Field:
 
 def _parenchyma(rng: np.random.Generator, anatomy: CtAnatomy, body: Grid, depth: Field, lobes: Bytes) -> Field:
     """Lung tissue: denser towards the back, vessels, thin fissures, and a collapsed lobe as solid tissue."""
-    value = anatomy.parenchyma + 7 * body.y + rng.normal(0, 25) + 22 * cloud(rng, body, 0.8)
+    value = anatomy.parenchyma + 7 * body.y + rng.normal(0, 40) + 22 * cloud(rng, body, 0.8)
     for side in (-1, 1):
-        value += 700 * branches(rng, body, (side * 3.2, 0.3), 45, reach=9.5) * soft(depth - 0.5, 0.3)
+        value += 600 * branches(rng, body, (side * 3.2, 0.3), 32, reach=9.5) * soft(depth - 0.5, 0.3)
     edges = (np.diff(lobes, axis=0, append=lobes[-1:]) != 0) & (depth > 0.4)
     value += 90 * edges
     if anatomy.collapsed is not None:
@@ -132,9 +132,9 @@ def _ground_glass(rng: np.random.Generator, body: Grid, lobes: Bytes) -> tuple[F
     sides = [left, right] if rng.random() < 0.85 else [left if rng.random() < 0.5 else right]
     sides = [side for side in sides if side.any()] or [lobes > 0]
     cover, glass = np.full(body.x.shape, -9.0), np.zeros_like(body.x)
-    for side in [*sides, *[sides[int(rng.integers(len(sides)))] for _ in range(rng.integers(0, 4))]]:
-        blob = patch(rng, body, pick(rng, body, weight, side), rng.uniform(0.9, 2.4), ragged=0.3)
-        glass = np.maximum(glass, rng.uniform(180, 380) * soft(blob, 0.25))
+    for side in [*sides, *[sides[int(rng.integers(len(sides)))] for _ in range(rng.integers(1, 6))]]:
+        blob = patch(rng, body, pick(rng, body, weight, side), rng.uniform(1.2, 3.2), ragged=0.3)
+        glass = np.maximum(glass, rng.uniform(290, 580) * soft(blob, 0.25))
         cover = np.maximum(cover, blob)
     texture = 1 + 0.25 * cloud(rng, body, 0.35)
     return glass * texture, (cover > 0) & (lobes > 0)

@@ -73,7 +73,7 @@ def sample_anatomy(rng: np.random.Generator, *, missing_rate: float, collapsed_r
         turn=float(np.clip(rng.normal(0, 5), -15, 15)),
         shift=(rng.normal(0, 0.7), rng.normal(0, 0.7)),
         heart=rng.uniform(0.85, 1.2),
-        parenchyma=rng.normal(-830, 45),
+        parenchyma=float(np.clip(rng.normal(-800, 65), -920, -650)),
         right=sample_fissure(rng),
         left=sample_fissure(rng),
         horizontal=(rng.normal(0.52, 0.05), rng.normal(0.0, 0.012), rng.normal(0.012, 0.008)),

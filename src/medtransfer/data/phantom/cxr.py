@@ -109,8 +109,8 @@ def draw_cxr(
     added, lesion = _lesion(rng, body, lung, label)
     fluid, effusion = _effusion(rng, anatomy, body, config)
     value = _chest(rng, anatomy, body, view, depth)
-    value += soft(depth, 0.2) * (config.visibility * added + 0.25 * branches(rng, body, (-3.5, -1.0), 50, reach=9))
-    value += soft(depth, 0.2) * (0.25 * branches(rng, body, (3.8, -1.5), 50, reach=9) + fluid)
+    value += soft(depth, 0.2) * (config.visibility * added + 0.16 * branches(rng, body, (-3.5, -1.0), 50, reach=9))
+    value += soft(depth, 0.2) * (0.16 * branches(rng, body, (3.8, -1.5), 50, reach=9) + fluid)
     torso = soft(_torso(body), 0.3)
     image = expose(rng, scanner, grid, value * torso, torso)
     mask = LUNG * lung.astype(np.uint8) + LESION * lesion.astype(np.uint8)
@@ -201,14 +201,14 @@ def _lesion(rng: np.random.Generator, body: Grid, lung: Bits, label: CxrLabel) -
     added, cover = np.zeros_like(body.x), np.full(body.x.shape, -9.0)
     if label == "pneumonia":
         place = pick(rng, body, np.ones_like(body.x), lung)
-        cover = patch(rng, body, place, rng.uniform(1.6, 3.4))
-        added = rng.uniform(0.22, 0.38) * soft(cover, 0.35)
+        cover = patch(rng, body, place, rng.uniform(2.0, 4.0))
+        added = rng.uniform(0.32, 0.48) * soft(cover, 0.35)
     elif label == "covid":
-        weight = np.exp(-wall_distance(body, lung) / 1.5) * np.exp(0.2 * body.y) * (np.abs(body.x) > 5.5)
+        weight = np.exp(-wall_distance(body, lung) / 1.5) * np.exp(0.14 * body.y) * (np.abs(body.x) > 5.5)
         sides = [lung & (body.x < 0), lung & (body.x > 0)]
-        for side in [*sides, *[sides[int(rng.integers(2))] for _ in range(rng.integers(1, 5))]]:
-            blob = patch(rng, body, pick(rng, body, weight + 1e-9, side), rng.uniform(1.2, 2.8), ragged=0.35)
-            added = np.maximum(added, rng.uniform(0.10, 0.24) * soft(blob, 0.5))
+        for side in [*sides, *[sides[int(rng.integers(2))] for _ in range(rng.integers(0, 7))]]:
+            blob = patch(rng, body, pick(rng, body, weight + 1e-9, side), rng.uniform(1.5, 3.2), ragged=0.35)
+            added = np.maximum(added, rng.uniform(0.22, 0.42) * soft(blob, 0.5))
             cover = np.maximum(cover, blob)
         added *= 1 + 0.2 * cloud(rng, body, 0.6)
     return added, (cover > 0) & lung

@@ -71,7 +71,7 @@ def branches(rng: np.random.Generator, grid: Grid, hilum: tuple[float, float], c
     """Return vessels as ``count`` blobs in [0, 1] that point away from the hilum and thin out within ``reach`` cm."""
     distance = reach * np.sqrt(rng.uniform(0.01, 1, count))
     angle = rng.uniform(0, 2 * np.pi, count)
-    width = 0.55 * (1.05 - distance / reach) + rng.uniform(0.1, 0.2, count)
+    width = 0.4 * (1.05 - distance / reach) + rng.uniform(0.08, 0.16, count)
     length = width * rng.uniform(1.0, 5.0, count)
     total = np.zeros_like(grid.x)
     for r, a, across, along in zip(distance, angle, width, length, strict=True):
