@@ -128,7 +128,7 @@ def write_pointer(folder: Path, *, workspace: Path) -> Path:
     Raises:
         DataError: DVC refuses; the message is DVC's own.
     """
-    command = [sys.executable, "-m", "dvc", "add", "--quiet", str(folder)]
+    command = [sys.executable, "-m", "dvc", "add", str(folder)]
     done = subprocess.run(command, cwd=workspace, capture_output=True, text=True, check=False)
     if done.returncode:
         said = " ".join((done.stderr or done.stdout).split())
@@ -166,6 +166,10 @@ def _copy_whole(root: Path, files: list[str], target: Path) -> int:
             (staged / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / file, staged / file)
         staged.replace(target)
+    except OSError as error:
+        raise DataError(
+            f"{target}: the copy broke off ({error}); make room or correct the rights, then add again"
+        ) from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return sum((target / file).stat().st_size for file in files)

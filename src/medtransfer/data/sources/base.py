@@ -120,8 +120,8 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def read_lines(path: Path) -> list[str]:
-    """Return the lines of a list that are not blank; bytes that are not UTF-8 become a replacement character.
+def read_lines(path: Path) -> list[tuple[int, str]]:
+    """Return ``(row number, text)`` of the lines that are not blank, stripped; bytes that are not UTF-8 are replaced.
 
     Raises:
         DataError: the file is absent.
@@ -129,7 +129,7 @@ def read_lines(path: Path) -> list[str]:
     if not path.is_file():
         raise DataError(f"{path}: no such list, expected it in this layout; correct the source's root")
     text = path.read_bytes().decode("utf-8-sig", errors="replace")
-    return [line.strip("\r\n") for line in text.split("\n") if line.strip()]
+    return [(row, line.strip()) for row, line in enumerate(text.split("\n"), start=1) if line.strip()]
 
 
 def read_table(path: Path, required: Sequence[str]) -> list[tuple[int, dict[str, str]]]:

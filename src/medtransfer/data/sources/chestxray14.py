@@ -91,4 +91,4 @@ class ChestXray14Source(Source):
 
     def _names(self, file: str) -> list[str]:
         path = self.root / file
-        return [line.strip() for line in read_lines(path)] if path.is_file() else []
+        return [line for _, line in read_lines(path)] if path.is_file() else []

@@ -38,9 +38,9 @@ class CovidCtSource(Source):
         )
 
     def _add_list(self, listing: Listing, names: str, folder: str, fields: dict[str, str]) -> None:
-        for row, file in enumerate(read_lines(self.root / names), start=1):
-            path = f"Images-processed/CT_{folder}/{file.strip()}"
-            patient = f"{fields['label']}/{patient_of(file.strip())}"
+        for row, file in read_lines(self.root / names):
+            path = f"Images-processed/CT_{folder}/{file}"
+            patient = f"{fields['label']}/{patient_of(file)}"
             listing.add(path, row=row, patient_id=patient, source="covid-ct", modality="CT", **fields)
 
     def _report_unlisted(self, listing: Listing, folder: str) -> None:

@@ -32,7 +32,7 @@ class CovidxSource(Source):
         listing = Listing(self.root)
         lists = {split: self._find_list(split) for split in ("train", "test")}
         for split, path in lists.items():
-            for row, line in enumerate(read_lines(path), start=1):
+            for row, line in read_lines(path):
                 self._add_line(listing, line, split, row)
         found = {row["label"] for row in listing.rows}
         names = THREE_CLASSES if found & {"normal", "pneumonia"} else TWO_CLASSES
@@ -44,7 +44,7 @@ class CovidxSource(Source):
         )
 
     def _add_line(self, listing: Listing, line: str, split: str, row: int) -> None:
-        fields = line.strip().rsplit(" ", 3)
+        fields = line.rsplit(" ", 3)
         if len(fields) != 4:
             listing.skip(line, row, "expected four fields: patient, file, label, source")
             return

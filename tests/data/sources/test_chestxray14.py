@@ -1,0 +1,56 @@
+import pytest
+
+from medtransfer.data.sources import ChestXray14Source, Skipped
+from medtransfer.errors import DataError
+
+HEADER = "Image Index,Finding Labels,Follow-up #,Patient ID,View Position\n"
+ENTRIES = HEADER + "1_0.png,Edema|Pleural_Thickening,0,1,AP\n1_1.png,No Finding,1,1,PA\n2_0.png,Mass,0,2,PA\n"
+
+
+def test_findings_become_ones_and_zeros(tmp_path, picture, text):
+    text("Data_Entry_2017_v2020.csv", ENTRIES)
+    picture("images/1_0.png", "images/1_1.png", "images/2_0.png")
+    scan = ChestXray14Source(root=tmp_path).scan()
+    first, healthy, _ = scan.rows
+    assert {k for k, v in first.items() if k.startswith("y_") and v} == {"y_edema", "y_pleural_thickening"}
+    assert sum(key.startswith("y_") for key in first) == 14
+    assert not any(value for key, value in healthy.items() if key.startswith("y_"))
+    assert (first["patient_id"], first["view"], first["source"]) == ("1", "AP", "nih")
+    assert scan.classes == ()
+    assert not scan.official_splits
+
+
+def test_images_are_found_in_numbered_folders_and_official_lists_give_splits(tmp_path, picture, text):
+    text("Data_Entry_2017.csv", ENTRIES)
+    text("train_val_list.txt", "1_0.png\n1_1.png")
+    text("test_list.txt", "1_1.png\n")
+    picture("images_001/images/1_0.png", "images_012/images/1_1.png", "images_012/images/2_0.png")
+    scan = ChestXray14Source(root=tmp_path).scan()
+    assert {row["path"]: row["split"] for row in scan.rows} == {
+        "images_001/images/1_0.png": "train",
+        "images_012/images/1_1.png": "test",
+    }
+    assert scan.official_splits
+    assert scan.known_overlaps.startswith("1 of 1 patients")
+    assert scan.skipped == [Skipped("2_0.png", 4, "in neither official list")]
+    assert scan.metadata == ("Data_Entry_2017.csv", "train_val_list.txt", "test_list.txt")
+
+
+def test_absent_images_and_unknown_findings_are_reported_with_their_row(tmp_path, picture, text):
+    text("Data_Entry_2017.csv", ENTRIES + "3_0.png,Flu,0,3,PA\n")
+    picture("images/1_0.png", "images/3_0.png")
+    scan = ChestXray14Source(root=tmp_path).scan()
+    assert len(scan.rows) == 1
+    assert scan.skipped == [
+        Skipped("1_1.png", 3, "file is absent"),
+        Skipped("2_0.png", 4, "file is absent"),
+        Skipped("3_0.png", 5, "unknown finding 'Flu'"),
+    ]
+
+
+def test_a_missing_table_or_column_is_an_error(tmp_path, text):
+    with pytest.raises(DataError, match=r"no Data_Entry_2017\*\.csv, expected ChestX-ray14"):
+        ChestXray14Source(root=tmp_path).scan()
+    text("Data_Entry_2017.csv", "Image Index,Patient ID\n")
+    with pytest.raises(DataError, match="column Finding Labels is missing"):
+        ChestXray14Source(root=tmp_path).scan()

@@ -1,0 +1,76 @@
+from datetime import datetime
+
+import pytest
+
+from medtransfer.data.sources import CovidCollectionSource, Skipped
+from medtransfer.data.sources.covid_collection import class_of, date_of
+
+HEADER = b"patientid,offset,finding,view,modality,date,folder,filename,clinical_notes,\n"
+ROWS = [
+    b'2,0,COVID-19,PA,X-ray,"January 22, 2020",images,a.jpeg,"a \x93wet market\x94, in a city\nsecond line",\n',
+    b"2,3,COVID-19,AP Supine,X-ray,2020,images,b.png,,\n",
+    b"3,,No Finding,L,X-ray,,images,c.png,,\n",
+    b"4,,ARDS,PA,X-ray,,images,d.png,,\n",
+    b"5,,Streptococcus,AP,X-ray,,images,gone.png,,\n",
+    b"6,,Streptococcus,AP,X-ray,03/16/20,images,e.v1.png,,\n",
+]
+
+
+@pytest.fixture
+def tree(picture, text):
+    text("metadata.csv", HEADER + b"".join(ROWS))
+    picture("images/a.jpeg", *(f"images/{name}.png" for name in ("b", "c", "d", "e.v1")))
+    picture("annotations/lungVAE-masks/e.v1_mask.png")
+
+
+def test_frontal_pictures_are_kept_although_the_text_is_not_clean(tmp_path, tree):
+    scan = CovidCollectionSource(root=tmp_path).scan()
+    assert [(r["path"], r["patient_id"], r["label"], r["view"]) for r in scan.rows] == [
+        ("images/a.jpeg", "2", "covid", "PA"),
+        ("images/b.png", "2", "covid", "AP Supine"),
+        ("images/e.v1.png", "6", "pneumonia", "AP"),
+    ]
+    assert [row["date"] for row in scan.rows] == [datetime(2020, 1, 22), None, datetime(2020, 3, 16)]
+    assert [row["mask"] for row in scan.rows] == ["", "", "annotations/lungVAE-masks/e.v1_mask.png"]
+    assert scan.classes == ("normal", "pneumonia", "covid")
+
+
+def test_what_is_left_out_is_reported_with_row_and_reason(tmp_path, tree):
+    assert CovidCollectionSource(root=tmp_path).scan().skipped == [
+        Skipped("images/c.png", 4, "view L is not one of PA, AP, AP Supine"),
+        Skipped("images/d.png", 5, "finding ARDS is none of the classes"),
+        Skipped("images/gone.png", 6, "file is absent"),
+    ]
+
+
+def test_the_views_are_an_option(tmp_path, tree):
+    scan = CovidCollectionSource(root=tmp_path, views=("L",)).scan()
+    assert [(row["path"], row["label"]) for row in scan.rows] == [("images/c.png", "normal")]
+
+
+@pytest.mark.parametrize(
+    ("finding", "label"),
+    [
+        ("COVID-19, ARDS", "covid"),
+        ("Pneumonia/Viral/COVID-19", "covid"),
+        ("Pneumonia/Bacterial/Streptococcus", "pneumonia"),
+        ("Mycoplasma Bacterial Pneumonia", "pneumonia"),
+        ("SARS", "pneumonia"),
+        ("No Finding", "normal"),
+        ("ARDS", None),
+        ("Tuberculosis", None),
+        ("", None),
+    ],
+)
+def test_a_finding_has_one_class_or_none(finding, label):
+    assert class_of(finding) == label
+
+
+@pytest.mark.parametrize("text", ["March 4, 2020", "Mar 4, 2020", "4 March 2020", "3/4/2020", "03/04/20", "2020-03-04"])
+def test_every_way_to_write_a_day_is_read(text):
+    assert date_of(text) == datetime(2020, 3, 4)
+
+
+@pytest.mark.parametrize("text", ["2020", "March 2003", "January 12", "", "soon"])
+def test_a_date_without_a_day_is_not_known(text):
+    assert date_of(text) is None

@@ -1,0 +1,65 @@
+from collections import Counter
+
+import pytest
+
+from medtransfer.data.manifest import build_manifest, validate_manifest
+from medtransfer.data.sources import CovidxLikeSource
+
+ENTRIES = "Image Index,Finding Labels,Follow-up #,Patient ID\n" + "".join(
+    f"{i}.png,{finding},0,{i // 2}\n"
+    for i, finding in enumerate(["No Finding"] * 6 + ["Pneumonia|Edema"] * 4 + ["Edema", "Mass|Nodule"])
+)
+META = (
+    "patientid,finding,view,folder,filename\n"
+    "1,COVID-19,PA,images,a.png\n1,No Finding,PA,images,b.png\n2,COVID-19,L,images,c.png\n"
+)
+
+
+@pytest.fixture
+def tree(picture, text):
+    text("chestxray14/Data_Entry_2017.csv", ENTRIES)
+    text("covid-chestxray-dataset/metadata.csv", META)
+    picture(*(f"chestxray14/images/{i}.png" for i in range(12)))
+    picture(*(f"covid-chestxray-dataset/images/{name}.png" for name in "abc"))
+    picture("covid-chestxray-dataset/annotations/lungVAE-masks/a_mask.png")
+
+
+def test_negatives_and_positives_come_from_two_collections(tmp_path, tree):
+    scan = CovidxLikeSource(root=tmp_path).scan()
+    assert scan.classes == ("normal", "pneumonia", "covid")
+    assert Counter((row["label"], row["source"]) for row in scan.rows) == {
+        ("normal", "nih"): 6,
+        ("pneumonia", "nih"): 4,
+        ("covid", "cohen"): 1,
+    }
+    assert all((tmp_path / row["path"]).is_file() for row in scan.rows)
+    assert all((tmp_path / file).is_file() for file in scan.metadata)
+    assert scan.rows[-1]["mask"] == "covid-chestxray-dataset/annotations/lungVAE-masks/a_mask.png"
+    assert not scan.official_splits
+
+
+def test_the_same_number_in_two_collections_is_two_patients_and_no_finding_column_remains(tmp_path, tree):
+    scan = CovidxLikeSource(root=tmp_path).scan()
+    patients = {row["patient_id"] for row in scan.rows}
+    assert {"nih:1", "cohen:1"} <= patients
+    manifest = build_manifest([row | {"dataset": "d"} for row in scan.rows])
+    assert not [column for column in manifest if column.startswith("y_")]
+    validate_manifest(manifest, classes=scan.classes)
+
+
+def test_limits_draw_whole_patients_the_same_each_time_and_are_reported(tmp_path, tree):
+    source = CovidxLikeSource(root=tmp_path, max_normal=2, max_pneumonia=2)
+    scan = source.scan()
+    assert scan.rows == source.scan().rows
+    assert Counter(row["label"] for row in scan.rows) == {"normal": 2, "pneumonia": 2, "covid": 1}
+    assert len({row["patient_id"] for row in scan.rows if row["label"] == "normal"}) == 1
+    reasons = {each.file: each.reason for each in scan.skipped if each.row is None}
+    assert reasons == {
+        "chestxray14": "8 images are of no class of this set or above its limits",
+        "covid-chestxray-dataset": "1 images are of no class of this set or above its limits",
+    }
+
+
+def test_what_the_two_sources_left_out_is_reported_below_their_folders(tmp_path, tree):
+    skipped = CovidxLikeSource(root=tmp_path).scan().skipped
+    assert ("covid-chestxray-dataset/images/c.png", 4) in [(each.file, each.row) for each in skipped]
