@@ -136,11 +136,16 @@ def resample(
     ``thresholds`` has one number a seed. ``population`` names all patients that can be drawn, where some have no row
     here; outputs with different missing labels thus share their resamples.
     """
+    if draws < 1:
+        raise ConfigError(f"draws is {draws}: expected at least 1 resample; 1000 are usual")
+    unknown = [name for name in metrics if name not in WEIGHTED]
+    if unknown:
+        raise ConfigError(f"{unknown[0]}: no interval for this metric; expected one of {', '.join(WEIGHTED)}")
     patients = np.unique(np.asarray(groups if population is None else population))
     group = np.searchsorted(patients, np.asarray(groups))
-    jobs = [_prepare(name, target, scores[s], group, t) for name in metrics for s, t in enumerate(thresholds)]
     if not len(group):
         return {name: np.full((len(scores), draws), math.nan) for name in metrics}
+    jobs = [_prepare(name, target, scores[s], group, t) for name in metrics for s, t in enumerate(thresholds)]
     counted = patient_counts(len(patients), draws=draws, seed=seed)
     table = np.concatenate([np.stack([job(counts) for job in jobs]) for counts in counted], axis=1)
     return dict(zip(metrics, table.reshape(len(metrics), len(scores), draws), strict=True))
@@ -209,8 +214,6 @@ _OF_VALUES = frozenset({"mse", "mae", "pearson", "r2"})
 
 
 def _prepare(name: str, target: ArrayLike, score: Floats, group: Ints, threshold: float) -> Resampled:
-    if name not in WEIGHTED:
-        raise ConfigError(f"{name}: no interval for this metric; expected one of {', '.join(WEIGHTED)}")
     check = class_rows if name in _OF_CLASSES else value_rows if name in _OF_VALUES else binary_rows
     truth, scores = check(target, score)
     if group.shape != truth.shape:

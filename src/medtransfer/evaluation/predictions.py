@@ -71,7 +71,7 @@ def validate_predictions(table: pd.DataFrame) -> pd.DataFrame:
 
     Raises:
         DataError: a column is missing or unknown, a row occurs twice, a number or name is not what its kind promises,
-            or one image has two targets for one output; the message names the first such row.
+            or one image has two patients or two targets for one output; the message names the first such row.
     """
     missing, extra = set(PREDICTION_COLUMNS) - set(table), set(table) - set(PREDICTION_COLUMNS)
     if missing or extra:
@@ -91,7 +91,10 @@ def validate_predictions(table: pd.DataFrame) -> pd.DataFrame:
     _refuse(table, chance & ~table["score"].between(0, 1), "score", "a probability between 0 and 1")
     _refuse(table, chance & ~(table["target"].isin((0, 1)) | table["target"].isna()), "target", "0, 1 or NaN")
     _refuse(table, table.duplicated(KEY), "image_id", "one row for each fit, data set, split, image and output")
-    _one_target(table)
+    patients = table.drop_duplicates(["dataset", "image_id", "patient_id"])
+    _refuse(patients, patients.duplicated(["dataset", "image_id"]), "patient_id", "the same patient in every row")
+    known = table[table["target"].notna()].drop_duplicates(["dataset", "image_id", "output", "target"])
+    _refuse(known, known.duplicated(["dataset", "image_id", "output"]), "target", "the same target in every fit")
     return table
 
 
@@ -120,11 +123,20 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
     try:
         texts = {name: table[name].astype(object).fillna("").astype(str) for name in _TEXT}
         numbers = {name: table[name].astype(np.float64) for name in ("score", "target")}
-        return table.assign(**texts, **numbers, seed=table["seed"].astype(np.int64), date=pd.to_datetime(table["date"]))
+        return table.assign(
+            **texts, **numbers, seed=_whole(table["seed"]), date=pd.to_datetime(table["date"], format="ISO8601")
+        )
     except (TypeError, ValueError) as error:
         raise DataError(
             f"predictions table: {error}; expected numbers in score and target, whole numbers in seed and dates in date"
         ) from error
+
+
+def _whole(seeds: pd.Series) -> pd.Series:
+    whole = seeds.astype(np.int64)
+    if (whole != seeds).any():
+        raise ValueError("a seed has a fraction")
+    return whole
 
 
 def _refuse(table: pd.DataFrame, wrong: pd.Series, column: str, expected: str) -> None:
@@ -134,8 +146,3 @@ def _refuse(table: pd.DataFrame, wrong: pd.Series, column: str, expected: str) -
             f"predictions table: {column} of image {row['image_id']}, output {row['output']}, is {row[column]!r}; "
             f"expected {expected}; write the table again from the fit"
         )
-
-
-def _one_target(table: pd.DataFrame) -> None:
-    known = table[table["target"].notna()].drop_duplicates(["dataset", "image_id", "output", "target"])
-    _refuse(known, known.duplicated(["dataset", "image_id", "output"]), "target", "the same target in every fit")

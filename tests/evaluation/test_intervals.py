@@ -1,0 +1,204 @@
+"""Bootstrap against its slow twin, patients as clusters, seeds × patients, closed-form intervals."""
+
+import math
+
+import numpy as np
+import pytest
+
+from medtransfer.errors import ConfigError, DataError
+from medtransfer.evaluation import intervals
+from medtransfer.evaluation.checks import UndefinedMetricWarning
+from medtransfer.evaluation.weighted import WEIGHTED
+
+BINARY = ["auroc", "auprc", "f1", "f1_negative", "accuracy", "sensitivity", "specificity", "brier", "ece"]
+VALUES = ["mse", "mae", "pearson", "r2"]
+CLASSES = ["macro_auroc", "macro_auprc", "macro_f1", "top_1", "macro_ece", "macro_mse"]
+
+
+def rows(name, seed=0, count=70):
+    """Tied scores, images in mixed order, one to four a patient."""
+    rng = np.random.default_rng(seed)
+    groups = np.array([f"p{i}" for i in rng.integers(0, 30, count)])
+    if name in CLASSES:
+        target = np.append(np.arange(3), rng.integers(0, 3, count - 3))
+        return target, np.round(rng.dirichlet(np.ones(3), count) * 0.7 + 0.3 * np.eye(3)[target], 2), groups
+    if name in VALUES:
+        target = rng.integers(0, 7, count).astype(float)
+        return target, target + rng.normal(0, 1, count), groups
+    target = np.append([0, 1], rng.integers(0, 2, count - 2))
+    return target, np.round(rng.random(count) * 0.7 + 0.3 * target, 1), groups
+
+
+@pytest.mark.filterwarnings("ignore::medtransfer.evaluation.checks.UndefinedMetricWarning")
+@pytest.mark.parametrize("name", WEIGHTED)
+@pytest.mark.parametrize("count", [6, 70])
+def test_every_resampled_metric_equals_its_slow_twin_with_the_same_draws(name, count):
+    target, score, groups = rows(name, count=count)
+    fast = intervals.resample([name], target, score[None], groups, draws=40, seed=3, thresholds=[0.5])[name][0]
+    names, position = np.unique(groups, return_inverse=True)
+    counts = np.concatenate(list(intervals.patient_counts(len(names), draws=40, seed=3)), axis=1).astype(int)
+    for draw in range(40):
+        again = np.repeat(np.arange(count), counts[position, draw])
+        slow = intervals.evaluate(name, target[again], score[again], 0.5)
+        assert fast[draw] == pytest.approx(slow, abs=1e-12, nan_ok=True)
+
+
+def test_the_small_sample_above_really_meets_undefined_draws():
+    target, score, groups = rows("auroc", count=6)
+    values = intervals.resample(["auroc"], target, score[None], groups, draws=40, seed=3, thresholds=[0.5])["auroc"]
+    assert np.isnan(values).any()
+    assert not np.isnan(values).all()
+
+
+def test_the_table_of_resampled_metrics_is_covered():
+    assert set(BINARY) | set(VALUES) | set(CLASSES) == set(WEIGHTED)
+
+
+def test_draws_take_as_many_patients_as_there_are_and_do_not_depend_on_the_pieces(monkeypatch):
+    whole = np.concatenate(list(intervals.patient_counts(50, draws=200, seed=1)), axis=1)
+    monkeypatch.setattr(intervals, "_CELLS", 350)
+    pieces = list(intervals.patient_counts(50, draws=200, seed=1))
+    assert len(pieces) > 1
+    assert np.array_equal(np.concatenate(pieces, axis=1), whole)
+    assert (whole.sum(0) == 50).all()
+    assert whole.mean(1) == pytest.approx(np.ones(50), abs=0.3)
+
+
+def test_bounds_are_the_percentiles_of_the_draws_and_hold_the_value():
+    target, score, groups = rows("auroc", count=200)
+    interval = intervals.bootstrap_interval("auroc", target, score, groups, draws=500, seed=4, level=0.9)
+    values = intervals.resample(["auroc"], target, score[None], groups, draws=500, seed=4, thresholds=[0.5])["auroc"]
+    assert (interval.low, interval.high) == pytest.approx(tuple(np.quantile(values, [0.05, 0.95])), abs=1e-12)
+    assert interval.low < interval.value < interval.high
+    assert (interval.draws, interval.level) == (500, 0.9)
+
+
+def test_the_same_seed_gives_the_same_interval_and_another_seed_another():
+    target, score, groups = rows("auroc")
+    first, again, other = (
+        intervals.bootstrap_interval("auroc", target, score, groups, draws=100, seed=s) for s in (0, 0, 1)
+    )
+    assert first == again
+    assert first != other
+
+
+def test_the_order_of_the_rows_does_not_change_the_interval():
+    target, score, groups = rows("auprc")
+    order = np.random.default_rng(0).permutation(len(target))
+    straight = intervals.bootstrap_interval("auprc", target, score, groups, draws=100)
+    mixed = intervals.bootstrap_interval("auprc", target[order], score[order], groups[order], draws=100)
+    assert (mixed.low, mixed.high) == pytest.approx((straight.low, straight.high), abs=1e-12)
+
+
+def test_copies_of_a_patients_image_do_not_make_the_interval_narrower():
+    rng = np.random.default_rng(0)
+    target = np.arange(60) % 2
+    score = rng.random(60) + 0.4 * target
+    once = intervals.bootstrap_interval("auroc", target, score, range(60), draws=400)
+    copied = [np.repeat(values, 9) for values in (target, score, np.arange(60))]
+    assert intervals.bootstrap_interval("auroc", *copied, draws=400) == once
+    blind = intervals.bootstrap_interval("auroc", copied[0], copied[1], range(540), draws=400)
+    assert blind.high - blind.low < 0.6 * (once.high - once.low)
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    truth, hits = 0.7602499389065233, 0  # Φ(1 / √2): two normals one standard deviation apart
+    for trial in range(200):
+        target = np.repeat([0, 1], 60)
+        score = rng.normal(size=120) + target
+        interval = intervals.bootstrap_interval("auroc", target, score, range(120), draws=200, seed=trial)
+        hits += interval.low <= truth <= interval.high
+    assert 0.89 <= hits / 200 <= 0.99
+
+
+def test_undefined_draws_do_not_count_and_none_at_all_says_why():
+    interval = intervals.bootstrap_interval("auroc", [0, 0, 1], [0.1, 0.4, 0.3], [0, 1, 2], draws=300)
+    assert 0 < interval.draws < 300
+    with pytest.warns(UndefinedMetricWarning, match="no resample leaves the metric defined"):
+        interval = intervals.percentile_interval(0.7, np.full(9, np.nan), level=0.95, method="bootstrap")
+    assert interval.draws == 0
+    assert math.isnan(interval.low)
+
+
+def slow_two_way(name, target, networks, groups, *, draws, seed):
+    """The same seeds and patients drawn for every network; loops over draws and seeds."""
+    names, position = np.unique(groups, return_inverse=True)
+    counts = np.concatenate(list(intervals.patient_counts(len(names), draws=draws, seed=seed)), axis=1).astype(int)
+    seeds = len(networks[0])
+    chosen = np.random.default_rng([seed, seeds, draws]).integers(0, seeds, (seeds, draws))
+    values = []
+    for draw in range(draws):
+        again = np.repeat(np.arange(len(target)), counts[position, draw])
+        each = [[intervals.evaluate(name, target[again], n[s][again], 0.5) for n in networks] for s in chosen[:, draw]]
+        values.append(np.mean([e[0] - (e[1] if len(e) > 1 else 0) for e in each]))
+    return np.quantile(values, [0.025, 0.975])
+
+
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("name", ["auroc", "auprc", "accuracy"])
+def test_seeds_by_patients_equals_its_slow_twin(name, paired):
+    target, _, groups = rows("auroc")
+    rng = np.random.default_rng(1)
+    networks = [np.round(rng.random((3, 70)) * 0.7 + shift * target, 1) for shift in (0.5, 0.3)][: 1 + paired]
+    interval = intervals.seeds_by_patients_interval(
+        name, target, networks[0], groups, baseline=networks[1] if paired else None, draws=30, seed=5
+    )
+    expected = slow_two_way(name, target, networks, groups, draws=30, seed=5)
+    assert (interval.low, interval.high) == pytest.approx(tuple(expected), abs=1e-12)
+
+
+def test_seeds_that_disagree_widen_the_interval_and_a_shared_fate_cancels():
+    rng = np.random.default_rng(0)
+    target = np.arange(200) % 2
+    noise = rng.random(200)
+    scores = np.stack([noise + shift * target for shift in (0.0, 0.3, 0.9)])
+    patients = intervals.bootstrap_interval("auroc", target, scores[1], range(200))
+    both = intervals.seeds_by_patients_interval("auroc", target, scores, range(200))
+    assert both.high - both.low > 2 * (patients.high - patients.low)
+    same = intervals.seeds_by_patients_interval("auroc", target, scores, range(200), baseline=scores)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+
+
+def test_wrong_arguments_are_named():
+    target, score, groups = rows("auroc")
+    with pytest.raises(ConfigError, match="kappa: no interval for this metric; expected one of auroc"):
+        intervals.bootstrap_interval("kappa", target, score, groups)
+    with pytest.raises(DataError, match=r"groups has shape \(5,\), expected \(70,\)"):
+        intervals.bootstrap_interval("auroc", target, score, groups[:5])
+    with pytest.raises(DataError, match="expected the same seeds and rows"):
+        intervals.seeds_by_patients_interval("auroc", target, [score], groups, baseline=[score, score])
+    with pytest.raises(ConfigError, match="draws is 0: expected at least 1"):
+        intervals.bootstrap_interval("auroc", target, score, groups, draws=0)
+    with pytest.raises(DataError, match="6 successes among 5 rows"):
+        intervals.wilson(6, 5)
+
+
+def test_wilson_equals_newcombes_example():
+    """Newcombe 1998 (Statistics in Medicine 17), Table I, method 3: 81 of 263 and 0 of 20."""
+    share = intervals.wilson(81, 263)
+    assert (round(share.low, 4), round(share.high, 4)) == (0.2553, 0.3662)
+    none = intervals.wilson(0, 20)
+    assert (none.low, round(none.high, 4)) == (0, 0.1611)
+
+
+def test_wilson_bounds_solve_the_score_equation():
+    z = 1.959963984540054
+    for successes, count in ((1, 9), (30, 40), (39, 40)):
+        interval = intervals.wilson(successes, count)
+        for bound in (interval.low, interval.high):
+            assert (successes / count - bound) ** 2 == pytest.approx(z**2 * bound * (1 - bound) / count)
+
+
+def test_t_interval_equals_r(golden):
+    numbers = golden("severity_stats")
+    errors = np.subtract(numbers["pred_a"], numbers["truth"]) ** 2
+    interval = intervals.t_interval(errors)
+    assert (interval.low, interval.high) == pytest.approx(numbers["mse_a_ci95_t"], abs=1e-10)
+
+
+def test_too_few_values_have_no_interval():
+    with pytest.warns(UndefinedMetricWarning, match="fewer than two values"):
+        assert math.isnan(intervals.t_interval([0.3]).low)
+    with pytest.warns(UndefinedMetricWarning, match="there is no row"):
+        assert math.isnan(intervals.wilson(0, 0).value)
