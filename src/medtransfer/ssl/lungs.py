@@ -13,6 +13,8 @@ Strips, corners and rings reach 8 and more; a lung that a tight crop cuts stays 
 """
 FRAME_RANGE = 8
 """Grey levels within which an outermost row or column counts as an even frame."""
+WIDEST_FRAME = 1 / 8
+"""Share of the picture's side up to which an even margin counts as a frame."""
 
 
 def otsu(values: NDArray[np.uint8]) -> int:
@@ -61,9 +63,14 @@ def _uneven(lines: NDArray[np.uint8]) -> slice:
     uneven = np.flatnonzero(np.ptp(lines, axis=1) > FRAME_RANGE)
     if not len(uneven):
         return slice(0, 0)
-    first, last = int(uneven[0]), int(uneven[-1])
-    # the line next to a frame is a blend of both when the picture was resized
-    return slice(first + (first > 0), last + (last == len(lines) - 1))
+    before, after = int(uneven[0]), len(lines) - 1 - int(uneven[-1])
+    return slice(_peel(before, len(lines)), len(lines) - _peel(after, len(lines)))
+
+
+def _peel(even: int, length: int) -> int:
+    """Return how many outermost lines to leave out: a broad even margin is saturated tissue or air, not a frame."""
+    # one more, since the line next to a frame blends both when the picture was resized
+    return even + 1 if 0 < even <= WIDEST_FRAME * length else 0
 
 
 def _opened(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -1,6 +1,6 @@
 """The multi-scale method of Liu & Ji 2021, section 5: contrast of whole images plus naming of lobe regions."""
 
-from typing import Literal, Self
+from typing import Literal
 
 from pydantic import Field, model_validator
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ class MultiScaleConfig(MomentumConfig):
     region_reduction: Literal["mean", "sum"] = Field("mean", description="over the images of a batch")
 
     @model_validator(mode="after")
-    def _something_to_learn(self) -> Self:
+    def _something_to_learn(self) -> "MultiScaleConfig":
         if self.alpha1 == 0 and self.alpha2 == 0:
             raise ValueError("alpha1 and alpha2 are both 0, expected at least one above 0: nothing would be learnt")
         return self

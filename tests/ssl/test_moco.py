@@ -1,0 +1,120 @@
+import pytest
+import torch
+from torch import nn
+
+from medtransfer.errors import ConfigError
+from medtransfer.losses.contrastive import info_nce
+from medtransfer.ssl.base import unit
+from medtransfer.ssl.moco import MoCoConfig, crossed_groups, momentum_branch
+
+CHANNELS = 16
+
+
+class NormOnly(nn.Module):
+    """Batch norm alone: the features of an empty picture are nothing but the statistics of its company."""
+
+    width = CHANNELS
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(CHANNELS)
+
+    def features(self, x):
+        return self.norm(x).mean(dim=(2, 3))
+
+
+def identified(groups, *, steps=320, batch=64, candidates=16):
+    """Share of steps whose right key is the most alike among the keys of other steps, by batch statistics alone.
+
+    One picture of each step is empty in both views, so its query and key carry only what batch norm says of the others.
+    """
+    torch.manual_seed(3)
+    branch = momentum_branch(
+        MoCoConfig(dim=CHANNELS, queue=batch, key_groups=groups), NormOnly(), images=batch, batch_size=batch
+    )
+    branch.head, branch.key_head, encoder = nn.Identity(), nn.Identity(), NormOnly()
+    queries, keys = [], []
+    for _ in range(steps):
+        pictures = torch.randn(batch, CHANNELS, 1, 1)
+        place = int(torch.randint(batch, ()))
+        pictures[place] = 0
+        views = {"query": pictures, "key": pictures, "index": torch.arange(batch)}
+        query, key = branch.encode(encoder, views)
+        queries.append(query[place].detach())
+        keys.append(key[place])
+    alike = torch.stack(queries).unflatten(0, (-1, candidates)) @ torch.stack(keys).unflatten(0, (-1, candidates)).mT
+    right = alike.argmax(dim=2) == torch.arange(candidates)
+    return float(right.float().mean())
+
+
+def test_in_the_same_company_batch_norm_gives_the_right_key_away():
+    assert identified(1) == 1.0
+
+
+def test_in_crossed_groups_batch_norm_tells_no_more_than_chance():
+    chance = 1 / 16
+    spread = (chance * (1 - chance) / 320) ** 0.5
+    assert abs(identified(8) - chance) < 3 * spread
+
+
+@pytest.mark.parametrize(("batch", "groups"), [(4, 2), (9, 3), (32, 6), (64, 8), (50, 8), (256, 16)])
+def test_no_two_images_meet_in_both_splits(batch, groups):
+    query, key = crossed_groups(batch, groups)
+    for split in (query, key):
+        assert torch.cat(split).sort().values.tolist() == list(range(batch))
+        assert min(map(len, split)) >= 2
+    meetings = max(len(set(a.tolist()) & set(b.tolist())) for a in query for b in key)
+    assert meetings == 1
+
+
+def test_one_group_is_one_ordinary_pass(encoder, make_batch):
+    branch = momentum_branch(MoCoConfig(queue=6, key_groups=1), encoder, images=6, batch_size=6)
+    batch = make_batch()
+    query, key = branch.encode(encoder, batch)
+    torch.testing.assert_close(query, unit(branch.head(encoder.features(batch["query"]))))
+    torch.testing.assert_close(key, unit(branch.key_head(branch.key_encoder.features(batch["key"]))))
+
+
+def test_grouped_features_come_back_in_the_order_of_the_batch(encoder, make_batch):
+    branch = momentum_branch(MoCoConfig(queue=6), encoder, images=6, batch_size=6).eval()
+    encoder.eval()
+    batch = make_batch()
+    query, key = branch.encode(encoder, batch)
+    torch.testing.assert_close(query, unit(branch.head(encoder.features(batch["query"]))))
+    torch.testing.assert_close(key, unit(branch.key_head(branch.key_encoder.features(batch["key"]))))
+
+
+def test_the_key_encoder_moves_before_the_keys_are_computed(encoder, make_batch):
+    branch = momentum_branch(MoCoConfig(queue=6, key_groups=1, momentum=0.0), encoder, images=6, batch_size=6)
+    with torch.no_grad():
+        encoder.net[0].weight.mul_(-1)
+    batch = make_batch()
+    branch(encoder, batch)
+    # with m = 0 the keys of this very step already come from the changed weights
+    expected = unit(branch.head(encoder.features(batch["key"])))
+    torch.testing.assert_close(branch.queue.keys, expected.detach())
+
+
+def test_the_loss_is_info_nce_against_the_queue_before_this_step(encoder, make_batch):
+    branch = momentum_branch(MoCoConfig(queue=12, momentum=1.0, temperature=0.2), encoder, images=12, batch_size=6)
+    branch(encoder, make_batch(first=0))
+    queue, batch = branch.queue.keys.clone(), make_batch(first=3, seed=1)
+    query, key = branch.encode(encoder, batch)
+    own = torch.cat([torch.arange(6) == torch.arange(3, 9)[:, None], torch.ones(6, 6, dtype=torch.bool)], dim=1)
+    torch.testing.assert_close(branch(encoder, batch), info_nce(query, key, queue, temperature=0.2, own=own))
+
+
+def test_evaluation_changes_no_state(encoder, make_batch):
+    branch = momentum_branch(MoCoConfig(queue=6), encoder, images=6, batch_size=6)
+    branch(encoder, make_batch())
+    branch.eval()
+    encoder.eval()
+    before = {name: value.clone() for name, value in branch.state_dict().items()}
+    branch(encoder, make_batch(seed=2))
+    assert all(torch.equal(before[name], value) for name, value in branch.state_dict().items())
+
+
+@pytest.mark.parametrize(("groups", "batch"), [(2, 16), (9, 16), (None, 5)])
+def test_groups_that_leave_a_tie_or_a_single_image_are_refused(encoder, groups, batch):
+    with pytest.raises(ConfigError, match=f"ssl.key_groups is .*, expected between .* for a batch of {batch}"):
+        momentum_branch(MoCoConfig(queue=batch, key_groups=groups), encoder, images=batch, batch_size=batch)

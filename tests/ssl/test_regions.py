@@ -1,0 +1,159 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from torch.nn import functional as F
+
+from medtransfer.errors import DataError
+from medtransfer.losses.regions import REGIONS
+from medtransfer.ssl.regions import REFERENCE_BOXES, boundary_map, crop_resize, locate
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "boundary.json").read_text())
+
+
+def plain_loop(image):
+    height, width = image.shape
+    boundary = np.zeros(image.shape, dtype=bool)
+    for y in range(1, height - 1):
+        for x in range(1, width - 1):
+            boundary[y, x] = len(set(image[y - 1 : y + 2, x - 1 : x + 2].ravel().tolist())) > 1
+    return boundary
+
+
+def slice_of_a_chest(size=128, *, shift=0):
+    """Two dark ellipses in a bright one on dark air; returns the picture and the lungs' bounding box."""
+    y, x = np.mgrid[:size, :size]
+    ellipse = lambda cx, cy, rx, ry: ((x - cx - shift) / rx) ** 2 + ((y - cy) / ry) ** 2 <= 1  # noqa: E731
+    lungs = ellipse(46, 64, 14, 26) | ellipse(82, 64, 14, 26)
+    picture = np.where(ellipse(64, 64, 52, 44), 190, 10)
+    picture[lungs] = 50
+    rows, columns = np.flatnonzero(lungs.any(axis=1)), np.flatnonzero(lungs.any(axis=0))
+    return picture.astype(np.uint8), np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
+
+
+def outer_box(located):
+    corners = located.boxes.reshape(len(located.boxes), -1, 2, 2)
+    return np.concatenate([corners[:, :, 0].min(axis=1), corners[:, :, 1].max(axis=1)], axis=1)
+
+
+def test_boundary_map_gives_the_golden_contour():
+    expected = np.array(GOLDEN["boundary"], dtype=bool)
+    assert np.array_equal(boundary_map(np.array(GOLDEN["image"])), expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 2)))
+def test_boundary_map_equals_the_plain_loop(image):
+    assert np.array_equal(boundary_map(image), plain_loop(image))
+
+
+def test_reference_boxes_cover_the_lungs_and_stay_inside_in_anatomical_order():
+    x, y, w, h = REFERENCE_BOXES.T
+    assert len(REFERENCE_BOXES) == len(REGIONS)
+    for side in (slice(0, 3), slice(3, 5)):
+        top, bottom = (y - h / 2)[side], (y + h / 2)[side]
+        assert top[0] == pytest.approx(0, abs=1e-6)
+        assert bottom[-1] == pytest.approx(1, abs=1e-6)
+        # each border lies in both neighbours: 0.05 to either side of it
+        assert bottom[:-1] - top[1:] == pytest.approx(0.1, abs=1e-6)
+    assert np.allclose((x - w / 2), [0, 0, 0, 0.5, 0.5])
+    assert np.allclose((x + w / 2), [0.5, 0.5, 0.5, 1, 1])
+
+
+@pytest.mark.parametrize("shift", [-8, 0, 7])
+def test_boxes_follow_the_lungs(shift):
+    picture, expected = slice_of_a_chest(shift=shift)
+    located = locate(picture[None])
+    assert located.found.tolist() == [True]
+    assert located.boxes.shape == (1, 5, 4)
+    assert located.boxes.dtype == np.float32
+    assert np.abs(outer_box(located)[0] - expected).max() <= 2
+
+
+def test_frames_a_table_and_burnt_in_text_do_not_move_the_boxes():
+    picture, expected = slice_of_a_chest()
+    for disturbed in (framed(picture), with_table(picture), with_text(picture)):
+        located = locate(disturbed[None])
+        assert located.found.all()
+        assert np.abs(outer_box(located)[0] - expected).max() <= 3
+
+
+def framed(picture):
+    changed = picture.copy()
+    changed[:5], changed[:, -4:] = 255, 255
+    return changed
+
+
+def with_table(picture):
+    changed = picture.copy()
+    changed[114:117] = 220
+    return changed
+
+
+def with_text(picture):
+    changed = picture.copy()
+    changed[4:12, 4:8] = changed[4:6, 4:12] = 255
+    return changed
+
+
+def test_a_lung_that_a_tight_crop_cuts_is_still_a_lung():
+    picture, (x0, y0, x1, y1) = slice_of_a_chest()
+    located = locate(picture[None, 30:98, 40:100].copy())
+    assert located.found.all()
+    expected = [max(x0 - 40, 0), y0 - 30, min(x1 - 40, 60), y1 - 30]
+    assert np.abs(outer_box(located)[0] - expected).max() <= 3
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_without_lungs_the_whole_picture_is_used_and_said_so(value):
+    located = locate(np.full((2, 40, 60), value, dtype=np.uint8))
+    assert located.found.tolist() == [False, False]
+    assert outer_box(located).tolist() == [[0, 0, 60, 40]] * 2
+
+
+def test_a_box_under_a_tenth_of_the_picture_is_not_believed():
+    picture, _ = slice_of_a_chest()
+    wide = np.full((400, 400), 10, dtype=np.uint8)
+    wide[136:264, 136:264] = picture
+    assert locate(wide[None]).found.tolist() == [False]
+
+
+def test_boxes_stay_inside_any_picture():
+    noise = np.random.default_rng(0).integers(0, 256, (8, 48, 64), dtype=np.uint8)
+    boxes = locate(noise).boxes
+    assert boxes.min() >= 0
+    assert boxes[..., 2].max() <= 64
+    assert boxes[..., 3].max() <= 48
+    assert (boxes[..., 2:] > boxes[..., :2]).all()
+
+
+def test_an_empty_stack_gives_empty_boxes():
+    located = locate(np.zeros((0, 8, 8), dtype=np.uint8))
+    assert located.boxes.shape == (0, 5, 4)
+    assert located.found.shape == (0,)
+
+
+def test_locate_refuses_what_is_no_stack_of_grey_pictures():
+    with pytest.raises(
+        DataError, match=r"locate: images are float64 of shape \(2, 3, 8, 8\), expected uint8 \[N, H, W\]"
+    ):
+        locate(np.zeros((2, 3, 8, 8)))
+
+
+def test_crop_resize_equals_cutting_and_resizing_one_by_one():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(2, 3, 40, 50, generator=generator, dtype=torch.float64)
+    rows = [[3, 4, 20, 30], [0, 0, 50, 40], [1, 1, 5, 5], [10, 10, 30, 20], [25, 5, 50, 40]]
+    boxes = torch.tensor([rows, rows[::-1]], dtype=torch.float64)
+    crops = crop_resize(images, boxes, (32, 24))
+    slow = [
+        F.interpolate(image[None, :, y0:y1, x0:x1], (32, 24), mode="bilinear", align_corners=False)
+        for image, five in zip(images, boxes.int().tolist(), strict=True)
+        for x0, y0, x1, y1 in five
+    ]
+    torch.testing.assert_close(crops, torch.cat(slow), rtol=0, atol=1e-12)
