@@ -68,10 +68,10 @@ def sample_anatomy(rng: np.random.Generator, *, missing_rate: float, collapsed_r
     fate = rng.random()
     return CtAnatomy(
         scale=float(np.clip(rng.normal(0.98, 0.06), 0.84, 1.12)),
-        depth=rng.uniform(0.9, 1.08),
+        depth=rng.uniform(0.88, 1.1),
         fat=rng.uniform(0.6, 2.2),
-        turn=float(np.clip(rng.normal(0, 5), -15, 15)),
-        shift=(rng.normal(0, 0.7), rng.normal(0, 0.7)),
+        turn=float(np.clip(rng.normal(0, 6), -18, 18)),
+        shift=(rng.normal(0, 1.1), rng.normal(0, 1.1)),
         heart=rng.uniform(0.85, 1.2),
         parenchyma=float(np.clip(rng.normal(-800, 65), -920, -650)),
         right=sample_fissure(rng),
