@@ -65,12 +65,12 @@ def client(uri: str | None = None) -> Any:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    made = MlflowClient(address, registry_uri=address)
     if address.startswith("http"):
-        return made
+        return MlflowClient(address, registry_uri=address)
     _reach(address)
     try:
         with _schema_lock(address):
+            made = MlflowClient(address, registry_uri=address)
             made.search_experiments(max_results=1)  # the first use of a database store creates its tables
     except (MlflowException, ImportError, OSError) as error:
         line = str(error).splitlines()[0]

@@ -1,0 +1,134 @@
+"""Any address works or is refused clearly, and a fresh database opened by eight processes becomes one schema."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from medtransfer.errors import TrackingError
+from medtransfer.tracking import open_run, prepare_store
+from medtransfer.tracking.store import client, experiment_id, portable_uri, tracking_uri
+
+
+def test_the_default_is_an_absolute_file_in_the_workspace(here):
+    assert tracking_uri() == f"sqlite:///{here / 'mlflow.db'}"
+
+
+def test_the_environment_is_honoured_and_an_argument_wins(here, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracker:5000")
+    assert tracking_uri() == "http://tracker:5000"
+    assert tracking_uri("sqlite:///x.db") == "sqlite:///x.db"
+
+
+@pytest.mark.parametrize("uri", ["file:./mlruns", "./mlruns", "ftp://x"])
+def test_an_address_that_cannot_work_is_refused_before_training(here, spec, uri):
+    with pytest.raises(TrackingError, match="use sqlite:///"), open_run(spec, here / "scratch", uri=uri):
+        pass
+
+
+def test_portable_addresses_hold_no_secret_and_no_folder(here):
+    assert portable_uri("postgresql+psycopg://ann:secret@db.example:5432/runs?x=1") == (
+        "postgresql+psycopg://db.example:5432/runs"
+    )
+    assert portable_uri(f"sqlite:///{here / 'a' / 'mlflow.db'}") == "sqlite:///a/mlflow.db"
+    assert portable_uri("sqlite:////somewhere/else/mlflow.db") == "sqlite:///mlflow.db"
+    assert portable_uri("https://user:pw@host/path") == "https://host/path"
+
+
+def test_artefacts_lie_in_the_workspace(here):
+    store = client()
+    made = experiment_id(store, "study", description="why")
+    assert experiment_id(store, "study") == made
+    assert store.get_experiment(made).artifact_location == (here / "mlartifacts" / "study").as_uri()
+
+
+def test_a_deleted_experiment_is_named(here):
+    store = client()
+    store.delete_experiment(experiment_id(store, "study"))
+    with pytest.raises(TrackingError, match="experiment 'study' was deleted"):
+        experiment_id(store, "study")
+
+
+def test_a_database_of_another_version_is_refused_and_kept(here):
+    import sqlite3
+
+    with sqlite3.connect(here / "mlflow.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    with pytest.raises(TrackingError, match=r"sqlite:///mlflow\.db: the tracking store cannot be opened"):
+        prepare_store()
+    assert (here / "mlflow.db").stat().st_size > 100_000
+
+
+def test_a_database_server_that_is_down_is_reported_within_seconds(here):
+    with pytest.raises(TrackingError, match=r"postgresql\+psycopg://127.0.0.1:9/runs: the tracking database does not"):
+        prepare_store("postgresql+psycopg://ann:secret@127.0.0.1:9/runs")
+
+
+@pytest.mark.slow
+def test_eight_processes_open_one_fresh_database_and_each_records_its_run(here, spec):
+    (here / "mlflow.db").unlink()
+    script = (
+        "import sys; from pathlib import Path; from medtransfer.tracking import RunSpec, open_run, finish\n"
+        "folder = Path(sys.argv[2])\n"
+        "with open_run(RunSpec.model_validate_json(sys.argv[1]), folder) as tracker:\n"
+        "    for step in range(50): tracker.metrics({'a': step, 'b': step}, step)\n"
+        "assert finish(folder)['run_id'], 'not shipped'\n"
+    )
+    command = [sys.executable, "-c", script, spec.model_dump_json()]
+    children = [subprocess.Popen([*command, f"run{i}"], stderr=subprocess.PIPE, text=True, cwd=here) for i in range(8)]
+    errors = [child.communicate()[1] for child in children]
+    assert [child.returncode for child in children] == [0] * 8, errors
+    uri = f"sqlite:///{shutil.copy(here / 'mlflow.db', here / 'copy.db')}"  # this process knew the unlinked file
+    store = client(uri)
+    runs = store.search_runs([store.get_experiment_by_name(spec.experiment).experiment_id])
+    assert len(runs) == 8
+    for run in runs:
+        assert len(store.get_metric_history(run.info.run_id, "a")) == 50
+
+
+@pytest.fixture
+def postgres(tmp_path):
+    """A throw-away PostgreSQL on loopback."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not programs:
+        pytest.skip("no PostgreSQL server programs under /usr/lib/postgresql")
+    folder, bin_folder = tmp_path / "pg", programs[-1].parent
+    folder.mkdir()
+    user = []
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+        user = ["runuser", "-u", "postgres", "--"]
+        shutil.chown(folder, "postgres")
+        for parent in folder.parents:
+            if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
+                parent.chmod(parent.stat().st_mode | 0o011)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    def call(program: str, *arguments: str) -> None:
+        command = [*user, str(bin_folder / program), "-D", str(folder / "data"), *arguments]
+        subprocess.run(command, check=True, capture_output=True, cwd=folder)
+
+    call("initdb", "-U", "tracker", "-A", "trust", "--no-sync")
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
+    call("pg_ctl", "-w", "-l", str(folder / "log"), "-o", options, "start")
+    yield f"postgresql+psycopg://tracker:secret@127.0.0.1:{port}/postgres"
+    call("pg_ctl", "-m", "immediate", "stop")
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+def test_postgresql_takes_runs_and_credentials_stay_out_of_the_record(here, spec, postgres):
+    from medtransfer.tracking import finish
+
+    with open_run(spec, here / "scratch", uri=postgres) as tracker:
+        for step in range(50):
+            tracker.metrics({"a": float(step), "nan": float("nan")}, step)
+    saved = finish(here / "scratch")
+    assert "secret" not in str(saved)
+    assert saved["tracking_uri"].startswith("postgresql+psycopg://127.0.0.1:")
+    assert len(client(postgres).get_metric_history(saved["run_id"], "a")) == 50
