@@ -90,6 +90,7 @@ def test_the_report_says_what_was_read_what_was_not_and_whom_to_cite(source, tmp
     assert "left out 2" in text
     assert "1  file is absent: images/gone.png (row 6)" in text
     assert "damaged image" in text
+    assert "flaws    those of the table" in text
     assert "CC0" in text
     assert "Nobody 2020" in text
     assert json.loads((tmp_path / "datasets/ward.report.json").read_text()) == report.to_json()

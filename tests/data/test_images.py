@@ -19,6 +19,14 @@ def saved(path, array, mode=None, **options):
     return path
 
 
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def chunk(kind, data):
+    """A part of a PNG file, written by hand because Pillow does not write every kind of PNG."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
 def test_grey_stays_grey_and_repeats_when_three_channels_are_asked(tmp_path):
     path = saved(tmp_path / "a.png", GREY)
     np.testing.assert_array_equal(read_image(path, channels=1), GREY[None])
@@ -38,6 +46,33 @@ def test_sixteen_bit_grey_keeps_its_values(tmp_path):
         image = read_image(saved(tmp_path / name, values), channels=1)
         assert image.dtype == np.uint16
         np.testing.assert_array_equal(image[0], values)
+
+
+def test_sixteen_bit_colour_keeps_the_upper_byte(tmp_path):
+    values = RNG.integers(0, 65536, (4, 5, 3), dtype=np.uint16)
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in values)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 5, 4, 16, 2, 0, 0, 0))
+    data = chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(SIGNATURE + header + data)
+    image = read_image(tmp_path / "a.png", channels=3)
+    assert image.dtype == np.uint8
+    np.testing.assert_array_equal(image, (values >> 8).transpose(2, 0, 1))
+
+
+def test_a_portable_grey_map_of_sixteen_bits_keeps_its_values(tmp_path):
+    values = np.array([[0, 1, 4095], [256, 65535, 32768]], np.uint16)
+    (tmp_path / "a.pgm").write_bytes(b"P5 3 2 65535\n" + values.astype(">u2").tobytes())
+    image = read_image(tmp_path / "a.pgm", channels=3)
+    assert image.dtype == np.uint16
+    np.testing.assert_array_equal(image, np.stack([values] * 3))
+
+
+def test_sixteen_bit_grey_turns_with_its_orientation(tmp_path):
+    values = RNG.integers(0, 65536, (4, 6), dtype=np.uint16)
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    path = saved(tmp_path / "a.png", values, exif=exif)
+    np.testing.assert_array_equal(read_image(path, channels=1)[0], np.rot90(values))
 
 
 def test_cmyk_becomes_rgb(tmp_path):
@@ -122,9 +157,8 @@ def test_an_absurd_size_is_refused_from_the_header(tmp_path, size, monkeypatch):
 
 
 def test_a_decompression_bomb_is_refused(tmp_path):
-    header = b"IHDR" + struct.pack(">IIBBBBB", 20_000, 20_000, 1, 0, 0, 0, 0)
-    checked = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
-    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + checked + struct.pack(">I", 9) + b"IDAT" + bytes(9))
+    header = struct.pack(">IIBBBBB", 20_000, 20_000, 1, 0, 0, 0, 0)
+    (tmp_path / "a.png").write_bytes(SIGNATURE + chunk(b"IHDR", header) + chunk(b"IDAT", bytes(9)))
     with pytest.raises(DataError, match=r"decompression bomb.*make it smaller"):
         read_image(tmp_path / "a.png", channels=1)
 

@@ -34,6 +34,7 @@ class AddReport:
     official_splits: bool
     known_overlaps: str
     skipped: list[Skipped]
+    flaws: str
     licence: str
     citation: str
 
@@ -56,7 +57,8 @@ class AddReport:
             lines.append(f"  {len(files):>6}  {reason}: {', '.join(files[:3])}{', …' if len(files) > 3 else ''}")
         if self.known_overlaps:
             lines.append(f"  overlaps {self.known_overlaps}")
-        return "\n".join([*lines, f"  licence  {self.licence}", f"  cite     {self.citation}"])
+        lines += [f"  flaws    {self.flaws}", f"  licence  {self.licence}", f"  cite     {self.citation}"]
+        return "\n".join(lines)
 
 
 def scan_to_manifest(
@@ -111,6 +113,7 @@ def add_dataset(source: SourceConfig, name: str, *, copy_to: Path) -> AddReport:
         official_splits=scan.official_splits,
         known_overlaps=scan.known_overlaps,
         skipped=skipped,
+        flaws=source.flaws,
         licence=source.licence,
         citation=source.citation,
     )

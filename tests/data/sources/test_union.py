@@ -13,6 +13,7 @@ def test_every_source_is_built_from_its_name_and_says_whom_to_cite(name):
     assert source.name == name
     assert source.citation
     assert source.licence
+    assert source.flaws
     assert SOURCES.validate_python(source.model_dump(mode="json")) == source
 
 

@@ -39,6 +39,9 @@ class ChestXray14Source(Source):
     name: Literal["chestxray14"] = "chestxray14"
     citation: ClassVar[str] = "Wang et al. 2017, ChestX-ray8, CVPR; NIH Clinical Center"
     licence: ClassVar[str] = "no restriction on use; cite the paper and acknowledge the NIH Clinical Center"
+    flaws: ClassVar[str] = (
+        "labels mined from reports; drains and lines give findings away; many pictures of one patient"
+    )
 
     def scan(self) -> Scan:
         """List the images of the entry table."""

@@ -29,6 +29,9 @@ class CovidCollectionSource(Source):
     views: tuple[str, ...] = VIEWS
     citation: ClassVar[str] = "Cohen et al. 2020, COVID-19 Image Data Collection, arXiv 2003.11597 and 2006.11988"
     licence: ClassVar[str] = "per image, see the column license of metadata.csv"
+    flaws: ClassVar[str] = (
+        "several pictures of one patient; burnt-in letters and arrows; many publications and scanners"
+    )
 
     def scan(self) -> Scan:
         """List the pictures of ``metadata.csv``."""

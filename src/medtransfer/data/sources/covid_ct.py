@@ -22,6 +22,7 @@ class CovidCtSource(Source):
     name: Literal["covid_ct"] = "covid_ct"
     citation: ClassVar[str] = "Zhao et al. 2020, COVID-CT-Dataset, arXiv 2003.13865"
     licence: ClassVar[str] = "research use; the images belong to the authors and publishers of the source papers"
+    flaws: ClassVar[str] = "slices of one patient stand in different official splits; tables, borders and burnt-in text"
 
     def scan(self) -> Scan:
         """List the images of the six split lists."""

@@ -26,6 +26,7 @@ class CovidxSource(Source):
     version: str = "4"
     citation: ClassVar[str] = "Wang, Lin & Wong 2020, COVID-Net, Scientific Reports 10, 19549"
     licence: ClassVar[str] = "that of each collection; research use"
+    flaws: ClassVar[str] = "the source alone predicts most labels; collections differ in contrast and format"
 
     def scan(self) -> Scan:
         """List the images of the train and test lists."""

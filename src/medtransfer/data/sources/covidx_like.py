@@ -34,6 +34,9 @@ class CovidxLikeSource(Source):
     max_pneumonia: int | None = Field(default=None, ge=1)
     citation: ClassVar[str] = f"{ChestXray14Source.citation}; {CovidCollectionSource.citation}"
     licence: ClassVar[str] = f"{ChestXray14Source.licence}; {CovidCollectionSource.licence}"
+    flaws: ClassVar[str] = (
+        "the source alone predicts covid, since positives and negatives come from different collections"
+    )
 
     def scan(self) -> Scan:
         """Compose the two scans."""

@@ -6,7 +6,7 @@ holds near-duplicates of its training set (Barz & Denzler 2020).
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -30,6 +30,7 @@ class ImageFolderSource(Source):
     modality: Literal["natural", "CT", "CXR"] = "natural"
     citation: str = "not stated; see the publisher of the pictures"
     licence: str = "not stated; see the publisher of the pictures"
+    flaws: ClassVar[str] = "the layout knows no patients, so neighbouring slices may stand in two splits"
 
     def scan(self) -> Scan:
         """List every picture below the class folders."""

@@ -7,7 +7,7 @@ in a cell is an error, not a row left out, because the table is the user's own.
 """
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import ClassVar, Any, Literal
 
 from medtransfer.data.manifest import SPLITS, ZONES
 from medtransfer.data.sources.base import Listing, Scan, Source, inside, read_table
@@ -34,6 +34,7 @@ class CsvSource(Source):
     modality: Literal["natural", "CT", "CXR"] = "CXR"
     citation: str = "not stated; see the owner of the table"
     licence: str = "not stated; see the owner of the table"
+    flaws: ClassVar[str] = "those of the table"
 
     def scan(self) -> Scan:
         """List the images of the table.
