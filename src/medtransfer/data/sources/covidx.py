@@ -5,7 +5,7 @@ Layout: ``labels/{train,test}_COVIDx<version>.txt`` (or the lists beside the fol
 Liu & Ji use V4 (473/5,459/7,966 training images, 100 test images a class).
 
 Known flaws: the source alone predicts most labels; V9 misspells ``rsna`` as ``rnsa``; V1 and V2 have no source column
-and are not read; labels are positive/negative from V6 on and in the B lists.
+and are not read; labels are positive/negative in V6 and in the B lists.
 """
 
 from pathlib import Path

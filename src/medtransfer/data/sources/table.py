@@ -7,7 +7,7 @@ in a cell is an error, not a row left out, because the table is the user's own.
 """
 
 from datetime import datetime
-from typing import ClassVar, Any, Literal
+from typing import Any, ClassVar, Literal
 
 from medtransfer.data.manifest import SPLITS, ZONES
 from medtransfer.data.sources.base import Listing, Scan, Source, inside, read_table
