@@ -140,9 +140,9 @@ def test_an_empty_stack_gives_empty_boxes():
 
 def test_locate_refuses_what_is_no_stack_of_grey_pictures():
     with pytest.raises(
-        DataError, match=r"locate: images are float64 of shape \(2, 3, 8, 8\), expected uint8 \[N, H, W\]"
+        DataError, match=r"locate: images are uint8 of shape \(2, 3, 8, 8\), expected uint8 \[N, H, W\]"
     ):
-        locate(np.zeros((2, 3, 8, 8)))
+        locate(np.zeros((2, 3, 8, 8), dtype=np.uint8))
 
 
 def test_crop_resize_equals_cutting_and_resizing_one_by_one():
