@@ -1,7 +1,7 @@
 """Raw files to arrays: every picture and mask decoded once, on every core.
 
 Mask values: 0 outside the lungs; 1 to 5 the lobes right upper, right middle, right lower, left upper, left lower;
-7 lung of unknown lobe (a mask file with the values 0 and 255 becomes 0 and 7); + 8 where there is a lesion.
+6 lung of unknown lobe (a mask file with the values 0 and 255 becomes 0 and 6); + 8 where there is a lesion.
 """
 
 import os
@@ -21,8 +21,8 @@ from medtransfer.data.images import Pixels, equalize, read_image, resize, to_dep
 from medtransfer.data.manifest import BEFORE_PACKING
 from medtransfer.errors import DataError
 
-MASK_VALUES = (0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 13, 15)
-LUNG = 7
+MASK_VALUES = (*range(7), *range(8, 15))
+LUNG = 6
 
 
 class PackConfig(Config):
@@ -93,7 +93,7 @@ def _read_mask(path: Path, size: int) -> Pixels:
         mask = np.where(mask == 255, LUNG, 0).astype(np.uint8)
     elif not np.isin(values, MASK_VALUES).all():
         raise DataError(
-            f"{path}: mask value {values[~np.isin(values, MASK_VALUES)][0]}, expected 0–5, 7, these + 8, or 0 and 255"
+            f"{path}: mask value {values[~np.isin(values, MASK_VALUES)][0]}, expected 0–6, these + 8, or 0 and 255"
         )
     return np.asarray(Image.fromarray(mask.astype(np.uint8)).resize((size, size), Image.Resampling.NEAREST))
 

@@ -137,8 +137,8 @@ class _Sides:
 
     def __init__(self, manifest: pd.DataFrame, target: str | None) -> None:
         self.dataset = pd.factorize(manifest["dataset"])[0]
-        split = manifest["split"].fillna("")
-        self.split = pd.Categorical(split, categories=["train", "val", "test"]).codes
+        codes = {"train": 0, "val": 1, "test": 2}
+        self.split = np.array([codes.get(split, -1) for split in manifest["split"]], np.int64)
         aim = (manifest["dataset"] == target).to_numpy() if target else np.ones(len(manifest), bool)
         self.held_out = (self.split > 0) & aim
 
