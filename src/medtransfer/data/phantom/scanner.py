@@ -39,15 +39,17 @@ class Scanner:
 
 
 CT_SCANNERS = (
-    Scanner("alder", -1000, 350, 1.00, 0.045, 0.10, 0.15, 0.3, 37.0),
-    Scanner("birch", -1000, 200, 0.85, 0.050, 0.20, 0.25, 0.0, 40.0),
-    Scanner("cedar", -980, 500, 1.15, 0.035, 0.05, 0.10, 0.8, 35.0),
+    Scanner("alder", black=-1000, white=350, gamma=1.00, noise=0.045, grain=0.10, blur=0.15, sharpen=0.3, field=37.0),
+    Scanner("birch", black=-1000, white=200, gamma=0.85, noise=0.050, grain=0.20, blur=0.25, sharpen=0.0, field=40.0),
+    Scanner("cedar", black=-980, white=500, gamma=1.15, noise=0.035, grain=0.05, blur=0.10, sharpen=0.8, field=35.0),
 )
-CT_OUTSIDE = (Scanner("dogwood", -1000, 650, 0.70, 0.070, 0.15, 0.35, 1.2, 43.0),)
+CT_OUTSIDE = (
+    Scanner("dogwood", black=-1000, white=650, gamma=0.70, noise=0.070, grain=0.15, blur=0.35, sharpen=1.2, field=43.0),
+)
 CXR_SCANNERS = (
-    Scanner("elm", 0.02, 1.25, 1.00, 0.030, 0.10, 0.10, 0.3, 34.0),
-    Scanner("fir", 0.10, 1.10, 1.25, 0.040, 0.20, 0.25, 0.0, 36.0),
-    Scanner("ginkgo", 0.00, 1.45, 0.80, 0.025, 0.05, 0.15, 0.8, 32.5),
+    Scanner("elm", black=0.02, white=1.25, gamma=1.00, noise=0.030, grain=0.10, blur=0.10, sharpen=0.3, field=34.0),
+    Scanner("fir", black=0.10, white=1.10, gamma=1.25, noise=0.040, grain=0.20, blur=0.25, sharpen=0.0, field=36.0),
+    Scanner("ginkgo", black=0.00, white=1.45, gamma=0.80, noise=0.025, grain=0.05, blur=0.15, sharpen=0.8, field=32.5),
 )
 
 
