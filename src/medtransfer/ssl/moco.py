@@ -5,7 +5,7 @@ from copy import deepcopy
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -13,6 +13,7 @@ from medtransfer.config import Config
 from medtransfer.errors import ConfigError
 from medtransfer.losses.contrastive import info_nce
 from medtransfer.ssl.base import Batch, HeadKind, SelfSupervised, features, projection, unit, width
+from medtransfer.ssl.groups import GroupedBatchNorm, crossed_order
 from medtransfer.ssl.momentum import update_momentum_
 from medtransfer.ssl.queue import KeyQueue, check_queue
 
@@ -67,11 +68,12 @@ class MomentumBranch(nn.Module):
 
     def encode(self, encoder: nn.Module, batch: Batch) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim"]]:
         """Return unit queries (with gradient) and unit keys (without), batch norm seeing them in crossed groups."""
-        query_groups, key_groups = crossed_groups(len(batch["index"]), self.groups, device=batch["index"].device)
-        query = unit(self.head(_by_group(encoder, batch["query"], query_groups)))
-        with torch.no_grad():
-            key = unit(self.key_head(_by_group(self.key_encoder, batch["key"], key_groups)))
-        return query, key
+        order = crossed_order(len(batch["index"]), self.groups, device=batch["index"].device)
+        with GroupedBatchNorm(self.groups):
+            query = unit(self.head(features(encoder, batch["query"])))
+            with torch.no_grad():
+                key = unit(self.key_head(features(self.key_encoder, batch["key"][order])))
+        return query, key[order.argsort()]
 
 
 class MoCo(SelfSupervised):
@@ -108,32 +110,3 @@ def momentum_branch(config: MomentumConfig, encoder: nn.Module, *, images: int, 
             "set it so, use a larger batch, or set 1 for a network without batch norm"
         )
     return MomentumBranch(config, encoder, groups=groups)
-
-
-def crossed_groups(
-    batch: int, groups: int, *, device: torch.device | None = None
-) -> tuple[list[Int[Tensor, " group"]], list[Int[Tensor, " group"]]]:
-    """Split a batch twice so that two images meet in at most one of the splits, when groups² >= batch.
-
-    Batch norm ties the features of all images that pass together. When queries and keys pass in the same company, that
-    tie tells which key is the right one, and the loss falls without learning. MoCo shuffles keys across devices; here
-    queries pass in consecutive groups and keys in interleaved ones, which needs one device and no random numbers.
-
-    Args:
-        batch: images.
-        groups: in each of the two splits.
-        device: of the positions.
-
-    Returns:
-        Positions of the query groups and of the key groups; each list covers 0 ... batch - 1 once.
-    """
-    positions = torch.arange(batch, device=device)
-    return list(positions.tensor_split(groups)), [positions[first::groups] for first in range(groups)]
-
-
-def _by_group(encoder: nn.Module, x: Tensor, groups: list[Tensor]) -> Tensor:
-    """Pass the groups one after another and return the features in the order of the batch."""
-    if len(groups) == 1:
-        return features(encoder, x)
-    passed = torch.cat([features(encoder, x[group]) for group in groups])
-    return passed[torch.cat(groups).argsort()]
