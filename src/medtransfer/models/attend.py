@@ -7,8 +7,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-EXPLICIT_TOKENS = 1024
+EXPLICIT_TOKENS = 512
 """Up to this many tokens the whole matrix is kept, which saves computing it again for the gradient."""
+
+KEPT_ROWS = 1024
+"""Above ``EXPLICIT_TOKENS`` this many rows are still kept for the gradient: linear memory, and half the extra work."""
 
 BLOCK_ROWS = 512
 """Query rows whose logits exist at one time above ``EXPLICIT_TOKENS``."""
@@ -60,7 +63,7 @@ def _fused(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
 
 
 class _BlockedAttention(torch.autograd.Function):
-    """Attention one image and one block of query rows at a time; the gradient computes each block's rows again.
+    """Attention one image and one block of query rows at a time; the gradient computes rows again that were not kept.
 
     With ``P = softmax(scale q kᵀ)``, ``o = P v`` and the gradient ``g`` of ``o``: ``dv = Pᵀ g``, ``dP = g vᵀ``,
     ``dS = P ∘ (dP - rowsum(P ∘ dP))``, ``dq = scale dS k``, ``dk = scale dSᵀ q``.
@@ -69,57 +72,61 @@ class _BlockedAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
         q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
-        out = torch.empty_like(q[..., :1].expand(*q.shape[:2], v.shape[-1]), memory_format=torch.contiguous_format)
-        for image, (queries, keys, values) in enumerate(zip(q, k, v, strict=True)):
-            queries, keys = _wide(queries) * scale, _wide(keys)
-            logits = _buffer(queries, keys)
-            for rows in _blocks(len(queries)):
-                weights = _softmax_rows(queries[rows], keys, logits)
-                torch.mm(weights.to(values.dtype), values, out=out[image, rows])
-        ctx.save_for_backward(q, k, v)
+        out = q.new_empty(*q.shape[:2], v.shape[-1])
+        kept_rows = min(KEPT_ROWS, q.shape[1]) if any(ctx.needs_input_grad) else 0
+        kept = _wide(q[:0]).new_empty(len(q), kept_rows, k.shape[1])
+        for image in range(len(q)):
+            rows_of = _Rows(q[image], k[image], kept[image], scale)
+            for rows in rows_of.blocks:
+                torch.mm(rows_of.compute(rows).to(v.dtype), v[image], out=out[image, rows])
+        ctx.save_for_backward(q, k, v, kept)
         ctx.scale = scale
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        q, k, v = ctx.saved_tensors
+        q, k, v, kept = ctx.saved_tensors
         grad = grads[0].contiguous()
         dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
         with torch.autocast(q.device.type, enabled=False):
             for image in range(len(q)):
-                parts = _image_gradient(q[image], k[image], v[image], grad[image], ctx.scale)
-                for target, part in zip((dq, dk, dv), parts, strict=True):
-                    target[image] = part
-        return dq, dk, dv, None
+                rows_of = _Rows(q[image], k[image], kept[image], ctx.scale)
+                dk[image], dv[image] = _image_gradient(rows_of, v[image], grad[image], dq[image])
+        return dq.mul_(ctx.scale), dk.mul_(ctx.scale), dv, None
 
 
-def _image_gradient(q: Tensor, k: Tensor, v: Tensor, grad: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of one image, ``[tokens, depth]`` each; sums over blocks are kept in float32 or wider."""
-    queries, keys = _wide(q) * scale, _wide(k)
-    dq, dk, dv = torch.empty_like(q), torch.zeros_like(keys), torch.zeros_like(_wide(v))
-    logits = _buffer(queries, keys)
-    for rows in _blocks(len(q)):
-        weights = _softmax_rows(queries[rows], keys, logits)
+class _Rows:
+    """Rows of one image's attention matrix by blocks: the first ones live in ``kept``, the others in one buffer."""
+
+    def __init__(self, q: Tensor, k: Tensor, kept: Tensor, scale: float) -> None:
+        self.q, self.k, self.kept = q, k, kept
+        self._queries, self._keys = _wide(q) * scale, _wide(k).T
+        # one buffer for all blocks: fresh memory of this size costs as much as the product that fills it
+        self._buffer = self._queries.new_empty(min(BLOCK_ROWS, len(q)), len(k))
+        starts = range(0, len(q), BLOCK_ROWS)
+        self.blocks = [slice(start, min(start + BLOCK_ROWS, len(q))) for start in starts]
+
+    def compute(self, rows: slice) -> Tensor:
+        """Return a block of rows, valid until the next call."""
+        block = self.kept[rows] if rows.stop <= len(self.kept) else self._buffer[: rows.stop - rows.start]
+        return torch.softmax(torch.mm(self._queries[rows], self._keys, out=block), dim=-1, out=block)
+
+    def recall(self, rows: slice) -> Tensor:
+        """Return a block again: as it was kept, else computed anew."""
+        return self.kept[rows] if rows.stop <= len(self.kept) else self.compute(rows)
+
+
+def _image_gradient(rows_of: _Rows, v: Tensor, grad: Tensor, dq: Tensor) -> tuple[Tensor, Tensor]:
+    """Fill ``dq`` of one image and return ``dk`` and ``dv``, summed in float32 or wider; the scale is left out."""
+    dk, dv = torch.zeros_like(_wide(rows_of.k)), torch.zeros_like(_wide(v))
+    for rows in rows_of.blocks:
+        weights = rows_of.recall(rows)
         d_weights = _wide(grad[rows] @ v.T)
-        d_logits = torch._softmax_backward_data(d_weights, weights, -1, weights.dtype).to(q.dtype)
+        d_logits = torch._softmax_backward_data(d_weights, weights, -1, weights.dtype).to(dq.dtype)
         _accumulate(dv, weights.to(v.dtype).T, grad[rows])
-        torch.mm(d_logits, k, out=dq[rows])
-        _accumulate(dk, d_logits.T, q[rows])
-    return dq.mul_(scale), dk.mul_(scale), dv
-
-
-def _blocks(tokens: int) -> list[slice]:
-    return [slice(start, min(start + BLOCK_ROWS, tokens)) for start in range(0, tokens, BLOCK_ROWS)]
-
-
-def _buffer(queries: Tensor, keys: Tensor) -> Tensor:
-    """One block of logits, reused: fresh memory of this size costs as much as the product that fills it."""
-    return queries.new_empty(min(BLOCK_ROWS, len(queries)), len(keys))
-
-
-def _softmax_rows(queries: Tensor, keys: Tensor, logits: Tensor) -> Tensor:
-    block = logits[: len(queries)]
-    return torch.softmax(torch.mm(queries, keys.T, out=block), dim=-1, out=block)
+        torch.mm(d_logits, rows_of.k, out=dq[rows])
+        _accumulate(dk, d_logits.T, rows_of.q[rows])
+    return dk, dv
 
 
 def _accumulate(total: Tensor, left: Tensor, right: Tensor) -> None:

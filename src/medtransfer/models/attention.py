@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
@@ -48,8 +49,8 @@ class AttentionLayer(nn.Module):
         if not self.active:
             return x
         gathered = attend(_tokens(self.query(x)), _tokens(self.key(x)), _tokens(self.value(x)), scale=self.scale)
-        refined: Tensor = self.norm(self.project(_map(gathered, x))) + x
-        return refined
+        # x stands first: the sum keeps its memory format, and convolutions after a new layer stay the same bit for bit
+        return x + cast(Tensor, self.norm(self.project(_map(gathered, x))))
 
     def rows(
         self, x: Float[Tensor, "batch channels h w"], queries: Int[Tensor, " queries"]

@@ -2,6 +2,7 @@
 
 import difflib
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,9 @@ class Site:
 
 
 def create_trunk(name: str, *, drop_path: float = 0.0) -> nn.Module:
-    """Return a randomly initialised timm network without pooling and classifier: ``[B, 3, H, W]`` to ``[B, D, h, w]``.
+    """Return a randomly initialised timm network without classifier.
+
+    Its ``forward_features`` gives the last map, its ``forward_head(map, pre_logits=True)`` pools it as timm does.
 
     Raises:
         ModelError: timm has no such network (the message lists close names), or it is not convolutional.
@@ -33,20 +36,18 @@ def create_trunk(name: str, *, drop_path: float = 0.0) -> nn.Module:
         raise ModelError(f"network {name!r} is not known to timm; close names: {', '.join(close) or 'none'}")
     options = {"drop_path_rate": drop_path} if drop_path else {}
     try:
-        trunk: nn.Module = timm.create_model(name, num_classes=0, global_pool="", **options)
-        width = feature_width(trunk)
+        trunk: nn.Module = timm.create_model(name, num_classes=0, **options)
+        shape = _probe(trunk, ())["map"]
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         raise ModelError(f"network {name!r} cannot be a trunk here ({error}); take a convolutional network") from error
-    if not width:
-        raise ModelError(f"network {name!r} does not end in a map of features; take a convolutional network")
+    if len(shape) != 4 or getattr(trunk, "output_fmt", "NCHW") == "NHWC":
+        raise ModelError(f"network {name!r} does not end in a channels-first map; take a convolutional network")
     return trunk
 
 
 def feature_width(trunk: nn.Module) -> int:
-    """Return the channels ``D`` of the trunk's last map, 0 if its output is not a channels-first map."""
-    shape = _probe(trunk, ())[""]
-    last_axis = getattr(trunk, "output_fmt", "NCHW") == "NHWC"
-    return shape[1] if len(shape) == 4 and not last_axis else 0
+    """Return the number of pooled features ``D`` that a classifier reads."""
+    return _probe(trunk, ())["pooled"][1]
 
 
 def sites(trunk: nn.Module) -> tuple[str, ...]:
@@ -65,7 +66,7 @@ def survey(trunk: nn.Module) -> dict[str, Site]:
     return {
         name: Site(channels=shape[1], stride=_PROBE // shape[2])
         for name, shape in shapes.items()
-        if name and len(shape) == 4 and shape[2] <= _PROBE
+        if name not in ("map", "pooled") and len(shape) == 4
     }
 
 
@@ -87,8 +88,8 @@ def _weighted_layers(module: nn.Module) -> int:
     return sum(isinstance(part, nn.Conv2d | nn.Linear) for part in module.modules())
 
 
-def _probe(trunk: nn.Module, names: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    """Shapes of the named modules' outputs in running order, and of the whole trunk's under the empty name."""
+def _probe(trunk: Any, names: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    """Shapes of the named modules' outputs in running order, of the last ``map`` and of the ``pooled`` features."""
     shapes: dict[str, tuple[int, ...]] = {}
 
     def note(name: str, output: object) -> None:
@@ -99,10 +100,11 @@ def _probe(trunk: nn.Module, names: tuple[str, ...]) -> dict[str, tuple[int, ...
         modules[name].register_forward_hook(lambda _m, _i, output, name=name: note(name, output)) for name in names
     ]
     training = trunk.training
-    weight = next(trunk.parameters())
     try:
         with torch.no_grad():
-            note("", trunk.eval()(weight.new_zeros(1, 3, _PROBE, _PROBE)))
+            last = trunk.eval().forward_features(next(trunk.parameters()).new_zeros(1, 3, _PROBE, _PROBE))
+            note("map", last)
+            note("pooled", trunk.forward_head(last, pre_logits=True))
     finally:
         trunk.train(training)
         for handle in handles:

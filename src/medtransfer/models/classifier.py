@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -28,10 +29,10 @@ class Classifier(nn.Module):
     """A trunk with ATTN layers and a linear head; built by ``build_network``.
 
     Attributes:
-        trunk: the timm network without pooling and head; its keys are timm's own.
+        trunk: the timm network without head; its keys are timm's own.
         attention: the ATTN layers; ``attention_sites`` names the block of each.
         head: the linear classifier.
-        width: channels ``D`` of the last map.
+        width: number ``D`` of pooled features; the channels of the last map in most networks.
     """
 
     def __init__(self, config: NetworkConfig, classes: int) -> None:
@@ -52,12 +53,15 @@ class Classifier(nn.Module):
 
     def features(self, x: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch width"]:
         """Return globally averaged features, before dropout."""
-        return self.feature_map(x).mean((2, 3))
+        return self.pool(self.feature_map(x))
 
-    def feature_map(self, x: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch width rows columns"]:
+    def feature_map(self, x: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch channels rows columns"]:
         """Return the last map, before pooling."""
-        features: Tensor = self.trunk(x)
-        return features
+        return cast(Tensor, self.trunk.forward_features(x))  # type: ignore[operator]
+
+    def pool(self, maps: Float[Tensor, "batch channels rows columns"]) -> Float[Tensor, "batch width"]:
+        """Return the mean over positions and what timm does after it: a norm in a ConvNeXt, nothing in most."""
+        return cast(Tensor, self.trunk.forward_head(maps, pre_logits=True))  # type: ignore[operator]
 
 
 def build_network(config: NetworkConfig, classes: int, *, seed: int | None = None) -> Classifier:

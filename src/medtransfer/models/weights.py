@@ -212,10 +212,9 @@ def _safetensors(data: bytes, path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load
 
     try:
-        state: dict[str, Tensor] = load(data)
+        return dict(sorted(load(data).items()))
     except SafetensorError as error:
         raise CheckpointError(f"{path}: damaged safetensors file ({error}); fetch or write it again") from error
-    return state
 
 
 def _pickled(path: Path) -> dict[str, Tensor]:
