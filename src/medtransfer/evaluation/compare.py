@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from medtransfer.errors import DataError
 from medtransfer.evaluation.binary import tie_ends
-from medtransfer.evaluation.checks import Bools, Floats, binary_rows, undefined, value_rows
+from medtransfer.evaluation.checks import Floats, binary_rows, undefined, value_rows
 from medtransfer.evaluation.intervals import Interval
 
 
@@ -170,19 +170,21 @@ def _placements(target: ArrayLike, scores: Floats) -> tuple[Floats, Floats]:
 
     Returns ``[predictors, positives]`` and ``[predictors, negatives]``, rows in their given order.
     """
-    pairs = [_place(*binary_rows(target, score)) for score in scores]
-    return np.stack([above for above, _ in pairs]), np.stack([below for _, below in pairs])
-
-
-def _place(truth: Bools, score: Floats) -> tuple[Floats, Floats]:
-    order = np.argsort(score)
-    ends = tie_ends(score[order]) + 1
-    sizes, positives = np.diff(ends, prepend=0), np.append(0, np.cumsum(truth[order]))[np.append(0, ends)]
-    negatives = np.append(0, ends) - positives
-    below, above = np.empty(score.size), np.empty(score.size)
-    below[order] = np.repeat((negatives[1:] + negatives[:-1]) / 2, sizes)
-    above[order] = np.repeat(positives[-1] - (positives[1:] + positives[:-1]) / 2, sizes)
-    return below[truth], above[~truth]
+    truth = binary_rows(target, scores[0])[0]
+    for score in scores[1:]:
+        value_rows(truth, score)
+    positive, negative = np.flatnonzero(truth), np.flatnonzero(~truth)
+    above, below = np.empty((len(scores), positive.size)), np.empty((len(scores), negative.size))
+    for index, score in enumerate(scores):
+        order = np.argsort(score)
+        ends = np.append(0, tie_ends(score[order]) + 1)
+        hits = np.append(0, np.cumsum(truth[order]))[ends]
+        alarms, sizes = ends - hits, ends[1:] - ends[:-1]
+        tie = np.empty(score.size, np.int64)
+        tie[order] = np.repeat(np.arange(sizes.size), sizes)
+        above[index] = ((alarms[1:] + alarms[:-1]) / 2)[tie[positive]]
+        below[index] = (positive.size - (hits[1:] + hits[:-1]) / 2)[tie[negative]]
+    return above, below
 
 
 def _auroc(above: Floats, below: Floats) -> Floats:
