@@ -2,10 +2,12 @@
 
 import re
 import tempfile
+import warnings
 from collections.abc import Mapping
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import medtransfer
 from medtransfer.errors import ModelError, TrackingError
@@ -121,9 +123,10 @@ def _create_version(
         store.create_registered_model(name)
     except MlflowException:
         store.get_registered_model(name)  # it exists; anything else fails here
-    made = store.create_model_version(
-        name, f"models:/{logged.model_id}", run_id, tags=dict(tags), model_id=logged.model_id
-    )
+    # a database store would look a models:/ address up in MLflow's global store, a server takes nothing else
+    served = urlsplit(store.tracking_uri).scheme.startswith("http")
+    source = f"models:/{logged.model_id}" if served else logged.artifact_location
+    made = store.create_model_version(name, source, run_id, tags=dict(tags), model_id=logged.model_id)
     return int(made.version)
 
 
@@ -137,15 +140,17 @@ def _save(path: Path, folder: Path, config: Mapping[str, Any]) -> None:
     columns = [ColSpec("string", "label"), *(ColSpec("double", f"probability_{c}") for c in config["classes"])]
     pictures = TensorSpec(np.dtype("uint8"), (-1, channels, -1, -1))
     ramp = np.linspace(0, 255, _EXAMPLE_SIDE, dtype=np.uint8)
-    save_model(
-        path,
-        python_model=str(Path(__file__).with_name("serving.py")),
-        artifacts={"weights": str(folder / WEIGHTS), "config": str(folder / CONFIG)},
-        code_paths=[str(Path(medtransfer.__file__).parent)],
-        signature=ModelSignature(Schema([pictures]), Schema(columns)),
-        input_example=np.broadcast_to(ramp, (1, channels, _EXAMPLE_SIDE, _EXAMPLE_SIDE)).copy(),
-        pip_requirements=[f"{package}=={installed(package)}" for package in _PACKAGES],
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="(?s).*[Tt]ype hint")  # the signature below is explicit
+        save_model(
+            path,
+            python_model=str(Path(__file__).with_name("serving.py")),
+            artifacts={"weights": str(folder / WEIGHTS), "config": str(folder / CONFIG)},
+            code_paths=[str(Path(medtransfer.__file__).parent)],
+            signature=ModelSignature(Schema([pictures]), Schema(columns)),
+            input_example=np.broadcast_to(ramp, (1, channels, _EXAMPLE_SIDE, _EXAMPLE_SIDE)).copy(),
+            pip_requirements=[f"{package}=={installed(package)}" for package in _PACKAGES],
+        )
     _forget_machine_paths(path / "MLmodel")
 
 
@@ -167,7 +172,10 @@ def _download(store: Any, found: Any, file: str, staged: Path) -> Path:
 
     source = store.get_model_version_download_uri(found.name, found.version)
     try:
-        return Path(download_artifacts(artifact_uri=f"{source}/artifacts/{file}", dst_path=str(staged)))
+        path = download_artifacts(
+            artifact_uri=f"{source}/artifacts/{file}", dst_path=str(staged), tracking_uri=store.tracking_uri
+        )
+        return Path(path)
     except (MlflowException, OSError) as error:
         raise TrackingError(
             f"{found.name} version {found.version}: {file} cannot be downloaded: register the model again"

@@ -9,17 +9,15 @@ Pictures are prepared by the functions that prepared the training data, so that 
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
 from medtransfer.errors import DataError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MAX_PICTURES = 256
 _CHUNK = 32
@@ -35,9 +33,8 @@ class PictureClassifier(PythonModel):  # type: ignore[misc]  # MLflow ships no t
         self.network, self.config = load_model(Path(context.artifacts["weights"]).parent)
         self.network.eval()
 
-    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> "pd.DataFrame":
+    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Return the table of probabilities; input outside the contract is an invalid-parameter error (HTTP 400)."""
-        import pandas as pd
         from mlflow.exceptions import MlflowException
 
         preprocessing, classes = self.config["preprocessing"], list(self.config["classes"])

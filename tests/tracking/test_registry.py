@@ -1,0 +1,181 @@
+"""The champion: stored once, found by its hash, loaded without a pickle, promoted with a reason."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from medtransfer.errors import GateClosed, ModelError, TrackingError
+from medtransfer.models.classifier import NetworkConfig, build_network
+from medtransfer.models.weights import load_model, save_weights
+from medtransfer.tracking import fetch_model, finish, open_run, promote, promotions, register_model, rollback
+from medtransfer.tracking.store import client
+
+NAME = "covid-ct"
+PREPROCESSING = {
+    "size": 40,
+    "crop": 32,
+    "channels": 1,
+    "mean": [0.4],
+    "std": [0.2],
+    "equalize": False,
+    "window": None,
+}
+
+
+def fit(folder: Path, seed: int) -> Path:
+    config = NetworkConfig(backbone="test_resnet")
+    model = build_network(config, 2, seed=seed)
+    save_weights(model, folder, config=config, classes=("non-covid", "covid"), preprocessing=PREPROCESSING)
+    return folder
+
+
+@pytest.fixture
+def records(here, spec):
+    with open_run(spec, here / "records") as tracker:
+        tracker.metrics({"val/auroc": 0.8}, 0)
+    finish(here / "records")
+    return here / "records"
+
+
+@pytest.fixture
+def registered(here, records):
+    version = register_model(fit(here / "weights", 0), records=records, tags={"network": "test", "val_auroc": "0.8"})
+    return here / "weights", version
+
+
+def stored_files(here):
+    return [path for path in (here / "mlartifacts").rglob("*") if path.is_file()]
+
+
+def test_the_champion_comes_back_byte_for_byte(here, registered):
+    weights, version = registered
+    found = fetch_model("models:/covid-ct@champion")
+    assert version == 1
+    for file in ("model.safetensors", "config.json"):
+        assert (found / file).read_bytes() == (weights / file).read_bytes()
+    assert fetch_model("models:/covid-ct/1", folder=here / "elsewhere") == here / "elsewhere"
+    load_model(found)
+
+
+def test_tags_signature_and_pins_are_there(here, registered, records):
+    tags = client().get_model_version(NAME, "1").tags
+    assert tags["audit"] == "none yet"
+    assert tags["network"] == "test"
+    assert len(tags["sha256"]) == 64
+    (description,) = [path for path in stored_files(here) if path.name == "MLmodel"]
+    text = description.read_text()
+    assert str(here) not in text
+    assert str(Path(__file__).parents[2]) not in text
+    assert "probability_covid" in text
+    (pins,) = [path.read_text().split() for path in stored_files(here) if path.name == "requirements.txt"]
+    assert all("==" in pin for pin in pins)
+    assert any(pin.startswith("torch==") for pin in pins)
+
+
+def test_weights_are_stored_once_and_nothing_is_pickled(here, registered, records):
+    weights, _ = registered
+    assert register_model(weights, records=records) == 1
+    assert len(client().search_model_versions(f"name = '{NAME}'")) == 1
+    files = stored_files(here)
+    assert [path.name for path in files].count("model.safetensors") == 1
+    assert not [path for path in files if path.suffix in (".pkl", ".pickle", ".pt", ".pth") or path.suffix == ".pyc"]
+    assert len(promotions(NAME, "champion")) == 1
+
+
+def test_the_registered_model_predicts_like_the_network(here, registered, monkeypatch):
+    from mlflow.exceptions import MlflowException
+    from mlflow.pyfunc import load_model as load_registered
+
+    from medtransfer.data.transforms import evaluate_view
+
+    pictures = np.random.default_rng(0).integers(0, 256, (5, 1, 40, 40), dtype=np.uint8)
+    network, _ = load_model(registered[0])
+    with torch.inference_mode():
+        view = evaluate_view(torch.from_numpy(pictures), 32, mean=[0.4], std=[0.2])
+        expected = network(view).double().softmax(1).numpy()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here / 'mlflow.db'}")
+    served = load_registered("models:/covid-ct@champion")
+    table = served.predict(pictures)
+    assert list(table.columns) == ["label", "probability_non-covid", "probability_covid"]
+    np.testing.assert_allclose(table.iloc[:, 1:].to_numpy(), expected, atol=1e-6)
+    assert list(table["label"]) == [("non-covid", "covid")[i] for i in expected.argmax(1)]
+    with pytest.raises(MlflowException, match="shape"):
+        served.predict(np.zeros((1, 3, 40, 40), np.uint8))
+    with pytest.raises(MlflowException, match="float64 does not match expected dtype uint8"):
+        served.predict(np.full((1, 1, 40, 40), np.nan))
+
+
+@pytest.mark.slow
+def test_a_clean_process_loads_the_champion_with_pickles_refused(here, registered):
+    script = (
+        "import mlflow, numpy as np\n"
+        "model = mlflow.pyfunc.load_model('models:/covid-ct@champion')\n"
+        "print(len(model.predict(np.zeros((3, 1, 50, 60), np.uint8))))\n"
+    )
+    uri = f"sqlite:///{here / 'mlflow.db'}"
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    result = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, cwd=here)
+    assert result.stdout.strip() == "3", result.stderr
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
+def test_swapped_files_are_noticed(here, registered, file):
+    (stored,) = [path for path in stored_files(here) if path.name == file]
+    stored.write_bytes(stored.read_bytes()[:-1] + b"!")
+    with pytest.raises(TrackingError, match=f"{file} is not the registered file"):
+        fetch_model("models:/covid-ct@champion")
+    assert not (here / ".scratch" / "models" / "covid-ct-1" / file).exists()
+
+
+def test_rollback_goes_back_one_version_after_the_other(here, registered, records):
+    for seed in (1, 2):
+        register_model(fit(here / f"weights{seed}", seed), records=records, why=f"better {seed}")
+    assert client().get_model_version_by_alias(NAME, "champion").version == 3
+    rollback(NAME, "champion", why="worse outside")
+    assert client().get_model_version_by_alias(NAME, "champion").version == 2
+    rollback(NAME, "champion")
+    assert client().get_model_version_by_alias(NAME, "champion").version == 1
+    with pytest.raises(TrackingError, match="no earlier version to go back to"):
+        rollback(NAME, "champion")
+    log = promotions(NAME, "champion")
+    assert [(entry.previous, entry.version) for entry in log] == [(0, 1), (1, 2), (2, 3), (3, 2), (2, 1)]
+    assert log[3].why == "worse outside"
+    assert [entry.time for entry in log] == sorted(entry.time for entry in log)
+
+
+@pytest.mark.parametrize(
+    ("tag", "value"), [("audit", "failed: shortcut"), ("gate", "closed"), ("gate.leaks", "closed: 3")]
+)
+def test_a_closed_gate_stops_a_promotion(here, registered, tag, value):
+    client().set_model_version_tag(NAME, "1", tag, value)
+    with pytest.raises(GateClosed, match=f"covid-ct version 1 may not be promoted: its tag {tag} is"):
+        promote(NAME, 1, "challenger", "looks good")
+    assert promotions(NAME, "challenger") == []
+
+
+def test_mistakes_are_named(here, registered, records):
+    with pytest.raises(TrackingError, match="needs a reason"):
+        promote(NAME, 1, "champion", " ")
+    with pytest.raises(TrackingError, match="there is no version 9"):
+        promote(NAME, 9, "champion", "x")
+    with pytest.raises(TrackingError, match="other: no such registered model"):
+        promote("other", 1, "champion", "x")
+    with pytest.raises(TrackingError, match="names no model: write models:/<name>@<alias>"):
+        fetch_model("models:/../x")
+    with pytest.raises(TrackingError, match="models:/covid-ct@best: no such registered model"):
+        fetch_model("models:/covid-ct@best")
+    with pytest.raises(TrackingError, match="model name or alias"):
+        register_model(here / "weights", records=records, name="../x")
+    config = here / "weights" / "config.json"
+    config.write_text(json.dumps({"classes": []}))
+    with pytest.raises(ModelError, match=r"config\.json: lacks preprocessing"):
+        register_model(here / "weights", records=records)
+    config.unlink()
+    with pytest.raises(ModelError, match=r"no config\.json, expected the weights of a finished fit"):
+        register_model(here / "weights", records=records)
