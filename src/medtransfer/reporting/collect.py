@@ -1,0 +1,169 @@
+"""Put the report together from a study's predictions, records and side files; no file is written here."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from medtransfer.reporting import figures, tables
+from medtransfer.reporting.cells import LEVEL, Grid, ReportSettings, attention_change, estimates, measure
+from medtransfer.reporting.comparisons import attention_against_convolution
+from medtransfer.reporting.content import Figure, ReportContent, Text
+from medtransfer.reporting.origin import datasets_table, digests, gate_tables, provenance_table, short, tree_state
+from medtransfer.reporting.records import curves, provenance
+from medtransfer.reporting.words import chain_title, is_missing, network_title, number, signed
+from medtransfer.studies.attentive_transfer.claims import CLAIMS, TABLES, WHOLE_CHAIN, Judgement, judge
+
+ABOUT = (
+    "ResNets with self-attention (ATTN) against plain ones, pretrained on natural images (STL-N), then chest X-rays "
+    "(STL-M), then self-supervised on CT (SSTL-M), and fine-tuned to tell COVID-19 on CT slices: the study of "
+    "Liu & Ji 2021, rebuilt. Paper values stand beside ours."
+)
+
+
+def collect(
+    predictions: pd.DataFrame,
+    *,
+    study_folder: Path,
+    gate: Mapping[str, Any],
+    datasets: Mapping[str, Mapping[str, Any]],
+    registry: Mapping[str, Any],
+    profile: str,
+    config: ReportSettings,
+) -> ReportContent:
+    """Compute everything that the report says.
+
+    Args:
+        predictions: the study's predictions table.
+        study_folder: ``out/<study>``, with ``pretrained/`` and ``finetuned/``.
+        gate: content of gate.json.
+        datasets: name → content of dataset.json, ``phantoms`` (bool), ``splits`` {split: {images, patients}}.
+        registry: content of champion.json: ``model, version, alias, network, chain, seed, val_auroc, run_key``; empty
+            when no model is registered.
+        profile: name of the parameter profile.
+        config: what to show.
+
+    Raises:
+        DataError: the predictions table or a record is not what it promises.
+    """
+    grid = measure(predictions, config)
+    cells = next(iter(grid.values()))
+    inactive = attention_change(predictions, config)
+    compared = attention_against_convolution(cells, config.networks, config.chains)
+    verdicts = _judgements(grid, inactive, config)
+    fits = provenance(study_folder, config.networks)
+    shown = [tables.grid_table(grid, config, inactive)]
+    shown += [tables.paper_table(table, tables.paper_frame(table, grid, config), inactive) for table in TABLES]
+    return ReportContent(
+        title="Attentive transfer: does attention transfer better than convolution?",
+        about=ABOUT,
+        origin=_origin(datasets, profile),
+        phantoms=any(meta["phantoms"] for meta in datasets.values()),
+        headline=_headline(verdicts, compared),
+        champion=_champion(registry, fits),
+        results=(*shown, tables.comparison_table(compared, inactive), tables.claims_table(verdicts)),
+        figures=tuple(_figures(grid, curves(study_folder, config.networks, positive=config.positive), config)),
+        data=(datasets_table(datasets), *gate_tables(gate)),
+        provenance=(provenance_table(fits),),
+        limits=_limits(grid, fits, config),
+    )
+
+
+def _judgements(grid: Grid, inactive: pd.DataFrame, config: ReportSettings) -> list[Judgement]:
+    cells = next(iter(grid.values()))
+    samples = {cell: measured.samples["auroc"] for cell, measured in cells.items()}
+    off = inactive[inactive["inactive"]]
+    idle = set(zip(off["network"], off["chain"], strict=True))
+    return [
+        judge(claim, samples, networks=config.networks, inactive=idle, level=LEVEL, seed=config.seed)
+        for claim in CLAIMS
+    ]
+
+
+def _origin(datasets: Mapping[str, Mapping[str, Any]], profile: str) -> str:
+    drawn = [name for name, meta in datasets.items() if meta["phantoms"]]
+    real = [name for name in datasets if name not in drawn]
+    if not real:
+        return (
+            f"Profile “{profile}”. Every picture is a drawn phantom ({', '.join(drawn)}), none shows a patient: the "
+            "numbers show that the method runs and what the comparison looks like; they are no medical finding."
+        )
+    phantoms = f" Drawn phantoms: {', '.join(drawn)}." if drawn else ""
+    return f"Profile “{profile}”. Real pictures: {', '.join(real)}.{phantoms}"
+
+
+def _headline(verdicts: Sequence[Judgement], compared: pd.DataFrame) -> tuple[str, ...]:
+    found = {one.claim.key: one for one in verdicts}
+    attention, transfer = found["attention_is_better"], found["transfer_helps"]
+    detectable = compared[compared["chain"] == WHOLE_CHAIN]["detectable"].max()
+    power = "" if is_missing(detectable) else f"; this test set could detect {number(detectable, digits=2)}"
+    return (
+        _sentence("Attention − convolution after the whole chain", attention, "attention", "convolution") + power + ".",
+        _sentence("Whole chain − no transfer, mean over networks", transfer, "the chain", "no transfer") + ".",
+    )
+
+
+def _sentence(what: str, one: Judgement, first: str, second: str) -> str:
+    if one.estimate is None or one.low is None or one.high is None:
+        return f"{what}: not decidable ({one.reason})"
+    if one.verdict == "not decidable":
+        end = one.reason if "inactive" in one.reason else "no difference shown"
+    else:
+        end = f"{first if one.verdict == 'holds' else second} is better"
+    low, high = signed(one.low), signed(one.high)
+    return f"{what}: {signed(one.estimate)} AUROC, {LEVEL:.0%} interval {low} … {high}: {end}".replace("%", " %")
+
+
+def _champion(registry: Mapping[str, Any], fits: pd.DataFrame) -> tuple[tuple[str, Text], ...]:
+    """Return the registered model's facts, with data, commit and run out of the record of its fit."""
+    if not registry:
+        return ()
+    facts = [
+        ("Model", Text(f"{registry['model']}, version {registry['version']} @{registry['alias']}")),
+        ("Network", Text(network_title(registry["network"]))),
+        ("Chain", Text(chain_title(registry["chain"]))),
+        ("Seed", Text(str(registry["seed"]))),
+        ("Validation AUROC", Text(number(registry["val_auroc"]))),
+    ]
+    for fit in fits[fits["run_key"] == registry["run_key"]].itertuples():
+        facts += [
+            ("Run", Text(fit.name, hover=f"run key {fit.run_key}")),
+            ("Commit", Text(short(fit.git_commit).main, tree_state(fit.git_dirty), str(fit.git_commit))),
+            ("Data", digests(fit.data)),
+            ("Parameters", short(fit.params_fingerprint)),
+        ]
+    return tuple(facts)
+
+
+def _figures(grid: Grid, history: pd.DataFrame, config: ReportSettings) -> list[Figure]:
+    cells = next(iter(grid.values()))
+    drawn = [figures.forest(estimates(grid, config).query("metric == 'auroc'"))]
+    ends = {chain for _, chain in cells}
+    if WHOLE_CHAIN in ends:
+        drawn.append(figures.operating_curves(cells, config.networks, WHOLE_CHAIN))
+    titles = {"finetuned": "Learning curves of fine-tuning", "pretrained": "Learning curves of pretraining"}
+    for phase, title in titles.items():
+        if (history["phase"] == phase).any():
+            drawn.append(figures.learning_curves(history, phase, title, config.networks))
+    return drawn
+
+
+def _limits(grid: Grid, fits: pd.DataFrame, config: ReportSettings) -> tuple[str, ...]:
+    cell = next(iter(next(iter(grid.values())).values()))
+    seeds = len(cell.seeds)
+    rule = (
+        "0.5" if config.threshold == "half" else f"the rule “{config.threshold}” on validation images of the same fit"
+    )
+    limits = [
+        f"The test set has {cell.images} images of {cell.patients} patients; each fit was repeated with {seeds} "
+        f"{'seed' if seeds == 1 else 'seeds'}."
+        + (" With one seed, chance in training is not part of any interval." if seeds == 1 else ""),
+        f"Thresholds of accuracy and F1 are chosen by {rule}; the paper does not say how it chose its own.",
+        "The paper’s numbers come from its own data, sizes and training budget; they are no target for this profile.",
+        "Intervals are per comparison; only DeLong’s p-values are adjusted for their number.",
+    ]
+    dirty = int(fits["git_dirty"].eq(True).sum())
+    if dirty:
+        limits.append(f"{dirty} of {len(fits)} fits ran with uncommitted changes in the working tree.")
+    return tuple(limits)

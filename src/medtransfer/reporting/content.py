@@ -1,0 +1,61 @@
+"""What a report holds, apart from how it looks; the page and the Markdown file are two views of it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Text:
+    """A table cell: what it says, a second smaller line, and a longer text that shows on hovering."""
+
+    main: str
+    detail: str = ""
+    hover: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its name and the name of the group of neighbouring columns it belongs to."""
+
+    name: str
+    group: str = ""
+    number: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with an anchor, a title, a sentence before it and footnotes behind it."""
+
+    key: str
+    title: str
+    intro: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Text, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure as an SVG element whose colours are CSS variables, with what it shows in words."""
+
+    key: str
+    title: str
+    caption: str
+    svg: str
+
+
+@dataclass(frozen=True)
+class ReportContent:
+    """Everything the report says, in reading order."""
+
+    title: str
+    about: str
+    origin: str
+    """In plain words: which profile, drawn phantoms or real pictures."""
+    phantoms: bool
+    headline: tuple[str, ...]
+    champion: tuple[tuple[str, Text], ...]
+    results: tuple[Table, ...]
+    figures: tuple[Figure, ...]
+    data: tuple[Table, ...]
+    provenance: tuple[Table, ...]
+    limits: tuple[str, ...]

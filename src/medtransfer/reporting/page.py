@@ -1,0 +1,101 @@
+"""The report as one self-contained HTML page and as Markdown; whatever a label holds is shown, never obeyed."""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from medtransfer.files import write_text
+from medtransfer.reporting.content import Column, ReportContent, Table, Text
+from medtransfer.reporting.words import GLOSSARY
+
+_HERE = Path(__file__).parent
+_TERMS = re.compile(
+    "|".join(rf"(?<![\w-]){re.escape(term)}(?![\w-])" for term in sorted(GLOSSARY, key=len, reverse=True))
+)
+
+
+def write_report(folder: Path, content: ReportContent) -> None:
+    """Write ``index.html`` and ``results.md``, each whole or not at all."""
+    write_text(folder / "index.html", render_html(content))
+    write_text(folder / "results.md", render_markdown(content))
+
+
+def render_html(content: ReportContent) -> str:
+    """Return the page: styles and figures inside, no script, no request to any host."""
+    from markupsafe import Markup
+
+    style = Markup((_HERE / "page.css").read_text(encoding="utf-8"))
+    return str(_template().render(report=content, style=style))
+
+
+def render_markdown(content: ReportContent) -> str:
+    """Return the tables of the page in Markdown, without the figures."""
+    lines = [f"# {_plain(content.title)}", "", _plain(content.about), "", f"**{_plain(content.origin)}**", ""]
+    lines += [line for sentence in content.headline for line in (_plain(sentence), "")]
+    lines += ["## Champion", "", *(f"- {_plain(name)}: {_cell(value)}" for name, value in content.champion), ""]
+    sections = {"Results": content.results, "Data": content.data, "Provenance": content.provenance}
+    for title, tables in sections.items():
+        lines += [f"## {title}", "", *(line for table in tables for line in _markdown_table(table))]
+    lines += ["## Limits", "", *(f"- {_plain(limit)}" for limit in content.limits), ""]
+    return "\n".join(lines)
+
+
+@cache
+def _template() -> Any:
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(_HERE)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"explained": _explained, "drawn": _drawn}
+    environment.globals |= {"groups": _groups}
+    return environment.get_template("page.html")
+
+
+def _explained(text: str) -> Any:
+    """Escape a text and give the terms of the glossary their explanation on hovering."""
+    from markupsafe import Markup, escape
+
+    def abbreviation(match: re.Match[str]) -> str:
+        return f'<abbr title="{escape(GLOSSARY[match[0]])}">{escape(match[0])}</abbr>'
+
+    return Markup(_TERMS.sub(abbreviation, str(escape(text))))
+
+
+def _drawn(svg: str) -> Any:
+    """Mark a figure of ``figures`` as markup; matplotlib has escaped its labels."""
+    from markupsafe import Markup
+
+    return Markup(svg)
+
+
+def _groups(columns: tuple[Column, ...]) -> list[tuple[str, int]]:
+    """Return the runs of neighbouring columns with one group name, as (name, how many)."""
+    runs: list[tuple[str, int]] = []
+    for column in columns:
+        if runs and runs[-1][0] == column.group:
+            runs[-1] = (column.group, runs[-1][1] + 1)
+        else:
+            runs.append((column.group, 1))
+    return runs
+
+
+def _markdown_table(table: Table) -> list[str]:
+    heads = [" ".join(part for part in (column.group, column.name) if part) for column in table.columns]
+    marks = ["---:" if column.number else "---" for column in table.columns]
+    rows = [[_cell(value) for value in row] for row in table.rows]
+    lines = [f"| {' | '.join(cells)} |" for cells in ([_plain(head) for head in heads], marks, *rows)]
+    notes = [line for note in table.notes for line in (_plain(note), "")]
+    return [f"### {_plain(table.title)}", "", _plain(table.intro), "", *lines, "", *notes]
+
+
+def _cell(value: Text) -> str:
+    return " ".join(_plain(part) for part in (value.main, value.detail) if part)
+
+
+def _plain(text: str) -> str:
+    """Return a text that Markdown shows letter by letter, on one line."""
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*|\[\]])", r"\\\1", " ".join(text.split()))

@@ -1,0 +1,187 @@
+"""The paper's Tables 2, 4 and 5 rebuilt, the whole grid, attention against convolution, and the verdicts on claims."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from medtransfer.reporting.cells import METRICS, Grid, ReportSettings, estimates, paired
+from medtransfer.reporting.content import Column, Table, Text
+from medtransfer.reporting.words import (
+    METRIC_TITLES,
+    MISSING,
+    NOT_PRINTED,
+    chain_title,
+    estimate,
+    interval,
+    is_missing,
+    network_title,
+    number,
+    probability,
+    signed,
+)
+from medtransfer.studies.attentive_transfer.claims import (
+    NO_TRANSFER,
+    Judgement,
+    PaperTable,
+    arithmetic_errors,
+    plain,
+    printed,
+)
+
+_KEY = ["network", "chain", "metric"]
+
+
+def paper_frame(table: PaperTable, grid: Grid, settings: ReportSettings) -> pd.DataFrame:
+    """Return a table of the paper as one row a network, chain and metric.
+
+    Columns: ``network, chain, metric``; ``paper, paper_gain`` (NaN = not available); ours: ``mean, sd, low, high,
+    low_seeds, high_seeds`` and the same with ``_gain`` behind for the improvement (NaN = not run); ``misprint``: the
+    printed improvement is not the difference of the printed values.
+    """
+    own, cells = next(iter(grid.items()))
+    wanted = [(network, chain) for network in settings.networks for chain in table.chains]
+    frame = pd.DataFrame([(*cell, metric) for cell in wanted for metric in METRICS], columns=_KEY)
+    theirs = printed().query("table == @table.number").rename(columns={"value": "paper", "gain": "paper_gain"})
+    found = estimates({own: cells}, settings).drop(columns=["dataset", "images", "patients", "seeds"])
+    gains = paired(cells, [(cell, table.reference(cell)) for cell in wanted], settings)
+    frame = frame.merge(theirs.drop(columns="table"), "left", _KEY).merge(found, "left", _KEY)
+    frame = frame.merge(gains, "left", _KEY, suffixes=("", "_gain"))
+    wrong = arithmetic_errors().query("table == @table.number").set_index(_KEY).index
+    return frame.assign(misprint=pd.MultiIndex.from_frame(frame[_KEY]).isin(wrong))
+
+
+def paper_table(table: PaperTable, frame: pd.DataFrame, inactive: pd.DataFrame) -> Table:
+    """Lay a frame of :func:`paper_frame` out as the paper does: a row a network and chain, column groups by metric."""
+    parts = ("paper", "ours", "paper’s gain", "our gain")
+    columns = tuple(Column(part, METRIC_TITLES[metric]) for metric in METRICS for part in parts)
+    one_chain = len(table.chains) == 1
+    notes = tuple(_arithmetic_note(row) for row in arithmetic_errors().query("table == @table.number").itertuples())
+    rows = []
+    for (network, chain), part in frame.groupby(["network", "chain"], sort=False):
+        reference = table.reference((network, chain)) == (network, chain)
+        values = [text for row in part.to_dict("records") for text in _compared(row, reference=reference)]
+        label = (_network(network, chain, inactive), *(() if one_chain else (Text(chain_title(chain)),)))
+        rows.append((*label, *values))
+    return Table(
+        f"table{table.number}",
+        f"Table {table.number} · {table.title}",
+        f"Gain: against {_AGAINST[table.against]}. {_READING}",
+        (Column("Network", number=False), *(() if one_chain else (Column("Chain", number=False),)), *columns),
+        tuple(rows),
+        notes,
+    )
+
+
+def grid_table(grid: Grid, settings: ReportSettings, inactive: pd.DataFrame) -> Table:
+    """Lay the whole grid out: AUROC of every network and chain on the own test set and on every outside set."""
+    found = estimates(grid, settings).query("metric == 'auroc'").set_index(["dataset", "network", "chain"])
+    own, cells = next(iter(grid.items()))
+    wanted = [(network, chain) for network in settings.networks for chain in settings.chains]
+    gains = paired(cells, [(cell, (cell[0], NO_TRANSFER)) for cell in wanted], settings)
+    gains = gains.query("metric == 'auroc'").set_index(["network", "chain"])
+    rows = []
+    for cell in wanted:
+        gain = _own(gains, cell, difference=True) if cell[1] != NO_TRANSFER else Text("reference")
+        values = [_own(found, (name, *cell)) for name in grid]
+        rows.append((_network(*cell, inactive), Text(chain_title(cell[1])), values[0], gain, *values[1:]))
+    outside = tuple(Column(name, "AUROC on outside sets") for name in list(grid)[1:])
+    columns = (Column("Network", number=False), Column("Chain", number=False))
+    return Table(
+        "grid",
+        "Every network after every chain",
+        f"AUROC on the test images; an outside set was seen by no stage. {_READING}",
+        (*columns, Column(own, "AUROC on the own test set"), Column("gain", "AUROC on the own test set"), *outside),
+        tuple(rows),
+    )
+
+
+def comparison_table(comparisons: pd.DataFrame, inactive: pd.DataFrame) -> Table:
+    """Lay out attention against convolution after the same chain."""
+    names = ("with ATTN", "without", "difference", "p", "p, Holm", "detectable")
+    rows = tuple(
+        (
+            Text(chain_title(row.chain)),
+            _network(row.network, row.chain, inactive),
+            Text(number(row.auroc)),
+            Text(number(row.auroc_plain)),
+            Text(signed(row.difference), interval(row.low, row.high, difference=True)),
+            Text(probability(row.p)),
+            Text(probability(row.p_holm)),
+            Text(number(row.detectable)),
+        )
+        for row in comparisons.itertuples()
+    )
+    return Table(
+        "delong",
+        "Attention against convolution after the same chain",
+        "AUROC of scores averaged over seeds, on the test images; paired DeLong test, adjusted by Holm over all rows. "
+        "“Detectable” is the true difference that these images would show in 80 of 100 such studies at p < 0.05.",
+        (Column("Chain", number=False), Column("Network", number=False), *map(Column, names)),
+        rows,
+        ("DeLong’s test takes images as independent; the tables’ intervals draw whole patients.",),
+    )
+
+
+def claims_table(judgements: Iterable[Judgement]) -> Table:
+    """Lay out the verdict on every claim of the paper."""
+    rows = tuple(
+        (
+            Text(one.claim.statement, hover=one.claim.how),
+            Text(one.claim.source),
+            NOT_PRINTED if one.paper is None else Text(signed(one.paper)),
+            Text(signed(one.estimate), interval(one.low, one.high, difference=True)),
+            Text(one.verdict, one.reason),
+        )
+        for one in judgements
+    )
+    columns = (Column("Claim", number=False), Column("Printed in", number=False), Column("paper"), Column("ours"))
+    return Table(
+        "claims",
+        "The paper’s claims",
+        "Each claim is a difference in AUROC on the test images that must be above zero; the paper’s value is the same "
+        "difference of its printed numbers. How each is computed shows on hovering.",
+        (*columns, Column("Verdict", number=False)),
+        rows,
+    )
+
+
+_AGAINST = {"plain network": "the same backbone without ATTN", "no transfer": "the same network without transfer"}
+_READING = (
+    "Ours: mean ± sd over seeds; below it the 95 % interval from drawing seeds and patients, or patients alone where "
+    "there is one seed."
+)
+
+
+def _compared(row: Mapping[str, Any], *, reference: bool) -> list[Text]:
+    paper = NOT_PRINTED if is_missing(row["paper"]) else Text(number(row["paper"]))
+    ours = MISSING if is_missing(row["mean"]) else estimate(row)
+    if reference:
+        return [paper, ours, Text("reference"), Text("reference")]
+    star = "*" if row["misprint"] else ""
+    gain = NOT_PRINTED if is_missing(row["paper_gain"]) else Text(signed(row["paper_gain"]) + star)
+    gained = {name: row[f"{name}_gain"] for name in ("mean", "sd", "low", "high", "low_seeds", "high_seeds")}
+    return [paper, ours, gain, MISSING if is_missing(gained["mean"]) else estimate(gained, difference=True)]
+
+
+def _own(frame: pd.DataFrame, key: Sequence[str], *, difference: bool = False) -> Text:
+    key = tuple(key)
+    return estimate(frame.loc[key], difference=difference) if key in frame.index else MISSING
+
+
+def _network(network: str, chain: str, inactive: pd.DataFrame) -> Text:
+    """Return a network's title, marked where its ATTN layers change nothing or were not switched off."""
+    if plain(network) == network:
+        return Text(network_title(network))
+    found = inactive.query("network == @network and chain == @chain")
+    if found.empty:
+        return Text(network_title(network), "attention not checked")
+    change = f"switching ATTN off changes a probability by at most {found['largest'].iloc[0]:.3f}"
+    return Text(network_title(network), "attention inactive" if found["inactive"].iloc[0] else "", change)
+
+
+def _arithmetic_note(row: Any) -> str:
+    return (
+        f"* {network_title(row.network)}, {chain_title(row.chain)}, {METRIC_TITLES[row.metric]}: the paper prints a "
+        f"gain of {row.gain:.3f}; its printed values give {row.difference:.3f}."
+    )

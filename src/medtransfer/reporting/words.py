@@ -1,0 +1,89 @@
+"""How names and numbers are written in tables and figures."""
+
+from typing import Any
+
+import pandas as pd
+
+from medtransfer.reporting.content import Text
+from medtransfer.studies.attentive_transfer.claims import attention_layers
+
+METRIC_TITLES = {"accuracy": "Accuracy", "f1": "F1", "auroc": "AUROC"}
+MISSING = Text("—")
+NOT_PRINTED = Text("n/a", hover="not available: the paper prints no such number")
+
+GLOSSARY = {
+    "ATTN": "self-attention layer of Eq. 1, inserted at the end of residual stages",
+    "AUROC": "area under the ROC curve: chance that a positive image scores above a negative one",
+    "AUPRC": "area under the precision-recall curve",
+    "F1": "harmonic mean of precision and sensitivity for the positive class",
+    "STL-N": "supervised pretraining on natural images",
+    "STL-M": "supervised pretraining on medical images (chest X-rays)",
+    "SSTL-M": "self-supervised pretraining on the training CT slices, without labels",
+    "DeLong": "paired test of two AUROCs on the same images (DeLong et al. 1988)",
+    "Holm": "correction of p-values for the number of tests (Holm 1979)",
+    "sd": "standard deviation over seeds",
+    "attention inactive": "switching the ATTN layers off changes no predicted probability by 0.01",
+    "near-duplicate": "two pictures whose perceptual hashes nearly agree and whose pixels correlate",
+}
+"""Terms that the page explains on hovering."""
+
+
+def network_title(network: str) -> str:
+    """Return how a network is written: ``resnet50``, ``resnet50 + 5 ATTN``."""
+    layers = attention_layers(network)
+    return network.rpartition("_attn")[0] + (f" + {layers} ATTN" if layers else "")
+
+
+def chain_title(chain: str) -> str:
+    """Return how a chain is written: ``no transfer``, ``STL-M``, ``STL-N → STL-M``."""
+    steps = [step.upper().replace("_", "-") for step in chain.split("-") if step != "none"]
+    return " → ".join(steps) or "no transfer"
+
+
+def is_missing(value: Any) -> bool:
+    """Return whether a number is None or NaN."""
+    return value is None or bool(pd.isna(value))
+
+
+def number(value: Any, *, digits: int = 3) -> str:
+    """Return a number with fixed digits, or a dash."""
+    return MISSING.main if is_missing(value) else f"{value:.{digits}f}".replace("-", "−")
+
+
+def signed(value: Any, *, digits: int = 3) -> str:
+    """Return a difference with its sign, or a dash; what rounds to zero has none."""
+    if is_missing(value):
+        return MISSING.main
+    text = f"{value:+.{digits}f}".replace("-", "−")
+    return text if float(f"{value:.{digits}f}") else text[1:]
+
+
+def probability(p: Any) -> str:
+    """Return a p-value to three digits, ``< 0.001`` below."""
+    return number(p) if is_missing(p) or p >= 0.001 else "< 0.001"
+
+
+def interval(low: Any, high: Any, *, difference: bool = False, digits: int = 3) -> str:
+    """Return an interval, or nothing where it does not exist."""
+    if is_missing(low) or is_missing(high):
+        return ""
+    write = signed if difference else number
+    return f"[{write(low, digits=digits)}, {write(high, digits=digits)}]"
+
+
+def bounds(row: Any) -> tuple[Any, Any]:
+    """Return the interval of a row that a table shows: seeds × patients from two seeds on, else patients."""
+    both = not is_missing(row["low_seeds"])
+    return (row["low_seeds"], row["high_seeds"]) if both else (row["low"], row["high"])
+
+
+def estimate(row: Any, *, difference: bool = False) -> Text:
+    """Return mean ± sd over seeds, with the interval below and both kinds of interval on hovering."""
+    low, high, both = row["low"], row["high"], (row["low_seeds"], row["high_seeds"])
+    main = signed(row["mean"]) if difference else number(row["mean"])
+    if not difference and not is_missing(row["sd"]):
+        main += f" ± {number(row['sd'])}"
+    hover = f"drawing patients: {interval(low, high, difference=difference)}"
+    if not is_missing(both[0]):
+        hover += f"; drawing seeds and patients: {interval(*both, difference=difference)}"
+    return Text(main, interval(*bounds(row), difference=difference), hover)

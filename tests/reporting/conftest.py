@@ -1,0 +1,162 @@
+"""A made-up study: 2 networks × 5 chains × 2 seeds, 60 patients with 120 images, one outside set, records on disk."""
+
+import csv
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medtransfer.reporting.cells import ReportSettings
+
+NETWORKS = ("resnet50_attn0", "resnet50_attn5")
+CHAINS = ("none", "stl_n", "none-stl_m", "stl_n-stl_m", "stl_n-stl_m-sstl_m")
+SEEDS = (0, 1)
+IDLE = ("resnet50_attn5", "none")
+"""The fit whose ATTN layers change nothing."""
+
+
+def images(dataset, split, patients):
+    rows = 2 * patients
+    patient = np.repeat(np.arange(patients), 2)
+    return pd.DataFrame(
+        {
+            "dataset": dataset,
+            "split": split,
+            "image_id": [f"{dataset}/{split}{i}" for i in range(rows)],
+            "patient_id": [f"{dataset}:{split}{p}" for p in patient],
+            "source": "a",
+            "view": "",
+            "date": pd.NaT,
+            "target": (patient % 2).astype(float),
+        }
+    )
+
+
+def make_predictions():
+    generator = np.random.default_rng(3)
+    pictures = pd.concat([images("ct", "val", 20), images("ct", "test", 60), images("far", "test", 30)], ignore_index=True)
+    ease = generator.normal(size=len(pictures))
+    parts = []
+    for n, network in enumerate(NETWORKS):
+        for c, chain in enumerate(CHAINS):
+            for seed in SEEDS:
+                pull = 0.4 + 0.25 * c + 0.1 * n
+                noise = 0.8 * ease + 0.6 * generator.normal(size=len(pictures))
+                score = 1 / (1 + np.exp(-(pull * (2 * pictures["target"] - 1) + noise)))
+                fit = dict(study="attentive_transfer", variant=f"{network}-{chain}", network=network, chain=chain, seed=seed)
+                outputs = {"covid": score}
+                if n:
+                    shift = 0.004 if (network, chain) == IDLE else 0.2
+                    outputs["covid_attention_off"] = (score - shift).clip(0, 1)
+                parts += [pictures.assign(**fit, output=o, kind="probability", score=s) for o, s in outputs.items()]
+    return pd.concat(parts, ignore_index=True)
+
+
+def write_records(folder):
+    phases = {"finetuned": CHAINS, "pretrained": CHAINS[1:]}
+    for phase, chains in phases.items():
+        for network in NETWORKS:
+            for chain in chains:
+                for seed in SEEDS:
+                    write_record(folder / phase / f"{network}-{chain}" / "records" / f"seed{seed}", phase, seed)
+
+
+def write_record(folder, phase, seed):
+    folder.mkdir(parents=True)
+    variant = folder.parent.parent.name
+    record = {
+        "run_key": f"{abs(hash((phase, variant, seed))):032x}"[:32],
+        "run_id": "a" * 32,
+        "experiment": "attentive_transfer",
+        "name": f"{phase} · {variant} · seed {seed}",
+        "git_commit": "0123456789abcdef0123456789abcdef01234567",
+        "git_dirty": seed == 1,
+        "data": {"data": "5d41402abc4b2a76b9719d911017c592", "ct": "7d793037a0760186574b0282f2f435e7"},
+        "params_fingerprint": "abcdef012345",
+        "parents": [],
+        "status": "FINISHED",
+    }
+    (folder / "run.json").write_text(json.dumps(record))
+    name = "val/auroc_covid" if phase == "finetuned" or "sstl" in variant else "val/macro_auroc"
+    with (folder / "history.csv").open("w", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["step", "train/loss", name])
+        writer.writerows([s * 10, 0.7 * 0.9**s + 0.01 * seed, 0.5 + 0.03 * s] for s in range(1, 9))
+    event = {"seq": 0, "time": 1.0, "kind": "metrics", "step": 0, "values": {"fit/seconds": 12.5}}
+    (folder / "events.jsonl").write_text(json.dumps(event) + "\n")
+
+
+def meta(name, **changes):
+    counts = {"train": {"images": 300, "patients": 150}, "test": {"images": 120, "patients": 60}}
+    return {
+        "name": name,
+        "classes": ["covid", "noncovid"],
+        "pack": {"size": 72, "depth": 8},
+        "licence": "CC0",
+        "citation": "drawn by this project",
+        "known_overlaps": "",
+        "content_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "phantoms": True,
+        "splits": counts,
+    } | changes
+
+
+GATE = {
+    "settings": {"max_hamming": 8},
+    "images": 1200,
+    "hits": [{"dataset_a": "ct", "dataset_b": "ct", "kind": "near", "pairs": 1}],
+    "pairs": [{"kind": "near", "image_a": "ct/test1", "image_b": "ct/train7"}],
+    "declared": {"ct": "one pair of the official lists"},
+    "planted": 100,
+    "recall": {"byte_copy": 1.0, "jpeg": 0.97, "flipped": 0.95, "false_positives": 0.0},
+}
+
+
+@pytest.fixture(scope="session")
+def settings():
+    return ReportSettings(networks=NETWORKS, chains=CHAINS, outside=("far",), draws=200)
+
+
+@pytest.fixture(scope="session")
+def predictions():
+    return make_predictions()
+
+
+@pytest.fixture(scope="session")
+def study_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study") / "attentive_transfer"
+    write_records(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def champion(study_folder):
+    record = study_folder / "finetuned/resnet50_attn5-stl_n-stl_m-sstl_m/records/seed0/run.json"
+    best = {"network": "resnet50_attn5", "chain": CHAINS[-1], "seed": 0, "val_auroc": 0.8812}
+    return best | {"model": "covid-ct", "alias": "champion", "version": 3, "run_key": json.loads(record.read_text())["run_key"]}
+
+
+@pytest.fixture(scope="session")
+def datasets():
+    return {name: meta(name) for name in ("natural", "cxr", "ct", "far")}
+
+
+@pytest.fixture(scope="session")
+def gate():
+    return GATE
+
+
+@pytest.fixture(scope="session")
+def content(predictions, study_folder, gate, datasets, champion, settings):
+    from medtransfer.reporting.collect import collect
+
+    return collect(
+        predictions,
+        study_folder=study_folder,
+        gate=gate,
+        datasets=datasets,
+        registry=champion,
+        profile="sample",
+        config=settings,
+    )
