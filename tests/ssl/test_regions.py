@@ -3,15 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from torch.nn import functional as F
 
 from medtransfer.errors import DataError
 from medtransfer.losses.regions import REGIONS
-from medtransfer.ssl.regions import REFERENCE_BOXES, boundary_map, crop_resize, locate
+from medtransfer.ssl.regions import REFERENCE_BOXES, boundary_map, locate
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "boundary.json").read_text())
 
@@ -143,17 +141,3 @@ def test_locate_refuses_what_is_no_stack_of_grey_pictures():
         DataError, match=r"locate: images are uint8 of shape \(2, 3, 8, 8\), expected uint8 \[N, H, W\]"
     ):
         locate(np.zeros((2, 3, 8, 8), dtype=np.uint8))
-
-
-def test_crop_resize_equals_cutting_and_resizing_one_by_one():
-    generator = torch.Generator().manual_seed(0)
-    images = torch.rand(2, 3, 40, 50, generator=generator, dtype=torch.float64)
-    rows = [[3, 4, 20, 30], [0, 0, 50, 40], [1, 1, 5, 5], [10, 10, 30, 20], [25, 5, 50, 40]]
-    boxes = torch.tensor([rows, rows[::-1]], dtype=torch.float64)
-    crops = crop_resize(images, boxes, (32, 24))
-    slow = [
-        F.interpolate(image[None, :, y0:y1, x0:x1], (32, 24), mode="bilinear", align_corners=False)
-        for image, five in zip(images, boxes.int().tolist(), strict=True)
-        for x0, y0, x1, y1 in five
-    ]
-    torch.testing.assert_close(crops, torch.cat(slow), rtol=0, atol=1e-12)

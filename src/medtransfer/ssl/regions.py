@@ -1,16 +1,12 @@
-"""The Generator of Liu & Ji 2021, section 5.3: locate the lungs, crop the five lobe regions, resize them.
+"""Locate: the first step of the Generator (locate, crop, resize) of Liu & Ji 2021, section 5.3.
 
-Locating is done once a data set, in numpy; cropping runs on batches of tensors wherever they lie.
+Boxes are found once a data set, in numpy; the loader crops and resizes them in every step (``crop_boxes``).
 """
 
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
 
 from medtransfer.errors import DataError
 from medtransfer.ssl.lungs import lung_mask
@@ -89,34 +85,6 @@ def locate(images: NDArray[np.uint8]) -> Located:
     found = np.array([box is not None for box in lungs], dtype=bool)
     outer = np.array([whole if box is None else box for box in lungs], dtype=np.float32).reshape(-1, 4)
     return Located(_inside(outer), found)
-
-
-def crop_resize(
-    images: Float[Tensor, "batch channels height width"], boxes: Float[Tensor, "batch 5 4"], size: tuple[int, int]
-) -> Float[Tensor, "crops channels rows columns"]:
-    """Cut the boxes out and resize each bilinearly to ``size``; image-major, image 0's five crops first.
-
-    Args:
-        images: any floating type.
-        boxes: x0, y0, x1, y1 in pixels; nothing outside a box enters its crop.
-        size: rows and columns of a crop; the paper takes those of the picture.
-    """
-    batch, channels, height, width = images.shape
-    x = _places(boxes[..., 0], boxes[..., 2], size[1]) * (2 / width) - 1
-    y = _places(boxes[..., 1], boxes[..., 3], size[0]) * (2 / height) - 1
-    # the five crops of an image are sampled as one tall picture: no copy of the image for each
-    shape = (*y.shape, size[1])
-    grid = torch.stack([x[:, :, None, :].expand(shape), y[:, :, :, None].expand(shape)], dim=-1).flatten(1, 2)
-    tall = F.grid_sample(images, grid.to(images.dtype), padding_mode="border", align_corners=False)
-    crops = tall.reshape(batch, channels, boxes.shape[1], *size).transpose(1, 2)
-    return crops.reshape(-1, channels, *size)
-
-
-def _places(start: Tensor, stop: Tensor, count: int) -> Tensor:
-    """Return the sampling places [..., count] of a resized interval, kept between its first and last pixel centre."""
-    steps = (torch.arange(count, device=start.device, dtype=start.dtype) + 0.5) / count
-    places = start[..., None] + steps * (stop - start)[..., None]
-    return places.clamp(start[..., None] + 0.5, stop[..., None] - 0.5)
 
 
 def _lung_box(image: NDArray[np.uint8]) -> tuple[int, int, int, int] | None:
