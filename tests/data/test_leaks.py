@@ -56,7 +56,7 @@ def test_copies_within_one_split_are_no_leak():
 
 
 def test_each_pair_has_its_strictest_kind():
-    same = dict(phash=["00ff00ff00ff00ff"] * 3 + ["0" * 16])
+    same = {"phash": ["00ff00ff00ff00ff"] * 3 + ["0" * 16]}
     manifest = table(*CT, sha256=["x", "x", "y", "z"], pixel_sha=["p", "p", "p", "q"], **same)
     leaks = find_leaks(manifest, max_hamming=0)
     assert pairs(leaks) == [("bytes", "ct/a", "ct/b"), ("pixels", "ct/a", "ct/c"), ("pixels", "ct/b", "ct/c")]
@@ -81,7 +81,7 @@ def test_near_and_mirrored_hashes_are_found_with_their_distance():
 
 
 def test_empty_hashes_and_splits_are_not_compared():
-    blank = dict(sha256=[""] * 4, pixel_sha=[""] * 4, phash=[""] * 4)
+    blank = {"sha256": [""] * 4, "pixel_sha": [""] * 4, "phash": [""] * 4}
     assert find_leaks(table(*CT, **blank), max_hamming=8).empty
     assert find_leaks(table(*CT, sha256=["x"] * 4, split=["", "", "", ""]), max_hamming=8).empty
 

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -153,7 +153,7 @@ class Loader:
         return tensor.to(self.device)
 
 
-def prefetch(make: Callable[[int], T], steps: Iterable[int]) -> Iterator[T]:
+def prefetch(make: Callable[[int], T], steps: Iterable[int]) -> Generator[T, None, None]:
     """Yield ``make(step)`` for every step, made by one background thread up to two ahead.
 
     An error in the thread is raised here at its place in the order. Leaving the loop early stops and joins the thread.

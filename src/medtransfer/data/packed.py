@@ -167,7 +167,7 @@ class PackedDataset:
         keep = np.ones(len(self.manifest), bool) if split is None else (self.manifest["split"] == split).to_numpy()
         if labelled:
             known = [*finding_columns(self.manifest), *ZONES]
-            keep &= ((self.manifest["label"] != "") | self.manifest[known].notna().any(axis=1)).to_numpy()
+            keep = keep & ((self.manifest["label"] != "") | self.manifest[known].notna().any(axis=1)).to_numpy()
         return np.flatnonzero(keep).astype(np.int64)
 
     def targets(self, rows: Rows) -> Rows:
