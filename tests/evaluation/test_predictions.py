@@ -119,3 +119,15 @@ def test_a_refused_table_leaves_the_file_as_it_was(fit_rows, tmp_path):
         write_predictions(fit_rows([0.1], [0]).assign(score=7.0), path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_manifest_rows_with_a_repeated_index_keep_their_scores(images):
+    rows = pd.concat([images(2, "val"), images(2, "test")])
+    fit = {"study": "s", "variant": "v", "network": "n", "chain": "c", "seed": 0}
+    table = prediction_rows(rows, [[1], [2], [3], [4]], np.zeros((4, 1)), outputs=["age"], kind="value", **fit)
+    assert dict(zip(table["image_id"], table["score"], strict=True)) == {
+        "ct/val0": 1,
+        "ct/val1": 2,
+        "ct/test0": 3,
+        "ct/test1": 4,
+    }

@@ -86,38 +86,26 @@ def seeds_by_patients_interval(
     design is conservative (Owen 2007); with very few seeds their part is nevertheless a rough estimate.
 
     Args:
-        metric: a name in ``weighted.WEIGHTED``.
-        target: ``[rows]`` labels, class numbers or values.
+        metric: as in :func:`bootstrap_interval`, like all arguments that are not described otherwise.
+        target: ``[rows]``.
         scores: ``[seeds, rows]``, or ``[seeds, rows, classes]``.
-        groups: ``[rows]`` patient of each row.
+        groups: ``[rows]``.
         baseline: scores of the other network on the same rows, shape as ``scores``.
         draws: resamples.
         seed: of the resampling.
         level: coverage.
         threshold: of the metrics that need one.
-
-    Raises:
-        ConfigError: no such metric. DataError: shapes or numbers are not as expected.
     """
     networks = [np.asarray(s, np.float64) for s in ([scores] if baseline is None else [scores, baseline])]
-    if len({network.shape for network in networks}) != 1:
-        raise DataError(
-            f"scores have shape {networks[0].shape} and baseline {networks[-1].shape}: expected the same seeds "
-            "and rows for both networks; leave out seeds that one of them lacks"
-        )
-    count, signs = len(networks[0]), (1.0, -1.0)
-    values, points = np.zeros((count, draws)), np.zeros(count)
-    for sign, network in zip(signs, networks, strict=False):
-        limits = [threshold] * count
+    _same_shape(networks)
+    values, points = np.zeros((len(networks[0]), draws)), np.zeros(len(networks[0]))
+    for sign, network in zip((1.0, -1.0), networks, strict=False):
+        limits = [threshold] * len(network)
         drawn = resample([metric], target, network, groups, draws=draws, seed=seed, thresholds=limits)
         values += sign * drawn[metric]
         points += sign * np.array([evaluate(metric, target, one, threshold) for one in network])
-    return percentile_interval(
-        float(points.mean()),
-        mean_of_drawn_seeds(values, seed=seed),
-        level=level,
-        method="bootstrap of seeds × patients",
-    )
+    mean = mean_of_drawn_seeds(values, seed=seed)
+    return percentile_interval(float(points.mean()), mean, level=level, method="bootstrap of seeds × patients")
 
 
 def resample(
@@ -211,6 +199,14 @@ def t_interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
 _THRESHOLDED = frozenset({"f1", "f1_negative", "accuracy", "sensitivity", "specificity"})
 _OF_CLASSES = frozenset({"macro_auroc", "macro_auprc", "macro_f1", "top_1", "macro_ece", "macro_mse"})
 _OF_VALUES = frozenset({"mse", "mae", "pearson", "r2"})
+
+
+def _same_shape(networks: Sequence[Floats]) -> None:
+    if len({network.shape for network in networks}) != 1:
+        raise DataError(
+            f"scores have shape {networks[0].shape} and baseline {networks[-1].shape}: expected the same seeds "
+            "and rows for both networks; leave out seeds that one of them lacks"
+        )
 
 
 def _prepare(name: str, target: ArrayLike, score: Floats, group: Ints, threshold: float) -> Resampled:

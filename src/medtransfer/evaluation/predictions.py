@@ -44,7 +44,7 @@ def prediction_rows(
         images: manifest rows of the images.
         scores: ``[images, outputs]``.
         targets: ``[images, outputs]``, NaN where not known; one-hot for exclusive classes.
-        outputs: names of the outputs.
+        outputs: their names.
         kind: what the scores are.
         study: with ``variant``, ``network``, ``chain`` and ``seed`` the fit that made them.
         variant: see study.
@@ -53,13 +53,14 @@ def prediction_rows(
         seed: see study.
 
     Raises:
-        DataError: a shape does not fit the images and outputs, or the rows are not a valid table.
+        DataError: a shape does not fit the images and outputs, or the rows are no table.
     """
     shape = (len(images), len(outputs))
     for name, values in (("scores", scores), ("targets", targets)):
         if np.shape(values) != shape:
             raise DataError(f"{name} have shape {np.shape(values)}, expected {shape}: one column an output")
-    table = images[list(_IMAGE)].loc[images.index.repeat(len(outputs))].reset_index(drop=True)
+    table = images[list(_IMAGE)].reset_index(drop=True)
+    table = table.loc[table.index.repeat(len(outputs))].reset_index(drop=True)
     table = table.assign(study=study, variant=variant, network=network, chain=chain, seed=seed, kind=kind)
     table["output"] = list(outputs) * len(images)
     table["score"], table["target"] = np.ravel(scores), np.ravel(targets)
