@@ -200,7 +200,7 @@ def test_luma_and_greyscale_follow_bt_601():
 def test_hue_turns_as_the_textbook_model_does():
     images = torch.rand(2, 3, 4, 4, generator=gen())
     images[0, :, 0, 0] = 0.3  # grey has no hue to turn
-    turned = jitter(images, (0, 0, 0, 0.5), 1.0, gen(5))
+    turned = jitter(images, (0.0, 0.0, 0.0, 0.5), 1.0, gen(5))
     first = images[0, :, 1, 1].tolist(), turned[0, :, 1, 1].tolist()
     turn = colorsys.rgb_to_hsv(*first[1])[0] - colorsys.rgb_to_hsv(*first[0])[0]
     assert abs(turn) > 0.01
