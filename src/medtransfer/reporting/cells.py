@@ -18,7 +18,8 @@ from medtransfer.evaluation.predictions import validate_predictions
 from medtransfer.evaluation.scorecard import align
 from medtransfer.evaluation.summary import Sample, sample, summarise
 from medtransfer.evaluation.thresholds import Rule, threshold_from_validation
-from medtransfer.studies.attentive_transfer.claims import Cell, combine, difference
+from medtransfer.studies.attentive_transfer.claims import combine, difference
+from medtransfer.studies.attentive_transfer.printed import Cell
 
 METRICS = ("accuracy", "f1", "auroc")
 LEVEL = 0.95

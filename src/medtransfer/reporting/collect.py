@@ -13,7 +13,8 @@ from medtransfer.reporting.content import Figure, ReportContent, Text
 from medtransfer.reporting.origin import datasets_table, digests, gate_tables, provenance_table, short, tree_state
 from medtransfer.reporting.records import curves, provenance
 from medtransfer.reporting.words import chain_title, is_missing, network_title, number, signed
-from medtransfer.studies.attentive_transfer.claims import CLAIMS, TABLES, WHOLE_CHAIN, Judgement, judge
+from medtransfer.studies.attentive_transfer.claims import CLAIMS, Judgement, judge
+from medtransfer.studies.attentive_transfer.printed import TABLES, WHOLE_CHAIN
 
 ABOUT = (
     "ResNets with self-attention (ATTN) against plain ones, pretrained on natural images (STL-N), then chest X-rays "

@@ -14,7 +14,7 @@ from medtransfer.evaluation.binary import operating_points
 from medtransfer.reporting.cells import Measured
 from medtransfer.reporting.content import Figure
 from medtransfer.reporting.words import chain_title, network_title
-from medtransfer.studies.attentive_transfer.claims import Cell, attention_layers
+from medtransfer.studies.attentive_transfer.printed import Cell, attention_layers
 
 INK, QUIET, ATTENTION, CONVOLUTION = "#010203", "#040506", "#0072b2", "#d55e00"
 _VARIABLES = {INK: "--ink", QUIET: "--quiet", ATTENTION: "--attention", CONVOLUTION: "--convolution"}
@@ -76,12 +76,12 @@ def operating_curves(cells: Mapping[Cell, Measured], networks: Sequence[str], ch
         for network in shown:
             cell = cells[network, chain]
             _, hits, alarms = operating_points(cell.target, cell.score)
-            style = {**_line(network, shown), "drawstyle": "steps-post", "label": network_title(network)}
+            style = {**_line(network, shown), "label": network_title(network)}
+            share = hits / (hits + alarms)
             roc.plot([0, *(alarms / alarms[-1])], [0, *(hits / hits[-1])], **style)
-            precision.plot(hits / hits[-1], hits / (hits + alarms), **{**style, "drawstyle": "steps-pre"})
+            precision.plot([0, *(hits / hits[-1])], [share[0], *share], drawstyle="steps-pre", **style)
         roc.plot([0, 1], [0, 1], color=QUIET, linewidth=0.8, linestyle=":")
-        share = next(iter(cells.values())).target.mean()
-        precision.axhline(share, color=QUIET, linewidth=0.8, linestyle=":")
+        precision.axhline(next(iter(cells.values())).target.mean(), color=QUIET, linewidth=0.8, linestyle=":")
         roc.set(xlabel="1 − specificity", ylabel="sensitivity", title="ROC")
         precision.set(xlabel="sensitivity", ylabel="precision", title="Precision–recall", ylim=(0, 1.03))
         roc.legend(loc="lower right")

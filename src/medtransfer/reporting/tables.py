@@ -11,6 +11,7 @@ from medtransfer.reporting.words import (
     METRIC_TITLES,
     MISSING,
     NOT_PRINTED,
+    REFERENCE,
     chain_title,
     estimate,
     interval,
@@ -20,9 +21,9 @@ from medtransfer.reporting.words import (
     probability,
     signed,
 )
-from medtransfer.studies.attentive_transfer.claims import (
+from medtransfer.studies.attentive_transfer.claims import Judgement
+from medtransfer.studies.attentive_transfer.printed import (
     NO_TRANSFER,
-    Judgement,
     PaperTable,
     arithmetic_errors,
     plain,
@@ -53,7 +54,7 @@ def paper_frame(table: PaperTable, grid: Grid, settings: ReportSettings) -> pd.D
 
 def paper_table(table: PaperTable, frame: pd.DataFrame, inactive: pd.DataFrame) -> Table:
     """Lay a frame of :func:`paper_frame` out as the paper does: a row a network and chain, column groups by metric."""
-    parts = ("paper", "ours", "paper’s gain", "our gain")
+    parts = ("paper", "ours", "our gain")
     columns = tuple(Column(part, METRIC_TITLES[metric]) for metric in METRICS for part in parts)
     one_chain = len(table.chains) == 1
     notes = tuple(_arithmetic_note(row) for row in arithmetic_errors().query("table == @table.number").itertuples())
@@ -82,16 +83,16 @@ def grid_table(grid: Grid, settings: ReportSettings, inactive: pd.DataFrame) -> 
     gains = gains.query("metric == 'auroc'").set_index(["network", "chain"])
     rows = []
     for cell in wanted:
-        gain = _own(gains, cell, difference=True) if cell[1] != NO_TRANSFER else Text("reference")
+        gain = _own(gains, cell, difference=True) if cell[1] != NO_TRANSFER else REFERENCE
         values = [_own(found, (name, *cell)) for name in grid]
         rows.append((_network(*cell, inactive), Text(chain_title(cell[1])), values[0], gain, *values[1:]))
-    outside = tuple(Column(name, "AUROC on outside sets") for name in list(grid)[1:])
+    outside = tuple(Column(name, "AUROC, outside sets") for name in list(grid)[1:])
     columns = (Column("Network", number=False), Column("Chain", number=False))
     return Table(
         "grid",
         "Every network after every chain",
         f"AUROC on the test images; an outside set was seen by no stage. {_READING}",
-        (*columns, Column(own, "AUROC on the own test set"), Column("gain", "AUROC on the own test set"), *outside),
+        (*columns, Column(own, "AUROC, own test set"), Column("gain", "AUROC, own test set"), *outside),
         tuple(rows),
     )
 
@@ -154,14 +155,17 @@ _READING = (
 
 
 def _compared(row: Mapping[str, Any], *, reference: bool) -> list[Text]:
-    paper = NOT_PRINTED if is_missing(row["paper"]) else Text(number(row["paper"]))
     ours = MISSING if is_missing(row["mean"]) else estimate(row)
-    if reference:
-        return [paper, ours, Text("reference"), Text("reference")]
-    star = "*" if row["misprint"] else ""
-    gain = NOT_PRINTED if is_missing(row["paper_gain"]) else Text(signed(row["paper_gain"]) + star)
+    if is_missing(row["paper"]):
+        paper = NOT_PRINTED
+    else:
+        star = "*" if row["misprint"] else ""
+        gain = "" if reference or is_missing(row["paper_gain"]) else f"gain {signed(row['paper_gain'])}{star}"
+        paper = Text(number(row["paper"]), gain)
     gained = {name: row[f"{name}_gain"] for name in ("mean", "sd", "low", "high", "low_seeds", "high_seeds")}
-    return [paper, ours, gain, MISSING if is_missing(gained["mean"]) else estimate(gained, difference=True)]
+    if reference:
+        return [paper, ours, REFERENCE]
+    return [paper, ours, MISSING if is_missing(gained["mean"]) else estimate(gained, difference=True)]
 
 
 def _own(frame: pd.DataFrame, key: Sequence[str], *, difference: bool = False) -> Text:

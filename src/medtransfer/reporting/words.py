@@ -5,10 +5,11 @@ from typing import Any
 import pandas as pd
 
 from medtransfer.reporting.content import Text
-from medtransfer.studies.attentive_transfer.claims import attention_layers
+from medtransfer.studies.attentive_transfer.printed import attention_layers
 
 METRIC_TITLES = {"accuracy": "Accuracy", "f1": "F1", "auroc": "AUROC"}
 MISSING = Text("—")
+REFERENCE = Text("0", hover="what the other gains are taken against")
 NOT_PRINTED = Text("n/a", hover="not available: the paper prints no such number")
 
 GLOSSARY = {

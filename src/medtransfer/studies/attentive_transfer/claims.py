@@ -1,111 +1,27 @@
-"""What Liu & Ji 2021 printed and claimed, as data, and the verdict of one's own predictions on each claim.
+"""What Liu & Ji 2021 claim, and the verdict of one's own predictions on each claim.
 
-The numbers are the CSV files in ``paper/``, typed from Tables 1–6; a number that is not there is not available. Claims
-are linear contrasts of cells (network, chain), so the same arithmetic gives the paper's value and ours. All values are
-fractions of 1, where the paper prints per cent.
+Claims are linear contrasts of cells (network, chain), so the same arithmetic gives the paper's value and ours.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 
 from medtransfer.evaluation.summary import Sample, summarise
+from medtransfer.studies.attentive_transfer.printed import (
+    NO_TRANSFER,
+    WHOLE_CHAIN,
+    Cell,
+    attention_layers,
+    plain,
+    printed,
+)
 
-Cell = tuple[str, str]
-"""(network, chain)"""
 Contrast = dict[Cell, float]
 """Weight of every cell."""
 Verdict = Literal["holds", "does not hold", "not decidable"]
-
-PAPER = Path(__file__).parent / "paper"
-NO_TRANSFER = "none"
-WHOLE_CHAIN = "stl_n-stl_m-sstl_m"
-_CHAINS = {
-    "no_tl": NO_TRANSFER,
-    "stl-n": "stl_n",
-    "stl-m": "none-stl_m",
-    "tl": WHOLE_CHAIN,
-    "stl-n+stl-m+sstl-m": WHOLE_CHAIN,
-    "stl-n+stl-m+ours": WHOLE_CHAIN,
-    "stl-n+stl-m+moco": "stl_n-stl_m-moco",
-    "stl-n+stl-m+simclr": "stl_n-stl_m-simclr",
-}
-_ATTENTION = {"baseline": 0, "1attn": 1, "5attn": 5}
-_METRICS = {"accuracy": "accuracy", "f1": "f1", "auc": "auroc"}
-
-
-def attention_layers(network: str) -> int:
-    """Return the number of ATTN layers that a network's name ``<backbone>_attn<number>`` states."""
-    return int(network.rpartition("_attn")[2])
-
-
-def plain(network: str) -> str:
-    """Return the name of the same backbone without ATTN."""
-    return f"{network.rpartition('_attn')[0]}_attn0"
-
-
-@dataclass(frozen=True)
-class PaperTable:
-    """A results table of the paper: its chains, and what its improvements are taken against."""
-
-    number: int
-    title: str
-    chains: tuple[str, ...]
-    against: Literal["plain network", "no transfer"]
-
-    def reference(self, cell: Cell) -> Cell:
-        """Return the cell that a cell's improvement is taken against."""
-        network, chain = cell
-        return (plain(network), chain) if self.against == "plain network" else (network, NO_TRANSFER)
-
-
-TABLES = (
-    PaperTable(2, "Networks after the whole chain", (WHOLE_CHAIN,), "plain network"),
-    PaperTable(4, "The whole chain against no transfer", (NO_TRANSFER, WHOLE_CHAIN), "no transfer"),
-    PaperTable(5, "Natural and medical pretraining alone", (NO_TRANSFER, "stl_n", "none-stl_m"), "no transfer"),
-)
-
-
-@cache
-def printed() -> pd.DataFrame:
-    """Return the printed cells of Tables 2–5.
-
-    Columns: ``table, network, chain, metric, value, gain``; ``gain`` is the printed improvement, NaN where none is.
-    Networks are ``resnet<depth>_attn<number>``.
-    """
-    raw = pd.concat(pd.read_csv(PAPER / f"mstl_table{number}.csv").assign(table=number) for number in (2, 3, 4, 5))
-    raw["network"] = [
-        f"{network}{depth}_attn{_ATTENTION[variant]}"
-        for network, depth, variant in raw[["network", "depth", "variant"]].itertuples(index=False)
-    ]
-    raw["chain"] = raw["setting"].map(_CHAINS)
-    raw["part"] = np.where(raw["metric"].str.endswith("_improvement"), "gain", "value")
-    raw["metric"] = raw["metric"].str.removesuffix("_improvement").map(_METRICS)
-    wide = raw.pivot(index=["table", "network", "chain", "metric"], columns="part", values="value") / 100
-    return (
-        wide.round(4).reset_index()[["table", "network", "chain", "metric", "value", "gain"]].rename_axis(None, axis=1)
-    )
-
-
-def arithmetic_errors() -> pd.DataFrame:
-    """Return printed improvements that are not the difference of the printed values, by half a printed digit or more.
-
-    Columns of :func:`printed` and ``difference``, what the printed values give.
-    """
-    cells = printed().dropna(subset="gain")
-    value = cells.set_index(["table", "network", "chain", "metric"])["value"]
-    tables = {table.number: table for table in TABLES}
-    before = [
-        value[row.table, *tables[row.table].reference((row.network, row.chain)), row.metric]
-        for row in cells.itertuples()
-    ]
-    cells = cells.assign(difference=(cells["value"] - before).round(4))
-    return cells[(cells["gain"] - cells["difference"]).abs() > 0.0005].reset_index(drop=True)
 
 
 @dataclass(frozen=True)
@@ -203,7 +119,7 @@ def judge(
     found = summarise(combine(contrast, samples), level=level, seed=seed)
     low, high = found.get("low_seeds", found["low"]), found.get("high_seeds", found["high"])
     verdict, reason = _verdict(low, high, found.get("reason", ""))
-    empty = sorted({network for network, chain in contrast if (network, chain) in inactive})
+    empty = sorted(f"{network} ({chain})" for network, chain in contrast if (network, chain) in inactive)
     if claim.attention and empty:
         verdict, reason = "not decidable", f"attention is inactive in {', '.join(empty)}"
     return Judgement(claim, verdict, reason, found["mean"], low, high, paper)
