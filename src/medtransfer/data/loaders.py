@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from medtransfer.data.images import Pixels
 from medtransfer.data.packed import PackedDataset, Rows
 from medtransfer.data.transforms import AugmentConfig, augment, crop_boxes, evaluate_view
 from medtransfer.errors import ConfigError, DataError
@@ -146,7 +147,7 @@ class Loader:
             return evaluate_view(regions, self.region_size, mean=self.mean, std=self.std)
         return augment(regions, self.region_augment, generator, mean=self.mean, std=self.std)
 
-    def _to_device(self, pictures: npt.NDArray[np.uint8 | np.uint16]) -> Tensor:
+    def _to_device(self, pictures: Pixels) -> Tensor:
         tensor = torch.from_numpy(pictures)
         if self.device.type == "cuda":
             return tensor.pin_memory().to(self.device, non_blocking=True)

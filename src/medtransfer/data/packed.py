@@ -19,7 +19,7 @@ import shutil
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -117,7 +117,7 @@ class PackedDataset:
         self.meta = meta
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
+    def open(cls, folder: Path) -> "PackedDataset":
         """Open a packed data set and check that its parts fit together; ``verify`` also reads every byte.
 
         Raises:

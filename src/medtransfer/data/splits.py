@@ -3,7 +3,6 @@
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Self
 
 import pandas as pd
 from pydantic import Field, model_validator
@@ -24,7 +23,7 @@ class SplitConfig(Config):
     official: bool = True
 
     @model_validator(mode="after")
-    def _shares_add_up(self) -> Self:
+    def _shares_add_up(self) -> "SplitConfig":
         if abs(self.train + self.val + self.test - 1) > 1e-6:
             raise ValueError(f"train + val + test is {self.train + self.val + self.test:g}, expected 1")
         return self
