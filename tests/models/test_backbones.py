@@ -51,7 +51,7 @@ def test_the_width_is_that_of_the_pooled_features(name: str, width: int) -> None
 
 def test_drop_path_reaches_the_blocks() -> None:
     def rates(trunk: nn.Module) -> list[float]:
-        return [module.drop_prob for module in trunk.modules() if type(module).__name__ == "DropPath"]
+        return [float(module.drop_prob) for module in trunk.modules() if type(module).__name__ == "DropPath"]  # type: ignore[arg-type]
 
     assert max(rates(create_trunk("resnet18", drop_path=0.2))) == pytest.approx(0.2)
     assert not rates(create_trunk("resnet18"))
