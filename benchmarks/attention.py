@@ -2,7 +2,8 @@
 
 Both rivals have logits and softmax in float32, as ``attend`` has. Widths are those of a ResNet-50's res3 (256), res4
 (512) and res5 (1024) at 224 pixels; the larger maps are res3 at 384 and 512 pixels. Queries, keys and values come
-channels last, the layout in which both rivals are fastest. Times are of the calling thread, so other programs disturb them less.
+channels last, the layout in which both rivals are fastest. With one thread, times are processor times of that thread, so
+that other programs disturb them less.
 """
 
 import statistics
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -99,7 +101,9 @@ def peak_memory(name: str, tokens: int) -> float:
         f"inputs, upstream = a.make({tokens}, 256, 1, torch.float32); a.step(a.{name}, inputs, upstream)\n"
         "print(peak() - start)"
     )
-    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=sys.path[0])
+    run = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=Path(__file__).parent
+    )
     return int(run.stdout) / 1024
 
 
