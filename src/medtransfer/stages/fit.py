@@ -13,6 +13,9 @@ from medtransfer.training.run import run_stage
 def run(options: Namespace) -> None:
     """Train, track and store one variant; a killed stage continues where it stopped."""
     params = load_params()
+    if options.phase == "stl_n" and params.attentive_transfer.start.kind != "train":
+        study.write_ready_made(params.attentive_transfer, options.network)
+        return
     setting = Setting(engine=Engine(params.hardware), profile=params.profile, pointers=params.pointers)
     jobs = study.jobs(params.attentive_transfer, options.phase, options.network, options.chain, setting)
     folder = study.finetuned_folder if options.phase == "finetune" else study.pretrained_folder

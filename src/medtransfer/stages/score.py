@@ -8,7 +8,7 @@ from medtransfer.evaluation.predictions import read_predictions
 from medtransfer.evaluation.scorecard import scorecard
 from medtransfer.files import write_json
 from medtransfer.params import load_params
-from medtransfer.reporting.run_figures import confusion_figure, roc_pr_figure
+from medtransfer.reporting.evaluation import confusion_figure, curves_figure
 from medtransfer.stages.predict import ATTENTION_OFF
 from medtransfer.studies.attentive_transfer import study
 from medtransfer.tracking.mlflow_tracker import append
@@ -30,8 +30,9 @@ def run(options: Namespace) -> None:
                 where = split if dataset == inner else f"outside_{dataset}"
                 tracker.metrics(_of_seed(entry, seed, where, positive), 0)
                 if split == "test":
-                    tracker.figure(f"{where}_curves.png", roc_pr_figure(part, positive))
-                    tracker.figure(f"{where}_confusion.png", confusion_figure(part, entry, seed, positive))
+                    threshold = entry["probability"]["thresholds"][positive][entry["seeds"].index(seed)]
+                    tracker.figure(f"{where}_curves.png", curves_figure(part, where))
+                    tracker.figure(f"{where}_confusion.png", confusion_figure(part, threshold, positive))
 
 
 def _of_seed(entry: dict[str, Any], seed: int, where: str, positive: str) -> dict[str, float]:

@@ -101,6 +101,7 @@ def make_job(
     validate: Callable[[Task], dict[str, float]] | None,
     network: NetworkConfig,
     inner: Callable[[Task], Classifier],
+    positive: str = "",
 ) -> Job:
     """Put one fit together: how it is tracked, what identifies it, and how its weights are stored."""
     identity = {
@@ -114,7 +115,7 @@ def make_job(
     }
 
     def save(done: Task, folder: Path, result: FitResult) -> None:
-        extra = {"variant": vars(variant), "parent": identity["parent"], "metrics": result.metrics, "best_step": result.best_step}
+        extra = {"variant": vars(variant), "dataset": data.meta.name, "positive": positive, "parent": identity["parent"], "metrics": result.metrics, "best_step": result.best_step}
         save_weights(
             inner(done),
             folder,

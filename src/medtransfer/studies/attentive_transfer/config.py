@@ -1,21 +1,27 @@
 """Parameters of the attentive-transfer study. The paper's values are in profiles/paper.yaml."""
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from medtransfer.config import Config
 from medtransfer.data.transforms import AugmentConfig
 from medtransfer.errors import ConfigError
 from medtransfer.models.classifier import NetworkConfig
 from medtransfer.models.insertion import AttentionConfig
-from medtransfer.models.weights import InitConfig
+from medtransfer.models.weights import FileInit, TimmInit, TrainInit
 from medtransfer.ssl.methods import SSLConfig
 from medtransfer.training.optim import TrainConfig
 
-PHASES = ("stl_n", "stl_m", "sstl_m")
 NETWORK_NAME = re.compile(r"(?P<backbone>.+)_attn(?P<count>\d+)")
+
+
+class RegistryStart(Config):
+    """Start from a registered model."""
+
+    kind: Literal["registry"] = "registry"
+    model: str = Field(pattern=r"^models:/")
 
 
 class AttentionDefaults(Config):
@@ -55,10 +61,14 @@ class AttentiveTransferConfig(Config):
     attention: AttentionDefaults = AttentionDefaults()
     chains: tuple[str, ...]
     """``none``, or phases joined by ``-`` from a starting point: ``none-stl_m``, ``stl_n-stl_m-sstl_m``."""
+    stl_m_after: tuple[str, ...]
+    """Chains that STL-M continues; each makes the chain ``<after>-stl_m``."""
+    sstl_m_after: tuple[str, ...]
+    """Chains that SSTL-M continues."""
     seeds: tuple[int, ...]
     pretrain_seeds: tuple[int, ...]
     """Fine-tuning seed number i starts from pretraining seed number i modulo their count."""
-    start: InitConfig
+    start: Annotated[TrainInit | TimmInit | FileInit | RegistryStart, Field(discriminator="kind")]
     """Where ``stl_n`` takes its weights from: trained here, or ready-made weights under the ATTN layers."""
     stl_n: SupervisedPhase
     stl_m: SupervisedPhase
@@ -68,14 +78,18 @@ class AttentiveTransferConfig(Config):
     outside: tuple[str, ...] = ()
     """Data sets that no stage trains on; the fine-tuned networks are evaluated on them as they are."""
 
-    @field_validator("chains")
-    @classmethod
-    def _known_phases(cls, chains: tuple[str, ...]) -> tuple[str, ...]:
-        for chain in chains:
-            steps = [step for step in chain.split("-") if step != "none"]
-            if any(step not in PHASES for step in steps) or steps != sorted(steps, key=PHASES.index):
-                raise ValueError(f"chain {chain!r}: expected none, or phases in the order {' '.join(PHASES)} joined by '-'")
-        return chains
+    @model_validator(mode="after")
+    def _chains_are_made(self) -> "AttentiveTransferConfig":
+        made = {"none", "stl_n"}
+        for phase, before in (("stl_m", self.stl_m_after), ("sstl_m", self.sstl_m_after)):
+            absent = [chain for chain in before if chain not in made]
+            if absent:
+                raise ValueError(f"{phase}_after: no phase makes the chain {absent[0]!r}; there are {', '.join(sorted(made))}")
+            made |= {f"{chain}-{phase}" for chain in before}
+        absent = [chain for chain in self.chains if chain not in made]
+        if absent:
+            raise ValueError(f"chains: no phase makes {absent[0]!r}; there are {', '.join(sorted(made))}")
+        return self
 
     def network(self, name: str, dropout: float = 0.0) -> NetworkConfig:
         """Return the network that a name stands for.
@@ -93,7 +107,7 @@ class AttentiveTransferConfig(Config):
             sites=sites,
             scale=self.attention.scale,
         )
-        return NetworkConfig(name=match["backbone"], attention=attention, dropout=dropout)
+        return NetworkConfig(backbone=match["backbone"], attention=attention, dropout=dropout)
 
 
 def chain_title(chain: str) -> str:

@@ -5,11 +5,13 @@ from pathlib import Path
 from medtransfer import paths
 from medtransfer.data.packed import PackedDataset
 from medtransfer.errors import ConfigError
+from medtransfer.files import write_json
 from medtransfer.models.classifier import Classifier, NetworkConfig, build_network
-from medtransfer.models.weights import load_into, save_weights
+from medtransfer.models.weights import FileInit, initialise, load_into, save_weights
 from medtransfer.ssl.methods import build as build_method
 from medtransfer.ssl.regions import locate
-from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig, chain_title
+from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig, RegistryStart, chain_title
+from medtransfer.tracking.registry import fetch_model
 from medtransfer.training.fitting import (
     Parent,
     Setting,
@@ -25,6 +27,8 @@ from medtransfer.training.task import SelfSupervisedTask, SupervisedTask, Task
 
 STUDY = "attentive_transfer"
 PAPER = "Liu & Ji 2021"
+UNTRAINED_CLASSES = tuple(map(str, range(1000)))
+"""An untrained network has the 1000-way head of ImageNet, as the paper's network without transfer has (M-14)."""
 
 
 def start_folder(network: str) -> Path:
@@ -46,9 +50,23 @@ def write_start(config: AttentiveTransferConfig, network: str) -> None:
     """Write the untrained network of every seed: random weights, the same for every chain that starts from it."""
     settings = config.network(network)
     for seed in sorted({*config.seeds, *config.pretrain_seeds}):
-        model = build_network(settings, classes=2, seed=seed)
+        model = build_network(settings, classes=len(UNTRAINED_CLASSES), seed=seed)
         folder = start_folder(network) / "weights" / f"seed{seed}"
-        save_weights(model, folder, config=settings, classes=(), preprocessing={}, extra={"chain": "none", "seed": seed})
+        extra = {"chain": "none", "seed": seed}
+        save_weights(model, folder, config=settings, classes=UNTRAINED_CLASSES, preprocessing={}, extra=extra)
+
+
+def write_ready_made(config: AttentiveTransferConfig, network: str) -> None:
+    """Write the chain ``stl_n`` from ready-made weights: they load under the ATTN layers, which keep their identity start."""
+    structure = config.network(network)
+    init = FileInit(path=fetch_model(config.start.model)) if isinstance(config.start, RegistryStart) else config.start
+    for seed in config.pretrain_seeds:
+        model = build_network(structure, classes=len(UNTRAINED_CLASSES), seed=seed)
+        report = initialise(model, structure, init)
+        folder = pretrained_folder(network, "stl_n")
+        extra = {"chain": "stl_n", "seed": seed, "source": report.source}
+        save_weights(model, folder / "weights" / f"seed{seed}", config=structure, classes=UNTRAINED_CLASSES, preprocessing={}, extra=extra)
+        write_json(folder / "records" / f"seed{seed}" / "ready_made.json", extra | {"loaded": len(report.loaded), "kept": report.kept})
 
 
 def jobs(config: AttentiveTransferConfig, phase: str, network: str, chain: str, setting: Setting) -> list[Job]:
@@ -87,6 +105,7 @@ def _supervised(
         validate=supervised_validation(data, settings.augment.crop, setting.engine, positive=positive),
         network=structure,
         inner=lambda task: task.module,
+        positive=positive or "",
     )
 
 
