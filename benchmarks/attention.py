@@ -2,8 +2,8 @@
 
 Both rivals have logits and softmax in float32, as ``attend`` has. Widths are those of a ResNet-50's res3 (256), res4
 (512) and res5 (1024) at 224 pixels; the larger maps are res3 at 384 and 512 pixels. Queries, keys and values come
-channels last, the layout in which both rivals are fastest. With one thread, times are processor times of that thread, so
-that other programs disturb them less.
+channels last, the layout in which both rivals are fastest. With one thread, times are processor times of it, so that
+other programs disturb them less.
 """
 
 import statistics
