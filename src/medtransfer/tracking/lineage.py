@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -72,9 +73,8 @@ def _versions() -> dict[str, str]:
 
 
 def _machine() -> dict[str, Any]:
-    import torch
-
-    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    torch = sys.modules.get("torch")  # a process that has not loaded torch used no GPU, and loading takes a second
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch else []
     return {"cpu": _cpu(), "cores": len(os.sched_getaffinity(0)), "gpus": names, "system": platform.system()}
 
 
