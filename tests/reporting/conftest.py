@@ -35,7 +35,9 @@ def images(dataset, split, patients):
 
 def make_predictions():
     generator = np.random.default_rng(3)
-    pictures = pd.concat([images("ct", "val", 20), images("ct", "test", 60), images("far", "test", 30)], ignore_index=True)
+    pictures = pd.concat(
+        [images("ct", "val", 20), images("ct", "test", 60), images("far", "test", 30)], ignore_index=True
+    )
     ease = generator.normal(size=len(pictures))
     parts = []
     for n, network in enumerate(NETWORKS):
@@ -44,7 +46,13 @@ def make_predictions():
                 pull = 0.4 + 0.25 * c + 0.1 * n
                 noise = 0.8 * ease + 0.6 * generator.normal(size=len(pictures))
                 score = 1 / (1 + np.exp(-(pull * (2 * pictures["target"] - 1) + noise)))
-                fit = dict(study="attentive_transfer", variant=f"{network}-{chain}", network=network, chain=chain, seed=seed)
+                fit = {
+                    "study": "attentive_transfer",
+                    "variant": f"{network}-{chain}",
+                    "network": network,
+                    "chain": chain,
+                    "seed": seed,
+                }
                 outputs = {"covid": score}
                 if n:
                     shift = 0.004 if (network, chain) == IDLE else 0.2
@@ -134,7 +142,12 @@ def study_folder(tmp_path_factory):
 def champion(study_folder):
     record = study_folder / "finetuned/resnet50_attn5-stl_n-stl_m-sstl_m/records/seed0/run.json"
     best = {"network": "resnet50_attn5", "chain": CHAINS[-1], "seed": 0, "val_auroc": 0.8812}
-    return best | {"model": "covid-ct", "alias": "champion", "version": 3, "run_key": json.loads(record.read_text())["run_key"]}
+    return best | {
+        "model": "covid-ct",
+        "alias": "champion",
+        "version": 3,
+        "run_key": json.loads(record.read_text())["run_key"],
+    }
 
 
 @pytest.fixture(scope="session")
