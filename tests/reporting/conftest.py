@@ -46,13 +46,8 @@ def make_predictions():
                 pull = 0.4 + 0.25 * c + 0.1 * n
                 noise = 0.8 * ease + 0.6 * generator.normal(size=len(pictures))
                 score = 1 / (1 + np.exp(-(pull * (2 * pictures["target"] - 1) + noise)))
-                fit = {
-                    "study": "attentive_transfer",
-                    "variant": f"{network}-{chain}",
-                    "network": network,
-                    "chain": chain,
-                    "seed": seed,
-                }
+                fit = {"study": "attentive_transfer", "variant": f"{network}-{chain}", "network": network}
+                fit |= {"chain": chain, "seed": seed}
                 outputs = {"covid": score}
                 if n:
                     shift = 0.004 if (network, chain) == IDLE else 0.2

@@ -1,6 +1,134 @@
-from medtransfer.reporting.page import write_report
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from medtransfer.reporting.collect import collect
+from medtransfer.reporting.content import Column, Table, Text
+from medtransfer.reporting.page import render_html, render_markdown, write_report
+
+EVIL = '<script>alert("1")</script>|$x$'
 
 
-def test_a_report_is_written(tmp_path, content):
-    write_report(tmp_path, content)
-    assert (tmp_path / "index.html").stat().st_size > 10_000
+class Tags(HTMLParser):
+    """Collects start tags with their attributes, and checks that every element is closed."""
+
+    VOID = ("meta", "br", "hr", "img", "link", "input")
+
+    def __init__(self):
+        super().__init__()
+        self.seen, self.open = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def tags(page):
+    parser = Tags()
+    parser.feed(page)
+    parser.close()
+    assert parser.open == []
+    return parser.seen
+
+
+@pytest.fixture(scope="module")
+def page(content):
+    return render_html(content)
+
+
+@pytest.fixture(scope="module")
+def evil(predictions, study_folder, gate, datasets, champion, settings):
+    """The same study with a data set, a licence, a model and a profile that try to become markup."""
+    return collect(
+        predictions.assign(dataset=predictions["dataset"].replace("far", EVIL)),
+        study_folder=study_folder,
+        gate=gate | {"declared": {EVIL: EVIL}},
+        datasets={EVIL: datasets["ct"] | {"licence": EVIL, "classes": [EVIL]}},
+        registry=champion | {"model": EVIL},
+        profile=EVIL,
+        config=settings.model_copy(update={"outside": (EVIL,), "draws": 20}),
+    )
+
+
+def test_both_files_are_written_and_no_other(tmp_path, content):
+    write_report(tmp_path / "report", content)
+    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == ["index.html", "results.md"]
+
+
+def test_the_page_asks_nothing_of_any_host(page):
+    for tag, attributes in tags(page):
+        assert tag not in ("script", "link", "iframe", "img", "object", "embed", "image")
+        assert attributes.get("href", "#").startswith("#")
+        assert attributes.get("xlink:href", "#").startswith("#")
+        assert not any(name.startswith("on") for name in attributes)
+    assert "@import" not in page
+    assert all(found.startswith("url(#") for found in re.findall(r"url\([^)]*", page))
+
+
+def test_identifiers_are_unique_and_every_link_has_its_target(page):
+    seen = [attributes for _, attributes in tags(page)]
+    names = [attributes["id"] for attributes in seen if "id" in attributes]
+    links = {attributes["href"][1:] for attributes in seen if "href" in attributes}
+    assert len(names) == len(set(names))
+    assert links <= set(names)
+
+
+def test_labels_cannot_become_markup_in_the_page(evil):
+    page = render_html(evil)
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    tags(page)
+
+
+def test_labels_cannot_become_markup_or_columns_in_markdown(evil):
+    text = render_markdown(evil)
+    assert "<script" not in text
+    for block in text.split("\n\n"):
+        rows = [line for line in block.splitlines() if line.startswith("|")]
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) <= 1
+
+
+def test_a_label_with_a_line_break_stays_in_its_row(content):
+    table = Table("t", "T", "", (Column("a"),), ((Text("one\n| two |"),),))
+    text = render_markdown(replace(content, results=(table,)))
+    assert r"| one \| two \| |" in text
+
+
+def test_the_first_thing_said_is_what_the_pictures_are(page, content):
+    assert page.index(content.origin[:20]) < page.index('id="answer"') < page.index('id="results"')
+    assert "drawn phantom" in content.origin
+
+
+def test_terms_explain_themselves_on_hovering(page):
+    assert '<abbr title="area under the ROC curve' in page
+    assert '<abbr title="supervised pretraining on natural images">STL-N</abbr>' in page
+    assert not re.search(r'title="[^"]*<abbr', page)
+
+
+def test_group_heads_span_their_columns(page):
+    part = page[page.index('id="table4"') :]
+    assert re.findall(r'colspan="(\d+)"', part[: part.index("</thead>")]) == ["2", "3", "3", "3"]
+
+
+def test_markdown_holds_every_table_of_the_page(content):
+    text = render_markdown(content)
+    for table in (*content.results, *content.data, *content.provenance):
+        assert f"### {table.title}" in text
+
+
+def test_an_empty_table_says_so(content):
+    table = Table("t", "Nothing", "", (Column("a"), Column("b")), ())
+    assert '<td colspan="2">nothing to show</td>' in render_html(replace(content, results=(table,)))
+
+
+def test_the_page_is_the_same_every_time(content):
+    assert render_html(content) == render_html(content)

@@ -4,7 +4,7 @@ Blue circles are networks with ATTN, orange squares are plain ones (Okabe & Ito'
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import StringIO
 from typing import Any
 
@@ -21,7 +21,6 @@ _VARIABLES = {INK: "--ink", QUIET: "--quiet", ATTENTION: "--attention", CONVOLUT
 _DASHES = ("-", "--", ":", "-.")
 _STYLE = {
     "svg.fonttype": "none",
-    "svg.hashsalt": "medtransfer",
     "text.parse_math": False,
     "font.size": 9,
     "axes.spines.top": False,
@@ -64,7 +63,9 @@ def forest(estimates: pd.DataFrame) -> Figure:
         )
 
     caption = "AUROC, mean over seeds, with its 95 % interval; the dotted line is chance."
-    return Figure("forest", "AUROC of every network and chain", caption, _svg(draw, height=0.9 + 0.26 * len(order)))
+    return Figure(
+        "forest", "AUROC of every network and chain", caption, _svg(draw, "forest", height=0.9 + 0.26 * len(order))
+    )
 
 
 def operating_curves(cells: Mapping[Cell, Measured], networks: Sequence[str], chain: str) -> Figure:
@@ -87,7 +88,7 @@ def operating_curves(cells: Mapping[Cell, Measured], networks: Sequence[str], ch
         roc.legend(loc="lower right")
 
     caption = f"Test images, chain {chain_title(chain)}, scores averaged over seeds; dotted lines are chance."
-    return Figure("curves", "Operating curves", caption, _svg(draw, height=3.4))
+    return Figure("curves", "Operating curves", caption, _svg(draw, "curves", height=3.4))
 
 
 def learning_curves(history: pd.DataFrame, phase: str, title: str, networks: Sequence[str]) -> Figure:
@@ -116,7 +117,7 @@ def learning_curves(history: pd.DataFrame, phase: str, title: str, networks: Seq
     caption = "One line a network and seed; the chain a panel is titled with is the one that the fit completes."
     if phase == "finetuned":
         caption = "One line a network and seed; a panel is titled with the chain that the fit started from."
-    return Figure(f"learning-{phase}", title, caption, _svg(draw, height=4.0))
+    return Figure(f"learning-{phase}", title, caption, _svg(draw, phase, height=4.0))
 
 
 def _look(network: str) -> dict[str, Any]:
@@ -139,12 +140,15 @@ def _legend(figure: Any, axes: Sequence[Any]) -> None:
         figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(len(handles), 6))
 
 
-def _svg(draw: Any, *, height: float, width: float = 11.0) -> str:
-    """Return a drawing, in inches, as one SVG element without identifiers of its groups and with variable colours."""
+def _svg(draw: Callable[[Any], None], key: str, *, height: float, width: float = 11.0) -> str:
+    """Return a drawing as one SVG element with variable colours; ``key`` keeps its identifiers apart from others'.
+
+    Width and height are in inches.
+    """
     import matplotlib
     from matplotlib.figure import Figure as Canvas
 
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": key}):
         figure = Canvas(figsize=(width, height), layout="constrained")
         draw(figure)
         target = StringIO()

@@ -1,0 +1,75 @@
+import re
+
+import pandas as pd
+import pytest
+
+from medtransfer.reporting.cells import measure
+from medtransfer.reporting.collect import collect
+
+FULL = "stl_n-stl_m-sstl_m"
+
+
+@pytest.fixture(scope="module")
+def again(predictions, study_folder, gate, datasets, champion, settings):
+    """Collect with some arguments changed."""
+
+    def build(**changes):
+        same = {"study_folder": study_folder, "gate": gate, "datasets": datasets, "registry": champion}
+        same |= {"profile": "sample", "config": settings.model_copy(update={"draws": 50})}
+        table = changes.pop("predictions", predictions)
+        return collect(table, **(same | changes))
+
+    return build
+
+
+def test_the_headline_is_the_measured_difference_with_interval_and_power(content, predictions, settings):
+    cells = measure(predictions, settings)["ct"]
+    means = [cells[network, FULL].samples["auroc"].points.mean() for network in settings.networks]
+    sentence = content.headline[0]
+    assert sentence.startswith("Attention − convolution after the whole chain: ")
+    assert f"{means[1] - means[0]:+.3f} AUROC, 95 % interval " in sentence
+    assert re.search(r"no difference shown; this test set could detect 0\.\d\d\.$", sentence)
+    assert content.headline[1].endswith("the chain is better.")
+
+
+def test_a_headline_about_idle_attention_says_so(again, predictions):
+    on = predictions[predictions["output"] == "covid"]
+    off = on[on["network"] == "resnet50_attn5"].assign(output="covid_attention_off")
+    found = again(predictions=pd.concat([on, off], ignore_index=True))
+    assert "attention is inactive in resnet50_attn5" in found.headline[0]
+
+
+def test_a_headline_without_the_whole_chain_is_not_decidable(again, predictions):
+    found = again(predictions=predictions[predictions["chain"] != FULL])
+    assert found.headline[0] == f"Attention − convolution after the whole chain: not decidable (not run: {FULL})."
+    assert "curves" not in [figure.key for figure in found.figures]
+
+
+def test_the_champion_names_run_commit_and_data(content):
+    facts = dict(content.champion)
+    assert facts["Model"].main == "covid-ct, version 3 @champion"
+    assert facts["Run"].main == f"finetuned · resnet50_attn5-{FULL} · seed 0"
+    assert (facts["Commit"].main, facts["Commit"].detail) == ("01234567", "clean")
+    assert facts["Data"].main == "data 5d41402a, ct 7d793037"
+
+
+def test_without_a_registered_model_there_is_no_champion(again):
+    assert again(registry={}).champion == ()
+
+
+def test_phantoms_and_real_pictures_are_told_apart(again, datasets):
+    real = {name: meta | {"phantoms": name == "far"} for name, meta in datasets.items()}
+    mixed = again(datasets=real, profile="real-cpu")
+    assert mixed.origin == "Profile “real-cpu”. Real pictures: natural, cxr, ct. Drawn phantoms: far."
+    assert "no medical finding" in again().origin
+
+
+def test_limits_state_sizes_seeds_and_uncommitted_fits(content):
+    limits = " ".join(content.limits)
+    assert "120 images of 60 patients; each fit was repeated with 2 seeds." in limits
+    assert "18 of 36 fits ran with uncommitted changes" in limits
+
+
+def test_one_seed_is_named_as_a_limit(again, predictions):
+    found = again(predictions=predictions[predictions["seed"] == 0])
+    assert "chance in training is not part of any interval" in found.limits[0]

@@ -1,0 +1,30 @@
+from medtransfer.reporting.origin import SHOWN_PAIRS, datasets_table, gate_tables, short, tree_state
+
+
+def test_splits_without_images_leave_a_dash(datasets):
+    row = datasets_table({"ct": datasets["ct"]}).rows[0]
+    assert [cell.main for cell in row[:6]] == ["ct", "drawn phantoms", "covid, noncovid", "300 / 150", "—", "120 / 60"]
+
+
+def test_declared_overlaps_of_a_data_set_are_a_footnote(datasets):
+    table = datasets_table({"ct": datasets["ct"] | {"known_overlaps": "two patients", "licence": ""}})
+    assert table.notes == ("ct: two patients",)
+    assert table.rows[0][7].main == "not stated"
+
+
+def test_the_gate_shows_hits_declarations_and_recall(gate):
+    hits, recall = gate_tables(gate)
+    assert [cell.main for cell in hits.rows[0]] == ["ct", "ct", "near", "1"]
+    assert "Declared overlap, ct: one pair of the official lists" in hits.notes
+    assert [(name.main, share.main) for name, share in recall.rows][1] == ("jpeg", "0.970")
+
+
+def test_many_pairs_are_cut_and_counted(gate):
+    hits, _ = gate_tables(gate | {"pairs": gate["pairs"] * (SHOWN_PAIRS + 5), "declared": {}})
+    assert len(hits.notes) == SHOWN_PAIRS + 1
+    assert hits.notes[-1] == "… and 5 more pairs in gate.json"
+
+
+def test_a_missing_commit_is_not_a_clean_tree():
+    assert short(None).main == "—"
+    assert (tree_state(None), tree_state(True), tree_state(False)) == ("not recorded", "uncommitted changes", "clean")

@@ -1,0 +1,81 @@
+import pytest
+
+from medtransfer.reporting.cells import attention_change, measure
+from medtransfer.reporting.tables import grid_table, paper_frame, paper_table
+from medtransfer.studies.attentive_transfer.printed import TABLES
+
+FULL = "stl_n-stl_m-sstl_m"
+TABLE = {table.number: table for table in TABLES}
+
+
+@pytest.fixture(scope="module")
+def grid(predictions, settings):
+    return measure(predictions, settings)
+
+
+@pytest.fixture(scope="module")
+def inactive(predictions, settings):
+    return attention_change(predictions, settings)
+
+
+def row(frame, network, chain, metric="auroc"):
+    return frame.query("network == @network and chain == @chain and metric == @metric").iloc[0]
+
+
+def test_table_4_compares_to_no_transfer_and_table_2_to_the_plain_network(grid, settings):
+    four = row(paper_frame(TABLE[4], grid, settings), "resnet50_attn5", FULL)
+    two = row(paper_frame(TABLE[2], grid, settings), "resnet50_attn5", FULL)
+    auroc = {cell: measured.samples["auroc"].points.mean() for cell, measured in grid["ct"].items()}
+    assert four["mean_gain"] == pytest.approx(auroc["resnet50_attn5", FULL] - auroc["resnet50_attn5", "none"])
+    assert two["mean_gain"] == pytest.approx(auroc["resnet50_attn5", FULL] - auroc["resnet50_attn0", FULL])
+    assert (four["paper"], four["paper_gain"], two["paper_gain"]) == (0.968, 0.099, 0.065)
+
+
+def test_a_network_that_the_paper_does_not_have_is_not_available(predictions, settings, inactive):
+    names = {"resnet50_attn0": "tiny_attn0", "resnet50_attn5": "tiny_attn5"}
+    other = settings.model_copy(update={"networks": tuple(names.values()), "draws": 20})
+    grid = measure(predictions.replace({"network": names}), other)
+    frame = paper_frame(TABLE[5], grid, other)
+    assert frame["paper"].isna().all()
+    shown = paper_table(TABLE[5], frame, inactive)
+    assert {line[2].main for line in shown.rows} == {"n/a"}
+
+
+def test_a_chain_that_was_not_run_leaves_a_dash_beside_the_papers_value(predictions, settings, inactive):
+    grid = measure(predictions[predictions["chain"] != FULL], settings)
+    shown = paper_table(TABLE[2], paper_frame(TABLE[2], grid, settings), inactive)
+    assert [cell.main for cell in shown.rows[1][1:4]] == ["0.939", "—", "—"]
+
+
+def test_a_misprint_of_the_paper_is_starred_where_it_stands(predictions, settings, inactive):
+    names = {"resnet50_attn5": "resnet50_attn1"}
+    other = settings.model_copy(update={"networks": ("resnet50_attn0", "resnet50_attn1"), "draws": 20})
+    grid = measure(predictions.replace({"network": names}), other)
+    shown = paper_table(TABLE[5], paper_frame(TABLE[5], grid, other), inactive)
+    starred = [cell.detail for line in shown.rows for cell in line if cell.detail.endswith("*")]
+    assert starred == ["gain +0.066*"]
+    assert "prints a gain of 0.066; its printed values give 0.064" in " ".join(shown.notes)
+
+
+def test_tables_with_sound_arithmetic_have_no_footnote(grid, settings, inactive):
+    assert not paper_table(TABLE[4], paper_frame(TABLE[4], grid, settings), inactive).notes
+
+
+def test_inactive_attention_is_marked_in_its_row_alone(grid, settings, inactive):
+    shown = grid_table(grid, settings, inactive)
+    marked = [(line[0].main, line[1].main) for line in shown.rows if line[0].detail == "attention inactive"]
+    assert marked == [("resnet50 + 5 ATTN", "no transfer")]
+
+
+def test_attention_that_nobody_switched_off_is_said_to_be_unchecked(grid, settings, inactive):
+    shown = grid_table(grid, settings, inactive.iloc[:0])
+    assert [line[0].detail for line in shown.rows] == [""] * 5 + ["attention not checked"] * 5
+
+
+def test_the_grid_has_a_column_for_each_outside_set(grid, settings, inactive):
+    shown = grid_table(grid, settings, inactive)
+    assert [(column.group, column.name) for column in shown.columns[2:]] == [
+        ("AUROC, own test set", "ct"),
+        ("AUROC, own test set", "gain"),
+        ("AUROC, outside sets", "far"),
+    ]
