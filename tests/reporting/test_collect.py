@@ -45,6 +45,15 @@ def test_a_headline_without_the_whole_chain_is_not_decidable(again, predictions)
     assert "curves" not in [figure.key for figure in found.figures]
 
 
+def test_a_mean_over_several_pairs_is_named_as_one(again, predictions, settings):
+    third = predictions[predictions["network"] == "resnet50_attn5"].assign(network="resnet50_attn1")
+    networks = (*settings.networks, "resnet50_attn1")
+    wider = settings.model_copy(update={"networks": networks, "draws": 50})
+    sentence = again(predictions=pd.concat([predictions, third], ignore_index=True), config=wider).headline[0]
+    assert sentence.startswith("Attention − convolution after the whole chain, mean over 2 pairs of networks: ")
+    assert re.search(r"could detect 0\.\d\d between two networks\.$", sentence)
+
+
 def test_the_champion_names_run_commit_and_data(content):
     facts = dict(content.champion)
     assert facts["Model"].main == "covid-ct, version 3 @champion"

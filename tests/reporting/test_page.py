@@ -125,6 +125,10 @@ def test_markdown_holds_every_table_of_the_page(content):
         assert f"### {table.title}" in text
 
 
+def test_a_remark_stands_in_brackets_in_markdown(content):
+    assert "| resnet50 + 5 ATTN (attention inactive) | no transfer |" in render_markdown(content)
+
+
 def test_an_empty_table_says_so(content):
     table = Table("t", "Nothing", "", (Column("a"), Column("b")), ())
     assert '<td colspan="2">nothing to show</td>' in render_html(replace(content, results=(table,)))

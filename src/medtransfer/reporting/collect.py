@@ -97,10 +97,13 @@ def _origin(datasets: Mapping[str, Mapping[str, Any]], profile: str) -> str:
 def _headline(verdicts: Sequence[Judgement], compared: pd.DataFrame) -> tuple[str, ...]:
     found = {one.claim.key: one for one in verdicts}
     attention, transfer = found["attention_is_better"], found["transfer_helps"]
-    detectable = compared[compared["chain"] == WHOLE_CHAIN]["detectable"].max()
-    power = "" if is_missing(detectable) else f"; this test set could detect {number(detectable, digits=2)}"
+    pairs = compared[compared["chain"] == WHOLE_CHAIN]
+    what = "Attention − convolution after the whole chain"
+    power = "" if pairs.empty else f"; this test set could detect {number(pairs['detectable'].max(), digits=2)}"
+    if len(pairs) > 1:
+        what, power = f"{what}, mean over {len(pairs)} pairs of networks", f"{power} between two networks"
     return (
-        _sentence("Attention − convolution after the whole chain", attention, "attention", "convolution") + power + ".",
+        _sentence(what, attention, "attention", "convolution") + power + ".",
         _sentence("Whole chain − no transfer, mean over networks", transfer, "the chain", "no transfer") + ".",
     )
 

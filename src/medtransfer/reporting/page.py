@@ -92,7 +92,8 @@ def _markdown_table(table: Table) -> list[str]:
 
 
 def _cell(value: Text) -> str:
-    return " ".join(_plain(part) for part in (value.main, value.detail) if part)
+    detail = value.detail if value.detail.startswith("[") or not value.detail else f"({value.detail})"
+    return " ".join(_plain(part) for part in (value.main, detail) if part)
 
 
 def _plain(text: str) -> str:
