@@ -12,7 +12,7 @@ from medtransfer.reporting.comparisons import attention_against_convolution
 from medtransfer.reporting.content import Figure, ReportContent, Text
 from medtransfer.reporting.origin import datasets_table, digests, gate_tables, provenance_table, short, tree_state
 from medtransfer.reporting.records import curves, provenance
-from medtransfer.reporting.words import chain_title, is_missing, network_title, number, signed
+from medtransfer.reporting.words import chain_title, network_title, number, signed
 from medtransfer.studies.attentive_transfer.claims import CLAIMS, Judgement, judge
 from medtransfer.studies.attentive_transfer.printed import TABLES, WHOLE_CHAIN
 
