@@ -54,6 +54,14 @@ def test_a_mean_over_several_pairs_is_named_as_one(again, predictions, settings)
     assert re.search(r"could detect 0\.\d\d between two networks\.$", sentence)
 
 
+@pytest.mark.filterwarnings("ignore::medtransfer.evaluation.checks.UndefinedMetricWarning")
+def test_a_test_set_of_one_class_says_why_nothing_is_decidable(again, predictions):
+    own = (predictions["dataset"] == "ct") & (predictions["split"] == "test")
+    found = again(predictions=predictions.assign(target=predictions["target"].mask(own, 1.0)))
+    assert found.headline[0].endswith("not decidable (auroc is undefined: there is no negative row).")
+    assert "curves" not in [figure.key for figure in found.figures]
+
+
 def test_the_champion_names_run_commit_and_data(content):
     facts = dict(content.champion)
     assert facts["Model"].main == "covid-ct, version 3 @champion"

@@ -97,7 +97,7 @@ def _origin(datasets: Mapping[str, Mapping[str, Any]], profile: str) -> str:
 def _headline(verdicts: Sequence[Judgement], compared: pd.DataFrame) -> tuple[str, ...]:
     found = {one.claim.key: one for one in verdicts}
     attention, transfer = found["attention_is_better"], found["transfer_helps"]
-    pairs = compared[compared["chain"] == WHOLE_CHAIN]
+    pairs = compared[compared["chain"] == WHOLE_CHAIN].dropna(subset="detectable")
     what = "Attention − convolution after the whole chain"
     power = "" if pairs.empty else f"; this test set could detect {number(pairs['detectable'].max(), digits=2)}"
     if len(pairs) > 1:
@@ -144,7 +144,8 @@ def _figures(grid: Grid, history: pd.DataFrame, config: ReportSettings) -> list[
     cells = next(iter(grid.values()))
     drawn = [figures.forest(estimates(grid, config).query("metric == 'auroc'"))]
     ends = {chain for _, chain in cells}
-    if WHOLE_CHAIN in ends:
+    both_classes = len(set(next(iter(cells.values())).target)) == 2
+    if WHOLE_CHAIN in ends and both_classes:
         drawn.append(figures.operating_curves(cells, config.networks, WHOLE_CHAIN))
     titles = {"finetuned": "Learning curves of fine-tuning", "pretrained": "Learning curves of pretraining"}
     for phase, title in titles.items():
