@@ -28,6 +28,8 @@ class DatasetConfig(Config):
     """DVC pointer of the raw files, for lineage."""
     split: SplitConfig = SplitConfig()
     pack: PackConfig
+    phantoms: bool = False
+    """Drawn pictures, not patients: the report says so on top."""
 
 
 class RegistryConfig(Config):
