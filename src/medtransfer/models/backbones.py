@@ -42,7 +42,20 @@ def create_trunk(name: str, *, drop_path: float = 0.0) -> nn.Module:
         raise ModelError(f"network {name!r} cannot be a trunk here ({error}); take a convolutional network") from error
     if len(shape) != 4 or getattr(trunk, "output_fmt", "NCHW") == "NHWC":
         raise ModelError(f"network {name!r} does not end in a channels-first map; take a convolutional network")
+    _open_residual_branches(trunk)
     return trunk
+
+
+def _open_residual_branches(trunk: nn.Module) -> None:
+    """Let the last batch norm of every ResNet block start at 1, as in the papers' networks and torchvision.
+
+    timm starts them at 0, which makes every block the identity at first: good over hundreds of epochs, slow in short runs.
+    """
+    for block in trunk.modules():
+        if callable(getattr(block, "zero_init_last", None)):
+            last = getattr(block, "bn3", None) or getattr(block, "bn2", None)
+            if last is not None and getattr(last, "weight", None) is not None:
+                nn.init.ones_(last.weight)
 
 
 def feature_width(trunk: nn.Module) -> int:
