@@ -1,5 +1,6 @@
 """Jobs from parts: a packed data set, a network, a phase's settings. Every study's fits are built here."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import nn
 
 from medtransfer import paths
 from medtransfer.config import fingerprint
@@ -27,7 +27,6 @@ from medtransfer.training.loop import FitResult
 from medtransfer.training.optim import TrainConfig
 from medtransfer.training.run import Job
 from medtransfer.training.task import Task
-
 
 EVALUATION_BATCH = 64
 
@@ -115,7 +114,15 @@ def make_job(
     }
 
     def save(done: Task, folder: Path, result: FitResult) -> None:
-        extra = {"variant": vars(variant), "dataset": data.meta.name, "positive": positive, "parent": identity["parent"], "metrics": result.metrics, "best_step": result.best_step}
+        extra = {
+            "variant": vars(variant),
+            "dataset": data.meta.name,
+            "positive": positive,
+            "parent": identity["parent"],
+            # JSON knows no NaN; an undefined metric is null.
+            "metrics": {name: value if math.isfinite(value) else None for name, value in result.metrics.items()},
+            "best_step": result.best_step,
+        }
         save_weights(
             inner(done),
             folder,
@@ -149,7 +156,7 @@ def self_supervised_loader(
 
     Only the training split is read, labelled or not: validation and test images never enter pretraining.
     """
-    rows = data.rows(split="train")
+    rows = data.rows(split="train", labelled=False)
     located = np.zeros((len(data.images), 5, 4), dtype=np.float32)
     located[rows] = boxes(_grey(data.images[rows])).boxes
     return _training_loader(
@@ -205,7 +212,7 @@ def supervised_validation(
 def probe_validation(
     data: PackedDataset, crop: int, engine: Engine, *, positive: str, neighbours: int
 ) -> Callable[[Task], dict[str, float]]:
-    """Return a function that watches a self-supervised encoder: a kNN probe on validation labels and signs of collapse."""
+    """Return a function that watches an encoder: a kNN probe on validation labels and signs of collapse."""
     loaders = {split: evaluation_loader(data, split, crop, engine) for split in ("train", "val")}
 
     def validate(task: Task) -> dict[str, float]:
@@ -228,14 +235,16 @@ def probe_validation(
     return validate
 
 
-def attention_metrics(model: nn.Module, loader: Loader, engine: Engine) -> dict[str, float]:
+def attention_metrics(model: Any, loader: Loader, engine: Engine) -> dict[str, float]:
     """Return |gamma| and entropy of every ATTN layer on the first batch, as ``attention/<measure>_<site>``."""
     if not isinstance(model, Classifier):
         return {}
     images = engine.batch(loader.batch(0, 0))["image"]
     with torch.inference_mode(), engine.autocast():
         report = attention_report(model, images)
-    return {f"attention/{measure}_{site}": value for site, values in report.items() for measure, value in values.items()}
+    return {
+        f"attention/{measure}_{site}": value for site, values in report.items() for measure, value in values.items()
+    }
 
 
 def preprocessing(data: PackedDataset, crop: int) -> dict[str, Any]:
@@ -246,11 +255,14 @@ def preprocessing(data: PackedDataset, crop: int) -> dict[str, Any]:
 
 def _grey(images: np.ndarray) -> np.ndarray:
     """Return pictures ``[N, C, H, W]`` of any depth as uint8 ``[N, H, W]``."""
-    mean = images.mean(1) / (257 if images.dtype == np.uint16 else 1)
-    return np.rint(mean).astype(np.uint8)
+    mean = images.mean(1, dtype=np.float64) / (257 if images.dtype == np.uint16 else 1)
+    grey: np.ndarray = np.rint(mean).astype(np.uint8)
+    return grey
 
 
-def _training_loader(data: PackedDataset, rows: np.ndarray, phase: Phase, seed: int, engine: Engine, **views: Any) -> Loader:
+def _training_loader(
+    data: PackedDataset, rows: np.ndarray, phase: Phase, seed: int, engine: Engine, **views: Any
+) -> Loader:
     return Loader(
         data,
         rows,
@@ -282,7 +294,8 @@ def _run_spec(
         experiment=variant.study,
         name=variant.run_name,
         tags=tags,
-        params={k: identity[k] for k in ("phase", "network", "precision", "world")} | {"environment": lineage["versions"]},
+        params={k: identity[k] for k in ("phase", "network", "precision", "world")}
+        | {"environment": lineage["versions"]},
         datasets=(DatasetInput(name=data.meta.name, digest=data.meta.content_hash[:36], split="train"),),
         parents=(parent.run_key,) if parent and parent.run_key else (),
     )

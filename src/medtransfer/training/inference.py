@@ -6,15 +6,21 @@ import numpy as np
 import torch
 
 from medtransfer.data.loaders import Loader
+from medtransfer.errors import ConfigError
 from medtransfer.evaluation.metrics import METRICS
 from medtransfer.training.engine import Engine
-from medtransfer.training.loop import set_mode
-from medtransfer.training.task import Task
+from medtransfer.training.task import Task, set_mode
+
+MACRO = ("macro_auroc", "macro_auprc", "macro_f1", "top_1", "macro_mse")
+BINARY = ("auroc", "auprc", "f1", "f1_negative", "accuracy", "sensitivity", "specificity", "brier", "ece", "mse")
 
 
 @torch.inference_mode()
 def predict(task: Task, loader: Loader, engine: Engine) -> dict[str, np.ndarray]:
-    """Return every output of the task over the loader's rows, float32, in the order of the rows, with ``index`` and ``target``."""
+    """Return every output of the task over the loader's rows with ``index`` and ``target``, in the order of the rows.
+
+    The module is left in evaluation mode.
+    """
     set_mode(task.module, train=False)
     parts: dict[str, list[np.ndarray]] = {}
     for batch in loader.epoch(0):
@@ -22,7 +28,9 @@ def predict(task: Task, loader: Loader, engine: Engine) -> dict[str, np.ndarray]
         with engine.autocast():
             outputs = task.outputs(moved)
         for name, value in {**outputs, "index": moved["index"], "target": moved["target"]}.items():
-            parts.setdefault(name, []).append(value.float().cpu().numpy() if value.is_floating_point() else value.cpu().numpy())
+            parts.setdefault(name, []).append(
+                value.float().cpu().numpy() if value.is_floating_point() else value.cpu().numpy()
+            )
     return {name: np.concatenate(values) for name, values in parts.items()}
 
 
@@ -36,13 +44,16 @@ def classification_metrics(
         target: class numbers ``[images]``.
         classes: class names in the order of the columns.
         positive: the class that the binary metrics speak of; ``None`` gives macro one-vs-rest means over the classes.
+
+    Raises:
+        ConfigError: ``positive`` is none of the classes.
     """
     if positive is None:
-        names = ("macro_auroc", "macro_auprc", "macro_f1", "top_1", "macro_mse")
-        values = {name: METRICS[name](target, probability) for name in names}
-    else:
+        values = {name: METRICS[name](target, probability) for name in MACRO}
+    elif positive in classes:
         number = list(classes).index(positive)
         truth, score = (target == number).astype(int), probability[:, number]
-        names = ("auroc", "auprc", "f1", "f1_negative", "accuracy", "sensitivity", "specificity", "brier", "ece", "mse")
-        values = {f"{name}_{positive}": METRICS[name](truth, score) for name in names}
+        values = {f"{name}_{positive}": METRICS[name](truth, score) for name in BINARY}
+    else:
+        raise ConfigError(f"positive class {positive!r} does not exist; the classes are {', '.join(classes)}")
     return {f"val/{name}": float(value) for name, value in values.items()}

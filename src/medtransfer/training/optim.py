@@ -4,7 +4,7 @@ import math
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from torch.optim import Optimizer
 
 from medtransfer.config import Config
@@ -19,8 +19,8 @@ class SGDConfig(Config):
 
     name: Literal["sgd"] = "sgd"
     lr: PositiveFloat
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: NonNegativeFloat = 1e-4
     reference_batch: PositiveInt | None = None
     """With a number, the rate used is ``lr × batch_size ÷ reference_batch`` (linear scaling rule)."""
 
@@ -30,7 +30,7 @@ class AdamConfig(Config):
 
     name: Literal["adam", "adamw"] = "adam"
     lr: PositiveFloat
-    weight_decay: float = 0.0
+    weight_decay: NonNegativeFloat = 0.0
     reference_batch: PositiveInt | None = None
 
 
@@ -41,24 +41,24 @@ class ConstantSchedule(Config):
     """The same rate throughout, after an optional linear warm-up."""
 
     name: Literal["constant"] = "constant"
-    warmup_steps: int = 0
+    warmup_steps: NonNegativeInt = 0
 
 
 class MilestoneSchedule(Config):
     """Multiply by ``gamma`` when each milestone (a fraction of the run between 0 and 1) is passed."""
 
     name: Literal["milestones"] = "milestones"
-    at: tuple[float, ...]
+    at: tuple[Annotated[float, Field(gt=0, lt=1)], ...]
     gamma: PositiveFloat = 0.1
-    warmup_steps: int = 0
+    warmup_steps: NonNegativeInt = 0
 
 
 class CosineSchedule(Config):
     """Half a cosine from the full rate to ``final`` times the rate."""
 
     name: Literal["cosine"] = "cosine"
-    final: float = 0.0
-    warmup_steps: int = 0
+    final: float = Field(0.0, ge=0, le=1)
+    warmup_steps: NonNegativeInt = 0
 
 
 class PlateauSchedule(Config):
@@ -67,7 +67,7 @@ class PlateauSchedule(Config):
     name: Literal["plateau"] = "plateau"
     factor: PositiveFloat = 0.5
     patience: PositiveInt = 5
-    warmup_steps: int = 0
+    warmup_steps: NonNegativeInt = 0
 
 
 ScheduleConfig = Annotated[
@@ -90,7 +90,7 @@ class TrainConfig(Config):
     """Keep batch normalisation in evaluation mode: statistics and outputs of the pretrained network stay."""
     selection: SelectionConfig | None = None
     """Without it the last weights are kept."""
-    save_every_s: float = 30.0
+    save_every_s: NonNegativeFloat = 30.0
     """Seconds between resume files; 0 writes one after every step."""
 
     @model_validator(mode="after")
@@ -122,7 +122,7 @@ def build_optimizer(groups: "list[Group]", config: OptimizerConfig) -> Optimizer
 
 
 def schedule_factor(schedule: ScheduleConfig, step: int, total: int) -> float:
-    """Return the factor on the learning rate at a step (0-based) of a run of ``total`` steps; plateau drops come on top."""
+    """Return the factor on the learning rate at a 0-based step of ``total`` steps; plateau drops come on top."""
     if step < schedule.warmup_steps:
         return (step + 1) / schedule.warmup_steps
     progress = step / max(total, 1)

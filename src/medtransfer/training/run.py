@@ -1,7 +1,7 @@
 """One seed of one stage from start to stored weights: tracked, resumable, and whole or absent.
 
-DVC deletes a stage's outputs before it runs the stage again, so everything lives in a scratch folder named by the identity of
-the work (parameters, data, parents, code) until all seeds are done, and is moved into place at the end.
+DVC deletes a stage's outputs before it runs the stage again, so everything lives in a scratch folder named by the
+identity of the work (parameters, data, parents, code) until all seeds are done, and is copied into place at the end.
 """
 
 import csv
@@ -19,7 +19,7 @@ from medtransfer.config import fingerprint, flatten
 from medtransfer.data.loaders import Loader
 from medtransfer.files import read_json, write_json
 from medtransfer.tracking.mlflow_tracker import finish, open_run
-from medtransfer.tracking.tracker import NullTracker, RunSpec
+from medtransfer.tracking.tracker import NullTracker, RunSpec, Tracker
 from medtransfer.training.engine import Engine
 from medtransfer.training.loop import Fit, FitResult
 from medtransfer.training.optim import TrainConfig
@@ -55,57 +55,73 @@ class Job:
 
 
 def run_stage(stage: str, jobs: Sequence[Job], *, out: Path, engine: Engine) -> None:
-    """Run the seeds of a stage, each resumable by itself, and move weights and records into ``out``."""
+    """Run the seeds of a stage, each resumable by itself, and put weights and records into ``out``."""
     root = paths.workspace() / paths.SCRATCH / stage
     mark = fingerprint({"jobs": [dict(job.identity) for job in jobs], "code": code_digest()})
     scratch = root / mark
-    _explain_fresh_start(root, mark, jobs)
-    write_json(scratch / "identity.json", [flatten(job.identity) for job in jobs])
+    if engine.is_main:
+        _explain_fresh_start(root, mark, jobs)
+        write_json(scratch / "identity.json", [flatten(job.identity) for job in jobs])
     for job in jobs:
         _run_job(job, scratch / f"seed{job.seed}", engine)
-    if not engine.is_main:
-        return
+    if engine.is_main:
+        _deliver(scratch, jobs, out)
+        _remove(root)
+
+
+def _deliver(scratch: Path, jobs: Sequence[Job], out: Path) -> None:
+    """Copy, not move: killed half-way, the next call finds everything in the scratch folder and copies again."""
     for kind in ("weights", "records"):
         for job in jobs:
             target = out / kind / f"seed{job.seed}"
-            target.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(target, ignore_errors=True)
-            shutil.move(scratch / f"seed{job.seed}" / kind, target)
-    shutil.rmtree(root)
+            shutil.copytree(scratch / f"seed{job.seed}" / kind, target)
+
+
+def _remove(folder: Path) -> None:
+    """Rename before deleting: a half-deleted scratch folder must not be taken for finished work."""
+    doomed = folder.with_name(f".{folder.name}.done")
+    shutil.rmtree(doomed, ignore_errors=True)
+    folder.rename(doomed)
+    shutil.rmtree(doomed)
 
 
 def _run_job(job: Job, scratch: Path, engine: Engine) -> None:
     done = scratch / "done.json"
-    if done.exists():
-        console.print(f"{job.spec.name}: already trained, kept")
+    if engine.share(done.exists()):
+        console.print(f"{job.spec.name}: already trained, kept", markup=False)
         return
-    records, weights = scratch / "records", scratch / "weights"
+    records = scratch / "records"
     with open_run(job.spec, records) if engine.is_main else nullcontext(NullTracker()) as tracker:
-        task = job.task()
-        validate = job.validate
-        fit = Fit(
-            task,
-            job.loaders,
-            job.config,
-            engine=engine,
-            tracker=tracker,
-            scratch=scratch / "resume",
-            seed=job.seed,
-            validate=(lambda: validate(task)) if validate else None,
-            title=job.spec.name,
-        )
-        result = fit.run()
-        if engine.is_main:
-            shutil.rmtree(weights, ignore_errors=True)
-            job.save(task, weights, result)
-            write_history(records / "history.csv", result.history)
-            summary = {"best_step": result.best_step, "steps": result.steps, "seconds": result.seconds}
-            tracker.metrics({f"best/{k.split('/', 1)[1]}": v for k, v in result.metrics.items() if k.startswith("val/")}, result.best_step)
-            tracker.metrics({f"fit/{k}": float(v) for k, v in summary.items()}, 0)
+        result = _fit(job, scratch, engine, tracker)
     if engine.is_main:
         finish(records)
-        write_json(done, summary)
+        write_json(done, {"best_step": result.best_step, "steps": result.steps, "seconds": result.seconds})
         shutil.rmtree(scratch / "resume", ignore_errors=True)
+
+
+def _fit(job: Job, scratch: Path, engine: Engine, tracker: Tracker) -> FitResult:
+    task, validate = job.task(), job.validate
+    result = Fit(
+        task,
+        job.loaders,
+        job.config,
+        engine=engine,
+        tracker=tracker,
+        scratch=scratch / "resume",
+        seed=job.seed,
+        validate=(lambda: validate(task)) if validate else None,
+        title=job.spec.name,
+    ).run()
+    if engine.is_main:
+        shutil.rmtree(scratch / "weights", ignore_errors=True)
+        job.save(task, scratch / "weights", result)
+        write_history(scratch / "records" / "history.csv", result.history)
+        best = {f"best/{k.split('/', 1)[1]}": v for k, v in result.metrics.items() if k.startswith("val/")}
+        tracker.metrics(best, result.best_step)
+        summary = {"best_step": float(result.best_step), "steps": float(result.steps), "seconds": result.seconds}
+        tracker.metrics({f"fit/{name}": value for name, value in summary.items()}, 0)
+    return result
 
 
 def write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
@@ -138,4 +154,4 @@ def _explain_fresh_start(root: Path, mark: str, jobs: Sequence[Job]) -> None:
         before = {f"{i}.{k}": v for i, flat in enumerate(read_json(other)) for k, v in flat.items()}
         changed = [k for k in sorted(before.keys() | now.keys()) if before.get(k) != now.get(k)]
         shown = "; ".join(f"{k}: {before.get(k)!r} -> {now.get(k)!r}" for k in changed[:5]) or "the code changed"
-        console.print(f"not resuming {root.name} from {other.parent.name}: {shown}")
+        console.print(f"not resuming {root.name} from {other.parent.name}: {shown}", soft_wrap=True, markup=False)

@@ -11,7 +11,7 @@ from medtransfer.errors import ConfigError
 
 
 class SelectionConfig(Config):
-    """Keep the weights with the best validation metric; ``tie`` decides between equal values."""
+    """Keep the weights with the best validation metric; among equal values those with the larger ``tie``."""
 
     metric: str = "val/auroc"
     mode: Literal["max", "min"] = "max"
@@ -20,8 +20,13 @@ class SelectionConfig(Config):
     """Validations without improvement before the run stops early."""
 
     def is_better(self, new: Mapping[str, float], old: Mapping[str, float] | None) -> bool:
-        """Say whether ``new`` beats ``old``; an undefined (NaN) metric never does."""
+        """Say whether ``new`` beats ``old``; an undefined (NaN) metric never does.
+
+        Raises:
+            ConfigError: a metric is not computed in this fit; the text names those that are.
+        """
         value = self._value(new, self.metric)
+        tie = self._value(new, self.tie) if self.tie else math.nan
         if math.isnan(value):
             return False
         if old is None:
@@ -29,7 +34,7 @@ class SelectionConfig(Config):
         best = self._value(old, self.metric)
         if value != best or self.tie is None:
             return value > best if self.mode == "max" else value < best
-        return self._value(new, self.tie) > self._value(old, self.tie)
+        return tie > self._value(old, self.tie)
 
     @staticmethod
     def _value(metrics: Mapping[str, float], name: str) -> float:

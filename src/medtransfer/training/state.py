@@ -4,29 +4,43 @@ A state is a set of named tensors plus named scalars. ``state.json`` is the comm
 SHA-256 and the generation before it, which is used, and said so, when the newest is damaged.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from medtransfer.errors import CheckpointError
-from medtransfer.files import read_json, sha256_file, write_atomic, write_json
+from medtransfer.files import read_json, sha256_file, write_atomic, write_text
 
 COMMIT = "state.json"
 
 
 def save_state(folder: Path, step: int, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
-    """Write one generation of resume state and drop the generation before the previous one."""
+    """Write one generation of resume state and drop the generation before the previous one.
+
+    Raises:
+        CheckpointError: the disk refuses it; the generations before stay as they were.
+    """
     file = folder / f"state-{step}.safetensors"
+    # Cloned: the format refuses tensors that share memory, such as tied weights.
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_atomic(file, lambda staged: save_file(plain, staged))
-    previous = read_json(folder / COMMIT)["newest"] if (folder / COMMIT).exists() else None
-    newest = {"file": file.name, "sha256": sha256_file(file), "step": step, "scalars": dict(scalars)}
-    write_json(folder / COMMIT, {"newest": newest, "previous": previous})
+    try:
+        write_atomic(file, lambda staged: save_file(plain, staged))
+        newest = {"file": file.name, "sha256": sha256_file(file), "step": step, "scalars": dict(scalars)}
+        previous = _previous(folder, file.name)
+        # An undefined validation metric is NaN, which strict JSON has no word for.
+        write_text(folder / COMMIT, json.dumps({"newest": newest, "previous": previous}))
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{file}: cannot be written ({error}); free disk space and run the same command again, "
+            "it goes on from the resume file before this one"
+        ) from error
     kept = {file.name, previous["file"] if previous else ""}
     for other in folder.glob("state-*.safetensors"):
         if other.name not in kept:
@@ -41,10 +55,9 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], list[st
     """
     if not (folder / COMMIT).exists():
         return None
-    generations = read_json(folder / COMMIT)
-    remarks = []
-    for name in ("newest", "previous"):
-        entry = generations[name]
+    generations = _generations(folder)
+    remarks: list[str] = []
+    for entry in (generations["newest"], generations["previous"]):
         if entry is None:
             continue
         file = folder / entry["file"]
@@ -52,6 +65,23 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], list[st
             return load_file(file), entry["scalars"], remarks
         remarks.append(f"{file} is damaged or missing; falling back to the generation before it")
     raise CheckpointError(f"{folder}: no resume file is whole; delete the folder to start this fit from the beginning")
+
+
+def _generations(folder: Path) -> Any:
+    try:
+        return read_json(folder / COMMIT)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{folder / COMMIT}: damaged, expected JSON; delete the folder to start this fit from the beginning"
+        ) from error
+
+
+def _previous(folder: Path, file: str) -> Any:
+    """Return the newest generation before ``file``; a step that is done again replaces itself."""
+    if not (folder / COMMIT).exists():
+        return None
+    generations = _generations(folder)
+    return generations["previous"] if generations["newest"]["file"] == file else generations["newest"]
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
@@ -73,7 +103,9 @@ def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> No
             continue
         _, index, key = name.split(".", 2)
         parameter = parameters[int(index)]
-        like = torch.empty_like(parameter) if value.shape == parameter.shape else torch.empty_like(value)
+        # A step count belongs on the processor, also when the parameter is a scalar on a GPU.
+        of_parameter = key != "step" and value.shape == parameter.shape
+        like = torch.empty_like(parameter, dtype=value.dtype) if of_parameter else torch.empty_like(value)
         optimizer.state[parameter][key] = like.copy_(value)
 
 

@@ -107,3 +107,23 @@ class SelfSupervisedTask:
         """The method updates its key encoder and queue inside its forward pass."""
 
 
+class LossModule(nn.Module):
+    """The task's losses as a module, so that compilation and distribution wrap one forward pass."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.inner = task.module
+        self._losses = task.losses
+
+    def forward(self, batch: Batch) -> Losses:
+        """Return the task's losses."""
+        return self._losses(batch)
+
+
+def set_mode(module: nn.Module, *, train: bool, frozen_norm: bool = False) -> None:
+    """Set training or evaluation mode; ``frozen_norm`` keeps batch normalisation in evaluation mode while training."""
+    module.train(train)
+    if train and frozen_norm:
+        for layer in module.modules():
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                layer.eval()
