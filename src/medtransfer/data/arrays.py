@@ -1,7 +1,7 @@
 """Raw files to arrays: every picture and mask decoded once, on every core.
 
 Mask values: 0 outside the lungs; 1 to 5 the lobes right upper, right middle, right lower, left upper, left lower;
-6 lung of unknown lobe (a mask file with the values 0 and 255 becomes 0 and 6); + 8 where there is a lesion.
+6 lung of unknown lobe (a mask file in white on black, grey edges allowed, becomes 0 and 6); + 8 where there is a lesion.
 """
 
 import os
@@ -89,11 +89,11 @@ def write_masks(paths: Sequence[Path], file: Path, size: int) -> int:
 def _read_mask(path: Path, size: int) -> Pixels:
     mask = read_image(path, channels=1)[0]
     values = np.unique(mask)
-    if 255 in values and set(values.tolist()) <= {0, 255}:
-        mask = np.where(mask == 255, LUNG, 0).astype(np.uint8)
+    if values[-1] == 255:  # lungs in white on black; published masks were resized and have grey edges
+        mask = np.where(mask >= 128, LUNG, 0).astype(np.uint8)
     elif not np.isin(values, MASK_VALUES).all():
         raise DataError(
-            f"{path}: mask value {values[~np.isin(values, MASK_VALUES)][0]}, expected 0–6, these + 8, or 0 and 255"
+            f"{path}: mask value {values[~np.isin(values, MASK_VALUES)][0]}, expected 0–6, these + 8, or white (255) on black"
         )
     return np.asarray(Image.fromarray(mask.astype(np.uint8)).resize((size, size), Image.Resampling.NEAREST))
 
