@@ -28,6 +28,8 @@ class DatasetConfig(Config):
     """DVC pointer of the raw files, for lineage."""
     split: SplitConfig = SplitConfig()
     pack: PackConfig
+    exclude: tuple[str, ...] = ()
+    """Paths of pictures to leave out, relative to the source's root: copies that the leak gate found."""
     phantoms: bool = False
     """Drawn pictures, not patients: the report says so on top."""
 

@@ -1,15 +1,31 @@
 """``medtransfer prepare DATASET``: publisher's layout → manifest → splits → packed arrays."""
 
 from argparse import Namespace
+from collections.abc import Sequence
+
+import pandas as pd
 
 from medtransfer import paths
 from medtransfer.data.packed import pack
 from medtransfer.data.add import scan_to_manifest
 from medtransfer.data.splits import assign_splits
+from medtransfer.errors import DataError
 from medtransfer.params import load_params
 from medtransfer.training.progress import console
 
 SHOWN = 10
+
+
+def without(manifest: pd.DataFrame, paths_left_out: Sequence[str]) -> pd.DataFrame:
+    """Return the manifest without some pictures.
+
+    Raises:
+        DataError: a path is not in the manifest.
+    """
+    unknown = set(paths_left_out) - set(manifest["path"])
+    if unknown:
+        raise DataError(f"exclude: {min(unknown)} is not a picture of this data set; correct or remove it")
+    return manifest[~manifest["path"].isin(paths_left_out)]
 
 
 def run(options: Namespace) -> None:
@@ -21,7 +37,7 @@ def run(options: Namespace) -> None:
         console.print(f"{options.dataset}: left out {entry.file}: {entry.reason}")
     if len(skipped) > SHOWN:
         console.print(f"{options.dataset}: left out {len(skipped)} files in all")
-    split = assign_splits(manifest, config.split)
+    split = assign_splits(without(manifest, config.exclude), config.split)
     meta = {
         "classes": scan.classes,
         "licence": config.source.licence,
