@@ -1,0 +1,102 @@
+"""Precision, memory format, compilation and distribution, on a processor."""
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from medtransfer.errors import ConfigError
+from medtransfer.training.engine import Engine, HardwareConfig
+from medtransfer.training.task import SupervisedTask
+
+
+def engine_of(**options):
+    return Engine(HardwareConfig(device="cpu", **{"precision": "fp32", **options}))
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_half_precision_trains_with_finite_losses(make_fit, toys, precision, clip):
+    task = SupervisedTask(toys.net())
+    before = toys.weights(task)
+    result = make_fit(task, toys.config(clip_norm=clip), engine=engine_of(precision=precision)).run()
+    assert all(math.isfinite(row["train/loss"]) for row in result.history)
+    assert not toys.equal(toys.weights(task), before)
+    assert {tensor.dtype for tensor in task.module.parameters()} == {torch.float32}
+
+
+def test_channels_last_and_contiguous_fits_agree(make_fit, toys, tmp_path):
+    found = {}
+    for last in (True, False):
+        task = SupervisedTask(toys.net(dropout=0.0))
+        fit = make_fit(task, toys.config(steps=6), engine=engine_of(channels_last=last), scratch=tmp_path / str(last))
+        assert fit.task.module.body[0].weight.is_contiguous(memory_format=torch.channels_last) is last
+        fit.run()
+        found[last] = toys.weights(task)
+    torch.testing.assert_close(found[True], found[False], rtol=1e-4, atol=1e-6)
+
+
+def test_pictures_take_the_memory_format_and_other_values_pass(data, toys):
+    batch = toys.loader(data).batch(0, 0)
+    moved = engine_of().batch({"inner": batch, "name": "toy"})
+    assert moved["inner"]["image"].is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(moved["inner"]["index"], batch["index"])
+    assert moved["name"] == "toy"
+
+
+def test_dropout_follows_the_seed():
+    engine, drawn = engine_of(), []
+    for seed in (1, 2, 1):
+        engine.seed(seed)
+        drawn.append(torch.rand(4))
+    assert torch.equal(drawn[0], drawn[2])
+    assert not torch.equal(drawn[0], drawn[1])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_refused():
+    with pytest.raises(ConfigError, match=r"hardware\.device is cuda but torch sees no GPU; use auto or cpu"):
+        Engine(HardwareConfig(device="cuda"))
+
+
+def test_automatic_precision_on_a_processor_asks_for_its_units(monkeypatch):
+    for has, expected in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda has=has: has)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+        assert engine_of(precision="auto").precision == expected
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler on a processor")
+def test_a_compiled_fit_agrees_with_a_plain_one(make_fit, toys, tmp_path):
+    found = []
+    for compiled in (False, True):
+        task = SupervisedTask(toys.net(dropout=0.0))
+        config = toys.config(steps=3, selection=None)
+        make_fit(task, config, engine=engine_of(compile=compiled), scratch=tmp_path / str(compiled)).run()
+        found.append(toys.weights(task))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-5)
+
+
+WORKER = Path(__file__).with_name("distributed_worker.py")
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_batches_and_end_with_equal_weights(data, toys, tmp_path):
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(WORKER)]
+    subprocess.run([*command, str(data.folder), str(tmp_path)], check=True, env=environment, timeout=120)
+    first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert toys.equal(first["weights"], second["weights"])
+    assert json.loads((tmp_path / "points0.json").read_text())
+    assert json.loads((tmp_path / "points1.json").read_text()) == []
+    loader = toys.loader(data)
+    for step, (a, b) in enumerate(zip(first["rows"], second["rows"], strict=True)):
+        assert (len(a), len(b)) == (4, 4)
+        assert [*a.tolist(), *b.tolist()] == loader.batch(*divmod(step, loader.steps))["index"].tolist()
