@@ -13,8 +13,10 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 
 
-def interleave(slow: Callable[[], Any], fast: Callable[[], Any], *, rounds: int = 15, warmup: int = 1) -> dict[str, float]:
-    """Time two callables in turn and return the ratio slow ÷ fast, pair by pair: median, p10, p90, and both medians in s."""
+def interleave(
+    slow: Callable[[], Any], fast: Callable[[], Any], *, rounds: int = 15, warmup: int = 1
+) -> dict[str, float]:
+    """Time two callables in turn; return the ratio slow ÷ fast pair by pair (median, p10, p90), both medians in s."""
     for _ in range(warmup):
         slow()
         fast()
@@ -31,7 +33,7 @@ def interleave(slow: Callable[[], Any], fast: Callable[[], Any], *, rounds: int 
 
 
 def record(name: str, rows: list[dict[str, Any]], *, goal: str) -> Path:
-    """Write ``results/<name>.json`` with the rows, the goal in words, the machine and the versions; print a short table."""
+    """Write ``results/<name>.json``: rows, the goal in words, machine and versions; print a line a row."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps({"goal": goal, "machine": machine(), "rows": rows}, indent=2) + "\n")
