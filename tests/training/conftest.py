@@ -68,7 +68,7 @@ def draw_pictures(manifest: pd.DataFrame, folder: Path) -> None:
     draw = np.random.default_rng(0)
     for path, label in zip(manifest["path"], manifest["label"], strict=True):
         picture = draw.normal(110, 40, (20, 20))
-        picture[6:14, 6:14] += 50 * (label == "ill")
+        picture[6:14, 6:14] += 30 * (label == "ill")
         Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(folder / path)
 
 

@@ -12,18 +12,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from conftest import make_net, train_config, train_loader, validation
 from safetensors.torch import save
 
+from conftest import make_net, train_config, train_loader, validation
 from medtransfer.data.packed import PackedDataset
 from medtransfer.files import write_bytes
 from medtransfer.tracking.store import import_mlflow
 from medtransfer.tracking.tracker import RunSpec
 from medtransfer.training.engine import Engine, HardwareConfig
+from medtransfer.training.loop import FitResult
 from medtransfer.training.run import Job, run_stage
 from medtransfer.training.task import SupervisedTask
 
-STEPS = 240
+STEPS = 160
 
 
 class Slow(SupervisedTask):
@@ -33,19 +34,25 @@ class Slow(SupervisedTask):
         time.sleep(0.01)
 
 
-def make_job(folder: Path, engine: Engine, *, lr: float = 0.1, task=SupervisedTask, **changes) -> Job:
+def store(done: SupervisedTask, folder: Path, result: FitResult) -> None:
+    """Write the weights as a study would."""
+    state = {name: tensor.contiguous() for name, tensor in done.module.state_dict().items()}
+    write_bytes(folder / "model.safetensors", save(state))
+
+
+def make_job(folder: Path, engine: Engine, **changes) -> Job:
     """One tracked fit of the toy task."""
     data = PackedDataset.open(folder)
     score = validation(data, engine)
     return Job(
-        spec=RunSpec(experiment="toy", name="toy · seed 5", params={"lr": lr}),
-        identity={"lr": lr, "data": data.meta.content_hash},
+        spec=RunSpec(experiment="toy", name="toy · seed 5", params={"steps": STEPS}),
+        identity={"steps": STEPS, "data": data.meta.content_hash},
         seed=5,
         config=train_config(**changes),
-        task=lambda: task(make_net()),
+        task=lambda: Slow(make_net()),
         loaders=train_loader(data),
         validate=score,
-        save=lambda done, out, result: write_bytes(out / "model.safetensors", save(done.module.state_dict())),
+        save=store,
     )
 
 
@@ -57,7 +64,7 @@ def main(folder: Path, workspace: Path, kills: int) -> None:
         child = os.fork()
         if child == 0:
             engine = Engine(HardwareConfig(device="cpu", precision="fp32"))
-            job = make_job(folder, engine, task=Slow, steps=STEPS, validate_every=20, save_every_s=0.05)
+            job = make_job(folder, engine, steps=STEPS, validate_every=20, selection=None, save_every_s=0.05)
             run_stage("toy", [job], out=Path("out"), engine=engine)
             os._exit(0)
         if killed < kills:
