@@ -1,0 +1,176 @@
+"""params.yaml and the profiles parse; every mistake in them is one line that says where, what, and what to do."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medtransfer.cli import run
+from medtransfer.config import flatten, override
+from medtransfer.config.overrides import override_tree
+from medtransfer.errors import ConfigError
+from medtransfer.params import load_params, parse_params, read_tree
+from medtransfer.stages.workspace import overlay, with_profile
+
+ROOT = Path(__file__).parent.parent
+TREE = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+PROFILES = sorted(file.stem for file in (ROOT / "profiles").glob("*.yaml"))
+STUDY = "params.yaml: attentive_transfer"
+
+
+def changed(path, value):
+    return override_tree(TREE, {path: value})
+
+
+def without(path):
+    tree = override_tree(TREE, {})
+    *parents, last = path.split(".")
+    node = tree
+    for part in parents:
+        node = node[part]
+    del node[last]
+    return tree
+
+
+def misspelt(path, wrong):
+    tree = without(path)
+    node = tree
+    for part in path.split(".")[:-1]:
+        node = node[part]
+    node[wrong] = 1
+    return tree
+
+
+def test_the_shipped_parameters_parse():
+    assert load_params(ROOT / "params.yaml").profile == "sample"
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_profile_parses_over_the_shipped_parameters(profile):
+    params = parse_params(with_profile(ROOT, profile))
+    assert params.profile == profile
+    assert not any(dataset.phantoms for dataset in params.datasets.values())
+    assert {str(dataset.pointer.parent) for dataset in params.datasets.values()} == {"datasets"}
+
+
+def test_the_stable_profile_differs_from_the_paper_in_its_rates_alone():
+    paper, stable = (flatten(read_tree(ROOT / "profiles" / f"{name}.yaml")) for name in ("paper", "paper-stable"))
+    different = {key for key in paper.keys() | stable.keys() if paper.get(key) != stable.get(key)}
+    phases = ("sstl_m", "finetune")
+    leaves = ("lr", "reference_batch")
+    assert different == {f"attentive_transfer.{p}.train.optimizer.{leaf}" for p in phases for leaf in leaves}
+    params = parse_params(with_profile(ROOT, "paper-stable"))
+    assert params.attentive_transfer.finetune.train.learning_rate == pytest.approx(0.03)
+
+
+def test_nothing_of_the_sample_is_left_in_the_papers_settings():
+    params = parse_params(with_profile(ROOT, "paper"))
+    rates = {
+        phase: getattr(params.attentive_transfer, phase).train for phase in ("stl_n", "stl_m", "sstl_m", "finetune")
+    }
+    assert {p: (t.optimizer.name, t.optimizer.lr, t.epochs, t.batch_size) for p, t in rates.items()} == {
+        "stl_n": ("sgd", 0.1, 90, 512),
+        "stl_m": ("sgd", 0.0002, 30, 64),
+        "sstl_m": ("sgd", 0.3, 200, 256),
+        "finetune": ("sgd", 0.3, 200, 256),
+    }
+    assert rates["sstl_m"].clip_norm is None
+    assert not any(train.schedule.warmup_steps for train in rates.values())
+
+
+BAD = [
+    (without("attentive_transfer.finetune.dataset"), f"{STUDY}.finetune.dataset: missing; add it"),
+    (
+        misspelt("attentive_transfer.seeds", "sedes"),
+        f"{STUDY}.seeds: missing; add it; {STUDY}.sedes: unknown key; did you mean seeds",
+    ),
+    (
+        changed("attentive_transfer.chains", ["sstl_m"]),
+        f"{STUDY}: chains: no phase makes 'sstl_m'; there are ",
+    ),
+    (
+        changed("attentive_transfer.sstl_m_after", ["stl_m"]),
+        f"{STUDY}: sstl_m_after: no phase makes the chain 'stl_m'; there are ",
+    ),
+    (
+        changed("attentive_transfer.finetune.train.batch_size", 0),
+        f"{STUDY}.finetune.train.batch_size: Input should be greater than 0 (found 0)",
+    ),
+    (
+        changed("hardware.device", "tpu"),
+        "params.yaml: hardware.device: Input should be 'auto', 'cpu' or 'cuda' (found 'tpu')",
+    ),
+    (
+        changed("datasets.cxr.split", {"train": 0.9, "val": 0.2, "test": 0.1}),
+        "params.yaml: datasets.cxr.split: train + val + test is 1.2, expected 1",
+    ),
+    ("datasets: [", "params.yaml: not valid YAML ("),
+    ("- 1", "params.yaml: expected a mapping at the top level"),
+    (None, "params.yaml: not found in "),
+]
+
+
+@pytest.mark.parametrize(("content", "text"), BAD, ids=[text[:60] for _, text in BAD])
+def test_a_mistake_is_one_line_and_exit_code_2(content, text, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    if content is not None:
+        written = content if isinstance(content, str) else yaml.safe_dump(content)
+        (tmp_path / "params.yaml").write_text(written, encoding="utf-8")
+    assert run(["check"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"medtransfer: {text}")
+    assert said.count("\n") == 1
+
+
+def test_a_network_without_a_number_of_layers_is_refused():
+    config = load_params(ROOT / "params.yaml").attentive_transfer
+    with pytest.raises(
+        ConfigError, match="network 'resnet50': expected <timm name>_attn<number>, for example resnet50_attn5"
+    ):
+        config.network("resnet50")
+
+
+def test_a_data_set_that_does_not_exist_is_refused_with_those_that_do():
+    with pytest.raises(ConfigError, match=r"datasets.mri: no such data set in params.yaml; there are natural, cxr, ct"):
+        load_params(ROOT / "params.yaml").dataset("mri")
+
+
+def test_an_unknown_profile_is_refused_with_those_that_exist():
+    with pytest.raises(ConfigError, match=r"profile 'papr': no such file in profiles/; there are paper, paper-stable"):
+        with_profile(ROOT, "papr")
+
+
+def test_an_override_with_every_own_value_changes_nothing():
+    params = load_params(ROOT / "params.yaml")
+    flat = {key: value for key, value in flatten(params).items() if value != {}}
+    assert override(params, flat) == params
+
+
+def test_an_override_of_an_unknown_path_names_the_nearest():
+    with pytest.raises(ConfigError, match=r"hardware.devise: no such parameter; did you mean hardware.device"):
+        override_tree(TREE, {"hardware.devise": "cpu"})
+
+
+def test_an_overlay_keeps_siblings_and_replaces_lists_whole():
+    base = {"a": {"x": 1, "y": [1, 2]}, "b": 1}
+    assert overlay(base, {"a": {"y": [3]}}) == {"a": {"x": 1, "y": [3]}, "b": 1}
+
+
+def test_an_overlay_of_another_kind_replaces_it_whole():
+    base = {"optimizer": {"name": "adamw", "lr": 0.1, "betas": 2}}
+    assert overlay(base, {"optimizer": {"name": "sgd", "lr": 1}}) == {"optimizer": {"name": "sgd", "lr": 1}}
+    assert overlay(base, {"optimizer": {"name": "adamw", "lr": 1}})["optimizer"]["betas"] == 2
+
+
+TREES = st.recursive(
+    st.integers(), lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3), max_leaves=8
+)
+
+
+@given(st.dictionaries(st.sampled_from("abc"), TREES), st.dictionaries(st.sampled_from("abc"), TREES))
+def test_an_overlay_takes_every_scalar_of_the_top(base, top):
+    merged = flatten(overlay(base, top))
+    assert all(merged[key] == value for key, value in flatten(top).items() if value != {})
+    assert overlay(merged, merged) == merged

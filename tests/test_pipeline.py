@@ -1,0 +1,186 @@
+"""dvc.yaml against the code: each phase has its stage, each stage depends on the code it runs and the values it reads."""
+
+import configparser
+from pathlib import Path
+
+import pytest
+import yaml
+
+from medtransfer.cli import PHASES, STUDIES, build_parser
+from medtransfer.config import flatten
+from medtransfer.params import load_params
+from medtransfer.studies.attentive_transfer import study
+
+ROOT = Path(__file__).parent.parent
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+GLUE = {"cli", "stages", "params", "errors", "files", "paths", "__main__"}
+"""Not among the stages' dependencies: verbs, wiring and layer zero hold no number; when they change, nothing is retrained."""
+PRINTING = "medtransfer.training.progress"
+
+
+def body(name):
+    return PIPELINE[name].get("do", PIPELINE[name])
+
+
+def closure(sources, module):
+    """All modules that a module imports, directly or not; never through the glue, which imports everything."""
+    found, waiting = set(), [module]
+    while waiting:
+        for other in sources.inner(waiting.pop(), types=False) - found:
+            found.add(other)
+            if room(other) not in GLUE or other.startswith("medtransfer.stages"):
+                waiting.append(other)
+    return {other for other in found if room(other) and room(other) not in GLUE}
+
+
+def room(module):
+    return module.split(".")[1] if "." in module else ""
+
+
+def code_deps(name):
+    return [dep.removeprefix("src/").replace("/", ".") for dep in body(name)["deps"] if dep.startswith("src/")]
+
+
+def is_covered(module, deps):
+    return any(module == dep or module.startswith(f"{dep}.") for dep in deps)
+
+
+def tracked():
+    """Parameters named by the stages, with the keys of foreach stages filled in."""
+    names = set()
+    for stage, entry in PIPELINE.items():
+        keys = PARAMS["datasets"] if "foreach" in entry else [""]
+        names |= {param.replace("${key}", key) for param in body(stage).get("params", []) for key in keys}
+    return names
+
+
+def test_every_phase_has_its_stage():
+    expected = {f"fit-{name}-{phase}" for name in STUDIES for phase in PHASES}
+    assert expected == {stage for stage in PIPELINE if stage.startswith("fit-")}
+
+
+@pytest.mark.parametrize("stage", PIPELINE)
+def test_a_stage_calls_a_verb_that_exists(stage):
+    words = body(stage)["cmd"].split()
+    assert words[:3] == ["python", "-m", "medtransfer"]
+    filled = [word.replace("${item.after}", "none").replace("${item.chain}", "none") for word in words[3:]]
+    build_parser().parse_args(["x" if word.startswith("$") else word for word in filled])
+
+
+@pytest.mark.parametrize("stage", [stage for stage in PIPELINE if stage.startswith("fit-")])
+def test_a_fit_depends_on_all_the_code_that_it_runs(stage, sources):
+    require(stage, closure(sources, "medtransfer.stages.fit"))
+
+
+@pytest.mark.parametrize("stage", [stage for stage in PIPELINE if not stage.startswith("fit-")])
+def test_a_stage_depends_on_the_rooms_that_it_calls(stage, sources):
+    """Rooms named by the stage's own module; of the study it only takes names of folders, of the loop only printing."""
+    called = sources.inner(f"medtransfer.stages.{build_parser_stage(stage)}") - {PRINTING}
+    require(stage, {other for other in called if room(other) not in GLUE | {"studies"}})
+
+
+def require(stage, modules):
+    missing = {other for other in modules if not is_covered(other, code_deps(stage))}
+    rooms = {room(other) for other in missing}
+    assert not missing, f"{stage}: add src/medtransfer/ {', '.join(sorted(rooms))} for {', '.join(sorted(missing)[:3])}"
+
+
+def build_parser_stage(stage):
+    words = ["x" if word.startswith("$") else word for word in body(stage)["cmd"].split()[3:]]
+    return build_parser().parse_args(words).stage
+
+
+@pytest.mark.parametrize("stage", PIPELINE)
+def test_code_that_a_stage_depends_on_exists(stage):
+    for dep in body(stage)["deps"]:
+        assert not dep.startswith("src/") or (ROOT / dep).exists(), dep
+
+
+@pytest.mark.parametrize("key", flatten(PARAMS))
+def test_every_value_of_params_is_tracked_by_a_stage(key):
+    assert any(key == name or key.startswith(f"{name}.") for name in tracked())
+
+
+@pytest.mark.parametrize("name", sorted(tracked()))
+def test_every_tracked_name_exists_in_params(name):
+    node = PARAMS
+    for part in name.split("."):
+        assert part in node
+        node = node[part]
+
+
+def test_a_phase_tracks_its_own_values_and_no_other_phases():
+    for phase in PHASES:
+        params = body(f"fit-attentive_transfer-{phase}")["params"]
+        assert f"attentive_transfer.{phase}" in params
+        assert not {f"attentive_transfer.{other}" for other in PHASES if other != phase} & set(params)
+
+
+def test_the_gate_stands_before_every_fit():
+    for phase in PHASES:
+        assert "out/datasets/gate.json" in body(f"fit-attentive_transfer-{phase}")["deps"]
+    assert {f"out/datasets/{name}" for name in PARAMS["datasets"]} <= set(body("gate")["deps"])
+
+
+def test_a_fit_depends_on_the_data_set_it_reads():
+    config = load_params(ROOT / "params.yaml").attentive_transfer
+    for phase in PHASES:
+        assert f"out/datasets/{getattr(config, phase).dataset}" in body(f"fit-attentive_transfer-{phase}")["deps"]
+
+
+def test_stages_write_where_the_study_reads():
+    assert body("fit-attentive_transfer-finetune")["outs"][0].startswith(str(study.finetuned_folder("x", "y").parent))
+    assert body("fit-attentive_transfer-stl_n")["outs"][0].startswith(str(study.pretrained_folder("x", "y").parent))
+
+
+def test_the_sample_stays_small():
+    count = 0
+    for entry in PIPELINE.values():
+        size = len(PARAMS["datasets"]) if "foreach" in entry else 1
+        for values in entry.get("matrix", {}).values():
+            size *= len(load(values))
+        count += size
+    assert count <= 60
+
+
+def load(reference):
+    node = PARAMS
+    for part in reference.strip("${}").split("."):
+        node = node[part]
+    return node
+
+
+def test_mlproject_has_the_verbs_and_main():
+    project = yaml.safe_load((ROOT / "MLproject").read_text(encoding="utf-8"))
+    verbs = next(a for a in build_parser()._actions if a.dest == "==SUPPRESS==" or a.choices).choices
+    assert set(project["entry_points"]) == {"main", *verbs}
+    assert (ROOT / project["conda_env"]).exists()
+    for name, entry in project["entry_points"].items():
+        assert name == "main" or f"-m medtransfer {name}" in entry["command"]
+        assert set(entry.get("parameters", {})) == {p.split("}")[0] for p in entry["command"].split("{")[1:]}
+
+
+def test_importing_the_code_does_not_change_its_hash():
+    assert "__pycache__/" in (ROOT / ".dvcignore").read_text(encoding="utf-8").split()
+
+
+def test_the_sample_comes_out_of_this_repository():
+    config = configparser.ConfigParser()
+    config.read(ROOT / ".dvc" / "config")
+    name = config["core"]["remote"]
+    folder = (ROOT / ".dvc" / config[f"'remote \"{name}\"'"]["url"]).resolve()
+    assert folder.is_relative_to(ROOT)
+    out = yaml.safe_load((ROOT / "data.dvc").read_text(encoding="utf-8"))["outs"][0]
+    assert (folder / "files" / "md5" / out["md5"][:2] / out["md5"][2:]).is_file()
+
+
+def test_the_sample_is_small_enough_for_git():
+    out = yaml.safe_load((ROOT / "data.dvc").read_text(encoding="utf-8"))["outs"][0]
+    assert out["path"] == "data"
+    assert out["size"] < 8e6
+
+
+def test_the_stages_together_reach_every_room(sources):
+    reached = set().union(*(closure(sources, f"medtransfer.stages.{build_parser_stage(stage)}") for stage in PIPELINE))
+    assert {room(module) for module in reached} >= {"data", "evaluation", "losses", "models", "ssl", "tracking"}

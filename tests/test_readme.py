@@ -1,0 +1,85 @@
+"""Everything that README.md and docs/ name exists, and the cheap commands of their code blocks work."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from medtransfer.cli import build_parser, run
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+CODE = {page: re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL) for page in PAGES}
+COMMANDS = [
+    (page.name, part.split("#")[0].strip())
+    for page, blocks in CODE.items()
+    for block in blocks
+    for line in block.splitlines()
+    for part in line.split("&&")
+    if part.split("#")[0].strip()
+]
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def of(program):
+    return [
+        pytest.param(command, id=f"{page}: {command}") for page, command in COMMANDS if command.split()[0] == program
+    ]
+
+
+@pytest.mark.parametrize("command", of("medtransfer"))
+def test_a_shown_command_has_the_words_that_the_parser_knows(command):
+    build_parser().parse_args(shlex.split(command)[1:])
+
+
+def test_every_make_target_that_is_named_exists():
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    named = set(re.findall(r"`make ([a-z-]+)", text)) | {c.split()[1] for _, c in COMMANDS if c.startswith("make ")}
+    assert {"repro", "test"} <= named <= TARGETS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_file(page):
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_every_path_in_the_readme_exists():
+    text = re.sub(r"```.*?```", "", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    made = ("out/", "metrics/", "datasets/", ".venv/", "workspaces/")
+    named = set(re.findall(r"`([\w./-]+(?:/|\.yaml|\.dvc|\.lock|\.py|\.md))`", text))
+    rooms = [ROOT, ROOT / "src" / "medtransfer"]
+    absent = {n for n in named if not n.startswith(made) and not any((room / n).exists() for room in rooms)}
+    assert named
+    assert not absent
+
+
+def test_the_shown_check_passes(monkeypatch, capsys):
+    monkeypatch.setenv("DVC_ROOT", str(ROOT))
+    assert run(["check"]) == 0
+    assert "profiles/paper.yaml: valid" in " ".join(capsys.readouterr().out.split())
+
+
+def test_help_of_the_installed_program_names_every_verb():
+    done = subprocess.run([sys.executable, "-m", "medtransfer", "--help"], capture_output=True, text=True, check=True)
+    assert all(f" {verb} " in done.stdout for verb in ("prepare", "fit", "evaluate", "data", "workspace", "check"))
+
+
+@pytest.mark.slow
+def test_the_check_runs_as_an_mlflow_project(tmp_path):
+    command = [sys.executable, "-m", "mlflow", "run", str(ROOT), "--env-manager=local", "-e", "check"]
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    environment = {
+        "PATH": path,
+        "HOME": str(tmp_path),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/runs.db",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "profiles/paper.yaml: valid" in done.stdout
