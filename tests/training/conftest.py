@@ -72,6 +72,15 @@ def draw_pictures(manifest: pd.DataFrame, folder: Path) -> None:
         Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(folder / path)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Threads cost more than they bring on a network this small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def packed(tmp_path_factory) -> Path:
     """Folder of the packed toy data set."""
