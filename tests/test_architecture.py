@@ -16,7 +16,7 @@ LAYERS = (GROUND, LEAVES, ("ssl", "explain"), ("training",), ("studies",), ("par
 TOP = ("cli", "stages", "__main__")
 OWNERS = {"mlflow": "tracking", "optuna": "tuning", "timm": "models"}
 MODELS_FROM_CODE = "medtransfer.tracking.serving"
-"""MLflow runs this file to load a model: it needs the model's rooms and calls ``set_model``. No module imports it."""
+"""MLflow runs this file to load a model: it needs other rooms and calls ``set_model``. No module imports it."""
 CALLED_AT_IMPORT = frozenset(
     {
         "Annotated", "ConfigDict", "Field", "Literal", "TypeVar", "Path", "re.compile", "re.escape", "logging.getLogger",

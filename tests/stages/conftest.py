@@ -1,0 +1,90 @@
+"""A toy study in a temporary workspace: 32-pixel pictures, a few a class, through the real command line."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from medtransfer.stages.workspace import overlay
+
+ROOT = Path(__file__).parent.parent.parent
+SMALL = {"crop": 32, "hflip": 0.5}
+ONCE = {
+    "epochs": 1,
+    "batch_size": 4,
+    "optimizer": {"name": "adamw", "lr": 0.001},
+    "schedule": {"name": "cosine", "warmup_steps": 0},
+}
+CLASSES = ("non-covid", "covid")
+
+
+def toy_params():
+    """The sample's parameters, cut down to one small network and the chain none."""
+    shipped = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    shipped["datasets"] = {"ct": shipped["datasets"]["ct"]}
+    toy = {
+        "hardware": {"device": "cpu", "precision": "fp32", "threads": 1},
+        "datasets": {"ct": {"pack": {"size": 32}}},
+        "attentive_transfer": {
+            "networks": ["resnet18_attn1"],
+            "chains": ["none"],
+            "stl_m_after": [],
+            "sstl_m_after": [],
+            "outside": [],
+            "finetune": {"augment": SMALL, "train": ONCE},
+        },
+        "evaluation": {"draws": 50},
+    }
+    return overlay(shipped, toy)
+
+
+class Toy:
+    """Writes pictures, their table and params.yaml below one folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.params = toy_params()
+
+    def draw(self, counts=(8, 8, 8), rows=()):
+        """Write ``counts`` pictures for train, val and test, classes in turn, plus literal table rows."""
+        rng = np.random.default_rng(0)
+        (self.folder / "data" / "ct" / "images").mkdir(parents=True)
+        table = ["image,patient_id,label,split"]
+        for split, count in zip(("train", "val", "test"), counts, strict=True):
+            for number in range(count):
+                name = f"images/{split}{number}.png"
+                self.picture(name, rng)
+                table.append(f"{name},{split}{number},{CLASSES[number % 2]},{split}")
+        (self.folder / "data" / "ct" / "labels.csv").write_text("\n".join([*table, *rows]) + "\n", encoding="utf-8")
+
+    def picture(self, name, rng):
+        grey = rng.integers(0, 256, (32, 32), dtype=np.uint8)
+        Image.fromarray(grey).save(self.folder / "data" / "ct" / name)
+
+    def write_params(self):
+        text = yaml.safe_dump(self.params, sort_keys=False)
+        (self.folder / "params.yaml").write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    made = Toy(tmp_path)
+    made.write_params()
+    return made
+
+
+@pytest.fixture
+def checkout_copy(tmp_path, monkeypatch):
+    """What the verb workspace reads of a checkout, apart from the real one."""
+    for name in ("params.yaml", "dvc.yaml", "profiles"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
+        copy(ROOT / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    return tmp_path

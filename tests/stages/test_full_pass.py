@@ -1,0 +1,54 @@
+"""One network, one seed, one epoch through every verb of the pipeline, then the registered model on new pictures."""
+
+import json
+
+import pytest
+
+from medtransfer.cli import run
+
+STUDY = "attentive_transfer"
+NAMES = ["--network", "resnet18_attn1"]
+
+
+@pytest.mark.slow
+def test_from_pictures_to_a_champion_and_its_evaluation(toy, capsys):
+    from mlflow import MlflowClient
+
+    toy.draw(counts=(16, 10, 10))
+    for words in (
+        ["prepare", "ct"],
+        ["gate"],
+        ["start", STUDY, *NAMES],
+        ["fit", STUDY, "finetune", *NAMES, "--chain", "none"],
+        ["predict", STUDY],
+        ["score", STUDY],
+        ["register", STUDY],
+        ["report", STUDY],
+    ):
+        assert run(words) == 0, f"{words}: {capsys.readouterr().err[-2000:]}"
+    client = MlflowClient(f"sqlite:///{toy.folder}/mlflow.db")
+    runs = client.search_runs([client.get_experiment_by_name(STUDY).experiment_id])
+    record_file = toy.folder / f"out/{STUDY}/finetuned/resnet18_attn1-none/records/seed0/run.json"
+    record = json.loads(record_file.read_text(encoding="utf-8"))
+    assert [found.info.run_id for found in runs] == [record["run_id"]]
+    assert {"test/auroc_covid", "test/auprc_covid", "fit/seconds"} <= runs[0].data.metrics.keys()
+    assert {"phase": "finetune", "network": "resnet18_attn1", "chain": "none"}.items() <= runs[0].data.tags.items()
+    champion = client.get_model_version_by_alias("covid-ct", "champion")
+    assert champion.tags["chain"] == "none"
+    assert (toy.folder / "out/report/index.html").stat().st_size > 1000
+    evaluate_the_champion(toy, capsys)
+
+
+def evaluate_the_champion(toy, capsys):
+    model = ["evaluate", "--model", "models:/covid-ct@champion"]
+    assert run([*model, "--manifest", "data/ct/labels.csv"]) == 0
+    measured = json.loads((toy.folder / "out/evaluate/metrics.json").read_text(encoding="utf-8"))
+    assert measured["images"] == 36
+    assert 0 <= measured["metrics"]["auroc"]["value"] <= 1
+    capsys.readouterr()
+    assert run([*model, "--images", "data"]) == 2
+    assert "label 'ct' is not a class of the model (non-covid, covid); name it with --rename" in capsys.readouterr().err
+    assert run([*model, "--images", "nowhere"]) == 2
+    assert "nowhere: no such folder" in capsys.readouterr().err
+    assert run(["evaluate", "--model", "models:/absent@champion", "--images", "data/ct/images"]) == 2
+    assert "absent" in capsys.readouterr().err

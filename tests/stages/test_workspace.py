@@ -1,0 +1,73 @@
+"""``workspace`` makes a project of its own; ``data add`` brings a tree in under datasets/ with a pointer."""
+
+import hashlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from medtransfer.cli import run
+from medtransfer.params import parse_params
+
+
+def digests(folder):
+    files = (p for p in folder.rglob("*") if p.is_file() and "workspaces" not in p.parts)
+    return {p.relative_to(folder): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+@pytest.mark.slow
+def test_a_workspace_leaves_the_sample_alone_and_is_complete(checkout_copy, capsys):
+    before = digests(checkout_copy)
+    assert run(["workspace", "mine", "--profile", "paper"]) == 0
+    assert digests(checkout_copy) == before
+    made = checkout_copy / "workspaces" / "mine"
+    params = parse_params(yaml.safe_load((made / "params.yaml").read_text(encoding="utf-8")))
+    assert params.profile == "paper"
+    assert str(params.dataset("ct").source.root) == "../../datasets/covid-ct"
+    assert str(params.dataset("ct").pointer) == "../../datasets/covid-ct.dvc"
+    stages = yaml.safe_load((made / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    assert "../../src/medtransfer/data" in stages["gate"]["deps"]
+    assert (made / ".dvc").is_dir()
+    assert run(["workspace", "mine", "--profile", "paper"]) == 2
+    assert "workspaces/mine: exists already" in capsys.readouterr().err
+
+
+def test_a_workspace_of_an_unknown_profile_is_not_begun(checkout_copy, capsys):
+    assert run(["workspace", "mine", "--profile", "fast"]) == 2
+    assert "profile 'fast': no such file in profiles/; there are paper" in capsys.readouterr().err
+    assert not (checkout_copy / "workspaces").exists()
+
+
+@pytest.mark.slow
+def test_an_added_data_set_has_a_pointer_and_a_report(toy, capsys):
+    for label in ("a", "b"):
+        (toy.folder / "origin" / label).mkdir(parents=True)
+        for number in range(4):
+            grey = np.random.default_rng([number, ord(label)]).integers(0, 256, (16, 16), dtype=np.uint8)
+            Image.fromarray(grey).save(toy.folder / "origin" / label / f"{number}.png")
+    (toy.folder / "origin" / "a" / "torn.png").write_bytes(b"no picture")
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], cwd=toy.folder, check=True)
+    assert run(["data", "add", "imagefolder", "--from", "origin", "--name", "toy"]) == 0
+    said = capsys.readouterr().err
+    assert "8 images of 8 patients" in said
+    assert "versioned by datasets/toy.dvc" in said
+    pointer = yaml.safe_load((toy.folder / "datasets" / "toy.dvc").read_text(encoding="utf-8"))
+    assert pointer["outs"][0]["path"] == "toy"
+    assert pointer["outs"][0]["nfiles"] == 8
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["imagefoldr", "--from", "."], "source imagefoldr: "),
+        (["imagefolder", "--from", "absent"], "absent: no such folder"),
+        (["imagefolder", "--from", ".", "--set", "limit"], "--set limit: expected KEY=VALUE"),
+        (["imagefolder", "--from", ".", "--set", "limt=3"], "source imagefolder: imagefolder.limt: "),
+    ],
+)
+def test_a_mistake_in_adding_is_one_line(words, text, toy, capsys):
+    assert run(["data", "add", *words]) == 2
+    assert f"medtransfer: {text}" in capsys.readouterr().err
