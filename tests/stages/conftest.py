@@ -51,6 +51,8 @@ class Toy:
     def draw(self, counts=(8, 8, 8), rows=()):
         """Write ``counts`` pictures for train, val and test, classes in turn, plus literal table rows."""
         rng = np.random.default_rng(0)
+        pointer = {"outs": [{"md5": "0" * 32 + ".dir", "path": "data", "hash": "md5"}]}
+        (self.folder / "data.dvc").write_text(yaml.safe_dump(pointer), encoding="utf-8")
         (self.folder / "data" / "ct" / "images").mkdir(parents=True)
         table = ["image,patient_id,label,split"]
         for split, count in zip(("train", "val", "test"), counts, strict=True):

@@ -101,7 +101,7 @@ def test_a_fit_without_its_parent_says_which_stage_is_missing(toy, capsys):
 def test_a_checkpoint_of_another_network_is_refused(toy, capsys):
     toy.draw()
     run(["prepare", "ct"])
-    toy.params["attentive_transfer"]["networks"] = ["resnet34_attn1"]
+    toy.params["attentive_transfer"]["networks"] = ["resnet18_attn1", "resnet34_attn1"]
     toy.write_params()
     assert run([*START[:-1], "resnet34_attn1"]) == 0
     pretrained = toy.folder / "out/attentive_transfer/pretrained"

@@ -53,10 +53,12 @@ def test_an_added_data_set_has_a_pointer_and_a_report(toy, capsys):
     assert run(["data", "add", "imagefolder", "--from", "origin", "--name", "toy"]) == 0
     said = capsys.readouterr().err
     assert "8 images of 8 patients" in said
+    assert "left out 1" in said
+    assert "torn.png" in said
     assert "versioned by datasets/toy.dvc" in said
     pointer = yaml.safe_load((toy.folder / "datasets" / "toy.dvc").read_text(encoding="utf-8"))
     assert pointer["outs"][0]["path"] == "toy"
-    assert pointer["outs"][0]["nfiles"] == 8
+    assert pointer["outs"][0]["nfiles"] == 9  # raw files are copied whole
 
 
 @pytest.mark.parametrize(
