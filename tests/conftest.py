@@ -1,4 +1,4 @@
-"""What all tests share: with ``MEDTRANSFER_NO_SKIP`` a test that misses its system program fails instead of skipping."""
+"""What all tests share. With ``MEDTRANSFER_NO_SKIP`` a test that misses its program fails instead of skipping."""
 
 import ast
 import os

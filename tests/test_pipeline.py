@@ -1,4 +1,4 @@
-"""dvc.yaml against the code: each phase has its stage, each stage depends on the code it runs and the values it reads."""
+"""dvc.yaml against the code: each phase has its stage, each stage depends on the code and the values it reads."""
 
 import configparser
 from pathlib import Path
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 GLUE = {"cli", "stages", "params", "errors", "files", "paths", "__main__"}
-"""Not among the stages' dependencies: verbs, wiring and layer zero hold no number; when they change, nothing is retrained."""
+"""Not among the stages' dependencies: verbs, wiring and layer zero hold no number and retrain nothing."""
 PRINTING = "medtransfer.training.progress"
 
 
