@@ -35,7 +35,7 @@ repro: $(VENV)/.stamp  ## the whole pipeline on the embedded sample
 	@echo "Evaluate:   medtransfer evaluate --model models:/covid-ct@champion --images DIR"
 
 test: $(VENV)/.stamp  ## everything but the full sample pipeline
-	pytest -m "" -n 2 --dist worksteal
+	pytest -m "not sample" -n 2 --dist worksteal
 
 test-fast: $(VENV)/.stamp  ## the inner loop
 	pytest -n 2 --dist worksteal

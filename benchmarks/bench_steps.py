@@ -29,7 +29,7 @@ from medtransfer.ssl.regions import locate
 from medtransfer.tracking.mlflow_tracker import open_run
 from medtransfer.tracking.tracker import RunSpec
 from medtransfer.training.engine import Engine, HardwareConfig
-from medtransfer.training.fitting import self_supervised_loader, supervised_loader
+from medtransfer.training.loading import self_supervised_loader, supervised_loader
 from medtransfer.training.loop import Fit
 from medtransfer.training.optim import SGDConfig, TrainConfig
 from medtransfer.training.task import SelfSupervisedTask, SupervisedTask
@@ -57,8 +57,8 @@ def noise_data(root: Path) -> PackedDataset:
     for number in range(4 * BATCH):
         file = root / f"{number}.png"
         Image.fromarray(generator.integers(0, 255, (128, 128), dtype=np.uint8)).save(file)
-        rows.append({"image_id": f"noise/{number}", "patient_id": f"noise:{number}", "dataset": "noise", "path": file.name,
-                     "modality": "CT", "split": "train", "label": "ab"[number % 2]})  # fmt: skip
+        names = {"image_id": f"noise/{number}", "patient_id": f"noise:{number}", "dataset": "noise", "path": file.name}
+        rows.append(names | {"modality": "CT", "split": "train", "label": "ab"[number % 2]})
     pack(pd.DataFrame(build_manifest(rows)), root, root / "packed", PackConfig(size=128), meta={"classes": ("a", "b")})
     return PackedDataset.open(root / "packed")
 

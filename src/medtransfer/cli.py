@@ -34,7 +34,8 @@ def run(arguments: Sequence[str]) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser with every verb."""
     parser = argparse.ArgumentParser(
-        prog="medtransfer", description="Which pretrained knowledge transfers to a medical imaging task, how much, and why."
+        prog="medtransfer",
+        description="Which pretrained knowledge transfers to a medical imaging task, how much, and why.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
@@ -85,10 +86,14 @@ def _user_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     add.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an option of the layout")
     draw = actions.add_parser("phantom", help="draw the embedded sample")
     draw.add_argument("--to", type=Path, required=True)
-    workspace = _verb(verbs, "workspace", "make a folder of its own for another profile or other data", stage="workspace")
+    workspace = _verb(
+        verbs, "workspace", "make a folder of its own for another profile or other data", stage="workspace"
+    )
     workspace.add_argument("name")
     workspace.add_argument("--profile", required=True, help="a file in profiles/ without .yaml")
-    imported = _verb(verbs, "import", "bring runs of restored or copied outputs into the tracker, once each", stage="imports")
+    imported = _verb(
+        verbs, "import", "bring runs of restored or copied outputs into the tracker, once each", stage="imports"
+    )
     imported.add_argument("folder", type=Path, nargs="?", default=Path("out"))
     _verb(verbs, "check", "validate params.yaml and the profiles", stage="check")
 

@@ -27,7 +27,7 @@ class TrackingError(MedTransferError):
     """The tracking store or the model registry refused something."""
 
 
-class GateClosed(MedTransferError):
+class GateClosed(MedTransferError):  # noqa: N818  # not an error: the pipeline did its duty
     """The pipeline stops on purpose: going on would produce a number that cannot be trusted."""
 
     exit_code = 3

@@ -19,7 +19,7 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
         write(staged)
         with staged.open("rb") as handle:
             os.fsync(handle.fileno())
-        os.replace(staged, path)
+        staged.replace(path)
     finally:
         staged.unlink(missing_ok=True)
 

@@ -59,13 +59,15 @@ class Params(Config):
             ConfigError: there is no such data set.
         """
         if name not in self.datasets:
-            raise ConfigError(f"datasets.{name}: no such data set in {paths.PARAMS}; there are {', '.join(self.datasets)}")
+            raise ConfigError(
+                f"datasets.{name}: no such data set in {paths.PARAMS}; there are {', '.join(self.datasets)}"
+            )
         return self.datasets[name]
 
     @property
-    def pointers(self) -> tuple[Path, ...]:
-        """DVC pointers of all data sets, each once."""
-        return tuple(dict.fromkeys(dataset.pointer for dataset in self.datasets.values()))
+    def pointers(self) -> dict[str, Path]:
+        """DVC pointer of every data set's raw files."""
+        return {name: dataset.pointer for name, dataset in self.datasets.items()}
 
 
 def load_params(path: Path | None = None) -> Params:
@@ -84,7 +86,9 @@ def read_tree(path: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path.name}: not valid YAML ({str(error).splitlines()[-1].strip()}); mend the file") from error
+        raise ConfigError(
+            f"{path.name}: not valid YAML ({str(error).splitlines()[-1].strip()}); mend the file"
+        ) from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path.name}: expected a mapping at the top level")
     return tree

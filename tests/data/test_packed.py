@@ -107,7 +107,9 @@ def test_masks_are_resized_to_nearest_and_binary_ones_become_lung(root):
 
 def test_a_mask_of_unknown_values_is_refused(root):
     Image.fromarray(np.full((40, 40), 99, np.uint8)).save(root / "odd.png")
-    with pytest.raises(DataError, match=r"odd\.png: mask value 99, expected 0–6, these \+ 8, or white \(255\) on black"):
+    with pytest.raises(
+        DataError, match=r"odd\.png: mask value 99, expected 0–6, these \+ 8, or white \(255\) on black"
+    ):
         packed(root, PackConfig(size=10), manifest(mask=["odd.png"] + [""] * 7))
 
 

@@ -7,15 +7,10 @@ import pytest
 
 from medtransfer.errors import CheckpointError, DataError
 from medtransfer.files import write_json
-from medtransfer.training.fitting import (
-    Parent,
-    evaluation_loader,
-    preprocessing,
-    self_supervised_loader,
-    supervised_loader,
-    supervised_validation,
-)
+from medtransfer.training.fitting import Parent, preprocessing
+from medtransfer.training.loading import evaluation_loader, self_supervised_loader, supervised_loader
 from medtransfer.training.task import SupervisedTask
+from medtransfer.training.validation import supervised_validation
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """Raw files to arrays: every picture and mask decoded once, on every core.
 
 Mask values: 0 outside the lungs; 1 to 5 the lobes right upper, right middle, right lower, left upper, left lower;
-6 lung of unknown lobe (a mask file in white on black, grey edges allowed, becomes 0 and 6); + 8 where there is a lesion.
+6 lung of unknown lobe (a mask file in white on black, with grey edges or not, becomes 0 and 6); + 8 where there is a
+lesion.
 """
 
 import os
@@ -92,9 +93,8 @@ def _read_mask(path: Path, size: int) -> Pixels:
     if values[-1] == 255:  # lungs in white on black; published masks were resized and have grey edges
         mask = np.where(mask >= 128, LUNG, 0).astype(np.uint8)
     elif not np.isin(values, MASK_VALUES).all():
-        raise DataError(
-            f"{path}: mask value {values[~np.isin(values, MASK_VALUES)][0]}, expected 0–6, these + 8, or white (255) on black"
-        )
+        odd = values[~np.isin(values, MASK_VALUES)][0]
+        raise DataError(f"{path}: mask value {odd}, expected 0–6, these + 8, or white (255) on black")
     return np.asarray(Image.fromarray(mask.astype(np.uint8)).resize((size, size), Image.Resampling.NEAREST))
 
 

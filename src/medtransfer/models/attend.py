@@ -10,7 +10,7 @@ from torch import Tensor
 EXPLICIT_TOKENS = 512
 """Up to this many tokens the whole matrix is kept, which saves computing it again for the gradient."""
 
-KEPT_ROWS = 1024
+KEPT_ROWS = 1536
 """Above ``EXPLICIT_TOKENS`` this many rows are still kept for the gradient: linear memory, and half the extra work."""
 
 BLOCK_ROWS = 512

@@ -49,7 +49,7 @@ def create_trunk(name: str, *, drop_path: float = 0.0) -> nn.Module:
 def _open_residual_branches(trunk: nn.Module) -> None:
     """Let the last batch norm of every ResNet block start at 1, as in the papers' networks and torchvision.
 
-    timm starts them at 0, which makes every block the identity at first: good over hundreds of epochs, slow in short runs.
+    timm starts them at 0, which makes every block the identity at first: good over many epochs, slow in short runs.
     """
     for block in trunk.modules():
         if callable(getattr(block, "zero_init_last", None)):

@@ -21,7 +21,7 @@ def evaluation_markdown(model: str, facts: Mapping[str, Any], metrics: Mapping[s
         )
     lines += ["", "| metric | value | 95 % interval |", "|---|---|---|"]
     lines += [f"| {name} | {m.value:.3f} | {m.low:.3f} … {m.high:.3f} |" for name, m in metrics.items()]
-    note = "Intervals draw patients with replacement. Thresholded metrics use the probability 0.5, chosen on no data of this set."
+    note = "Intervals draw patients with replacement. Thresholded metrics use 0.5, chosen on no data of this set."
     return "\n".join([*lines, "", note, ""])
 
 

@@ -48,4 +48,6 @@ def _add(options: Namespace) -> None:
     report = add_dataset(source, options.name or options.source, copy_to=root / DATASETS)
     pointer = write_pointer(root / DATASETS / report.name, workspace=root)
     console.print(report.to_text())
-    console.print(f"versioned by {pointer.relative_to(root)}; name its folder in a profile: root: {DATASETS / report.name}")
+    console.print(
+        f"versioned by {pointer.relative_to(root)}; name its folder in a profile: root: {DATASETS / report.name}"
+    )

@@ -1,4 +1,4 @@
-"""``medtransfer evaluate --model models:/name@alias --images DIR``: a registered model on pictures it has never seen."""
+"""``medtransfer evaluate --model models:/name@alias --images DIR``: a registered model on new pictures."""
 
 import tempfile
 from argparse import Namespace
@@ -22,8 +22,8 @@ from medtransfer.models.weights import load_model
 from medtransfer.reporting.evaluation import evaluation_markdown
 from medtransfer.tracking.registry import fetch_model
 from medtransfer.training.engine import Engine, HardwareConfig
-from medtransfer.training.fitting import EVALUATION_BATCH
 from medtransfer.training.inference import predict
+from medtransfer.training.loading import EVALUATION_BATCH
 from medtransfer.training.progress import console
 from medtransfer.training.task import SupervisedTask
 

@@ -14,3 +14,4 @@ def run(options: Namespace) -> None:
         raise DataError(f"{options.folder}: no run.json below it; give a folder of stage outputs")
     for folder in records:
         console.print(f"{folder}: run {import_run(folder)}")
+    console.print("test metrics and figures are added by: medtransfer score <study>")

@@ -8,7 +8,6 @@ import pandas as pd
 
 from medtransfer import paths
 from medtransfer.data.loaders import Loader
-from medtransfer.data.packed import PackedDataset
 from medtransfer.evaluation.predictions import prediction_rows, write_predictions
 from medtransfer.models.classifier import Classifier, attention_layers, attention_off
 from medtransfer.models.weights import load_model
@@ -16,8 +15,8 @@ from medtransfer.params import load_params
 from medtransfer.studies.attentive_transfer import study
 from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
 from medtransfer.training.engine import Engine
-from medtransfer.training.fitting import evaluation_loader
 from medtransfer.training.inference import predict
+from medtransfer.training.loading import evaluation_loader, open_dataset
 from medtransfer.training.progress import console
 from medtransfer.training.task import SupervisedTask
 
@@ -28,10 +27,12 @@ def run(options: Namespace) -> None:
     """Write ``out/<study>/predictions.parquet``."""
     params = load_params()
     config, engine = params.attentive_transfer, Engine(params.hardware)
-    views = [(config.finetune.dataset, "val"), (config.finetune.dataset, "test")] + [(n, "test") for n in config.outside]
-    trained_on = PackedDataset.open(paths.dataset(config.finetune.dataset))
-    opened = {name: PackedDataset.open(paths.dataset(name)) for name, _ in views}
-    parts = []
+    views = [(config.finetune.dataset, "val"), (config.finetune.dataset, "test")] + [
+        (n, "test") for n in config.outside
+    ]
+    trained_on = open_dataset(config.finetune.dataset)
+    opened = {name: open_dataset(name) for name in dict(views)}
+    parts: list[pd.DataFrame] = []
     for network in config.networks:
         for chain in config.chains:
             for seed in config.seeds:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from medtransfer import paths
-from medtransfer.data.packed import pack
 from medtransfer.data.add import scan_to_manifest
+from medtransfer.data.packed import pack
 from medtransfer.data.splits import assign_splits
 from medtransfer.errors import DataError
 from medtransfer.params import load_params

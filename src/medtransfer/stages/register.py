@@ -1,6 +1,7 @@
 """``medtransfer register STUDY``: the fine-tuned network with the best validation AUROC becomes the champion."""
 
 from argparse import Namespace
+from typing import Any
 
 from medtransfer import paths
 from medtransfer.errors import DataError
@@ -31,15 +32,13 @@ def run(options: Namespace) -> None:
     write_json(paths.OUT / options.study / "champion.json", champion | {"run_key": record["run_key"]})
 
 
-def _best(card: dict[str, dict], dataset: str) -> dict[str, object]:
+def _best(card: dict[str, dict[str, Any]], dataset: str) -> dict[str, Any]:
     """Return network, chain, seed and validation AUROC of the best single fit; test rows are not looked at."""
     found = [
         {"network": entry["network"], "chain": entry["chain"], "seed": seed, "val_auroc": value}
         for entry in card.values()
         if entry["split"] == "val" and entry["dataset"] == dataset
-        for seed, value in zip(
-            entry["seeds"], entry["probability"]["metrics"]["auroc"]["per_seed"], strict=True
-        )
+        for seed, value in zip(entry["seeds"], entry["probability"]["metrics"]["auroc"]["per_seed"], strict=True)
         if value is not None
     ]
     if not found:

@@ -36,7 +36,7 @@ def run(options: Namespace) -> None:
 
 
 def _of_seed(entry: dict[str, Any], seed: int, where: str, positive: str) -> dict[str, float]:
-    """Return one seed's metrics of a scorecard entry under ``<where>/<metric>_<positive>``; undefined ones are left out."""
+    """Return one seed's metrics of an entry as ``<where>/<metric>_<positive>``; undefined ones are left out."""
     number = entry["seeds"].index(seed)
     metrics = entry["probability"]["metrics"]
     values = {name: summary["per_seed"][number] for name, summary in metrics.items()}

@@ -1,7 +1,7 @@
 """``medtransfer workspace NAME --profile P``: a folder of its own for another profile or other data.
 
-The workspace is a DVC project of its own below ``workspaces/``: its params.yaml is the sample's under the profile, its pipeline
-the same with paths to the code and the raw data of this checkout. The sample's files stay as they were.
+The workspace is a DVC project of its own below ``workspaces/``: its params.yaml is the sample's under the profile, its
+pipeline the same with paths to the code and the raw data of this checkout. The sample's files stay as they were.
 """
 
 import subprocess
@@ -25,7 +25,9 @@ def run(options: Namespace) -> None:
     root = paths.workspace()
     target = root / "workspaces" / options.name
     if target.exists():
-        raise ConfigError(f"workspaces/{options.name}: exists already; choose another name or go on there with dvc repro")
+        raise ConfigError(
+            f"workspaces/{options.name}: exists already; choose another name or go on there with dvc repro"
+        )
     tree = with_profile(root, options.profile)
     for dataset in tree["datasets"].values():
         for place in (dataset["source"], dataset):
@@ -37,7 +39,11 @@ def run(options: Namespace) -> None:
     write_text(target / paths.PARAMS, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
     write_text(target / "dvc.yaml", pipeline)
     write_text(target / ".dvcignore", "__pycache__/\n")
-    for command in (["init", "--no-scm", "-q"], ["config", "core.analytics", "false"], ["config", "cache.type", "reflink,hardlink,copy"]):
+    for command in (
+        ["init", "--no-scm", "-q"],
+        ["config", "core.analytics", "false"],
+        ["config", "cache.type", "reflink,hardlink,copy"],
+    ):
         _dvc(command, target)
     print(f"made workspaces/{options.name}; next: cd workspaces/{options.name} && dvc repro")  # noqa: T201
 
@@ -56,16 +62,20 @@ def with_profile(root: Path, profile: str) -> dict[str, Any]:
 
 
 def overlay(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
-    """Lay one tree over another. A mapping that names another ``name`` than the base replaces it: it is another kind of thing."""
+    """Lay one tree over another; a mapping with another ``name`` than the base's replaces it: it is another kind."""
     merged = dict(base)
     for key, value in top.items():
         old = base.get(key)
-        same_kind = isinstance(old, dict) and isinstance(value, dict) and value.get("name", old.get("name")) == old.get("name")
+        same_kind = (
+            isinstance(old, dict) and isinstance(value, dict) and value.get("name", old.get("name")) == old.get("name")
+        )
         merged[key] = overlay(old, value) if same_kind and isinstance(old, dict) else value
     return merged
 
 
 def _dvc(arguments: list[str], folder: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise DataError(f"dvc {' '.join(arguments)} failed in {folder.name}: {done.stderr.strip().splitlines()[-1]}")

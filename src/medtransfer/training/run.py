@@ -18,6 +18,7 @@ from medtransfer import paths
 from medtransfer.config import fingerprint, flatten
 from medtransfer.data.loaders import Loader
 from medtransfer.files import read_json, write_json
+from medtransfer.tracking.figures import learning_figure
 from medtransfer.tracking.mlflow_tracker import finish, open_run
 from medtransfer.tracking.tracker import NullTracker, RunSpec, Tracker
 from medtransfer.training.engine import Engine
@@ -119,6 +120,7 @@ def _fit(job: Job, scratch: Path, engine: Engine, tracker: Tracker) -> FitResult
         write_history(scratch / "records" / "history.csv", result.history)
         best = {f"best/{k.split('/', 1)[1]}": v for k, v in result.metrics.items() if k.startswith("val/")}
         tracker.metrics(best, result.best_step)
+        tracker.figure("learning_curves.png", learning_figure(result.history, job.spec.name))
         summary = {"best_step": float(result.best_step), "steps": float(result.steps), "seconds": result.seconds}
         tracker.metrics({f"fit/{name}": value for name, value in summary.items()}, 0)
     return result

@@ -29,7 +29,7 @@ class AttentionDefaults(Config):
 
     placement: Literal["spread", "tail", "stacked"] = "spread"
     scale: bool = False
-    sites: dict[str, tuple[str, ...]] = {}
+    sites: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
 class SupervisedPhase(Config):
@@ -84,7 +84,9 @@ class AttentiveTransferConfig(Config):
         for phase, before in (("stl_m", self.stl_m_after), ("sstl_m", self.sstl_m_after)):
             absent = [chain for chain in before if chain not in made]
             if absent:
-                raise ValueError(f"{phase}_after: no phase makes the chain {absent[0]!r}; there are {', '.join(sorted(made))}")
+                raise ValueError(
+                    f"{phase}_after: no phase makes the chain {absent[0]!r}; there are {', '.join(sorted(made))}"
+                )
             made |= {f"{chain}-{phase}" for chain in before}
         absent = [chain for chain in self.chains if chain not in made]
         if absent:

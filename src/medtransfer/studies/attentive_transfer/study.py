@@ -1,9 +1,9 @@
 """Wiring of the four phases: which data, network, start, task and validation each fit has."""
 
 from pathlib import Path
+from typing import cast
 
 from medtransfer import paths
-from medtransfer.data.packed import PackedDataset
 from medtransfer.errors import ConfigError
 from medtransfer.files import write_json
 from medtransfer.models.classifier import Classifier, NetworkConfig, build_network
@@ -12,18 +12,11 @@ from medtransfer.ssl.methods import build as build_method
 from medtransfer.ssl.regions import locate
 from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig, RegistryStart, chain_title
 from medtransfer.tracking.registry import fetch_model
-from medtransfer.training.fitting import (
-    Parent,
-    Setting,
-    Variant,
-    make_job,
-    probe_validation,
-    self_supervised_loader,
-    supervised_loader,
-    supervised_validation,
-)
+from medtransfer.training.fitting import Parent, Setting, Variant, make_job
+from medtransfer.training.loading import open_dataset, self_supervised_loader, supervised_loader
 from medtransfer.training.run import Job
 from medtransfer.training.task import SelfSupervisedTask, SupervisedTask, Task
+from medtransfer.training.validation import probe_validation, supervised_validation
 
 STUDY = "attentive_transfer"
 PAPER = "Liu & Ji 2021"
@@ -57,7 +50,7 @@ def write_start(config: AttentiveTransferConfig, network: str) -> None:
 
 
 def write_ready_made(config: AttentiveTransferConfig, network: str) -> None:
-    """Write the chain ``stl_n`` from ready-made weights: they load under the ATTN layers, which keep their identity start."""
+    """Write the chain ``stl_n`` from ready-made weights, which load exactly under the identity ATTN layers."""
     structure = config.network(network)
     init = FileInit(path=fetch_model(config.start.model)) if isinstance(config.start, RegistryStart) else config.start
     for seed in config.pretrain_seeds:
@@ -65,8 +58,18 @@ def write_ready_made(config: AttentiveTransferConfig, network: str) -> None:
         report = initialise(model, structure, init)
         folder = pretrained_folder(network, "stl_n")
         extra = {"chain": "stl_n", "seed": seed, "source": report.source}
-        save_weights(model, folder / "weights" / f"seed{seed}", config=structure, classes=UNTRAINED_CLASSES, preprocessing={}, extra=extra)
-        write_json(folder / "records" / f"seed{seed}" / "ready_made.json", extra | {"loaded": len(report.loaded), "kept": report.kept})
+        save_weights(
+            model,
+            folder / "weights" / f"seed{seed}",
+            config=structure,
+            classes=UNTRAINED_CLASSES,
+            preprocessing={},
+            extra=extra,
+        )
+        write_json(
+            folder / "records" / f"seed{seed}" / "ready_made.json",
+            extra | {"loaded": len(report.loaded), "kept": report.kept},
+        )
 
 
 def jobs(config: AttentiveTransferConfig, phase: str, network: str, chain: str, setting: Setting) -> list[Job]:
@@ -90,7 +93,7 @@ def _supervised(
     config: AttentiveTransferConfig, phase: str, network: str, chain: str, seed: int, setting: Setting
 ) -> Job:
     settings = getattr(config, phase)
-    data = PackedDataset.open(paths.dataset(settings.dataset))
+    data = open_dataset(settings.dataset)
     structure = config.network(network, settings.dropout)
     parent = _parent(config, phase, network, chain, seed)
     positive = config.positive if phase == "finetune" else None
@@ -104,7 +107,7 @@ def _supervised(
         loader=supervised_loader(data, settings, seed, setting.engine),
         validate=supervised_validation(data, settings.augment.crop, setting.engine, positive=positive),
         network=structure,
-        inner=lambda task: task.module,
+        inner=lambda task: cast(Classifier, task.module),
         positive=positive or "",
     )
 
@@ -113,16 +116,14 @@ def _self_supervised(
     config: AttentiveTransferConfig, phase: str, network: str, chain: str, seed: int, setting: Setting
 ) -> Job:
     settings = config.sstl_m
-    data = PackedDataset.open(paths.dataset(settings.dataset))
+    data = open_dataset(settings.dataset)
     structure = config.network(network)
     parent = _parent(config, phase, network, chain, seed)
     loader = self_supervised_loader(data, settings, seed, setting.engine, boxes=locate)
 
     def task() -> Task:
         encoder = _started(structure, len(data.meta.classes), seed, parent)
-        method = build_method(
-            settings.method, encoder, images=len(loader.rows), batch_size=settings.train.batch_size
-        )
+        method = build_method(settings.method, encoder, images=len(loader.rows), batch_size=settings.train.batch_size)
         return SelfSupervisedTask(method)
 
     return make_job(
@@ -137,11 +138,12 @@ def _self_supervised(
             data,
             settings.augment.crop,
             setting.engine,
+            views=loader,
             positive=config.positive,
             neighbours=settings.probe_neighbours,
         ),
         network=structure,
-        inner=lambda task: task.module.encoder,
+        inner=lambda task: cast(Classifier, task.module.encoder),
     )
 
 

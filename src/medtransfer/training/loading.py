@@ -1,0 +1,106 @@
+"""Which rows and views a phase reads: training with labels, self-supervised training, evaluation."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from medtransfer import paths
+from medtransfer.data.loaders import Loader
+from medtransfer.data.packed import PackedDataset
+from medtransfer.data.transforms import AugmentConfig
+from medtransfer.errors import DataError
+from medtransfer.training.engine import Engine
+from medtransfer.training.optim import TrainConfig
+
+EVALUATION_BATCH = 64
+
+
+class Phase(Protocol):
+    """What the settings of every phase have."""
+
+    dataset: str
+    augment: AugmentConfig
+    train: TrainConfig
+
+
+def open_dataset(name: str) -> PackedDataset:
+    """Open a prepared data set and compare every file with its recorded hash, so that damaged bytes train nothing."""
+    data = PackedDataset.open(paths.dataset(name))
+    data.verify()
+    return data
+
+
+def supervised_loader(data: PackedDataset, phase: Phase, seed: int, engine: Engine) -> Loader:
+    """Return the training loader of a phase with labels; only rows of the training split reach it."""
+    return _training_loader(data, data.rows(split="train", labelled=True), phase, seed, engine)
+
+
+def self_supervised_loader(
+    data: PackedDataset, phase: Any, seed: int, engine: Engine, *, boxes: Callable[[np.ndarray], Any]
+) -> Loader:
+    """Return the loader of a self-supervised phase: two views of every training image, and its lobe regions.
+
+    Only the training split is read, labelled or not: validation and test images never enter pretraining.
+    """
+    rows = data.rows(split="train", labelled=False)
+    located = np.zeros((len(data.images), 5, 4), dtype=np.float32)
+    located[rows] = boxes(_grey(data.images[rows])).boxes
+    return _training_loader(
+        data,
+        rows,
+        phase,
+        seed,
+        engine,
+        views=2,
+        boxes=located,
+        region_size=phase.region_size,
+        region_augment=phase.region_augment,
+    )
+
+
+def evaluation_loader(
+    data: PackedDataset, split: str, crop: int, engine: Engine, *, trained_on: PackedDataset | None = None
+) -> Loader:
+    """Return a loader over the labelled rows of one split in the evaluation view: centre crop, no randomness.
+
+    Pictures of a data set that the network was not trained on are normalised like those that it was ``trained_on``.
+    """
+    rows = data.rows(split=split, labelled=True)
+    if len(rows) == 0:
+        raise DataError(f"{data.meta.name}: the {split} split has no labelled image; check its split settings")
+    known = (trained_on or data).meta
+    return Loader(
+        data,
+        rows,
+        batch_size=EVALUATION_BATCH,
+        crop=crop,
+        seed=0,
+        train=False,
+        normalization=(known.mean, known.std),
+        device=engine.device,
+    )
+
+
+def _grey(images: np.ndarray) -> np.ndarray:
+    """Return pictures ``[N, C, H, W]`` of any depth as uint8 ``[N, H, W]``."""
+    mean = images.mean(1, dtype=np.float64) / (257 if images.dtype == np.uint16 else 1)
+    grey: np.ndarray = np.rint(mean).astype(np.uint8)
+    return grey
+
+
+def _training_loader(
+    data: PackedDataset, rows: np.ndarray, phase: Phase, seed: int, engine: Engine, **views: Any
+) -> Loader:
+    return Loader(
+        data,
+        rows,
+        batch_size=phase.train.batch_size,
+        augment=phase.augment,
+        seed=seed,
+        train=True,
+        device=engine.device,
+        rank=engine.rank,
+        world=engine.world,
+        **views,
+    )
