@@ -28,7 +28,11 @@ def champion():
 
 def test_the_champion_is_neither_useless_nor_perfect(champion):
     table = read_predictions(paths.OUT / STUDY / "predictions.parquet")
-    of = {key: champion[key] for key in ("network", "chain", "seed")} | {"dataset": "ct", "split": "test", "output": "covid"}
+    of = {key: champion[key] for key in ("network", "chain", "seed")} | {
+        "dataset": "ct",
+        "split": "test",
+        "output": "covid",
+    }
     rows = table[np.logical_and.reduce([table[key] == value for key, value in of.items()])]
     interval = bootstrap_interval("auroc", rows["target"], rows["score"], rows["patient_id"])
     assert 0.60 <= interval.low
