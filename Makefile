@@ -11,7 +11,7 @@ export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 export PYTHONHASHSEED := 0
 TRACKING ?= $(if $(MLFLOW_TRACKING_URI),$(MLFLOW_TRACKING_URI),sqlite:///$(CURDIR)/mlflow.db)
 
-.PHONY: setup repro test test-fast ui bench lint format lock clean-scratch
+.PHONY: setup repro test test-fast ui bench lint format lock help
 .DEFAULT_GOAL := help
 
 help:  ## this list

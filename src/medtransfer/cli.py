@@ -26,6 +26,8 @@ def run(arguments: Sequence[str]) -> int:
         print(f"medtransfer: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     except OSError as error:
+        if error.errno is None:
+            raise
         print(f"medtransfer: {error.strerror}: {error.filename}; nothing half-written is used", file=sys.stderr)  # noqa: T201
         return 2
     return 0

@@ -36,6 +36,7 @@ class ReportSettings(Config):
     chains: tuple[str, ...]
     outside: tuple[str, ...] = ()
     threshold: Rule = "youden"
+    pretraining_runs: int = Field(default=1, ge=1)
     draws: int = Field(default=1000, ge=1)
     seed: int = Field(default=0, ge=0)
 

@@ -161,8 +161,9 @@ def _limits(grid: Grid, fits: pd.DataFrame, config: ReportSettings) -> tuple[str
         "0.5" if config.threshold == "half" else f"the rule “{config.threshold}” on validation images of the same fit"
     )
     limits = [
-        f"The test set has {cell.images} images of {cell.patients} patients; each fit was repeated with {seeds} "
-        f"{'seed' if seeds == 1 else 'seeds'}."
+        f"The test set has {cell.images} images of {cell.patients} patients; fine-tuning was run with {seeds} "
+        f"{'seed' if seeds == 1 else 'seeds'} from {config.pretraining_runs} pretraining "
+        f"{'run' if config.pretraining_runs == 1 else 'runs'} of each chain; chance in pretraining is in no interval."
         + (" With one seed, chance in training is not part of any interval." if seeds == 1 else ""),
         f"Thresholds of accuracy and F1 are chosen by {rule}; the paper does not say how it chose its own.",
         "The paper’s numbers come from its own data, sizes and training budget; they are no target for this profile.",

@@ -14,6 +14,7 @@ PHASES = ("pretrained", "finetuned")
 PROVENANCE = ("phase", "network", "chain", "seed", "name", "run_key", "run_id", "git_commit", "git_dirty")
 PROVENANCE_COLUMNS = (*PROVENANCE, "data", "params_fingerprint", "seconds")
 CURVE_COLUMNS = ("phase", "network", "chain", "seed", "step", "loss", "auroc")
+READY_MADE = "ready_made.json"
 
 
 def provenance(study_folder: Path, networks: Sequence[str]) -> pd.DataFrame:
@@ -51,11 +52,15 @@ def curves(study_folder: Path, networks: Sequence[str], *, positive: str) -> pd.
 
 
 def _fits(study_folder: Path, networks: Sequence[str]) -> Iterator[tuple[dict[str, Any], Path]]:
-    """Yield (phase, network, chain, seed) and the records folder of every fit, in the order of phase and network."""
+    """Yield (phase, network, chain, seed) and the records folder of every fit, in the order of phase and network.
+
+    Ready-made weights were trained elsewhere: they have no run.
+    """
     for phase in PHASES:
         for network in networks:
             for variant in sorted((study_folder / phase).glob(f"{network}-*")):
-                for folder in sorted(variant.glob("records/seed*"), key=lambda path: int(path.name[4:])):
+                found = [path for path in variant.glob("records/seed*") if not (path / READY_MADE).exists()]
+                for folder in sorted(found, key=lambda path: int(path.name[4:])):
                     chain = variant.name.removeprefix(f"{network}-")
                     yield {"phase": phase, "network": network, "chain": chain, "seed": int(folder.name[4:])}, folder
 

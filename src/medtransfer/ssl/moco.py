@@ -5,6 +5,7 @@ from copy import deepcopy
 from typing import Literal
 
 import torch
+import torch.distributed as dist
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
@@ -102,6 +103,7 @@ def momentum_branch(config: MomentumConfig, encoder: nn.Module, *, images: int, 
         ConfigError: queue or groups do not fit.
     """
     check_queue(config.queue, images=images, batch_size=batch_size)
+    batch_size //= dist.get_world_size() if dist.is_initialized() else 1  # batch norm sees one process's images
     groups = config.key_groups or math.ceil(math.sqrt(batch_size))
     if groups > 1 and (batch_size < 2 * groups or groups * groups < batch_size):
         raise ConfigError(

@@ -92,7 +92,7 @@ def _packed(
 
 def _predict(task: SupervisedTask, data: PackedDataset, description: dict[str, Any], model: str) -> pd.DataFrame:
     """Return the predictions table of every class."""
-    engine = Engine(HardwareConfig())
+    engine = Engine(HardwareConfig(precision="fp32"))
     engine.place(task.module)
     prepared, classes = description["preprocessing"], list(description["classes"])
     loader = Loader(

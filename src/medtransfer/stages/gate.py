@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from medtransfer import paths
+from medtransfer.data.images import to_depth
 from medtransfer.data.leaks import confirm_by_correlation, find_leaks, require_no_leaks, thumbnails
 from medtransfer.data.packed import PackedDataset
 from medtransfer.data.recall import recall_by_transform
@@ -25,7 +26,7 @@ def run(options: Namespace) -> None:
     leaks = find_leaks(manifest, max_hamming=params.gate.max_hamming, confirm=confirm)
     require_no_leaks(leaks, params.gate)
     target = opened[params.attentive_transfer.finetune.dataset]
-    planted = [image[:1] for image in target.images[:PLANTED]]
+    planted = [to_depth(image, 8).mean(0, keepdims=True).astype(np.uint8) for image in target.images[:PLANTED]]
     recall = recall_by_transform(planted, params.gate, np.random.default_rng(0))
     hits = leaks.groupby(["dataset_a", "dataset_b", "kind"]).size().reset_index(name="pairs")
     content = {

@@ -32,6 +32,7 @@ def run(options: Namespace) -> None:
             chains=study.chains,
             outside=study.outside,
             threshold=params.evaluation.threshold,
+            pretraining_runs=len(study.pretrain_seeds),
             draws=params.evaluation.draws,
             seed=params.evaluation.seed,
         ),

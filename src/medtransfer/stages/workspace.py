@@ -4,6 +4,7 @@ The workspace is a DVC project of its own below ``workspaces/``: its params.yaml
 pipeline the same with paths to the code and the raw data of this checkout. The sample's files stay as they were.
 """
 
+import shutil
 import subprocess
 import sys
 from argparse import Namespace
@@ -34,6 +35,9 @@ def run(options: Namespace) -> None:
             for key in ("root", "pointer"):
                 if key in place and not Path(place[key]).is_absolute():
                     place[key] = f"{UP}/{place[key]}"
+    start = tree["attentive_transfer"]["start"]
+    if "path" in start and not Path(start["path"]).is_absolute():
+        start["path"] = f"{UP}/{start['path']}"
     parse_params(tree)
     pipeline = (root / "dvc.yaml").read_text(encoding="utf-8").replace(" src/medtransfer", f" {UP}/src/medtransfer")
     write_text(target / paths.PARAMS, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
@@ -78,4 +82,5 @@ def _dvc(arguments: list[str], folder: Path) -> None:
         [sys.executable, "-m", "dvc", *arguments], cwd=folder, capture_output=True, text=True, check=False
     )
     if done.returncode:
+        shutil.rmtree(folder)
         raise DataError(f"dvc {' '.join(arguments)} failed in {folder.name}: {done.stderr.strip().splitlines()[-1]}")

@@ -199,7 +199,7 @@ def _begin(journal: Journal, spec: RunSpec, pointers: Sequence[Path]) -> None:
         journal.append("open", _opening(spec, collect_lineage(pointers)))
         return
     first = _first(journal.events, journal.path.parent)
-    mine = {"experiment": spec.experiment, "params_fingerprint": fingerprint(spec.params)}
+    mine = {"experiment": spec.experiment, "params_fingerprint": _params_fingerprint(spec)}
     for key, value in mine.items():
         if first.body[key] != value:
             raise TrackingError(
@@ -207,6 +207,11 @@ def _begin(journal: Journal, spec: RunSpec, pointers: Sequence[Path]) -> None:
                 "use another folder"
             )
     journal.append("resume", {"count": 1 + sum(event.kind == "resume" for event in journal.events)})
+
+
+def _params_fingerprint(spec: RunSpec) -> str:
+    """Return the caller's fingerprint when its tags hold one, so that tag and record say the same."""
+    return spec.tags.get("params_fingerprint") or fingerprint(spec.params)
 
 
 def _opening(spec: RunSpec, lineage: Mapping[str, Any]) -> dict[str, Any]:
@@ -223,7 +228,7 @@ def _opening(spec: RunSpec, lineage: Mapping[str, Any]) -> dict[str, Any]:
         "tags": versions | machine | git | parents | spec.tags,
         "datasets": [dataset.model_dump() for dataset in spec.datasets],
         "parents": list(spec.parents),
-        "params_fingerprint": fingerprint(spec.params),
+        "params_fingerprint": _params_fingerprint(spec),
         "lineage": lineage,
     }
 

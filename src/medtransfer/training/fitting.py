@@ -164,8 +164,7 @@ def _run_spec(
         experiment=variant.study,
         name=variant.run_name,
         tags=tags,
-        params={k: identity[k] for k in ("phase", "network", "precision", "world")}
-        | {"environment": lineage["versions"]},
+        params={k: identity[k] for k in ("phase", "network", "precision", "world")},
         datasets=(DatasetInput(name=data.meta.name, digest=md5[:36], path=",".join(lineage["data"]), split="train"),),
         parents=(parent.run_key,) if parent and parent.run_key else (),
     )

@@ -33,7 +33,7 @@ def open_dataset(name: str) -> PackedDataset:
 
 def supervised_loader(data: PackedDataset, phase: Phase, seed: int, engine: Engine) -> Loader:
     """Return the training loader of a phase with labels; only rows of the training split reach it."""
-    return _training_loader(data, data.rows(split="train", labelled=True), phase, seed, engine)
+    return _training_loader(data, _classified(data, "train"), phase, seed, engine)
 
 
 def self_supervised_loader(
@@ -66,7 +66,7 @@ def evaluation_loader(
 
     Pictures of a data set that the network was not trained on are normalised like those that it was ``trained_on``.
     """
-    rows = data.rows(split=split, labelled=True)
+    rows = _classified(data, split)
     if len(rows) == 0:
         raise DataError(f"{data.meta.name}: the {split} split has no labelled image; check its split settings")
     known = (trained_on or data).meta
@@ -80,6 +80,12 @@ def evaluation_loader(
         normalization=(known.mean, known.std),
         device=engine.device,
     )
+
+
+def _classified(data: PackedDataset, split: str) -> np.ndarray:
+    """Return the rows of a split that have a class; a known finding or severity zone is no class."""
+    rows = data.rows(split=split)
+    return rows[data.class_index[rows] >= 0]
 
 
 def _grey(images: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ from medtransfer.training.optim import TrainConfig
 from medtransfer.training.progress import console
 from medtransfer.training.task import Task
 
-CODE_ROOMS = ("data", "losses", "models", "ssl", "studies", "training")
+CODE_ROOMS = ("config", "data", "evaluation", "losses", "models", "ssl", "studies", "training")
 
 
 @dataclass(frozen=True, kw_only=True)
