@@ -63,9 +63,11 @@ def compare(tokens: int, depth: int, batch: int, dtype: torch.dtype) -> dict[str
     rivals = {"explicit": explicit, "fused": fused, "ours": ours}
     results = {name: step(function, inputs, upstream) for name, function in rivals.items()}
     times: dict[str, list[float]] = {name: [] for name in rivals}
-    deadline = time.monotonic() + SECONDS
+    deadline, names = time.monotonic() + SECONDS, list(rivals)
     while len(times["ours"]) < ROUNDS or time.monotonic() < deadline:
-        for name, function in rivals.items():
+        turn = len(times["ours"]) % len(names)  # who follows whom changes the caches, so the order turns
+        for name in names[turn:] + names[:turn]:
+            function = rivals[name]
             start = time.thread_time() if torch.get_num_threads() == 1 else time.perf_counter()
             step(function, inputs, upstream)
             end = time.thread_time() if torch.get_num_threads() == 1 else time.perf_counter()
@@ -94,7 +96,7 @@ def compare(tokens: int, depth: int, batch: int, dtype: torch.dtype) -> dict[str
 def peak_memory(name: str, tokens: int) -> float:
     """Megabytes by which the peak of a fresh process grows in one forward and backward pass at depth 256."""
     code = (
-        "import re, attention as a, torch\n"
+        "import re, bench_attention as a, torch\n"
         "peak = lambda: int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read()).group(1))\n"
         f"inputs, upstream = a.make(32, 256, 1, torch.float32); a.step(a.{name}, inputs, upstream)\n"
         "start = peak()\n"
