@@ -46,7 +46,7 @@ def run(options: Namespace) -> None:
     for command in (
         ["init", "--no-scm", "-q"],
         ["config", "core.analytics", "false"],
-        ["config", "cache.type", "reflink,hardlink,copy"],
+        ["config", "cache.type", "hardlink,copy"],
     ):
         _dvc(command, target)
     print(f"made workspaces/{options.name}; next: cd workspaces/{options.name} && dvc repro")  # noqa: T201
