@@ -34,7 +34,7 @@ from medtransfer.training.loop import Fit
 from medtransfer.training.optim import SGDConfig, TrainConfig
 from medtransfer.training.task import SelfSupervisedTask, SupervisedTask
 
-ROUNDS, BATCH, CROP = 15, 32, 112
+ROUNDS, BATCH, CROP = 9, 32, 64
 JITTER = {"jitter": (0.4, 0.4, 0.0, 0.0), "jitter_p": 0.5}
 
 
@@ -56,10 +56,10 @@ def noise_data(root: Path) -> PackedDataset:
     rows = []
     for number in range(4 * BATCH):
         file = root / f"{number}.png"
-        Image.fromarray(generator.integers(0, 255, (128, 128), dtype=np.uint8)).save(file)
+        Image.fromarray(generator.integers(0, 255, (72, 72), dtype=np.uint8)).save(file)
         names = {"image_id": f"noise/{number}", "patient_id": f"noise:{number}", "dataset": "noise", "path": file.name}
         rows.append(names | {"modality": "CT", "split": "train", "label": "ab"[number % 2]})
-    pack(pd.DataFrame(build_manifest(rows)), root, root / "packed", PackConfig(size=128), meta={"classes": ("a", "b")})
+    pack(pd.DataFrame(build_manifest(rows)), root, root / "packed", PackConfig(size=72), meta={"classes": ("a", "b")})
     return PackedDataset.open(root / "packed")
 
 

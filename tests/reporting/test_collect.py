@@ -83,7 +83,7 @@ def test_phantoms_and_real_pictures_are_told_apart(again, datasets):
 
 def test_limits_state_sizes_seeds_and_uncommitted_fits(content):
     limits = " ".join(content.limits)
-    assert "120 images of 60 patients; each fit was repeated with 2 seeds." in limits
+    assert "120 images of 60 patients; fine-tuning was run with 2 seeds from 1 pretraining run of each chain" in limits
     assert "18 of 36 fits ran with uncommitted changes" in limits
 
 
