@@ -10,7 +10,6 @@ import torch.distributed as dist
 sys.path.insert(0, str(Path(__file__).parent))
 
 from conftest import make_net, train_config, train_loader, validation, weights
-
 from medtransfer.data.packed import PackedDataset
 from medtransfer.tracking.tracker import MemoryTracker, NullTracker
 from medtransfer.training.engine import Engine, HardwareConfig
