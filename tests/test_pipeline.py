@@ -52,13 +52,15 @@ def tracked():
     names = set()
     for stage, entry in PIPELINE.items():
         keys = PARAMS["datasets"] if "foreach" in entry else [""]
-        names |= {param.replace("${key}", key) for param in body(stage).get("params", []) for key in keys}
+        methods = PARAMS["attentive_transfer"]["recipes"]
+        filled = {param.replace("${key}", key) for param in body(stage).get("params", []) for key in keys}
+        names |= {param.replace("${item.method}", method) for param in filled for method in methods}
     return names
 
 
-def test_every_phase_has_its_stage():
-    expected = {f"fit-{name}-{phase}" for name in STUDIES for phase in PHASES}
-    assert expected == {stage for stage in PIPELINE if stage.startswith("fit-")}
+def test_every_phase_has_its_stage_and_every_fit_stage_a_phase():
+    called = [body(stage)["cmd"].split()[4:6] for stage in PIPELINE if stage.startswith("fit-")]
+    assert {tuple(words) for words in called} == {(name, phase) for name in STUDIES for phase in PHASES}
 
 
 @pytest.mark.parametrize("stage", PIPELINE)

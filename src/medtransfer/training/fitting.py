@@ -49,7 +49,8 @@ class Variant:
     @property
     def run_name(self) -> str:
         """A name that reads in a list without opening the run."""
-        parts = [self.phase, self.network, self.chain_title, self.method, f"seed {self.seed}"]
+        method = "" if self.chain_title.endswith(self.method) else self.method
+        parts = [self.phase, self.network, self.chain_title, method, f"seed {self.seed}"]
         return " · ".join(part for part in parts if part)
 
 

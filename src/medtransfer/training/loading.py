@@ -37,13 +37,15 @@ def supervised_loader(data: PackedDataset, phase: Phase, seed: int, engine: Engi
 
 
 def self_supervised_loader(
-    data: PackedDataset, phase: Any, seed: int, engine: Engine, *, boxes: Callable[[np.ndarray], Any]
+    data: PackedDataset, phase: Any, seed: int, engine: Engine, *, boxes: Callable[[np.ndarray], Any] | None
 ) -> Loader:
-    """Return the loader of a self-supervised phase: two views of every training image, and its lobe regions.
+    """Return the loader of a self-supervised phase: two views of every training image and, with ``boxes``, its regions.
 
     Only the training split is read, labelled or not: validation and test images never enter pretraining.
     """
     rows = data.rows(split="train", labelled=False)
+    if boxes is None:
+        return _training_loader(data, rows, phase, seed, engine, views=2)
     located = np.zeros((len(data.images), 5, 4), dtype=np.float32)
     located[rows] = boxes(_grey(data.images[rows])).boxes
     return _training_loader(

@@ -12,8 +12,10 @@ from medtransfer.models.classifier import NetworkConfig
 from medtransfer.models.insertion import AttentionConfig
 from medtransfer.models.weights import FileInit, TimmInit, TrainInit
 from medtransfer.ssl.methods import SSLConfig
+from medtransfer.ssl.multiscale import MultiScaleConfig
 from medtransfer.training.optim import TrainConfig
 
+STEP_NAME = r"^[a-z][a-z0-9_]*$"
 NETWORK_NAME = re.compile(r"(?P<backbone>.+)_attn(?P<count>\d+)")
 
 
@@ -41,16 +43,32 @@ class SupervisedPhase(Config):
     train: TrainConfig
 
 
-class SelfSupervisedPhase(Config):
-    """The self-supervised phase: two views of each slice, and its five lobe regions."""
+class Recipe(Config):
+    """How a self-supervised phase learns: method, two views of each slice, its five lobe regions, and the budget."""
 
-    dataset: str
     method: SSLConfig
     augment: AugmentConfig
-    region_size: PositiveInt
-    region_augment: AugmentConfig
-    probe_neighbours: PositiveInt = 20
+    region_size: PositiveInt | None = None
+    region_augment: AugmentConfig | None = None
     train: TrainConfig
+
+    @property
+    def wants_regions(self) -> bool:
+        """Whether the method reads lobe regions; without a weight of their loss none are cut."""
+        return isinstance(self.method, MultiScaleConfig) and self.method.alpha2 > 0
+
+    @model_validator(mode="after")
+    def _regions_are_described(self) -> "Recipe":
+        if self.wants_regions and (self.region_size is None or self.region_augment is None):
+            raise ValueError("a region loss (alpha2 above 0) needs region_size and region_augment; add both")
+        return self
+
+
+class SelfSupervisedPhase(Recipe):
+    """The self-supervised phase: its recipe, and the data set that the recipes compared with it read too."""
+
+    dataset: str
+    probe_neighbours: PositiveInt = 20
 
 
 class AttentiveTransferConfig(Config):
@@ -64,7 +82,11 @@ class AttentiveTransferConfig(Config):
     stl_m_after: tuple[str, ...]
     """Chains that STL-M continues; each makes the chain ``<after>-stl_m``."""
     sstl_m_after: tuple[str, ...]
-    """Chains that SSTL-M continues."""
+    """Chains that SSTL-M, the paper's multi-scale method, continues."""
+    methods: tuple[str, ...] = ()
+    """Recipes that stand where SSTL-M stands, for comparison; each makes the chain ``<after>-<recipe>``."""
+    methods_after: tuple[str, ...] = ()
+    """Chains that the compared methods continue."""
     seeds: tuple[int, ...]
     pretrain_seeds: tuple[int, ...]
     """Fine-tuning seed number i starts from pretraining seed number i modulo their count."""
@@ -73,6 +95,8 @@ class AttentiveTransferConfig(Config):
     stl_n: SupervisedPhase
     stl_m: SupervisedPhase
     sstl_m: SelfSupervisedPhase
+    recipes: dict[Annotated[str, Field(pattern=STEP_NAME)], Recipe] = Field(default_factory=dict)
+    """Recipes in the place of SSTL-M's, by the name that they have in a chain: ``moco``, ``simclr``, …"""
     finetune: SupervisedPhase
     positive: str = "covid"
     outside: tuple[str, ...] = ()
@@ -80,18 +104,37 @@ class AttentiveTransferConfig(Config):
 
     @model_validator(mode="after")
     def _chains_are_made(self) -> "AttentiveTransferConfig":
+        unknown = [name for name in self.methods if name not in self.recipes]
+        if unknown:
+            raise ValueError(
+                f"methods: no recipe is called {unknown[0]!r}; there are {', '.join(self.recipes) or 'none'}"
+            )
         made = {"none", "stl_n"}
-        for phase, before in (("stl_m", self.stl_m_after), ("sstl_m", self.sstl_m_after)):
-            absent = [chain for chain in before if chain not in made]
+        supervised = dict.fromkeys(self.stl_m_after, ("stl_m",))
+        compared = dict.fromkeys(self.methods_after, self.methods)
+        for key, steps in (
+            ("stl_m_after", supervised),
+            ("sstl_m_after", dict.fromkeys(self.sstl_m_after, ("sstl_m",))),
+            ("methods_after", compared),
+        ):
+            absent = [chain for chain in steps if chain not in made]
             if absent:
-                raise ValueError(
-                    f"{phase}_after: no phase makes the chain {absent[0]!r}; there are {', '.join(sorted(made))}"
-                )
-            made |= {f"{chain}-{phase}" for chain in before}
+                raise ValueError(f"{key}: no phase makes the chain {absent[0]!r}; there are {', '.join(sorted(made))}")
+            made |= {f"{chain}-{step}" for chain, names in steps.items() for step in names}
         absent = [chain for chain in self.chains if chain not in made]
         if absent:
             raise ValueError(f"chains: no phase makes {absent[0]!r}; there are {', '.join(sorted(made))}")
         return self
+
+    def recipe(self, chain: str) -> SelfSupervisedPhase | None:
+        """Return the self-supervised phase that a chain ends with, ``None`` when its last step learns from labels."""
+        step = chain.rpartition("-")[2]
+        if step == "sstl_m":
+            return self.sstl_m
+        if step not in self.recipes:
+            return None
+        shared = {"dataset": self.sstl_m.dataset, "probe_neighbours": self.sstl_m.probe_neighbours}
+        return SelfSupervisedPhase(**dict(self.recipes[step]), **shared)
 
     def network(self, name: str, dropout: float = 0.0) -> NetworkConfig:
         """Return the network that a name stands for.

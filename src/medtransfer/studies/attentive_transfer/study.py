@@ -77,7 +77,7 @@ def jobs(config: AttentiveTransferConfig, phase: str, network: str, chain: str, 
 
     Args:
         config: the study's parameters.
-        phase: ``stl_n``, ``stl_m``, ``sstl_m`` or ``finetune``.
+        phase: ``stl_n``, ``stl_m``, ``sstl_m`` (with the method that the chain's last step names) or ``finetune``.
         network: a name out of ``config.networks``.
         chain: of a pretraining phase the chain that it completes, of ``finetune`` the chain that it starts from.
         setting: device and lineage.
@@ -115,11 +115,15 @@ def _supervised(
 def _self_supervised(
     config: AttentiveTransferConfig, phase: str, network: str, chain: str, seed: int, setting: Setting
 ) -> Job:
-    settings = config.sstl_m
+    settings = config.recipe(chain)
+    if settings is None:
+        named = ", ".join(("sstl_m", *config.recipes))
+        raise ConfigError(f"chain {chain!r} ends with no self-supervised step, expected one of {named}")
     data = open_dataset(settings.dataset)
     structure = config.network(network)
     parent = _parent(config, phase, network, chain, seed)
-    loader = self_supervised_loader(data, settings, seed, setting.engine, boxes=locate)
+    regions = locate if settings.wants_regions else None
+    loader = self_supervised_loader(data, settings, seed, setting.engine, boxes=regions)
 
     def task() -> Task:
         encoder = _started(structure, len(data.meta.classes), seed, parent)
@@ -174,5 +178,13 @@ def _variant(config: AttentiveTransferConfig, phase: str, network: str, chain: s
         chain_title=chain_title(chain),
         seed=seed,
         paper=PAPER,
-        method=config.sstl_m.method.name if chain.endswith("sstl_m") else "",
+        method=_method(config, chain),
     )
+
+
+def _method(config: AttentiveTransferConfig, chain: str) -> str:
+    """Name the self-supervised method of a chain: a recipe by its own name, the paper's by that of the method."""
+    recipe, step = config.recipe(chain), chain.rpartition("-")[2]
+    if recipe is None:
+        return ""
+    return recipe.method.name if step == "sstl_m" else step
