@@ -1,13 +1,7 @@
 """A real MLflow server on loopback: stopped in the middle of a run and started again; its registry."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
+import shutil
 import time
-import urllib.error
-import urllib.request
 
 import pytest
 
@@ -16,50 +10,6 @@ from medtransfer.tracking import fetch_model, finish, open_run, replay
 from medtransfer.tracking.store import client
 
 pytestmark = pytest.mark.slow
-
-
-class Server:
-    """``mlflow server`` with one worker; ``start`` and ``stop`` as often as needed on the same port."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.process = None
-
-    def start(self):
-        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1"]
-        places = ["--backend-store-uri", f"sqlite:///{self.folder / 'mlflow.db'}", "--artifacts-destination", "served"]
-        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        with (self.folder / "server.log").open("w") as log:
-            self.process = subprocess.Popen(
-                [*command, "--port", str(self.port), *places],
-                cwd=self.folder, env=environment, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"{self.uri}/health", timeout=1).close()
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.25)
-            else:
-                return
-        raise AssertionError((self.folder / "server.log").read_text())
-
-    def stop(self):
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-
-
-@pytest.fixture
-def server(here, monkeypatch):
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    made = Server(here)
-    yield made
-    made.stop()
 
 
 def test_a_server_that_dies_in_the_middle_of_a_run_is_caught_up_exactly_once(here, spec, server, monkeypatch):
@@ -94,13 +44,7 @@ def test_the_registry_works_through_a_server(here, spec, server, monkeypatch):
     (here / "weights").mkdir()
     (here / "weights" / "model.safetensors").write_bytes(b"weights")
     write_json(here / "weights" / "config.json", {"classes": ["a", "b"], "preprocessing": {"channels": 1}})
-    monkeypatch.setattr(registry, "_save", lambda path, folder, config: _copy(folder, path / "artifacts"))
+    monkeypatch.setattr(registry, "_save", lambda path, folder, config: shutil.copytree(folder, path / "artifacts"))
     assert registry.register_model(here / "weights", records=here / "records", uri=server.uri) == 1
     found = fetch_model("models:/covid-ct@champion", uri=server.uri)
     assert sha256_file(found / "model.safetensors") == sha256_file(here / "weights" / "model.safetensors")
-
-
-def _copy(source, target):
-    import shutil
-
-    shutil.copytree(source, target)

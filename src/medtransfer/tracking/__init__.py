@@ -6,12 +6,14 @@ from medtransfer.tracking.promotions import promote, promotions, rollback
 from medtransfer.tracking.registry import fetch_model, register_model
 from medtransfer.tracking.store import prepare_store
 from medtransfer.tracking.tracker import DatasetInput, MemoryTracker, NullTracker, RunSpec, Tracker
+from medtransfer.tracking.views import RunView, save_view
 
 __all__ = [
     "DatasetInput",
     "MemoryTracker",
     "NullTracker",
     "RunSpec",
+    "RunView",
     "Tracker",
     "append",
     "collect_lineage",
@@ -25,4 +27,5 @@ __all__ = [
     "register_model",
     "replay",
     "rollback",
+    "save_view",
 ]
