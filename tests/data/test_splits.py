@@ -1,3 +1,5 @@
+from datetime import date
+
 import hypothesis.strategies as st
 import pandas as pd
 import pytest
@@ -105,3 +107,56 @@ def test_a_finding_of_fewer_patients_than_splits_is_let_pass():
 def test_shares_must_add_up():
     with pytest.raises(ValidationError, match=r"train \+ val \+ test is 1\.1, expected 1"):
         SplitConfig(train=0.8)
+
+
+def dated(days, per_patient=1):
+    return build_manifest(
+        [
+            {
+                "image_id": f"t/{k}",
+                "patient_id": f"t:{k // per_patient}",
+                "dataset": "t",
+                "path": f"{k}.png",
+                "label": ("ill", "well")[k // per_patient % 2],
+                "date": day,
+            }
+            for k, day in enumerate(days)
+        ]
+    )
+
+
+CHRONOLOGICAL = SplitConfig(train=0.72, val=0.08, test=0.2, until=date(2020, 6, 30))
+
+
+def test_a_chronological_split_trains_up_to_the_day_and_tests_after():
+    manifest = dated([f"2020-{month:02d}-{day:02d}T23:00" for month in range(1, 13) for day in (1, 2, 15, 28)])
+    split = assign_splits(manifest, CHRONOLOGICAL)
+    late = split["date"] >= pd.Timestamp("2020-07-01")
+    assert set(split.loc[late, "split"]) == {"test"}
+    assert split.loc[~late, "split"].value_counts().to_dict() == {"train": 22, "val": 2}
+
+
+def test_later_images_of_a_known_patient_are_left_out_of_a_chronological_split():
+    days = ["2020-05-01", "2020-08-01"] * 2 + ["2020-05-01"] * 16 + ["2020-08-01"] * 8
+    split = assign_splits(dated(days, per_patient=2), CHRONOLOGICAL)
+    assert split["split"].iloc[[1, 3]].tolist() == ["", ""]
+    assert (split["split"] == "").sum() == 2
+    assert split[split["split"] != ""].groupby("patient_id")["split"].nunique().max() == 1
+
+
+@pytest.mark.parametrize(
+    ("days", "message"),
+    [
+        (["2020-05-01", None, "2020-08-01", None], r"2 of 4 images have no date, first t/1; a chronological split"),
+        (["2020-05-01"] * 4, "dates run from 2020-05-01 to 2020-05-01, expected some up to 2020-06-30 and some after"),
+        (["2020-05-01"] * 20 + ["2020-08-01"] * 1, "split test has no image of class well"),
+    ],
+)
+def test_a_chronological_split_needs_dates_on_both_sides_and_every_class(days, message):
+    with pytest.raises(DataError, match=message):
+        assign_splits(dated(days), CHRONOLOGICAL)
+
+
+def test_a_date_that_does_not_parse_is_an_error():
+    with pytest.raises(DataError, match=r"manifest column date: .*; expected dates"):
+        dated(["2020-05-01", "last spring"])

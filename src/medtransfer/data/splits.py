@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import date
 
 import pandas as pd
 from pydantic import Field, model_validator
@@ -14,13 +15,18 @@ SPLITS = ("train", "val", "test")
 
 
 class SplitConfig(Config):
-    """Shares of the images and the seed; official splits are kept unless ``official`` is switched off."""
+    """Shares of the images and the seed; official splits are kept unless ``official`` is switched off.
+
+    With ``until`` the split is chronological (Peng et al. 2021: up to 2020-06-30 against after): images up to this day
+    are training and validation, in the proportion of their shares, later ones are test.
+    """
 
     train: float = Field(0.7, ge=0, le=1)
     val: float = Field(0.1, ge=0, le=1)
     test: float = Field(0.2, ge=0, le=1)
     seed: int = 0
     official: bool = True
+    until: date | None = None
 
     @model_validator(mode="after")
     def _shares_add_up(self) -> "SplitConfig":
@@ -35,16 +41,20 @@ def assign_splits(manifest: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
     Patients stay whole and are spread class by class: a patient counts for the rarest class (or positive finding)
     among his images, and goes where most images of that class are missing. Official splits are returned as they
     are, except that a missing ``val`` is cut from ``train`` at val ÷ (train + val), because nothing may be selected
-    on test rows.
+    on test rows. A chronological split leaves later images of a patient who is known by then without a split.
 
     Args:
-        manifest: one data set; ``patient_id``, ``split``, ``label`` and any ``y_<finding>``.
-        config: shares, seed and whether official splits count.
+        manifest: one data set; ``patient_id``, ``split``, ``label``, ``date`` and any ``y_<finding>``.
+        config: shares, seed, whether official splits count, and the day of a chronological split.
 
     Raises:
-        DataError: only some rows have an official split, or a split lacks a class.
+        DataError: only some rows have an official split, a date is missing, or a split lacks a class.
     """
     result = manifest.copy()
+    if config.until is not None:
+        result["split"] = _by_date(result, config, config.until)
+        _require_classes(result)
+        return result
     given = result["split"].fillna("") != ""
     if not config.official or not given.any():
         shares = {split: getattr(config, split) for split in SPLITS if getattr(config, split) > 0}
@@ -56,11 +66,49 @@ def assign_splits(manifest: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
         )
     elif config.val > 0 and not (result["split"] == "val").any():
         train = result["split"] == "train"
-        whole = config.train + config.val
-        shares = {"train": config.train / whole, "val": config.val / whole}
-        result.loc[train, "split"] = _distribute(result[train], shares, config.seed)
+        result.loc[train, "split"] = _train_and_val(result[train], config)
     _require_classes(result)
     return result
+
+
+def positive_findings(rows: pd.DataFrame, columns: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the columns ``y_<finding>`` that are 1 in each row, one nameless class where none is."""
+    return [
+        tuple(name for name, value in zip(columns, values, strict=True) if value == 1) or ("",)
+        for values in rows[list(columns)].itertuples(index=False)
+    ]
+
+
+def rarest(classes: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return the class of each row that the fewest rows have."""
+    frequency = Counter(name for names in classes for name in names)
+    return [min(names, key=lambda name: (frequency[name], name)) for names in classes]
+
+
+def _by_date(rows: pd.DataFrame, config: SplitConfig, until: date) -> pd.Series:
+    """Split by the day of each image; what is after ``until`` of a patient who was seen before is left out."""
+    undated = rows["date"].isna()
+    if undated.any():
+        raise DataError(
+            f"{_name(rows)}: {int(undated.sum())} of {len(rows)} images have no date, first "
+            f"{rows.loc[undated, 'image_id'].iloc[0]}; a chronological split (until) needs one for each"
+        )
+    # the day itself belongs to the past, whatever the hour
+    before = rows["date"].dt.normalize() <= pd.Timestamp(until)
+    if before.all() or not before.any():
+        raise DataError(
+            f"{_name(rows)}: dates run from {rows['date'].min():%Y-%m-%d} to {rows['date'].max():%Y-%m-%d}, expected "
+            f"some up to {until} and some after; change until"
+        )
+    split = pd.Series("test", index=rows.index).mask(rows["patient_id"].isin(rows.loc[before, "patient_id"]), "")
+    split[before] = _train_and_val(rows[before], config)
+    return split
+
+
+def _train_and_val(rows: pd.DataFrame, config: SplitConfig) -> pd.Series:
+    whole = config.train + config.val
+    shares = {name: share / whole for name, share in (("train", config.train), ("val", config.val)) if share > 0}
+    return _distribute(rows, shares, config.seed)
 
 
 def _distribute(rows: pd.DataFrame, shares: Mapping[str, float], seed: int) -> pd.Series:
@@ -96,14 +144,8 @@ def _fill(patients: Sequence[str], images: Mapping[str, int], shares: Mapping[st
 
 def _classes(rows: pd.DataFrame) -> list[tuple[str, ...]]:
     """Return the classes of each row: its label, else its positive findings, else one nameless class."""
-    findings = [column for column in rows if column.startswith("y_")]
-    positive: list[tuple[str, ...]] = [
-        tuple(name for name, value in zip(findings, values, strict=True) if value == 1)
-        for values in rows[findings].itertuples(index=False)
-    ]
-    return [
-        (label,) if label else names or ("",) for label, names in zip(rows["label"].fillna(""), positive, strict=True)
-    ]
+    positive = positive_findings(rows, [column for column in rows if column.startswith("y_")])
+    return [(label,) if label else names for label, names in zip(rows["label"].fillna(""), positive, strict=True)]
 
 
 def _draw(seed: int, stratum: str, patient: str) -> bytes:

@@ -1,0 +1,163 @@
+"""Training regimes: fewer cases, another balance. Pure functions of manifest rows; only ``split`` changes.
+
+A row that a regime leaves out keeps its place and has no split, so that positions still fit the packed pictures and
+nothing can be drawn twice. Draws are ordered by hashes of patient and image: neither row order nor other rows matter.
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from medtransfer.config import Config
+from medtransfer.data.splits import positive_findings, rarest
+from medtransfer.errors import DataError
+
+Ratio = Annotated[float, Field(gt=0)]
+Split = Literal["train", "val", "test"]
+
+
+class RegimeConfig(Config):
+    """Which cases a fit sees; the default is all of them.
+
+    Attributes:
+        share: share of each class's training images, rounded down; validation and test stay whole.
+        negatives: in the named splits, positives are thinned until there are at least so many negatives to each.
+    """
+
+    share: float = Field(1.0, gt=0, le=1)
+    negatives: dict[Split, Ratio] = Field(default_factory=dict)
+
+
+def apply_regime(
+    manifest: pd.DataFrame,
+    regime: RegimeConfig,
+    *,
+    positive: str = "",
+    findings: Sequence[str] = (),
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return the manifest under a regime: positives are thinned first, the share is taken of what is left.
+
+    Args:
+        manifest: one data set with splits.
+        regime: the regime.
+        positive: class that ``negatives`` thins.
+        findings: of a multi-label task; none for a single-label one.
+        seed: of the draw; 5 % lies within 10 % of the same seed.
+
+    Raises:
+        DataError: a class has fewer cases than the regime needs, or there is no positive class to thin.
+    """
+    result = manifest
+    for split, ratio in regime.negatives.items():
+        result = thin_positives(result, split, ratio, positive=positive, seed=seed)
+    return result if regime.share == 1 else take_share(result, regime.share, findings=findings, seed=seed)
+
+
+def take_share(manifest: pd.DataFrame, share: float, *, findings: Sequence[str] = (), seed: int = 0) -> pd.DataFrame:
+    """Keep ⌊share × images⌋ training images of every class (Peng et al. 2021: 88 of 1,777 and 1,451 of 29,030 at 5 %).
+
+    Patients are drawn in random order and give their images one patient after the other, as in a hospital with few
+    cases; only the last one is cut, so the counts are exact. A multi-label image counts for the rarest finding that
+    it has.
+
+    Raises:
+        DataError: a class, or a finding, has no image left.
+    """
+    train = manifest[manifest["split"] == "train"]
+    columns = [f"y_{name}" for name in findings]
+    classes = positive_findings(train, columns) if findings else [(label,) for label in train["label"]]
+    known = train[columns].notna().any(axis=1) if findings else train["label"] != ""
+    stratum = pd.Series(rarest(classes), index=train.index)[known.to_numpy()]
+    kept: list[int] = []
+    for name, members in stratum.groupby(stratum):
+        # a product such as 0.29 × 100 lies a rounding error below the whole number that is meant
+        count = math.floor(share * len(members) + 1e-9)
+        if count == 0:
+            raise DataError(
+                f"{_name(manifest)}: class {_plain(str(name))} has {len(members)} training images, and "
+                f"{share:.0%} of them is none, expected at least {math.ceil(1 / share)}; take a larger share"
+            )
+        kept += _ordered(train.loc[members.index], seed)[:count]
+    result = _without(manifest, train.index.difference(kept))
+    for column in columns:
+        if (train[column] == 1).any() and not (result.loc[kept, column] == 1).any():
+            raise DataError(
+                f"{_name(manifest)}: no image with {_plain(column)} is among {share:.0%} of the training images; "
+                "take a larger share or leave the finding out of the task"
+            )
+    return result
+
+
+def thin_positives(manifest: pd.DataFrame, split: str, ratio: float, *, positive: str, seed: int = 0) -> pd.DataFrame:
+    """Leave positives out until a split has at least ``ratio`` negatives to each, for example 16 as in Peng et al.
+
+    A split that has them already stays as it is. Smaller ratios of the same seed keep what larger ones keep.
+
+    Raises:
+        DataError: no positive class is given or none occurs, or the split has fewer negatives than one positive needs.
+    """
+    rows = manifest[manifest["split"] == split]
+    hit, other = rows[rows["label"] == positive], rows[~rows["label"].isin(["", positive])]
+    if not positive or hit.empty:
+        raise DataError(
+            f"{_name(manifest)}: the {split} split has no image of class {positive or 'not named'} to thin; "
+            "name the positive class of a single-label task"
+        )
+    count = math.floor(len(other) / ratio + 1e-9)
+    if count == 0:
+        raise DataError(
+            f"{_name(manifest)}: the {split} split has {len(other)} negatives, expected at least "
+            f"{math.ceil(ratio)} for 1:{ratio:g}; lower the ratio"
+        )
+    return _without(manifest, hit.index.difference(_ordered(hit, seed)[:count]))
+
+
+def monthly_balance(manifest: pd.DataFrame, *, positive: str, split: str = "test") -> pd.DataFrame:
+    """Return how the balance of a split drifts: ``month, images, positives, prevalence``, one row a calendar month.
+
+    Raises:
+        DataError: a labelled image of the split has no date.
+    """
+    rows = manifest[(manifest["split"] == split) & (manifest["label"] != "")]
+    undated = rows["date"].isna()
+    if rows.empty or undated.any():
+        raise DataError(
+            f"{_name(manifest)}: {int(undated.sum())} of {len(rows)} images of the {split} split have no date, "
+            "expected one for each; fill the column date"
+        )
+    table = pd.DataFrame({"month": rows["date"].dt.strftime("%Y-%m"), "hit": rows["label"] == positive})
+    counts = table.groupby("month")["hit"].agg(images="size", positives="sum").reset_index()
+    return counts.assign(prevalence=counts["positives"] / counts["images"])
+
+
+def _ordered(rows: pd.DataFrame, seed: int) -> list[int]:
+    """Return the rows' index, patients in the order of a hash, then their images in the order of another."""
+    keys = [
+        (_draw(seed, patient), patient, _draw(seed, image), index)
+        for index, patient, image in zip(rows.index, rows["patient_id"], rows["image_id"], strict=True)
+    ]
+    return [key[-1] for key in sorted(keys)]
+
+
+def _draw(seed: int, name: str) -> bytes:
+    return hashlib.sha256(f"regime|{seed}|{name}".encode()).digest()
+
+
+def _without(manifest: pd.DataFrame, index: pd.Index) -> pd.DataFrame:
+    result = manifest.copy()
+    result["split"] = np.where(result.index.isin(index), "", result["split"])
+    return result
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix("y_") or "without a finding"
+
+
+def _name(rows: pd.DataFrame) -> str:
+    return ", ".join(sorted(rows["dataset"].unique()))
