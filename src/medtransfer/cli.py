@@ -65,6 +65,7 @@ def _pipeline_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]"
         ("predict", "write the predictions table of a study"),
         ("score", "compute metrics and intervals from the predictions table"),
         ("register", "register the best fine-tuned network by validation AUROC"),
+        ("explain", "draw what the fine-tuned networks look at, and the regions that self-supervision reads"),
         ("report", "rebuild the paper's tables beside ours"),
     ):
         _verb(verbs, name, what, stage=name).add_argument("study", choices=STUDIES)

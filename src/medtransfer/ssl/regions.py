@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtransfer.errors import DataError
+from medtransfer.losses.regions import REGIONS
 from medtransfer.ssl.lungs import lung_mask
 
 REFERENCE_BOXES: NDArray[np.float32] = np.array(
@@ -85,6 +86,36 @@ def locate(images: NDArray[np.uint8]) -> Located:
     found = np.array([box is not None for box in lungs], dtype=bool)
     outer = np.array([whole if box is None else box for box in lungs], dtype=np.float32).reshape(-1, 4)
     return Located(_inside(outer), found)
+
+
+class Covered(NamedTuple):
+    """Pixels of each lobe, in the order of ``losses.regions.REGIONS``: inside its own box, and altogether."""
+
+    inside: NDArray[np.int64]
+    """[N, 5]."""
+    total: NDArray[np.int64]
+    """[N, 5]; 0 where a slice does not show the lobe."""
+
+    def share(self) -> dict[str, float | None]:
+        """Return the share of each lobe's pixels that its box holds, over all slices; None for a lobe never shown."""
+        pairs = zip(REGIONS, self.inside.sum(0), self.total.sum(0), strict=True)
+        return {name: float(inside / total) if total else None for name, inside, total in pairs}
+
+
+def coverage(masks: NDArray[np.uint8], boxes: NDArray[np.float32]) -> Covered:
+    """Count how much of each known lobe lies inside its box; a pixel lies inside when its centre does.
+
+    Args:
+        masks: [N, H, W], the lowest three bits 1 to 5 for the lobes in the order of ``losses.regions.REGIONS``.
+        boxes: [N, 5, 4]: x0, y0, x1, y1 in pixels.
+    """
+    height, width = masks.shape[1:]
+    x, y = np.arange(width) + 0.5, np.arange(height) + 0.5
+    x0, y0, x1, y1 = (boxes[..., side, None] for side in range(4))
+    columns, rows = (x >= x0) & (x < x1), (y >= y0) & (y < y1)
+    lobes = (masks & 7)[:, None] == np.arange(1, len(REGIONS) + 1)[:, None, None]
+    inside = lobes & rows[..., :, None] & columns[..., None, :]
+    return Covered(inside.sum((2, 3)), lobes.sum((2, 3)))
 
 
 def _lung_box(image: NDArray[np.uint8]) -> tuple[int, int, int, int] | None:

@@ -1,0 +1,60 @@
+"""How well heat agrees with a region that is known: energy ratio and pointing game. Arrays only."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Heat against a known region, over the images that show the region.
+
+    Attributes:
+        images: images that were scored: the region is there and the heat is not flat.
+        flat: images left out because their heat is 0 everywhere: it points nowhere.
+        energy: mean share of the heat that lies in the region.
+        area: mean share of the picture that the region covers: what heat spread evenly would reach.
+        ratio: mean over images of energy ÷ area; 1 is chance, more is better than chance.
+        pointing: share of images whose hottest pixel lies in the region (Zhang et al. 2018, without tolerance; equally
+            hot pixels share the image's vote); chance is ``area``.
+    """
+
+    images: int
+    flat: int
+    energy: float | None
+    area: float | None
+    ratio: float | None
+    pointing: float | None
+
+
+def agreement(heat: NDArray[np.floating], region: NDArray[np.bool_]) -> Agreement:
+    """Score heat maps against one region an image; images without the region are not asked.
+
+    Args:
+        heat: ``[N, h, w]``, not negative.
+        region: ``[N, h, w]``.
+
+    Returns:
+        Means over images; ``None`` where no image could be scored.
+    """
+    shown = region.any(axis=(1, 2))
+    warm = heat.any(axis=(1, 2))
+    chosen = shown & warm
+    flat = int((shown & ~warm).sum())
+    if not chosen.any():
+        return Agreement(0, flat, None, None, None, None)
+    heat, region = heat[chosen].astype(np.float64), region[chosen]
+    energy = (heat * region).sum(axis=(1, 2)) / heat.sum(axis=(1, 2))
+    area = region.mean(axis=(1, 2))
+    # coarse heat that is resized has plateaus: its hottest pixels share one vote
+    hottest = heat == heat.max(axis=(1, 2), keepdims=True)
+    hit = (hottest & region).sum(axis=(1, 2)) / hottest.sum(axis=(1, 2))
+    return Agreement(
+        images=len(heat),
+        flat=flat,
+        energy=float(energy.mean()),
+        area=float(area.mean()),
+        ratio=float((energy / area).mean()),
+        pointing=float(hit.mean()),
+    )

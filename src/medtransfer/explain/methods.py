@@ -1,0 +1,59 @@
+"""Every explanation that a network can give, by name and layer. A new method is a function and an entry here."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medtransfer.explain.attention_maps import attention_maps, inputs_of_layers
+from medtransfer.explain.capture import undisturbed
+from medtransfer.explain.gradcam import grad_cam
+from medtransfer.models.classifier import Classifier
+
+GRAD_CAM, ATTENTION, LAST_MAP = "grad_cam", "attention", "last map"
+
+
+@dataclass(frozen=True)
+class Method:
+    """One kind of heat: its name and the layer that it reads."""
+
+    name: str
+    layer: str
+
+
+def heat_maps(
+    model: Classifier, images: Float[Tensor, "batch 3 h w"], output: int
+) -> dict[Method, Float[Tensor, "batch {images.shape[2]} {images.shape[3]}"]]:
+    """Return Grad-CAM of one output and the attention of every ATTN layer, each map on 0–1 at the pictures' size.
+
+    Args:
+        model: a network.
+        images: normalised pictures.
+        output: column of the logit that Grad-CAM asks about.
+    """
+    found = {Method(GRAD_CAM, LAST_MAP): grad_cam(model, images, output)}
+    return found | {Method(ATTENTION, site): heat for site, heat in attention_maps(model, images).items()}
+
+
+def heat_over(
+    model: Classifier, batches: Iterable[Float[Tensor, "batch 3 h w"]], output: int
+) -> dict[Method, NDArray[np.float32]]:
+    """Return ``heat_maps`` of many batches as arrays ``[N, h, w]``."""
+    parts: dict[Method, list[NDArray[np.float32]]] = {}
+    for images in batches:
+        for method, heat in heat_maps(model, images, output).items():
+            parts.setdefault(method, []).append(heat.float().cpu().numpy())
+    return {method: np.concatenate(heats) for method, heats in parts.items()}
+
+
+@torch.no_grad()
+def map_sizes(model: Classifier, images: Float[Tensor, "batch 3 h w"]) -> dict[Method, tuple[int, int]]:
+    """Return rows and columns of the maps that each method reads: heat is no finer than these."""
+    maps = {Method(ATTENTION, site): seen for site, seen in inputs_of_layers(model, images).items()}
+    with undisturbed(model):
+        maps[Method(GRAD_CAM, LAST_MAP)] = model.feature_map(images)
+    return {method: (seen.shape[2], seen.shape[3]) for method, seen in maps.items()}

@@ -1,0 +1,120 @@
+"""Pictures for people: heat over slices, and the Generator's regions beside the slices they were cut from.
+
+Heat is drawn in *inferno*. The paper's rainbow of blue to red has bright bands in its middle that look like edges and
+cannot be told apart by everyone; inferno's lightness grows evenly with the value, in print without colour too.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HEAT, OPACITY = "inferno", 0.75
+REGION_COLOURS = ("#0072b2", "#56b4e9", "#009e73", "#d55e00", "#e69f00")
+"""One hue a region (Okabe & Ito): blues and green for the patient's right lung, warm ones for the left."""
+LUNG_COLOUR, LESION_COLOUR = "#f0e442", "#ffffff"
+_STYLE = {"font.size": 8, "axes.titlesize": 8, "text.parse_math": False}
+
+
+@dataclass(frozen=True)
+class HeatRow:
+    """One row of a heat panel: its label and one map an image, ``[N, h, w]`` on 0–1."""
+
+    label: str
+    heat: NDArray[np.floating]
+    captions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RegionCase:
+    """One slice of a contact sheet: the picture ``[h, w]``, its five boxes ``[5, 4]``, lungs ``[h, w]`` and crops."""
+
+    title: str
+    image: NDArray[np.uint8]
+    boxes: NDArray[np.float32]
+    lungs: NDArray[np.bool_]
+    crops: NDArray[np.floating]
+
+
+def heat_panel(
+    images: NDArray[Any],
+    titles: Sequence[str],
+    rows: Sequence[HeatRow],
+    *,
+    lesions: NDArray[np.bool_] | None = None,
+) -> "Figure":
+    """Draw the pictures and below them each row's heat over the same pictures, one column an image.
+
+    Args:
+        images: grey pictures ``[N, h, w]``.
+        titles: one an image.
+        rows: kinds of heat, from top to bottom.
+        lesions: known lesions ``[N, h, w]``, outlined in white.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(1.6 * len(images) + 1.1, 1.75 * (len(rows) + 1)), layout="constrained")
+        axes = figure.subplots(len(rows) + 1, len(images), squeeze=False)
+        for column, (image, title) in enumerate(zip(images, titles, strict=True)):
+            for row, axis in enumerate(axes[:, column]):
+                _grey(axis, image)
+                if row:
+                    heat = rows[row - 1].heat[column]
+                    shown = axis.imshow(heat, cmap=HEAT, vmin=0, vmax=1, alpha=OPACITY * np.sqrt(heat))
+                    axis.set_xlabel(rows[row - 1].captions[column] if rows[row - 1].captions else "")
+                if lesions is not None and lesions[column].any():
+                    axis.contour(lesions[column], [0.5], colors=LESION_COLOUR, linewidths=0.7)
+            axes[0, column].set_title(title)
+        for axis, label in zip(axes[:, 0], ["slice", *(row.label for row in rows)], strict=True):
+            axis.set_ylabel(label)
+        if rows:
+            scale = matplotlib.cm.ScalarMappable(cmap=shown.cmap, norm=shown.norm)
+            figure.colorbar(
+                scale, ax=axes[1:], shrink=0.6, aspect=30, pad=0.01, ticks=[0, 1], label="heat, each map's own range"
+            )
+    return figure
+
+
+def region_sheet(cases: Sequence[RegionCase], names: Sequence[str]) -> "Figure":
+    """Draw one row a slice: the slice with found lungs and boxes, then its five crops in the order of ``names``."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(2.2 + 1.5 * len(names), 1.9 * len(cases)), layout="constrained")
+        axes = figure.subplots(len(cases), len(names) + 1, squeeze=False, width_ratios=[1.3, *[1] * len(names)])
+        for row, case in zip(axes, cases, strict=True):
+            _located(row[0], case)
+            for axis, crop, name, colour in zip(row[1:], case.crops, names, REGION_COLOURS, strict=True):
+                _grey(axis, crop)
+                axis.set_title(name, color=colour)
+                for spine in axis.spines.values():
+                    spine.set(visible=True, color=colour, linewidth=1.5)
+    return figure
+
+
+def _located(axis: Any, case: RegionCase) -> None:
+    from matplotlib.patches import Rectangle
+
+    _grey(axis, case.image)
+    if case.lungs.any():
+        axis.contour(case.lungs, [0.5], colors=LUNG_COLOUR, linewidths=0.8)
+    for (x0, y0, x1, y1), colour in zip(case.boxes, REGION_COLOURS, strict=True):
+        # edges of pixels are whole numbers in a box, half ones in a picture that is shown
+        axis.add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=1.2))
+    axis.set_title(case.title, loc="left")
+
+
+def _grey(axis: Any, image: NDArray[Any]) -> None:
+    top = 255 if image.dtype.kind in "ui" else 1
+    axis.imshow(image, cmap="gray", vmin=0, vmax=top)
+    axis.set(xticks=[], yticks=[])
+    for spine in axis.spines.values():
+        spine.set_visible(False)
