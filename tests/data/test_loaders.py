@@ -105,6 +105,14 @@ def test_targets_and_indices_are_those_of_the_rows(data):
     assert batch["target"].tolist() == data.targets(batch["index"].numpy()).tolist()
 
 
+def test_given_targets_replace_the_class_numbers_and_follow_the_rows(data):
+    findings = np.arange(44, dtype=np.float32).reshape(22, 2)
+    findings[3] = np.nan
+    batch = loader(data, targets=findings).batch(1, 0)
+    assert batch["target"].dtype == torch.float32
+    np.testing.assert_array_equal(batch["target"].numpy(), findings[batch["index"].numpy()])
+
+
 @pytest.mark.parametrize("train", [True, False])
 def test_ranks_share_the_order_of_one_process(data, train):
     whole = loader(data, train=train)

@@ -129,6 +129,19 @@ def test_a_known_finding_counts_as_labelled(root):
     assert 3 in packed(root, PackConfig(size=8), manifest(y_edema=finding)).rows("train")
 
 
+def test_findings_are_targets_in_the_order_asked_for(root):
+    nan = float("nan")
+    table = manifest(y_edema=[1.0, 0.0, nan, 1.0] * 2, y_mass=[0.0] * 8, y_hernia=[nan] * 8)
+    data = packed(root, PackConfig(size=8), table)
+    found = data.finding_targets(("mass", "edema"))
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found[:4], [[0, 1], [0, 0], [0, nan], [0, 1]])
+    with pytest.raises(DataError, match="hernia: a label column with only blanks, expected known values"):
+        data.finding_targets(("edema", "hernia"))
+    with pytest.raises(DataError, match=r"flu: no such finding, .*; the findings are edema, mass, hernia"):
+        data.finding_targets(("flu",))
+
+
 def test_a_label_outside_the_classes_is_refused(root):
     with pytest.raises(DataError, match=r"ct/0: label 'flu' is none of the classes non-covid, covid"):
         packed(root, PackConfig(size=8), manifest(label=["flu"] + ["covid"] * 7))

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from medtransfer.losses.classification import cross_entropy, masked_bce
+from medtransfer.errors import DataError
+from medtransfer.losses.classification import balanced_class_weight, cross_entropy, masked_bce, positive_weight
 
 NAN = float("nan")
 
@@ -71,3 +72,25 @@ def test_a_batch_without_any_known_target_gives_zero_loss_and_zero_gradient():
 def test_without_missing_targets_masked_bce_is_plain_bce():
     logits, targets = torch.randn(4, 3), torch.randint(0, 2, (4, 3)).float()
     torch.testing.assert_close(masked_bce(logits, targets), F.binary_cross_entropy_with_logits(logits, targets))
+
+
+def test_balanced_weights_give_every_class_the_same_share_of_the_loss():
+    target = torch.tensor([0] * 6 + [1] * 3 + [2])
+    weight = balanced_class_weight(target, 3)
+    torch.testing.assert_close(weight, torch.tensor([10 / 18, 10 / 9, 10 / 3]))
+    per_class = [float((weight[target] * (target == c)).sum()) for c in range(3)]
+    assert per_class == pytest.approx([10 / 3] * 3)
+
+
+def test_positive_weights_balance_the_known_targets_of_each_finding():
+    targets = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [NAN, 1.0]])
+    torch.testing.assert_close(positive_weight(targets), torch.tensor([2.0, 1 / 3]))
+
+
+def test_a_class_without_an_image_has_no_weight():
+    with pytest.raises(DataError, match="class weights: class number 1 has no image, expected one at least"):
+        balanced_class_weight(torch.tensor([0, 2]), 3)
+    with pytest.raises(DataError, match="positives of finding number 0 has no image"):
+        positive_weight(torch.tensor([[0.0], [NAN]]))
+    with pytest.raises(DataError, match="negatives of finding number 0 has no image"):
+        positive_weight(torch.tensor([[1.0], [NAN]]))

@@ -38,8 +38,9 @@ class Loader:
     ``batch_size`` counts the images of all ranks together: rank r of w takes the r-th of w slices of each batch, so
     the order of a run does not depend on the number of processes.
 
-    A batch holds ``index`` (manifest positions), ``target`` (−1 without a label) and ``image``; with two views
-    ``query`` and ``key`` instead of ``image``; with boxes also ``regions``, five an image, image-major.
+    A batch holds ``index`` (manifest positions), ``target`` (class number, −1 without a label; else ``targets``) and
+    ``image``; with two views ``query`` and ``key`` instead of ``image``; with boxes also ``regions``, five an image,
+    image-major.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Loader:
         train: bool,
         augment: AugmentConfig | None = None,
         crop: int | None = None,
+        targets: npt.NDArray[np.float32] | None = None,
         views: Literal[1, 2] = 1,
         boxes: npt.NDArray[np.float32] | None = None,
         region_size: int | None = None,
@@ -71,6 +73,7 @@ class Loader:
             train: shuffle every epoch and drop the last incomplete batch; else the given order, all rows.
             augment: recipe; none means the centre crop.
             crop: side of the centre crop, needed without a recipe.
+            targets: target of every manifest row ``[N, ...]``, NaN where not known; class numbers when not given.
             views: two draws ``query`` and ``key`` from the recipe apart.
             boxes: x0, y0, x1, y1 in pixels of five regions of every manifest row ``[N, 5, 4]``.
             region_size: side of a region.
@@ -87,6 +90,7 @@ class Loader:
         _check_rows(data, rows, batch_size, train)
         _check_options(augment, crop, views, boxes, region_size, (batch_size, rank, world))
         self.data, self.rows = data, np.asarray(rows, np.int64)
+        self.targets = data.class_index if targets is None else targets
         self.batch_size, self.seed, self.train = batch_size, seed, train
         self.augment, self.views = augment, views
         self.crop = augment.crop if augment else crop or 0
@@ -111,7 +115,7 @@ class Loader:
         rows = np.array_split(everywhere, self.world)[self.rank]
         pictures = self._to_device(self.data.images[rows])
         index = torch.from_numpy(rows)
-        batch = {"index": index, "target": torch.from_numpy(self.data.class_index[rows])}
+        batch = {"index": index, "target": torch.from_numpy(self.targets[rows])}
         batch = {key: value.to(self.device) for key, value in batch.items()}
         if self.views == 1:
             batch["image"] = self._view(pictures, self._generator(epoch, step, 0))

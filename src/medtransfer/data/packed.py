@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -169,6 +169,21 @@ class PackedDataset:
             known = [*finding_columns(self.manifest), *ZONES]
             keep = keep & ((self.manifest["label"] != "") | self.manifest[known].notna().any(axis=1)).to_numpy()
         return np.flatnonzero(keep).astype(np.int64)
+
+    def finding_targets(self, findings: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Return 1, 0 or NaN (not known) of every row ``[N, findings]``.
+
+        Raises:
+            DataError: a finding is no column of the manifest, or its column holds only blanks.
+        """
+        known = [column.removeprefix("y_") for column in finding_columns(self.manifest)]
+        for name in findings:
+            problem = "no such finding" if name not in known else "a label column with only blanks"
+            if name not in known or self.manifest[f"y_{name}"].isna().all():
+                there = ", ".join(known) or "none"
+                raise DataError(f"{self.folder}: {name}: {problem}, expected known values; the findings are {there}")
+        values: npt.NDArray[np.float32] = self.manifest[[f"y_{name}" for name in findings]].to_numpy(np.float32)
+        return values
 
     def targets(self, rows: Rows) -> Rows:
         """Return the class indices of rows.

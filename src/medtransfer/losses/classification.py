@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from medtransfer.errors import DataError
 from medtransfer.losses.precision import at_least_single
 
 
@@ -53,3 +54,32 @@ def masked_bce(
     losses = F.binary_cross_entropy_with_logits(scores, torch.where(known, labels, 0.0), weight=share, reduction="sum")
     total = share.sum()
     return losses / torch.where(total > 0, total, 1.0)
+
+
+def balanced_class_weight(target: Int[Tensor, " images"], classes: int) -> Float[Tensor, " classes"]:
+    """Return images ÷ (classes × images of the class): every class counts the same in ``cross_entropy``.
+
+    Raises:
+        DataError: a class has no image.
+    """
+    counts = torch.bincount(target, minlength=classes)
+    _require_cases(counts, "class number")
+    return len(target) / (classes * counts)
+
+
+def positive_weight(targets: Float[Tensor, "images findings"]) -> Float[Tensor, " findings"]:
+    """Return negatives ÷ positives among the known targets: both sides of a finding count the same in ``masked_bce``.
+
+    Raises:
+        DataError: a finding has no positive or no negative image.
+    """
+    positives, negatives = (targets == 1).sum(0), (targets == 0).sum(0)
+    _require_cases(positives, "positives of finding number")
+    _require_cases(negatives, "negatives of finding number")
+    return negatives / positives
+
+
+def _require_cases(counts: Int[Tensor, " classes"], what: str) -> None:
+    if (counts == 0).any():
+        number = int((counts == 0).nonzero()[0])
+        raise DataError(f"class weights: {what} {number} has no image, expected one at least; switch the weights off")
