@@ -61,7 +61,7 @@ def test_a_store_that_is_down_costs_a_warning(here, caplog):
 @pytest.mark.chromium
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-def test_the_link_opens_the_comparison_in_the_real_ui_without_opening_a_run(here, server):
+def test_the_link_opens_the_comparison_in_the_real_ui_without_opening_a_run(here, server, checkout):
     for (attention, seed), auroc in AUROC.items():
         tags = {"phase": "finetune", "attention": attention, "chain_title": "stl_n→stl_m"}
         name = f"made up · resnet50 {attention} · seed {seed}"
@@ -69,7 +69,8 @@ def test_the_link_opens_the_comparison_in_the_real_ui_without_opening_a_run(here
     record("made up · pretraining", {"phase": "stl_n", "attention": "0 ATTN"}, {"val/top_1": 0.5})
     server.start()
     link = save_view("attentive_transfer", VIEW, uri=server.uri)
-    asyncio.run(look(link, here / "profile", Path(os.environ.get("MEDTRANSFER_SCREENSHOTS", here))))
+    pictures = checkout / os.environ.get("MEDTRANSFER_SCREENSHOTS", here)
+    asyncio.run(look(link, here / "profile", pictures))
 
 
 async def look(link, profile, pictures):

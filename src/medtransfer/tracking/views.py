@@ -19,6 +19,7 @@ from medtransfer.tracking.store import client, portable_uri, tracking_uri
 
 SERVER = "http://127.0.0.1:5000"  # where `make ui` listens
 _TAG = "mlflow.sharedViewState."
+_NAME_PX, _COLUMN_PX = 360, 170  # whole run names and "0.8125 (average)"
 log = logging.getLogger("medtransfer.tracking")
 
 
@@ -93,6 +94,8 @@ def _state(view: RunView) -> dict[str, Any]:
     section = {"uuid": "comparison", "name": view.metric.partition("/")[0], "display": True, "isReordered": True}
     chart = {"uuid": "comparison-chart", "type": "BAR", "metricKey": view.metric, "displayName": view.metric}
     generated = {"deleted": False, "isGenerated": True}
+    columns = [f"metrics.`{name}`" for name in (view.metric, *view.columns)] + [f"tags.`{name}`" for name in view.tags]
+    widths = {"attributes.`Run Name`": _NAME_PX} | dict.fromkeys(columns, _COLUMN_PX)
     return {
         "searchFilter": view.query,
         "orderByKey": f"metrics.`{view.metric}`",
@@ -101,10 +104,9 @@ def _state(view: RunView) -> dict[str, Any]:
         "lifecycleFilter": "Active",
         "modelVersionFilter": "All Runs",
         "datasetsFilter": [],
-        "selectedColumns": [
-            *(f"metrics.`{name}`" for name in (view.metric, *view.columns)),
-            *(f"tags.`{name}`" for name in view.tags),
-        ],
+        "selectedColumns": columns,
+        "columnOrder": list(widths),
+        "columnWidths": widths,
         "groupBy": {"aggregateFunction": "average", "groupByKeys": [grouping]},
         "runsHiddenMode": "SHOW_ALL",
         "isAccordionReordered": True,  # keeps the section first; the UI adds the others behind it
