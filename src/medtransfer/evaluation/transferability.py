@@ -1,0 +1,257 @@
+"""How well a source model's own outputs predict the target labels before anything is fine-tuned: LEEP, NCE, LogME.
+
+All three read one forward pass of the source model over labelled target images. They are in natural units (nats);
+LEEP is also given in bits, because the values of Liu & Ji 2021, Table 6, lie below what nats allow on two classes.
+A score only predicts what fine-tuning will gain: report ``ranks.rank_correlation`` with the true gain beside it.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from medtransfer.errors import DataError
+from medtransfer.evaluation.checks import Floats, Ints
+
+_ROWS = 64
+"""Rows worked on at once: a thousand single-precision probabilities of each stay in a second-level cache."""
+_SUM_TOLERANCE = 1e-3
+_RANK = 1e-12
+"""Share of the largest eigenvalue of the Gram matrix below which a direction of the features is rounding noise."""
+_RATIO = 1e10
+"""LogME's ratio α/β, relative to the largest eigenvalue, is sought between the inverse of this and this."""
+
+
+@dataclass(frozen=True)
+class Leep:
+    """LEEP in nats, its two lower bounds, and how many source labels never got any probability."""
+
+    nats: float
+    minus_label_entropy: float
+    """−H(Y): what a constant source model scores."""
+    minus_conditional_entropy: float
+    """−H(Y|Z) of the source model's mean probabilities; ``0 ≥ LEEP ≥ −H(Y|Z) ≥ −H(Y)``."""
+    dropped: int
+
+    @property
+    def bits(self) -> float:
+        """The same in bits."""
+        return self.nats / math.log(2)
+
+
+@dataclass(frozen=True)
+class TransferScore:
+    """Scores of one source model on one labelled target set.
+
+    ``leep`` and ``nce`` are None where the source has no labels of its own, and ``unavailable`` says why.
+    """
+
+    images: int
+    logme: float
+    leep: Leep | None
+    nce: float | None
+    source_labels: int
+    absent_target_labels: int
+    unavailable: str
+
+
+def transfer_score(
+    features: ArrayLike,
+    labels: ArrayLike,
+    probabilities: ArrayLike | None,
+    *,
+    classes: int,
+    unavailable: str = "",
+) -> TransferScore:
+    """Score a source model by what it says about target images.
+
+    A source without labels has no probabilities: LEEP and NCE are then not available, LogME still is.
+
+    Args:
+        features: ``[images, width]`` pooled features.
+        labels: ``[images]`` target class numbers.
+        probabilities: ``[images, source labels]`` of the source model's own head, or None.
+        classes: classes of the target task; those that no image has are counted.
+        unavailable: why there are no probabilities.
+
+    Raises:
+        DataError: a number is not finite, probabilities do not sum to one, shapes differ, the labels are not class
+            numbers or hold fewer than two classes, or the reason for missing probabilities is missing.
+    """
+    target = _class_numbers(labels)
+    if target.max() >= classes:
+        raise DataError(f"labels hold class number {target.max()}, expected numbers below {classes}; check the classes")
+    if (probabilities is None) != bool(unavailable):
+        raise DataError("transfer score: expected source probabilities, or the reason why there are none; pass one")
+    found = None if probabilities is None else np.asarray(probabilities)
+    return TransferScore(
+        images=len(target),
+        logme=logme(features, target),
+        leep=None if found is None else leep(found, target),
+        nce=None if found is None else nce(found.argmax(1), target),
+        source_labels=0 if found is None else found.shape[1],
+        absent_target_labels=classes - len(np.unique(target)),
+        unavailable=unavailable,
+    )
+
+
+def leep(probabilities: ArrayLike, labels: ArrayLike) -> Leep:
+    """Log expected empirical prediction (Nguyen et al. 2020, Eq. 1–2; Liu & Ji 2021, Eq. 7).
+
+    ``P(y, z) = 1/n Σ_{i: y_i = y} θ(x_i)_z``, ``LEEP = 1/n Σ_i log Σ_z P(y_i | z) θ(x_i)_z``. A source label that gets
+    no probability on any image has no ``P(y | z)``; it adds nothing and is dropped. Target classes that do not occur
+    change nothing.
+
+    Args:
+        probabilities: ``[images, source labels]``, rows sum to one; float32 is multiplied in float32, in blocks that
+            are added up in float64 (within 1e-8 nats of float64 throughout), anything else in float64.
+        labels: ``[images]`` target class numbers.
+
+    Raises:
+        DataError: see :func:`transfer_score`.
+    """
+    theta, target = np.asarray(probabilities), _class_numbers(labels)
+    if theta.ndim != 2 or len(theta) != len(target):
+        raise DataError(
+            f"probabilities have shape {theta.shape}, expected ({len(target)}, source labels): pass one row a label"
+        )
+    theta = theta if theta.dtype == np.float32 else theta.astype(np.float64, copy=False)
+    present, target = np.unique(target, return_inverse=True)
+    joint = _joint(theta, target, len(present))
+    source = joint.sum(0)
+    known = source > 0
+    conditional = np.divide(joint, source, out=np.zeros_like(joint), where=known).astype(theta.dtype)
+    total = 0.0
+    for rows in _blocks(len(theta)):
+        expected = theta[rows] @ conditional.T
+        total += float(np.log(expected[np.arange(len(expected)), target[rows]], dtype=np.float64).sum())
+    share = np.bincount(target) / len(target)
+    return Leep(
+        nats=total / len(theta),
+        minus_label_entropy=float((share * np.log(share)).sum()),
+        minus_conditional_entropy=_minus_conditional_entropy(joint),
+        dropped=int((~known).sum()),
+    )
+
+
+def nce(source_labels: ArrayLike, labels: ArrayLike) -> float:
+    """Negative conditional entropy −H(Y|Z) in nats, of target labels given predicted source labels (Tran et al. 2019).
+
+    Args:
+        source_labels: ``[images]`` the source model's most probable label of each image.
+        labels: ``[images]`` target class numbers.
+
+    Raises:
+        DataError: see :func:`transfer_score`.
+    """
+    target, source = _class_numbers(labels), np.asarray(source_labels)
+    if source.shape != target.shape:
+        raise DataError(f"source labels have shape {source.shape}, expected {target.shape}: pass one label an image")
+    _, z = np.unique(source, return_inverse=True)
+    joint = np.zeros((int(target.max()) + 1, int(z.max()) + 1))
+    np.add.at(joint, (target, z), 1 / len(target))
+    return _minus_conditional_entropy(joint)
+
+
+def logme(features: ArrayLike, labels: ArrayLike) -> float:
+    """Logarithm of maximum evidence an image (You et al. 2021, Alg. 3), mean over one-hot classes, in nats.
+
+    The largest ``log p(y | F) / n`` of Bayesian linear regression over the precisions α of weights and β of noise. For
+    a ratio ``t = α/β`` the best β is ``n / (Σ x² t/(t + σ) + r)``, so the evidence depends on ``t`` alone; the paper's
+    fixed-point iteration finds it. σ are the eigenvalues of the Gram matrix, x the labels in its directions, r what
+    lies outside them.
+
+    Args:
+        features: ``[images, width]``.
+        labels: ``[images]`` target class numbers; classes that do not occur do not count.
+
+    Raises:
+        DataError: see :func:`transfer_score`.
+    """
+    matrix, target = np.asarray(features, np.float64), _class_numbers(labels)
+    if matrix.ndim != 2 or len(matrix) != len(target):
+        raise DataError(f"features have shape {matrix.shape}, expected ({len(target)}, width): pass one row a label")
+    wrong = np.flatnonzero(~np.isfinite(matrix).all(1))
+    if wrong.size:
+        raise DataError(f"features at row {wrong[0]} are not finite: expected numbers; check the source weights")
+    one_hot = (target[:, None] == np.unique(target)).astype(np.float64)
+    sigma, squares = _directions(matrix, one_hot)
+    return float(
+        np.mean([_evidence(sigma, x, len(target), y.sum()) for x, y in zip(squares.T, one_hot.T, strict=True)])
+    )
+
+
+def _class_numbers(labels: ArrayLike) -> Ints:
+    """Return labels ``[images]`` as int64; at least two classes occur."""
+    found = np.asarray(labels)
+    if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer) or (found.size and found.min() < 0):
+        raise DataError("labels: expected one class number from 0 on an image; leave out images without a class")
+    if len(np.unique(found)) < 2:
+        raise DataError(f"labels hold {len(np.unique(found))} classes: a score needs two; check the split")
+    return found.astype(np.int64)
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    return (slice(start, start + _ROWS) for start in range(0, count, _ROWS))
+
+
+def _joint(theta: NDArray[np.floating], target: Ints, classes: int) -> Floats:
+    """Return ``P(y, z) [classes, source labels]``; every row is checked on the way, while it is in the cache."""
+    joint, ones = np.zeros((classes, theta.shape[1])), np.ones(theta.shape[1], theta.dtype)
+    numbers = np.arange(classes)[:, None]
+    for rows in _blocks(len(theta)):
+        block = theta[rows]
+        with np.errstate(invalid="ignore", over="ignore"):  # a row that is not finite is reported below
+            sums = block @ ones
+        summed = np.abs(sums - 1) <= _SUM_TOLERANCE  # False for NaN
+        if not summed.all() or block.min() < 0:
+            wrong = int(np.flatnonzero(~summed | (block.min(1) < 0))[0])
+            raise DataError(
+                f"row {rows.start + wrong} holds no probabilities (sum {sums[wrong]:g}, least {block[wrong].min():g}): "
+                "expected numbers from 0 to 1 that sum to one; pass softmax outputs, not logits"
+            )
+        joint += (numbers == target[rows]).astype(theta.dtype) @ block
+    return joint / len(theta)
+
+
+def _minus_conditional_entropy(joint: Floats) -> float:
+    """Return −H(Y|Z) in nats of a joint distribution ``[Y, Z]``."""
+    source = np.broadcast_to(joint.sum(0), joint.shape)
+    some = joint > 0
+    return float((joint[some] * np.log(joint[some] / source[some])).sum())
+
+
+def _directions(matrix: Floats, one_hot: Floats) -> tuple[Floats, Floats]:
+    """Return eigenvalues ``[rank]`` of the Gram matrix over the largest, and squared labels ``[rank, classes]`` along.
+
+    The smaller of the two Gram matrices is decomposed; the evidence does not change with the scale of the features.
+    """
+    count, width = matrix.shape
+    gram = matrix @ matrix.T if count <= width else matrix.T @ matrix
+    values, vectors = np.linalg.eigh(gram)
+    kept = values > _RANK * max(values[-1], np.finfo(float).tiny)
+    values, vectors = values[kept], vectors[:, kept]
+    along = one_hot if count <= width else matrix.T @ one_hot
+    squares = (vectors.T @ along) ** 2
+    if count > width:
+        squares /= values[:, None]
+    return values / values.max(initial=0.0), squares
+
+
+def _evidence(sigma: Floats, squares: Floats, count: int, length: float) -> float:
+    """Return the largest evidence an image of one label vector with squared ``length``."""
+    rest, t = max(length - squares.sum(), 0.0), 1.0
+    for _ in range(100):
+        shrunk = sigma + t
+        freedom = (sigma / shrunk).sum()
+        weights = (sigma * squares / shrunk**2).sum()
+        noise = (squares * (t / shrunk) ** 2).sum() + rest
+        left = count - len(sigma) + (t / shrunk).sum()  # n − γ, without cancellation
+        before, t = t, float(np.clip(freedom * noise / max(weights * left, 1e-300), 1 / _RATIO, _RATIO))
+        if abs(t - before) <= 1e-6 * before:
+            break
+    spread = (squares * t / (sigma + t)).sum() + rest
+    evidence = count * (math.log(count / spread) - 1 - math.log(2 * math.pi)) - np.log1p(sigma / t).sum()
+    return float(evidence / 2 / count)

@@ -1,0 +1,39 @@
+"""Rank correlations against SciPy."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import kendalltau, spearmanr
+
+from medtransfer.evaluation.checks import UndefinedMetricWarning
+from medtransfer.evaluation.ranks import rank_correlation
+
+
+@pytest.mark.parametrize(("kind", "oracle"), [("kendall", kendalltau), ("spearman", spearmanr)])
+@pytest.mark.parametrize("ties", [False, True])
+def test_rank_correlations_equal_scipy(kind, oracle, ties):
+    rng = np.random.default_rng(5)
+    score = rng.normal(size=40).round(0 if ties else 9)
+    gain = (score + 2 * rng.normal(size=40)).round(0 if ties else 9)
+    found, expected = rank_correlation(score, gain, kind=kind), oracle(score, gain)
+    assert found.pairs == 40
+    assert found.value == pytest.approx(expected.statistic, abs=1e-12)
+    assert found.p == pytest.approx(expected.pvalue, abs=0.03)
+
+
+def test_p_of_few_pairs_is_exact():
+    score, gain = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [0.1, 0.3, 0.2, 0.5, 0.4, 0.9]
+    found = rank_correlation(score, gain)
+    assert found.p == pytest.approx(kendalltau(score, gain, method="exact").pvalue, abs=1e-12)
+    assert rank_correlation([1, 2, 3, 4], [1, 2, 3, 4]).p == pytest.approx(2 / 24)
+
+
+def test_a_rank_correlation_without_a_value_says_so():
+    with pytest.warns(UndefinedMetricWarning, match="3 pairs, fewer than four"):
+        found = rank_correlation([1, 2, 3], [1, 2, 3])
+    assert math.isnan(found.value)
+    assert math.isnan(found.p)
+    assert found.pairs == 3
+    with pytest.warns(UndefinedMetricWarning, match="all scores or all gains are equal"):
+        assert math.isnan(rank_correlation([1, 1, 1, 1], [1, 2, 3, 4]).value)
