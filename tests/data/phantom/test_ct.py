@@ -72,6 +72,21 @@ def test_middle_lobe_takes_the_place_of_the_upper_lobe_further_down():
     assert share[0] < 0.2 * share[1]
 
 
+def test_where_upper_and_middle_lobe_share_a_slice_the_upper_one_lies_in_front_and_at_the_side():
+    """The horizontal fissure falls towards the front and the side (Raasch et al. 1982)."""
+    offsets = []
+    for patient in map(anatomy, range(30)):
+        for level in (0.46, 0.52, 0.58):
+            grid, lobe = lobes_of(patient, level)
+            upper, middle = lobe == LOBES["ru"], lobe == LOBES["rm"]
+            if min(upper.sum(), middle.sum()) > 30:
+                offsets.append([c[upper].mean() - c[middle].mean() for c in (grid.x, grid.y)])
+    x, y = np.mean(offsets, axis=0)
+    assert len(offsets) > 20
+    assert y < -1
+    assert x < 0
+
+
 @pytest.mark.parametrize("lobe", list(LOBES))
 def test_missing_lobe_is_nowhere_and_the_lungs_keep_their_outline(lobe):
     whole = next(a for a in (anatomy(n, missing_rate=1.0) for n in range(99)) if a.missing == lobe)

@@ -1,8 +1,10 @@
 """Chest anatomy for axial slices: lungs, fissures and lobes as surfaces in the body, cut at a level.
 
 Body coordinates in cm: x to the patient's left (picture right), y to the back (picture bottom), origin in the middle of
-the chest; the level runs from 0 (apex) to 1 (base). The oblique fissures are surfaces that rise towards the back, the
-horizontal fissure is a tilted surface near the hilum; a slice meets them where its own level lies.
+the chest; the level runs from 0 (apex) to 1 (base). The oblique fissures are surfaces that rise towards the back. The
+horizontal fissure is a tilted surface near the hilum whose front lies lower than its back and whose side lies lower
+than its middle (Raasch et al. 1982, Radiographic anatomy of the interlobar fissures). A slice meets the fissures where
+its own level lies.
 """
 
 from dataclasses import dataclass
@@ -76,7 +78,7 @@ def sample_anatomy(rng: np.random.Generator, *, missing_rate: float, collapsed_r
         parenchyma=float(np.clip(rng.normal(-800, 65), -920, -650)),
         right=sample_fissure(rng),
         left=sample_fissure(rng),
-        horizontal=(rng.normal(0.52, 0.05), rng.normal(0.0, 0.012), rng.normal(0.012, 0.008)),
+        horizontal=(rng.normal(0.52, 0.05), rng.normal(0.006, 0.012), rng.normal(-0.012, 0.008)),
         missing=lost if fate < missing_rate else None,
         collapsed=shrunk if missing_rate <= fate < missing_rate + collapsed_rate else None,
     )
