@@ -1,11 +1,13 @@
 """Optimisers, schedules and the configuration of one fit. Learning rates are pure functions of the step."""
 
 import math
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.optimizer import ParamsT
 
 from medtransfer.config import Config
 from medtransfer.training.selection import SelectionConfig
@@ -34,7 +36,19 @@ class AdamConfig(Config):
     reference_batch: PositiveInt | None = None
 
 
-OptimizerConfig = Annotated[SGDConfig | AdamConfig, Field(discriminator="name")]
+class LARSConfig(Config):
+    """Layer-wise adaptive rates, SimCLR's optimiser: ``lr`` 0.3 at ``reference_batch`` 256 (Chen et al. 2020, 2.2)."""
+
+    name: Literal["lars"] = "lars"
+    lr: PositiveFloat
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: NonNegativeFloat = 1e-6
+    trust: PositiveFloat = 0.001
+    """The coefficient eta of You et al. 2017, Eq. 6."""
+    reference_batch: PositiveInt | None = None
+
+
+OptimizerConfig = Annotated[SGDConfig | AdamConfig | LARSConfig, Field(discriminator="name")]
 
 
 class ConstantSchedule(Config):
@@ -108,6 +122,45 @@ class TrainConfig(Config):
         return self.optimizer.lr * (self.batch_size / reference if reference else 1.0)
 
 
+class LARS(Optimizer):
+    """Stochastic gradient descent whose rate follows each layer's ratio of weights to gradient.
+
+    You et al. 2017, Algorithm 1: with d = gradient + weight_decay x w, a tensor takes the local rate
+    trust x |w| / |d|; v <- momentum x v + lr x local x d; w <- w - v. Biases and the weights of normalisation layers,
+    which are the tensors of one dimension, take neither decay nor local rate, as in SimCLR. Where |w| or |d| is 0 the
+    local rate is 1.
+
+    Args:
+        params: parameter groups; each may have its own ``lr`` and ``weight_decay``.
+        lr: global rate.
+        momentum: factor on the last update.
+        weight_decay: L2 penalty.
+        trust: eta, how far a layer may move relative to its length.
+    """
+
+    def __init__(self, params: ParamsT, *, lr: float, momentum: float, weight_decay: float, trust: float) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update every parameter that has a gradient."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(parameter, parameter.grad, group)
+
+    def _update(self, w: nn.Parameter, update: Tensor, group: dict[str, Any]) -> None:
+        if w.ndim > 1:
+            update = torch.add(update, w, alpha=group["weight_decay"])
+            # on the device throughout: reading a norm would wait for the accelerator at every layer
+            local = group["trust"] * w.norm() / update.norm()
+            update.mul_(torch.where((local > 0) & local.isfinite(), local, 1.0))
+        state = self.state[w]
+        if not state:
+            state["velocity"] = torch.zeros_like(w)
+        w.sub_(state["velocity"].mul_(group["momentum"]).add_(update, alpha=group["lr"]))
+
+
 def build_optimizer(groups: "list[Group]", config: OptimizerConfig) -> Optimizer:
     """Return the optimiser over the groups; ``lr`` of each group is set anew before every step."""
     decay = config.weight_decay
@@ -117,6 +170,8 @@ def build_optimizer(groups: "list[Group]", config: OptimizerConfig) -> Optimizer
     ]
     if isinstance(config, SGDConfig):
         return torch.optim.SGD(params, lr=config.lr, momentum=config.momentum)
+    if isinstance(config, LARSConfig):
+        return LARS(params, lr=config.lr, momentum=config.momentum, weight_decay=decay, trust=config.trust)
     kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
     return kind(params, lr=config.lr)
 
