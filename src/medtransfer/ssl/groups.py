@@ -1,11 +1,13 @@
 """Batch norm by groups in one pass, so that query and key of an image are normalised in different company."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
@@ -44,8 +46,43 @@ class GroupedBatchNorm(TorchFunctionMode):
             return F.batch_norm(x, mean, var, weight, bias, training, momentum, eps)
         # G steps of this size forget as much as one step of the layer's own
         step = 1.0 - (1.0 - momentum) ** (1.0 / self.groups)
-        parts = [F.batch_norm(part, mean, var, weight, bias, True, step, eps) for part in x.tensor_split(self.groups)]
-        return torch.cat(parts)
+        return cast(Tensor, _NormByParts.apply(x, weight, bias, (mean, var), self.groups, (step, eps)))
+
+
+class _NormByParts(Function):
+    """Batch norm of consecutive parts as one node: autograd through a split and a join takes up to 4 times as long."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        running: tuple[Tensor | None, Tensor | None],
+        groups: int,
+        constants: tuple[float, float],
+    ) -> Tensor:
+        step, ctx.eps = constants
+        parts = x.tensor_split(groups)
+        normed = [torch.native_batch_norm(part, weight, bias, *running, True, step, ctx.eps) for part in parts]
+        y, means, scales = zip(*normed, strict=True)
+        ctx.save_for_backward(x, weight, *means, *scales)
+        return torch.cat(y)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, *saved = ctx.saved_tensors
+        groups = len(saved) // 2
+        pieces = zip(gradient.tensor_split(groups), x.tensor_split(groups), saved[:groups], saved[groups:], strict=True)
+        wanted = [True, *ctx.needs_input_grad[1:3]]
+        found = [
+            torch.ops.aten.native_batch_norm_backward(dy, part, weight, None, None, mean, scale, True, ctx.eps, wanted)
+            for dy, part, mean, scale in pieces
+        ]
+        dx, dw, db = zip(*found, strict=True)
+        summed = (torch.stack(d).sum(0) if on else None for d, on in zip((dw, db), wanted[1:], strict=True))
+        return torch.cat(dx), *summed, None, None, None
 
 
 def crossed_order(batch: int, groups: int, *, device: torch.device | None = None) -> Int[Tensor, " batch"]:
