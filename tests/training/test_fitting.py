@@ -9,8 +9,8 @@ from medtransfer.errors import CheckpointError, DataError
 from medtransfer.files import write_json
 from medtransfer.training.fitting import Parent, preprocessing
 from medtransfer.training.loading import evaluation_loader, self_supervised_loader, supervised_loader
-from medtransfer.training.task import SupervisedTask
-from medtransfer.training.validation import supervised_validation
+from medtransfer.training.task import MultiLabelTask, SupervisedTask
+from medtransfer.training.validation import multilabel_validation, supervised_validation
 
 
 @pytest.fixture
@@ -51,6 +51,29 @@ def test_a_split_without_labels_is_refused(data, engine, toys):
     data.manifest.loc[data.rows("val"), "label"] = ""
     with pytest.raises(DataError, match="the val split has no labelled image; check its split settings"):
         evaluation_loader(data, "val", toys.crop, engine)
+
+
+@pytest.fixture
+def findings(data):
+    """Two findings; of the first six training rows none is known, of one validation row one is not."""
+    ill = (data.class_index == 1).astype(float)
+    data.manifest["y_edema"], data.manifest["y_mass"] = ill, 1 - ill
+    data.manifest.loc[data.rows("train")[:6], ["y_edema", "y_mass"]] = np.nan
+    data.manifest.loc[data.rows("val")[0], "y_mass"] = np.nan
+    return ("mass", "edema")
+
+
+def test_findings_replace_the_classes_on_rows_where_one_is_known(data, phase, engine, toys, findings):
+    loader = supervised_loader(data, phase, 0, engine, findings=findings)
+    assert loader.rows.tolist() == data.rows("train")[6:].tolist()
+    assert loader.batch(0, 0)["target"].shape == (8, 2)
+    first = evaluation_loader(data, "val", toys.crop, engine, findings=findings).batch(0, 0)["target"][0]
+    assert first.isnan().tolist() == [True, False]
+
+
+def test_findings_are_scored_on_the_validation_split(data, engine, toys, findings):
+    found = multilabel_validation(data, toys.crop, engine, findings=findings)(MultiLabelTask(toys.net()))
+    assert found["val/macro_auprc"] == pytest.approx((found["val/auprc_mass"] + found["val/auprc_edema"]) / 2)
 
 
 def test_validation_scores_the_validation_split(data, engine, toys):

@@ -6,7 +6,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from medtransfer.data.loaders import Loader
 from medtransfer.errors import ConfigError
 from medtransfer.training.engine import Engine, HardwareConfig
-from medtransfer.training.inference import classification_metrics, predict
+from medtransfer.training.inference import classification_metrics, multilabel_metrics, predict
 from medtransfer.training.task import SupervisedTask
 
 
@@ -58,3 +58,22 @@ def test_without_a_positive_class_the_metrics_are_macro_means():
 def test_a_positive_class_that_does_not_exist_is_refused():
     with pytest.raises(ConfigError, match="positive class 'COVID' does not exist; the classes are healthy, ill"):
         classification_metrics(np.zeros((1, 2)), np.zeros(1), ("healthy", "ill"), positive="COVID")
+
+
+def test_metrics_of_findings_are_those_of_their_known_rows_and_their_mean():
+    draw = np.random.default_rng(0)
+    probability = draw.random((40, 3))
+    target = (draw.random((40, 3)) < 0.4).astype(float)
+    target[:10, 1], target[:, 2] = np.nan, 0
+    found = multilabel_metrics(probability, target, ("edema", "mass", "hernia"))
+    assert found["val/auroc_edema"] == pytest.approx(roc_auc_score(target[:, 0], probability[:, 0]))
+    assert found["val/auprc_mass"] == pytest.approx(average_precision_score(target[10:, 1], probability[10:, 1]))
+    assert np.isnan(found["val/auroc_hernia"])
+    assert np.isnan(found["val/auprc_hernia"])
+    assert found["val/macro_auprc"] == pytest.approx((found["val/auprc_edema"] + found["val/auprc_mass"]) / 2)
+    assert found["val/macro_auroc"] == pytest.approx((found["val/auroc_edema"] + found["val/auroc_mass"]) / 2)
+
+
+def test_findings_that_all_lack_a_side_have_no_mean():
+    found = multilabel_metrics(np.full((3, 1), 0.5), np.ones((3, 1)), ("edema",))
+    assert np.isnan(found["val/macro_auprc"])

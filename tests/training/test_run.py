@@ -17,7 +17,7 @@ from medtransfer.files import read_json
 from medtransfer.tracking.store import prepare_store
 from medtransfer.tracking.tracker import MemoryTracker, RunSpec
 from medtransfer.training import run as run_module
-from medtransfer.training.run import Job, code_digest, run_stage, write_history
+from medtransfer.training.run import Job, code_digest, finite, run_stage, write_history
 from medtransfer.training.task import SupervisedTask
 
 
@@ -41,7 +41,7 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def make_job(data, engine, toys):
-    def make(seed=0, *, lr=0.1, task=SupervisedTask, save=None):
+    def make(seed=0, *, lr=0.1, task=SupervisedTask, save=None, part=""):
         def store(done, folder, result):
             folder.mkdir(parents=True)
             (folder / "model").write_text(str(sum(t.double().sum().item() for t in done.module.state_dict().values())))
@@ -55,6 +55,7 @@ def make_job(data, engine, toys):
             loaders=toys.loader(data, seed=seed),
             validate=toys.validation(data, engine),
             save=save or store,
+            part=part,
         )
 
     return make
@@ -106,6 +107,39 @@ def test_a_stage_that_was_stopped_goes_on_and_ends_the_same(here, make_job, engi
     assert "resumed at step 3 of 6" in capsys.readouterr().err
     for file in ("weights/seed0/model", "records/seed0/history.csv"):
         assert (workspace / "stopped" / file).read_text() == (workspace / "straight" / file).read_text()
+
+
+def test_parts_of_a_stage_have_folders_of_their_own(here, make_job, engine):
+    workspace, _ = here
+    run_stage("toy", [make_job(0, part="few"), make_job(0, part="all")], out=Path("out"), engine=engine)
+    assert {file.rpartition("/")[0] for file in outputs(workspace / "out")} == {
+        f"{part}/{kind}/seed0" for part in ("few", "all") for kind in ("weights", "records")
+    }
+
+
+def test_trials_decide_what_is_trained_then_and_are_not_repeated(here, make_job, engine, capsys):
+    workspace, trackers = here
+    trials = [make_job(0, lr=lr, part=f"trial{lr}") for lr in (0.1, 0.2)]
+    heard = []
+
+    def then(outcomes, task=SupervisedTask):
+        heard.append(list(outcomes))
+        return [make_job(1, part="chosen", task=task)]
+
+    with pytest.raises(DataError):
+        run_stage("toy", trials, out=Path("out"), engine=engine, then=lambda outcomes: then(outcomes, Failing))
+    run_stage("toy", trials, out=Path("out"), engine=engine, then=then)
+    assert heard[0] == heard[1]
+    assert [0 <= outcome["val/auprc_ill"] <= 1 for outcome in heard[0]] == [True, True]
+    assert capsys.readouterr().err.count("already trained, kept") == 2
+    assert len(trackers) == 4
+    assert {path.name for path in (workspace / "out").iterdir()} == {"trial0.1", "trial0.2", "chosen"}
+    assert (workspace / "out/chosen/weights/seed1/model").exists()
+    assert outputs(workspace / ".scratch") == []
+
+
+def test_an_undefined_metric_is_null():
+    assert finite({"val/auroc": float("nan"), "val/auprc": 0.5}) == {"val/auroc": None, "val/auprc": 0.5}
 
 
 def test_other_parameters_start_anew_and_the_difference_is_printed(here, make_job, engine, capsys):

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,7 +13,7 @@ from medtransfer.ssl.multiscale import MultiScale, MultiScaleConfig
 from medtransfer.training.loop import Fit
 from medtransfer.training.optim import ConstantSchedule, CosineSchedule, PlateauSchedule, SGDConfig
 from medtransfer.training.selection import SelectionConfig
-from medtransfer.training.task import Group, SelfSupervisedTask, SupervisedTask, set_mode
+from medtransfer.training.task import Group, MultiLabelTask, SelfSupervisedTask, SupervisedTask, set_mode
 
 
 class TwoTables:
@@ -168,3 +169,36 @@ def test_the_contract_is_all_that_the_loop_needs():
     members = {name for name in vars(TwoTables) if not name.startswith("_")}
     assert members == {"losses", "outputs", "groups", "after_step"}
     assert Fit.__init__.__annotations__["task"].__name__ == "Task"
+
+
+def test_findings_are_learnt_from_known_targets_alone(data, make_fit, toys):
+    ill = (data.class_index == 1).astype(np.float32)
+    targets = np.stack([ill, 1 - ill], axis=1)
+    targets[data.rows("train")[:6], 0] = np.nan
+    task = MultiLabelTask(toys.net())
+    loader = toys.loader(data, targets=targets)
+    fit = make_fit(task, toys.config(steps=60, selection=None), loader, validate=None).run()
+    losses = [row["train/loss"] for row in fit.history]
+    assert losses[-1] < losses[0]
+    probability = task.outputs(loader.batch(0, 0))["probability"]
+    assert probability.dtype == torch.float32
+    assert not torch.allclose(probability.sum(1), torch.ones(8))
+
+
+def test_a_positive_weight_counts_positives_so_many_times(toys):
+    task = MultiLabelTask(toys.net(dropout=0.0), positive_weight=torch.tensor([3.0, 1.0]))
+    batch = {"image": torch.randn(2, 3, 16, 16), "target": torch.tensor([[1.0, math.nan], [0.0, 1.0]])}
+    with torch.no_grad():
+        logits = task.module(batch["image"])
+        single = F.binary_cross_entropy_with_logits(logits, batch["target"].nan_to_num(), reduction="none")
+        expected = (3 * single[0, 0] + single[1, 0] + single[1, 1]) / 5
+        task.module.train()
+        torch.testing.assert_close(task.losses(batch)["total"], expected)
+
+
+def test_a_class_weight_weighs_the_true_class(toys):
+    task = SupervisedTask(toys.net(dropout=0.0), class_weight=torch.tensor([1.0, 3.0]))
+    batch = {"image": torch.randn(2, 3, 16, 16), "target": torch.tensor([0, 1])}
+    with torch.no_grad():
+        single = F.cross_entropy(task.module(batch["image"]), batch["target"], reduction="none")
+        torch.testing.assert_close(task.losses(batch)["total"], (single[0] + 3 * single[1]) / 4)

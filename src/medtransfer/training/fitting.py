@@ -1,7 +1,6 @@
 """Jobs from parts: a packed data set, a network, a phase's settings. Every study's fits are built here."""
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from medtransfer.tracking.lineage import collect_lineage
 from medtransfer.tracking.tracker import DatasetInput, RunSpec
 from medtransfer.training.engine import Engine
 from medtransfer.training.loop import FitResult
-from medtransfer.training.run import Job
+from medtransfer.training.run import Job, finite
 from medtransfer.training.task import Task
 
 
@@ -85,8 +84,13 @@ def make_job(
     network: NetworkConfig,
     inner: Callable[[Task], Classifier],
     positive: str = "",
+    outputs: Sequence[str] = (),
+    part: str = "",
 ) -> Job:
-    """Put one fit together: how it is tracked, what identifies it, and how its weights are stored."""
+    """Put one fit together: how it is tracked, what identifies it, and how its weights are stored.
+
+    ``outputs`` names the logits where they are not the data set's classes; ``part`` is that of the job.
+    """
     identity = _identity(variant, phase, setting, data=data, network=network, parent=parent)
 
     def save(done: Task, folder: Path, result: FitResult) -> None:
@@ -99,7 +103,12 @@ def make_job(
         prepared = preprocessing(data, phase.augment.crop)
         extra = origin | _outcome(result)
         save_weights(
-            inner(done), folder, config=network, classes=data.meta.classes, preprocessing=prepared, extra=extra
+            inner(done),
+            folder,
+            config=network,
+            classes=outputs or data.meta.classes,
+            preprocessing=prepared,
+            extra=extra,
         )
 
     return Job(
@@ -111,6 +120,7 @@ def make_job(
         loaders=loader,
         validate=validate,
         save=save,
+        part=part,
     )
 
 
@@ -136,9 +146,8 @@ def _identity(
 
 
 def _outcome(result: FitResult) -> dict[str, Any]:
-    """Return what a fit reached, fit for JSON, which knows no NaN: an undefined metric is null."""
-    metrics = {name: value if math.isfinite(value) else None for name, value in result.metrics.items()}
-    return {"metrics": metrics, "best_step": result.best_step}
+    """Return what a fit reached, fit for JSON."""
+    return {"metrics": finite(result.metrics), "best_step": result.best_step}
 
 
 def preprocessing(data: PackedDataset, crop: int) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from medtransfer.training.task import Task, set_mode
 
 MACRO = ("macro_auroc", "macro_auprc", "macro_f1", "top_1", "macro_mse")
 BINARY = ("auroc", "auprc", "f1", "f1_negative", "accuracy", "sensitivity", "specificity", "brier", "ece", "mse")
+RANKING = ("auroc", "auprc")
 
 
 @torch.inference_mode()
@@ -56,4 +57,26 @@ def classification_metrics(
         values = {f"{name}_{positive}": METRICS[name](truth, score) for name in BINARY}
     else:
         raise ConfigError(f"positive class {positive!r} does not exist; the classes are {', '.join(classes)}")
+    return {f"val/{name}": float(value) for name, value in values.items()}
+
+
+def multilabel_metrics(probability: np.ndarray, target: np.ndarray, findings: Sequence[str]) -> dict[str, float]:
+    """Return AUROC and AUPRC of every finding and their means ``val/macro_auroc`` and ``val/macro_auprc``.
+
+    A finding whose known rows are all positive or all negative has neither; the means are over the others.
+
+    Args:
+        probability: ``[images, findings]``.
+        target: 1, 0 or NaN (not known), ``[images, findings]``.
+        findings: names in the order of the columns.
+    """
+    values: dict[str, float] = {}
+    for column, finding in enumerate(findings):
+        known = ~np.isnan(target[:, column])
+        truth, score = target[known, column].astype(int), probability[known, column]
+        both = len(np.unique(truth)) == 2
+        values |= {f"{name}_{finding}": METRICS[name](truth, score) if both else np.nan for name in RANKING}
+    for name in RANKING:
+        defined = [values[f"{name}_{finding}"] for finding in findings if not np.isnan(values[f"{name}_{finding}"])]
+        values[f"macro_{name}"] = float(np.mean(defined)) if defined else np.nan
     return {f"val/{name}": float(value) for name, value in values.items()}

@@ -1,6 +1,6 @@
 """Which rows and views a phase reads: training with labels, self-supervised training, evaluation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,9 +31,15 @@ def open_dataset(name: str) -> PackedDataset:
     return data
 
 
-def supervised_loader(data: PackedDataset, phase: Phase, seed: int, engine: Engine) -> Loader:
-    """Return the training loader of a phase with labels; only rows of the training split reach it."""
-    return _training_loader(data, _classified(data, "train"), phase, seed, engine)
+def supervised_loader(
+    data: PackedDataset, phase: Phase, seed: int, engine: Engine, *, findings: Sequence[str] = ()
+) -> Loader:
+    """Return the training loader of a phase with labels; only rows of the training split reach it.
+
+    With ``findings`` the targets are these instead of the classes.
+    """
+    targets, rows_of = _targets(data, findings)
+    return _training_loader(data, rows_of("train"), phase, seed, engine, targets=targets)
 
 
 def self_supervised_loader(
@@ -62,13 +68,21 @@ def self_supervised_loader(
 
 
 def evaluation_loader(
-    data: PackedDataset, split: str, crop: int, engine: Engine, *, trained_on: PackedDataset | None = None
+    data: PackedDataset,
+    split: str,
+    crop: int,
+    engine: Engine,
+    *,
+    trained_on: PackedDataset | None = None,
+    findings: Sequence[str] = (),
 ) -> Loader:
     """Return a loader over the labelled rows of one split in the evaluation view: centre crop, no randomness.
 
     Pictures of a data set that the network was not trained on are normalised like those that it was ``trained_on``.
+    With ``findings`` the targets are these instead of the classes.
     """
-    rows = _classified(data, split)
+    targets, rows_of = _targets(data, findings)
+    rows = rows_of(split)
     if len(rows) == 0:
         raise DataError(f"{data.meta.name}: the {split} split has no labelled image; check its split settings")
     known = (trained_on or data).meta
@@ -77,6 +91,7 @@ def evaluation_loader(
         rows,
         batch_size=EVALUATION_BATCH,
         crop=crop,
+        targets=targets,
         seed=0,
         train=False,
         normalization=(known.mean, known.std),
@@ -84,10 +99,19 @@ def evaluation_loader(
     )
 
 
-def _classified(data: PackedDataset, split: str) -> np.ndarray:
-    """Return the rows of a split that have a class; a known finding or severity zone is no class."""
-    rows = data.rows(split=split)
-    return rows[data.class_index[rows] >= 0]
+def _targets(data: PackedDataset, findings: Sequence[str]) -> tuple[np.ndarray | None, Callable[[str], np.ndarray]]:
+    """Return the targets that replace the classes, if any, and a function from a split to its rows with a target.
+
+    Of findings one must be known; a known finding or severity zone is no class.
+    """
+    targets = data.finding_targets(findings) if findings else None
+    known = np.asarray(data.class_index >= 0 if targets is None else ~np.isnan(targets).all(axis=1))
+
+    def rows(split: str) -> np.ndarray:
+        found = data.rows(split=split)
+        return found[known[found]]
+
+    return targets, rows
 
 
 def _grey(images: np.ndarray) -> np.ndarray:

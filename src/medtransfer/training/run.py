@@ -6,6 +6,7 @@ identity of the work (parameters, data, parents, code) until all seeds are done,
 
 import csv
 import hashlib
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -43,6 +44,7 @@ class Job:
         loaders: training loaders; the test split never reaches them.
         validate: validation metrics of the task, or ``None``.
         save: writes the weights folder of the finished task.
+        part: folder of the fit below the stage's outputs, for a stage that trains more than the seeds of one variant.
     """
 
     spec: RunSpec
@@ -53,20 +55,50 @@ class Job:
     loaders: Loader | Mapping[str, Loader]
     validate: Callable[[Task], dict[str, float]] | None
     save: Callable[[Task, Path, FitResult], None]
+    part: str = ""
+
+    @property
+    def place(self) -> str:
+        """Folder of this fit below the stage's scratch folder."""
+        return f"{self.part}/seed{self.seed}".lstrip("/")
 
 
-def run_stage(stage: str, jobs: Sequence[Job], *, out: Path, engine: Engine) -> None:
-    """Run the seeds of a stage, each resumable by itself, and put weights and records into ``out``."""
+Outcome = dict[str, float | None]
+"""The validation metrics of the weights that a fit selected; an undefined one is None."""
+
+
+def run_stage(
+    stage: str,
+    jobs: Sequence[Job],
+    *,
+    out: Path,
+    engine: Engine,
+    then: Callable[[Sequence[Outcome]], Sequence[Job]] | None = None,
+) -> None:
+    """Run the fits of a stage, each resumable by itself, and put weights and records into ``out``.
+
+    Args:
+        stage: its name, unique in the workspace.
+        jobs: its fits.
+        out: folder of the stage's outputs.
+        engine: where the fits run.
+        then: makes further fits from the outcomes of ``jobs``, in their order: trials decide how the rest is trained.
+    """
     root = paths.workspace() / paths.SCRATCH / stage
     mark = fingerprint({"jobs": [dict(job.identity) for job in jobs], "code": code_digest()})
     scratch = root / mark
     if engine.is_main:
         _explain_fresh_start(root, mark, jobs)
         write_json(scratch / "identity.json", [flatten(job.identity) for job in jobs])
-    for job in jobs:
-        _run_job(job, scratch / f"seed{job.seed}", engine)
+    outcomes = [_run_job(job, scratch / job.place, engine) for job in jobs]
+    further = then(outcomes) if then else ()
+    # their identities are not in the first folder's name: they are known only now
+    second = scratch / fingerprint({"jobs": [dict(job.identity) for job in further]})
+    for job in further:
+        _run_job(job, second / job.place, engine)
     if engine.is_main:
         _deliver(scratch, jobs, out)
+        _deliver(second, further, out)
         _remove(root)
 
 
@@ -74,9 +106,9 @@ def _deliver(scratch: Path, jobs: Sequence[Job], out: Path) -> None:
     """Copy, not move: killed half-way, the next call finds everything in the scratch folder and copies again."""
     for kind in ("weights", "records"):
         for job in jobs:
-            target = out / kind / f"seed{job.seed}"
+            target = out / job.part / kind / f"seed{job.seed}"
             shutil.rmtree(target, ignore_errors=True)
-            shutil.copytree(scratch / f"seed{job.seed}" / kind, target)
+            shutil.copytree(scratch / job.place / kind, target)
 
 
 def _remove(folder: Path) -> None:
@@ -87,18 +119,22 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(doomed)
 
 
-def _run_job(job: Job, scratch: Path, engine: Engine) -> None:
+def _run_job(job: Job, scratch: Path, engine: Engine) -> Outcome:
     done = scratch / "done.json"
     if engine.share(done.exists()):
         console.print(f"{job.spec.name}: already trained, kept", markup=False)
-        return
+        kept: Outcome = engine.share(read_json(done)["metrics"] if engine.is_main else None)
+        return kept
     records = scratch / "records"
     with open_run(job.spec, records) if engine.is_main else nullcontext(NullTracker()) as tracker:
         result = _fit(job, scratch, engine, tracker)
+    outcome = finite(result.metrics)
     if engine.is_main:
         finish(records)
-        write_json(done, {"best_step": result.best_step, "steps": result.steps, "seconds": result.seconds})
+        counts = {"best_step": result.best_step, "steps": result.steps, "seconds": result.seconds}
+        write_json(done, counts | {"metrics": outcome})
         shutil.rmtree(scratch / "resume", ignore_errors=True)
+    return outcome
 
 
 def _fit(job: Job, scratch: Path, engine: Engine, tracker: Tracker) -> FitResult:
@@ -124,6 +160,11 @@ def _fit(job: Job, scratch: Path, engine: Engine, tracker: Tracker) -> FitResult
         summary = {"best_step": float(result.best_step), "steps": float(result.steps), "seconds": result.seconds}
         tracker.metrics({f"fit/{name}": value for name, value in summary.items()}, 0)
     return result
+
+
+def finite(metrics: Mapping[str, float]) -> Outcome:
+    """Return metrics fit for JSON, which knows no NaN: an undefined one is None."""
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
 def write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:

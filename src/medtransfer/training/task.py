@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from medtransfer.losses.classification import cross_entropy
+from medtransfer.losses.classification import cross_entropy, masked_bce
 from medtransfer.training.optim import ScheduleConfig, TrainConfig
 
 Batch = Mapping[str, Any]
@@ -62,18 +62,50 @@ def one_group(module: nn.Module, config: TrainConfig) -> list[Group]:
 
 
 class SupervisedTask:
-    """Single-label classification with cross-entropy; outputs class probabilities."""
+    """Single-label classification with cross-entropy; outputs class probabilities.
 
-    def __init__(self, model: nn.Module) -> None:
-        self.module = model
+    With ``class_weight`` ``[classes]`` the cross-entropy is a weighted mean.
+    """
+
+    def __init__(self, model: nn.Module, *, class_weight: Tensor | None = None) -> None:
+        self.module, self.class_weight = model, class_weight
 
     def losses(self, batch: Batch) -> Losses:
         """Return ``total``, the mean cross-entropy in nats of ``batch['image']`` against ``batch['target']``."""
-        return {"total": cross_entropy(self.module(batch["image"]), batch["target"])}
+        logits = self.module(batch["image"])
+        return {"total": cross_entropy(logits, batch["target"], class_weight=self.class_weight)}
 
     def outputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return ``probability`` float32 ``[batch, classes]``."""
         return {"probability": torch.softmax(self.module(batch["image"]).float(), dim=1)}
+
+    def groups(self, config: TrainConfig) -> list[Group]:
+        """Return one group."""
+        return one_group(self.module, config)
+
+    def after_step(self, progress: float) -> None:
+        """Nothing to do."""
+
+
+class MultiLabelTask:
+    """Several findings at once, each present, absent or not known; outputs the probability of each.
+
+    With ``positive_weight`` ``[findings]`` positives count so many times in the binary cross-entropy.
+    """
+
+    def __init__(self, model: nn.Module, *, positive_weight: Tensor | None = None) -> None:
+        self.module, self.positive_weight = model, positive_weight
+
+    def losses(self, batch: Batch) -> Losses:
+        """Return ``total``, the mean binary cross-entropy in nats over what is known of ``target``."""
+        target, weight = batch["target"], None
+        if self.positive_weight is not None:
+            weight = torch.where(target == 1, self.positive_weight.to(target), 1.0)
+        return {"total": masked_bce(self.module(batch["image"]), target, weight)}
+
+    def outputs(self, batch: Batch) -> dict[str, Tensor]:
+        """Return ``probability`` float32 ``[batch, findings]``."""
+        return {"probability": torch.sigmoid(self.module(batch["image"]).float())}
 
     def groups(self, config: TrainConfig) -> list[Group]:
         """Return one group."""

@@ -1,6 +1,6 @@
 """What is measured on validation rows while a fit runs: scores, the state of ATTN layers, signs of collapse."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from medtransfer.data.packed import PackedDataset
 from medtransfer.models.classifier import Classifier, attention_report
 from medtransfer.ssl import health
 from medtransfer.training.engine import Engine
-from medtransfer.training.inference import classification_metrics, predict
+from medtransfer.training.inference import classification_metrics, multilabel_metrics, predict
 from medtransfer.training.loading import evaluation_loader
 from medtransfer.training.task import Task
 
@@ -25,6 +25,19 @@ def supervised_validation(
         found = predict(task, loader, engine)
         metrics = classification_metrics(found["probability"], found["target"], data.meta.classes, positive=positive)
         return metrics | attention_metrics(task.module, loader, engine)
+
+    return validate
+
+
+def multilabel_validation(
+    data: PackedDataset, crop: int, engine: Engine, *, findings: Sequence[str]
+) -> Callable[[Task], dict[str, float]]:
+    """Return a function that scores a task of several findings on the validation split."""
+    loader = evaluation_loader(data, "val", crop, engine, findings=findings)
+
+    def validate(task: Task) -> dict[str, float]:
+        found = predict(task, loader, engine)
+        return multilabel_metrics(found["probability"], found["target"], findings)
 
     return validate
 
