@@ -6,7 +6,15 @@ import torch
 import torch.nn.functional as F
 
 from medtransfer.data.photometry import blur, grayscale, jitter, luma
-from medtransfer.data.transforms import AugmentConfig, augment, crop_boxes, evaluate_view, to_unit
+from medtransfer.data.transforms import (
+    AugmentConfig,
+    _copy_windows,
+    _gather_windows,
+    augment,
+    crop_boxes,
+    evaluate_view,
+    to_unit,
+)
 from medtransfer.errors import ConfigError
 
 RECIPES = {
@@ -106,6 +114,32 @@ def test_sampling_and_copying_flip_alike():
     copied = augment(images, AugmentConfig(crop=32, hflip=0.5), gen(3))
     sampled = augment(images, AugmentConfig(crop=32, hflip=0.5, rotate=1, each=0), gen(3))
     torch.testing.assert_close(copied, sampled, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.float32])
+def test_the_gpu_form_of_whole_pixel_crops_cuts_the_same_windows(dtype):
+    images = pictures(12, 3) / 255 if dtype.is_floating_point else pictures(12, 3).to(dtype)
+    top, left = (torch.randint(9, (12,), generator=gen(seed)) for seed in (1, 2))
+    places = top, left, torch.arange(12) % 2 == 0
+    assert torch.equal(_gather_windows(images, 24, places), _copy_windows(images, 24, places, torch.empty))
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_changes_in_place_never_reach_the_callers_pictures(recipe, dtype):
+    images = to_unit(pictures(6, 3)) if dtype.is_floating_point else pictures(6, 3)
+    before = images.clone()
+    augment(images, RECIPES[recipe], gen(1), mean=(0.5,), std=(0.2,))
+    evaluate_view(images, 32, mean=(0.5,), std=(0.2,))
+    assert torch.equal(images, before)
+
+
+def test_the_result_lies_in_the_memory_that_was_given():
+    given = []
+    empty = lambda shape: given.append(torch.empty(shape)) or given[-1]  # noqa: E731
+    cut = augment(pictures(4), AugmentConfig(crop=24), gen(), mean=(0.5,), std=(0.2,), empty=empty)
+    seen = evaluate_view(pictures(4), 24, mean=(0.5,), std=(0.2,), empty=empty)
+    assert [memory.data_ptr() for memory in given] == [cut.data_ptr(), seen.data_ptr()]
 
 
 def test_translation_and_rotation_stay_within_their_limits_and_are_gated():

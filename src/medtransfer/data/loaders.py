@@ -8,6 +8,8 @@ import contextlib
 import hashlib
 import queue
 import threading
+import weakref
+from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Literal, TypeVar
 
@@ -30,6 +32,30 @@ def counter_seed(*numbers: int) -> int:
     """Return a 63-bit seed that is a hash of the numbers: neighbouring counters give unrelated streams."""
     digest = hashlib.blake2b(",".join(map(str, numbers)).encode(), digest_size=8).digest()
     return int.from_bytes(digest) >> 1
+
+
+class RecycledMemory:
+    """Float32 memory of the processor that is lent again once the last tensor in it is gone.
+
+    The system hands out new memory a page at a time, at a fault a page: for a batch that takes longer than filling it.
+    """
+
+    KEPT = 8  # of each shape: two views of the batches ahead, the one being made and the one in use
+
+    def __init__(self) -> None:
+        self._free: defaultdict[tuple[int, ...], deque[Tensor]] = defaultdict(lambda: deque(maxlen=self.KEPT))
+
+    def __call__(self, shape: tuple[int, ...]) -> Tensor:
+        """Return a float32 tensor of the shape with arbitrary values; no living tensor shares its memory."""
+        free = self._free[shape]
+        try:
+            memory = free.pop()
+        except IndexError:
+            memory = torch.empty(shape, dtype=torch.float32)
+        # every tensor that shares the memory keeps this one array alive; when the array goes, the memory is free
+        lent = memory.numpy()
+        weakref.finalize(lent, free.append, memory).atexit = False
+        return torch.from_numpy(lent)
 
 
 class Loader:
@@ -89,7 +115,7 @@ class Loader:
         """
         _check_rows(data, rows, batch_size, train)
         _check_options(augment, crop, views, boxes, region_size, (batch_size, rank, world))
-        self.data, self.rows = data, np.asarray(rows, np.int64)
+        self.data, self.rows = data, np.ascontiguousarray(rows, np.int64)  # torch takes no negative strides
         self.targets = data.class_index if targets is None else targets
         self.batch_size, self.seed, self.train = batch_size, seed, train
         self.augment, self.views = augment, views
@@ -97,6 +123,7 @@ class Loader:
         self.boxes, self.region_size, self.region_augment = boxes, region_size or 0, region_augment
         self.mean, self.std = normalization or (data.meta.mean, data.meta.std)
         self.device, self.rank, self.world = torch.device(device), rank, world
+        self._empty = RecycledMemory() if self.device.type == "cpu" else None
 
     @property
     def steps(self) -> int:
@@ -141,15 +168,16 @@ class Loader:
         return torch.Generator().manual_seed(counter_seed(self.seed, epoch, step, self.rank, view))
 
     def _view(self, pictures: Tensor, generator: torch.Generator) -> Tensor:
-        if self.augment is None:
-            return evaluate_view(pictures, self.crop, mean=self.mean, std=self.std)
-        return augment(pictures, self.augment, generator, mean=self.mean, std=self.std)
+        return self._finish(pictures, self.augment, self.crop, generator)
 
     def _regions(self, pictures: Tensor, boxes: npt.NDArray[np.float32], generator: torch.Generator) -> Tensor:
         regions = crop_boxes(pictures, torch.from_numpy(boxes), self.region_size)
-        if self.region_augment is None:
-            return evaluate_view(regions, self.region_size, mean=self.mean, std=self.std)
-        return augment(regions, self.region_augment, generator, mean=self.mean, std=self.std)
+        return self._finish(regions, self.region_augment, self.region_size, generator)
+
+    def _finish(self, pictures: Tensor, recipe: AugmentConfig | None, crop: int, generator: torch.Generator) -> Tensor:
+        if recipe is None:
+            return evaluate_view(pictures, crop, mean=self.mean, std=self.std, empty=self._empty)
+        return augment(pictures, recipe, generator, mean=self.mean, std=self.std, empty=self._empty)
 
     def _to_device(self, pictures: Pixels) -> Tensor:
         tensor = torch.from_numpy(pictures)

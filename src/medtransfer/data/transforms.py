@@ -1,12 +1,14 @@
-"""Batched augmentation and the evaluation view: every image its own random numbers, no loop over images.
+"""Batched augmentation and the evaluation view: every image its own random numbers.
 
 Geometry is one step: integer crops and flips copy pixels; rotation, translation and resized crops sample once,
-bilinearly. Grey pictures (one channel) stay one channel until the end, where three channels are shown by a view
-that shares memory; saturation, hue and greyscale are the identity on them and are skipped.
+bilinearly. Nothing loops over images but the copy of crops on a processor. Later steps work in place where they can,
+because fresh memory costs more than arithmetic. Grey pictures (one channel) stay one channel until the end, where three
+channels are shown by a view that shares memory; saturation, hue and greyscale are the identity on them and are skipped.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 import torch
@@ -21,6 +23,7 @@ from medtransfer.errors import ConfigError
 
 TRIES = 10
 ASPECT = (3 / 4, 4 / 3)
+Memory = Callable[[tuple[int, ...]], Tensor]
 
 
 class AugmentConfig(Config):
@@ -63,6 +66,7 @@ def augment(
     *,
     mean: Sequence[float] = (0.0,),
     std: Sequence[float] = (1.0,),
+    empty: Memory | None = None,
 ) -> Float[Tensor, "batch 3 crop crop"]:
     """Return randomly changed, normalised pictures.
 
@@ -72,12 +76,13 @@ def augment(
         generator: source of every draw; on the processor it gives the same draws for pictures on any device.
         mean: one or three values on 0–1, subtracted at the end.
         std: one or three values on 0–1, divided by at the end.
+        empty: gives float32 memory of a shape on the pictures' device; new memory when not given.
 
     Raises:
         ConfigError: the crop is larger than the pictures.
     """
     _require_room(images, config.crop)
-    pictures = _geometry(images, config, generator)
+    pictures = _geometry(images, config, generator, empty or _new_memory(images))
     if config.intensity > 0:
         pictures = _shift_intensity(pictures, config, generator)
     if any(config.jitter):
@@ -86,7 +91,7 @@ def augment(
         pictures = grayscale(pictures, config.grayscale, generator)
     if config.blur > 0:
         pictures = blur(pictures, config.blur, generator)
-    return normalize(pictures, mean, std)
+    return _normalize(pictures, mean, std)
 
 
 def evaluate_view(
@@ -95,15 +100,25 @@ def evaluate_view(
     *,
     mean: Sequence[float] = (0.0,),
     std: Sequence[float] = (1.0,),
+    empty: Memory | None = None,
 ) -> Float[Tensor, "batch 3 crop crop"]:
     """Return the centre crop, normalised: the only view that validation and test rows are seen in.
+
+    Args:
+        images: uint8, uint16, or float on 0–1; one or three channels.
+        crop: side of the result in pixels.
+        mean: as for ``augment``.
+        std: as for ``augment``.
+        empty: as for ``augment``.
 
     Raises:
         ConfigError: the crop is larger than the pictures.
     """
     _require_room(images, crop)
     top, left = ((side - crop) // 2 for side in images.shape[-2:])
-    return normalize(to_unit(images[..., top : top + crop, left : left + crop]), mean, std)
+    centre = images[..., top : top + crop, left : left + crop]
+    copied = (empty or _new_memory(images))(tuple(centre.shape)).copy_(centre)
+    return _normalize(_scale(copied, images.dtype), mean, std)
 
 
 def crop_boxes(
@@ -139,26 +154,37 @@ def to_unit(images: Shaped[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     """Return uint8 or uint16 grey levels as float on 0–1; floats are taken to be there already."""
     if images.dtype.is_floating_point:
         return images
-    return images.to(torch.float32).mul_(1 / torch.iinfo(images.dtype).max)
+    return _scale(images.to(torch.float32), images.dtype)
 
 
-def normalize(
-    images: Float[Tensor, "batch channels height width"], mean: Sequence[float], std: Sequence[float]
-) -> Float[Tensor, "batch 3 height width"]:
-    """Subtract the mean, divide by the standard deviation and show three channels.
+def _normalize(fresh: Tensor, mean: Sequence[float], std: Sequence[float]) -> Float[Tensor, "batch 3 height width"]:
+    """Subtract the mean, divide by the standard deviation, in place, and show three channels.
 
     One channel with one mean stays one in memory (a view); with three means it becomes three.
     """
-    centre = images.new_tensor(mean).view(1, -1, 1, 1)
-    scale = images.new_tensor(std).view(1, -1, 1, 1)
-    return ((images - centre) / scale).expand(-1, 3, -1, -1)
+    centre = fresh.new_tensor(mean).view(1, -1, 1, 1)
+    scale = fresh.new_tensor(std).view(1, -1, 1, 1)
+    centred = fresh - centre if len(mean) > fresh.shape[1] else fresh.sub_(centre)
+    return centred.div_(scale).expand(-1, 3, -1, -1)
 
 
-def _geometry(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+def _scale(levels: Tensor, dtype: torch.dtype) -> Tensor:
+    """Bring float grey levels that were read from another type to 0–1, in place."""
+    return levels if dtype.is_floating_point else levels.mul_(1 / torch.iinfo(dtype).max)
+
+
+def _new_memory(images: Tensor) -> Memory:
+    return partial(torch.empty, device=images.device)
+
+
+def _geometry(images: Tensor, config: AugmentConfig, generator: torch.Generator, empty: Memory) -> Tensor:
     batch = images.shape[0]
     flip = chance(generator, batch, config.hflip)
     if config.crop_style == "random" and config.translate == 0 and config.rotate == 0:
-        return _copy_crops(images, config.crop, flip, generator)
+        top, left = (_integers(generator, batch, side - config.crop) for side in images.shape[-2:])
+        if images.device.type == "cpu":
+            return _copy_windows(images, config.crop, (top, left, flip), empty)
+        return _gather_windows(images, config.crop, (top, left, flip))
     box = _draw_boxes(images.shape, config, generator)
     theta = _turn_and_shift(box, flip, images.shape, config, generator).to(images.device)
     over = _oversample(images, config.crop)
@@ -169,17 +195,22 @@ def _geometry(images: Tensor, config: AugmentConfig, generator: torch.Generator)
     return F.avg_pool2d(sampled, over) if over > 1 else sampled
 
 
-def _copy_crops(images: Tensor, crop: int, flip: Tensor, generator: torch.Generator) -> Tensor:
-    """Cut by whole pixels: windows are a view, so one indexed copy moves only the pixels that are kept."""
-    batch, _, height, width = images.shape
+def _copy_windows(images: Tensor, crop: int, places: tuple[Tensor, Tensor, Tensor], empty: Memory) -> Tensor:
+    """Cut windows at (top, left, flip): on a processor one converting copy an image is the only pass over pixels."""
+    cut = empty((*images.shape[:2], crop, crop))
+    for target, image, top, left, flip in zip(cut, images, *(place.tolist() for place in places), strict=True):
+        window = image[:, top : top + crop, left : left + crop]
+        target.copy_(window.flip(-1) if flip else window)
+    return _scale(cut, images.dtype)
+
+
+def _gather_windows(images: Tensor, crop: int, places: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """Cut the same windows by one indexed copy: on a GPU a launch an image would cost more than the pixels."""
+    top, left, flip = (place.to(images.device) for place in places)
     pictures = images if images.dtype == torch.uint8 else to_unit(images)
-    top = _integers(generator, batch, height - crop).to(images.device)
-    left = _integers(generator, batch, width - crop).to(images.device)
     windows = pictures.unfold(2, crop, 1).unfold(3, crop, 1)
-    cut = windows[torch.arange(batch, device=images.device), :, top, left]
-    if flip.any():
-        cut = torch.where(flip.to(images.device).view(-1, 1, 1, 1), cut.flip(-1), cut)
-    return to_unit(cut)
+    cut = windows[torch.arange(len(images), device=images.device), :, top, left]
+    return to_unit(torch.where(flip.view(-1, 1, 1, 1), cut.flip(-1), cut))
 
 
 def _draw_boxes(shape: torch.Size, config: AugmentConfig, generator: torch.Generator) -> Float[Tensor, "batch 4"]:
@@ -235,7 +266,7 @@ def _turn_and_shift(
 def _shift_intensity(pictures: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
     batch = pictures.shape[0]
     shift = uniform(generator, batch, -config.intensity, config.intensity) * chance(generator, batch, config.each)
-    return (pictures + shift.to(pictures.device).view(-1, 1, 1, 1)).clamp(0, 1)
+    return pictures.add_(shift.to(pictures.device).view(-1, 1, 1, 1)).clamp_(0, 1)
 
 
 def _integers(generator: torch.Generator, batch: int, largest: int) -> Int[Tensor, " batch"]:
