@@ -1,5 +1,8 @@
 """params.yaml and the profiles parse; every mistake in them is one line that says where, what, and what to do."""
 
+import copy
+import functools
+import operator
 from pathlib import Path
 
 import pytest
@@ -8,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medtransfer.cli import run
-from medtransfer.config import flatten, override
-from medtransfer.config.overrides import override_tree
+from medtransfer.config import flatten
 from medtransfer.errors import ConfigError
 from medtransfer.params import load_params, parse_params, read_tree
 from medtransfer.stages.workspace import overlay, with_profile
@@ -21,17 +23,22 @@ STUDY = "params.yaml: attentive_transfer"
 
 
 def changed(path, value):
-    return override_tree(TREE, {path: value})
+    tree, node, last = copied(path)
+    node[last] = value
+    return tree
 
 
 def without(path):
-    tree = override_tree(TREE, {})
-    *parents, last = path.split(".")
-    node = tree
-    for part in parents:
-        node = node[part]
+    tree, node, last = copied(path)
     del node[last]
     return tree
+
+
+def copied(path):
+    """A copy of the shipped parameters, the mapping in it that holds the last key of a path, and that key."""
+    tree = copy.deepcopy(TREE)
+    *parents, last = path.split(".")
+    return tree, functools.reduce(operator.getitem, parents, tree), last
 
 
 def misspelt(path, wrong):
@@ -140,17 +147,6 @@ def test_a_data_set_that_does_not_exist_is_refused_with_those_that_do():
 def test_an_unknown_profile_is_refused_with_those_that_exist():
     with pytest.raises(ConfigError, match=r"profile 'papr': no such file in profiles/; there are paper, paper-stable"):
         with_profile(ROOT, "papr")
-
-
-def test_an_override_with_every_own_value_changes_nothing():
-    params = load_params(ROOT / "params.yaml")
-    flat = {key: value for key, value in flatten(params).items() if value != {}}
-    assert override(params, flat) == params
-
-
-def test_an_override_of_an_unknown_path_names_the_nearest():
-    with pytest.raises(ConfigError, match=r"hardware.devise: no such parameter; did you mean hardware.device"):
-        override_tree(TREE, {"hardware.devise": "cpu"})
 
 
 def test_an_overlay_keeps_siblings_and_replaces_lists_whole():

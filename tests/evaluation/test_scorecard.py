@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medtransfer.config import override
 from medtransfer.errors import DataError
 from medtransfer.evaluation import intervals, scorecard
 from medtransfer.evaluation.checks import UndefinedMetricWarning
@@ -16,6 +15,7 @@ from medtransfer.evaluation.scorecard import EvaluationConfig
 from medtransfer.evaluation.thresholds import choose_threshold
 
 CONFIG = EvaluationConfig(draws=50)
+HALF = CONFIG.model_copy(update={"threshold": "half"})
 
 
 def scores_of(targets, seed, strength=0.4):
@@ -113,7 +113,7 @@ def test_without_validation_rows_only_half_is_possible(binary_table):
     test = binary_table[binary_table["split"] == "test"]
     with pytest.raises(DataError, match="variant plain, seed 0, output covid has validation rows of 0 data sets"):
         scorecard.scorecard(test, CONFIG)
-    card = scorecard.scorecard(test, override(CONFIG, {"threshold": "half"}))
+    card = scorecard.scorecard(test, HALF)
     block = card["plain/resnet50/stl_n/ct/test"]["probability"]
     assert (block["threshold_rule"], block["thresholds"]) == ("half", {"covid": [0.5, 0.5, 0.5]})
 
@@ -124,7 +124,7 @@ def test_labels_with_gaps_are_scored_one_by_one_and_averaged(fit_rows):
     target[rng.random((50, 3)) < 0.3] = np.nan
     outputs = ("edema", "effusion", "pneumonia")
     table = fit_rows(scores_of(target, 4), target, outputs=outputs)
-    block = scorecard.scorecard(table, override(CONFIG, {"threshold": "half"}))["plain/resnet50/stl_n/ct/test"]
+    block = scorecard.scorecard(table, HALF)["plain/resnet50/stl_n/ct/test"]
     block = block["probability"]
     assert block["task"] == "multilabel"
     areas = []
@@ -163,7 +163,7 @@ def test_three_sigmoids_with_one_hot_targets_are_not_classes(fit_rows):
     table["score"] /= 2
     with pytest.raises(DataError, match="do not sum to one, expected exclusive classes"):
         scorecard.score_multiclass(table)
-    card = scorecard.scorecard(table, override(CONFIG, {"threshold": "half"}))
+    card = scorecard.scorecard(table, HALF)
     assert card["plain/resnet50/stl_n/ct/test"]["probability"]["task"] == "multilabel"
 
 
@@ -186,7 +186,7 @@ def test_an_undefined_metric_becomes_null_with_a_reason(fit_rows):
     with pytest.warns(UndefinedMetricWarning):
         single = scorecard.score_binary(table, positive="covid", threshold=0.5, draws=20)
     assert math.isnan(single["auroc"].value)
-    card = scorecard.scorecard(table, override(CONFIG, {"threshold": "half"}))
+    card = scorecard.scorecard(table, HALF)
     metrics = card["plain/resnet50/stl_n/ct/test"]["probability"]["metrics"]
     assert metrics["auroc"]["mean"] is metrics["auroc"]["low"] is None
     assert metrics["auroc"]["per_seed"] == [None]

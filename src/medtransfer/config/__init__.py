@@ -1,6 +1,6 @@
-"""Typed, frozen parameters: the base class, dotted overrides and fingerprints."""
+"""Typed, frozen parameters: the base class, dotted paths and fingerprints."""
 
 from medtransfer.config.base import Config
-from medtransfer.config.overrides import fingerprint, flatten, override
+from medtransfer.config.dotted import fingerprint, flatten
 
-__all__ = ["Config", "fingerprint", "flatten", "override"]
+__all__ = ["Config", "fingerprint", "flatten"]

@@ -15,7 +15,7 @@ from medtransfer.errors import DataError
 from medtransfer.evaluation.checks import Floats, UndefinedMetricWarning
 from medtransfer.evaluation.intervals import Interval, percentile_interval
 from medtransfer.evaluation.predictions import validate_predictions
-from medtransfer.evaluation.summary import Sample, average, sample, summarise
+from medtransfer.evaluation.summary import LEVEL, Sample, average, sample, summarise
 from medtransfer.evaluation.thresholds import Rule, threshold_from_validation
 
 BINARY = ("auroc", "auprc", "f1", "f1_negative", "accuracy", "sensitivity", "specificity", "brier", "ece", "mse")
@@ -26,11 +26,10 @@ ENTRY = [*FIT, "dataset", "split"]
 
 
 class EvaluationConfig(Config):
-    """How scores become numbers: threshold rule, resamples, coverage of intervals, seed of the resampling."""
+    """How scores become numbers: threshold rule, resamples, seed of the resampling."""
 
     threshold: Rule = "youden"
     draws: int = Field(default=1000, ge=1)
-    level: float = Field(default=0.95, gt=0, lt=1)
     seed: int = Field(default=0, ge=0)
 
 
@@ -136,7 +135,7 @@ def scorecard(table: pd.DataFrame, config: EvaluationConfig) -> dict[str, Any]:
             "seeds": sorted({int(seed) for seed in rows["seed"]}),
             "images": int(rows["image_id"].nunique()),
             "patients": int(rows["patient_id"].nunique()),
-            "level": config.level,
+            "level": LEVEL,
         } | {kind: _block(part, validation.get(key[:3]), config) for kind, part in rows.groupby("kind")}
     return card
 
@@ -174,7 +173,7 @@ def _head(fits: Fits, task: str, samples: Mapping[str, Sample], config: Evaluati
 
 
 def _summaries(samples: Mapping[str, Sample], config: EvaluationConfig) -> dict[str, Any]:
-    return {name: summarise(one, level=config.level, seed=config.seed) for name, one in samples.items()}
+    return {name: summarise(one, level=LEVEL, seed=config.seed) for name, one in samples.items()}
 
 
 def _of_output(

@@ -11,6 +11,9 @@ from numpy.typing import ArrayLike
 from medtransfer.evaluation.checks import Floats, attempt
 from medtransfer.evaluation.intervals import evaluate, mean_of_drawn_seeds, percentile_interval, resample
 
+LEVEL = 0.95
+"""Coverage of every interval in metric files and reports; a constant, because their captions say it."""
+
 
 @dataclass(frozen=True)
 class Sample:

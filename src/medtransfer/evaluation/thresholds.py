@@ -1,7 +1,6 @@
 """Operating points: a threshold is chosen on validation rows, then applied to others.
 
-A row is called positive when ``score >= threshold``. What is chosen on the very rows it is judged on carries
-``_optimistic`` in its name.
+A row is called positive when ``score >= threshold``.
 """
 
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from medtransfer.errors import DataError
-from medtransfer.evaluation.binary import accuracy, operating_points, sensitivity, specificity
+from medtransfer.evaluation.binary import operating_points
 from medtransfer.evaluation.checks import Ints
 
 Rule = Literal["youden", "sensitivity_80", "half"]
@@ -55,17 +54,6 @@ def threshold_from_validation(rule: Rule, rows: pd.DataFrame) -> float:
         raise DataError(f"threshold rule {rule}: an image occurs twice, expected one fit and one output; select them")
     known = rows[rows["target"].notna()]
     return choose_threshold(rule, known["target"], known["score"])
-
-
-def operating_point_optimistic(rule: Rule, target: ArrayLike, score: ArrayLike) -> dict[str, float]:
-    """Choose a threshold on the rows themselves and judge it there, as papers do; the names say that it flatters."""
-    threshold = choose_threshold(rule, target, score)
-    return {
-        "threshold_optimistic": threshold,
-        "sensitivity_optimistic": sensitivity(target, score, threshold=threshold),
-        "specificity_optimistic": specificity(target, score, threshold=threshold),
-        "accuracy_optimistic": accuracy(target, score, threshold=threshold),
-    }
 
 
 def _youden(hits: Ints, alarms: Ints) -> int:

@@ -16,14 +16,12 @@ from medtransfer.errors import DataError
 from medtransfer.evaluation.checks import Floats
 from medtransfer.evaluation.predictions import validate_predictions
 from medtransfer.evaluation.scorecard import align
-from medtransfer.evaluation.summary import Sample, sample, summarise
+from medtransfer.evaluation.summary import LEVEL, Sample, sample, summarise
 from medtransfer.evaluation.thresholds import Rule, threshold_from_validation
 from medtransfer.studies.attentive_transfer.claims import combine, difference
 from medtransfer.studies.attentive_transfer.printed import Cell
 
 METRICS = ("accuracy", "f1", "auroc")
-LEVEL = 0.95
-"""Coverage of every interval in the report."""
 INACTIVE_BELOW = 0.01
 """Largest change of a probability, on switching ATTN off, at which a row still counts as *attention inactive*."""
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas as pd
 
+from medtransfer.evaluation.summary import LEVEL
 from medtransfer.reporting import figures, tables
-from medtransfer.reporting.cells import LEVEL, Grid, ReportSettings, attention_change, estimates, measure
+from medtransfer.reporting.cells import Grid, ReportSettings, attention_change, estimates, measure
 from medtransfer.reporting.comparisons import attention_against_convolution
 from medtransfer.reporting.content import Figure, ReportContent, Text
 from medtransfer.reporting.origin import datasets_table, digests, gate_tables, provenance_table, short, tree_state

@@ -7,7 +7,8 @@ from statistics import NormalDist
 import pandas as pd
 
 from medtransfer.evaluation.compare import delong_test, holm, smallest_detectable_difference
-from medtransfer.reporting.cells import LEVEL, Measured
+from medtransfer.evaluation.summary import LEVEL
+from medtransfer.reporting.cells import Measured
 from medtransfer.studies.attentive_transfer.claims import attention_pairs
 from medtransfer.studies.attentive_transfer.printed import Cell
 
