@@ -1,48 +1,72 @@
-"""A network: trunk, ATTN layers, global average pooling, dropout, one linear head."""
+"""A network: trunk, ATTN layers, pooling, dropout, one linear head."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from medtransfer.config import Config
 from medtransfer.errors import ModelError
 from medtransfer.models.attention import AttentionLayer
 from medtransfer.models.backbones import create_trunk, feature_width
 from medtransfer.models.insertion import AttentionConfig, insert_attention
+from medtransfer.models.structures import Flatten, GlobalAverage, LeftOut, Structure
+from medtransfer.models.truncate import truncate
 
 
-class NetworkConfig(Config):
-    """A network: timm's name of the backbone, its ATTN layers, the share of pooled features and of paths dropped."""
+class NetworkConfig(Structure):
+    """A network from timm: name of the backbone, its ATTN layers, the share of paths dropped, the last block kept."""
 
+    kind: Literal["timm"] = "timm"
     backbone: str = "resnet50"
     attention: AttentionConfig = AttentionConfig()
-    dropout: float = Field(default=0.0, ge=0, lt=1)
     drop_path: float = Field(default=0.0, ge=0, lt=1)
+    cut: str = ""
+    """The block after which the network ends, one of ``truncate.cuts``; empty leaves it whole."""
+
+    @property
+    def title(self) -> str:
+        """For example ``resnet50`` or ``resnet50@layer3.0``."""
+        return f"{self.backbone}@{self.cut}" if self.cut else self.backbone
+
+    def build_trunk(self) -> tuple[nn.Module, LeftOut]:
+        """Return timm's network up to the cut; see ``create_trunk`` and ``truncate``."""
+        trunk = create_trunk(self.backbone, drop_path=self.drop_path)
+        return trunk, truncate(trunk, self.cut) if self.cut else {}
+
+    def insert_layers(self, trunk: nn.Module) -> dict[str, AttentionLayer]:
+        """Attach the ATTN layers; see ``insert_attention``."""
+        return insert_attention(trunk, self.attention)
+
+    def build_pool(self, trunk: nn.Module) -> GlobalAverage | Flatten | None:
+        """Leave pooling to timm in a whole network, unless the head reads the whole map."""
+        return super().build_pool(trunk) if self.cut or self.flatten_at else None
 
 
 class Classifier(nn.Module):
     """A trunk with ATTN layers and a linear head; built by ``build_network``.
 
     Attributes:
-        trunk: the timm network without head; its keys are timm's own.
+        trunk: the network without head; the keys of a timm network are timm's own.
+        left_out: keys and shapes of what the whole network has and this one has not; empty in a whole network.
         attention: the ATTN layers; ``attention_sites`` names the block of each.
         head: the linear classifier.
-        width: number ``D`` of pooled features; the channels of the last map in most networks.
+        width: number ``D`` of features that the head reads; the channels of the last map in most networks.
     """
 
-    def __init__(self, config: NetworkConfig, classes: int) -> None:
+    def __init__(self, config: Structure, classes: int) -> None:
         super().__init__()
-        self.trunk = create_trunk(config.backbone, drop_path=config.drop_path)
-        self.width = feature_width(self.trunk)
+        self.trunk, left_out = config.build_trunk()
+        self.left_out = {f"trunk.{key}": shape for key, shape in left_out.items()}
+        self.pooling = config.build_pool(self.trunk)
+        self.width = self.pooling.width if self.pooling else feature_width(self.trunk)
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(self.width, classes)
         # drawn last: with and without ATTN, the same seed starts trunk and head from the same weights
-        layers = insert_attention(self.trunk, config.attention)
+        layers = config.insert_layers(self.trunk)
         self.attention = nn.ModuleDict({site.replace(".", "_"): layer for site, layer in layers.items()})
         self.attention_sites = tuple(layers)
 
@@ -52,7 +76,7 @@ class Classifier(nn.Module):
         return logits
 
     def features(self, x: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch width"]:
-        """Return globally averaged features, before dropout."""
+        """Return what the head reads, before dropout: globally averaged features unless the head is flattened."""
         return self.pool(self.feature_map(x))
 
     def feature_map(self, x: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch channels rows columns"]:
@@ -60,18 +84,23 @@ class Classifier(nn.Module):
         return cast(Tensor, self.trunk.forward_features(x))  # type: ignore[operator]
 
     def pool(self, maps: Float[Tensor, "batch channels rows columns"]) -> Float[Tensor, "batch width"]:
-        """Return the mean over positions and what timm does after it: a norm in a ConvNeXt, nothing in most."""
+        """Return the mean over positions and what timm does after it: a norm in a ConvNeXt, nothing in most.
+
+        A flattened head takes all values instead; behind a cut there is the mean alone.
+        """
+        if self.pooling is not None:
+            return cast(Tensor, self.pooling(maps))
         return cast(Tensor, self.trunk.forward_head(maps, pre_logits=True))  # type: ignore[operator]
 
 
-def build_network(config: NetworkConfig, classes: int, *, seed: int | None = None) -> Classifier:
+def build_network(config: Structure, classes: int, *, seed: int | None = None) -> Classifier:
     """Return a randomly initialised network; with a seed always the same one, and torch's own generator is left alone.
 
     Raises:
-        ModelError: the backbone or a site does not exist, or there are no classes.
+        ModelError: the backbone, the cut or a site does not exist, or there are no classes.
     """
     if classes < 1:
-        raise ModelError(f"network {config.backbone!r} needs at least one class, got {classes}")
+        raise ModelError(f"network {config.title!r} needs at least one class, got {classes}")
     if seed is None:
         return Classifier(config, classes)
     with torch.random.fork_rng(devices=[]):

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 
 from medtransfer import files
 from medtransfer.config import Config
 from medtransfer.errors import CheckpointError, ModelError
-from medtransfer.models.classifier import Classifier, NetworkConfig, build_network
+from medtransfer.models.classifier import Classifier, build_network
+from medtransfer.models.networks import AnyNetwork
+from medtransfer.models.structures import Structure
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "config.json"
 _FORMAT = "medtransfer-1"
@@ -43,7 +45,10 @@ InitConfig = Annotated[TrainInit | TimmInit | FileInit, Field(discriminator="kin
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What a checkpoint gave: keys that were loaded, keys that kept their start, keys of the file left aside."""
+    """What a checkpoint gave: keys that were loaded, keys that kept their start, keys of the file left aside.
+
+    Left aside are a head that was not wanted, and a whole network's weights behind a cut or in the place of a slim top.
+    """
 
     source: str
     loaded: tuple[str, ...]
@@ -55,7 +60,7 @@ def save_weights(
     model: Classifier,
     folder: Path,
     *,
-    config: NetworkConfig,
+    config: Structure,
     classes: Sequence[str],
     preprocessing: Mapping[str, Any],
     extra: Mapping[str, Any] | None = None,
@@ -98,7 +103,8 @@ def load_model(folder: Path) -> tuple[Classifier, dict[str, Any]]:
     description = _describe(folder)
     state = _own_state(folder, description)
     try:
-        config = NetworkConfig.model_validate(description["network"])
+        # descriptions that were written before there were several kinds name none
+        config = TypeAdapter[Structure](AnyNetwork).validate_python({"kind": "timm"} | description["network"])
         model = build_network(config, len(description["classes"]))
         model.load_state_dict(state)
     except (KeyError, ValidationError, RuntimeError) as error:
@@ -113,6 +119,10 @@ def load_into(model: Classifier, file: Path, *, head: bool | Literal["if_fits"])
     Only ATTN layers and the head may be missing from the file; they keep their start. With ``head=True`` the head must
     fit, ``False`` leaves it alone, ``"if_fits"`` takes it when the number of classes is the same.
 
+    A cut network takes what it has kept from the whole network's file, a slim one its bottom with the statistics of
+    batch norm (transfusion, Peng et al. 2021); the rest of the file, with a head that has learnt to read that rest, is
+    left aside and reported.
+
     Raises:
         CheckpointError: the file is missing or damaged.
         ModelError: the file lacks other weights, has weights for which the network has no place, or shapes differ.
@@ -120,16 +130,20 @@ def load_into(model: Classifier, file: Path, *, head: bool | Literal["if_fits"])
     return _load_state(model, _read(model, file), source=str(file), head=head)
 
 
-def initialise(model: Classifier, config: NetworkConfig, init: TrainInit | TimmInit | FileInit) -> LoadReport:
+def initialise(model: Classifier, config: Structure, init: TrainInit | TimmInit | FileInit) -> LoadReport:
     """Give a new network its starting weights; a head with another number of classes keeps its random start.
 
     Raises:
-        CheckpointError, ModelError: see ``load_into``; ModelError too when timm's hub cannot be reached.
+        CheckpointError, ModelError: see ``load_into``; ModelError too when the hub cannot be reached or holds no such
+            network.
     """
     if isinstance(init, FileInit):
         return load_into(model, init.path, head="if_fits")
     if isinstance(init, TimmInit):
-        name = f"{config.backbone}.{init.tag}" if init.tag else config.backbone
+        backbone = getattr(config, "backbone", None)
+        if backbone is None:
+            raise ModelError(f"network {config.title!r}: timm's hub holds no weights of it; give a file or train it")
+        name = f"{backbone}.{init.tag}" if init.tag else backbone
         return _load_state(model, _plain(model, _from_hub(name)), source=f"timm:{name}", head="if_fits")
     return LoadReport(source="random", loaded=(), kept=tuple(model.state_dict()), ignored=())
 
@@ -138,11 +152,21 @@ def _load_state(
     model: Classifier, state: dict[str, Tensor], *, source: str, head: bool | Literal["if_fits"]
 ) -> LoadReport:
     own = model.state_dict()
-    ignored = tuple(key for key in state if key.startswith("head.") and not _wants_head(own, state, head))
+    whole = _is_whole(model, state)
+    behind = model.left_out if whole else {}
+    takes_head = _wants_head(own, state, False if whole and head == "if_fits" else head)
+    ignored = tuple(key for key in state if key in behind or (key.startswith("head.") and not takes_head))
     chosen = {key: value for key, value in state.items() if key not in ignored}
-    _check(own, chosen, source=source, head=head)
+    expected = {key: value for key, value in own.items() if key not in behind}
+    _check(expected, chosen, source=source, head=head)
     model.load_state_dict(chosen, strict=False)
     return LoadReport(source, tuple(chosen), tuple(key for key in own if key not in chosen), ignored)
+
+
+def _is_whole(model: Classifier, state: dict[str, Tensor]) -> bool:
+    """Whether weights are those of the whole network that a cut or slim one was made from."""
+    weights = {key: shape for key, shape in model.left_out.items() if not key.endswith("num_batches_tracked")}
+    return bool(weights) and all(key in state and tuple(state[key].shape) == shape for key, shape in weights.items())
 
 
 def _wants_head(own: dict[str, Tensor], state: dict[str, Tensor], head: bool | Literal["if_fits"]) -> bool:
@@ -181,7 +205,10 @@ def _read(model: Classifier, file: Path) -> dict[str, Tensor]:
 
 def _plain(model: Classifier, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename timm's keys: its classifier is our ``head``, everything else is in the ``trunk``."""
-    classifier = str(model.trunk.pretrained_cfg["classifier"]) + "."  # type: ignore[index]
+    named: Any = getattr(model.trunk, "pretrained_cfg", None)
+    if named is None:
+        raise ModelError("plain checkpoints are read for timm's networks only; give a folder that a fit has written")
+    classifier = str(named["classifier"]) + "."
 
     def rename(key: str) -> str:
         return f"head.{key.removeprefix(classifier)}" if key.startswith(classifier) else f"trunk.{key}"
