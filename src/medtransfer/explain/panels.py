@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 HEAT, OPACITY = "inferno", 0.75
 REGION_COLOURS = ("#0072b2", "#56b4e9", "#009e73", "#d55e00", "#e69f00")
 """One hue a region (Okabe & Ito): blues and green for the patient's right lung, warm ones for the left."""
+SIDE_BY_SIDE = 2
 LUNG_COLOUR, LESION_COLOUR = "#f0e442", "#ffffff"
 _STYLE = {"font.size": 8, "axes.titlesize": 8, "text.parse_math": False}
 
 
 @dataclass(frozen=True)
 class HeatRow:
-    """One row of a heat panel: its label and one map an image, ``[N, h, w]`` on 0–1."""
+    """One row of a heat panel: its label, one map an image ``[N, h, w]`` on 0–1, and a caption for each."""
 
     label: str
     heat: NDArray[np.floating]
-    captions: tuple[str, ...] = ()
+    captions: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -62,37 +63,47 @@ def heat_panel(
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(1.6 * len(images) + 1.1, 1.75 * (len(rows) + 1)), layout="constrained")
         axes = figure.subplots(len(rows) + 1, len(images), squeeze=False)
-        for column, (image, title) in enumerate(zip(images, titles, strict=True)):
-            for row, axis in enumerate(axes[:, column]):
-                _grey(axis, image)
-                if row:
-                    heat = rows[row - 1].heat[column]
-                    shown = axis.imshow(heat, cmap=HEAT, vmin=0, vmax=1, alpha=OPACITY * np.sqrt(heat))
-                    axis.set_xlabel(rows[row - 1].captions[column] if rows[row - 1].captions else "")
-                if lesions is not None and lesions[column].any():
-                    axis.contour(lesions[column], [0.5], colors=LESION_COLOUR, linewidths=0.7)
-            axes[0, column].set_title(title)
         for axis, label in zip(axes[:, 0], ["slice", *(row.label for row in rows)], strict=True):
             axis.set_ylabel(label)
-        if rows:
-            scale = matplotlib.cm.ScalarMappable(cmap=shown.cmap, norm=shown.norm)
-            figure.colorbar(
-                scale, ax=axes[1:], shrink=0.6, aspect=30, pad=0.01, ticks=[0, 1], label="heat, each map's own range"
-            )
+        for column, (image, title) in enumerate(zip(images, titles, strict=True)):
+            axes[0, column].set_title(title)
+            for axis in axes[:, column]:
+                _grey(axis, image)
+                if lesions is not None and lesions[column].any():
+                    axis.contour(lesions[column], [0.5], colors=LESION_COLOUR, linewidths=0.7)
+            for axis, row in zip(axes[1:, column], rows, strict=True):
+                _warm(axis, row.heat[column], row.captions[column])
+        scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(0, 1), HEAT)
+        bar = figure.colorbar(scale, ax=axes, shrink=0.4, aspect=30, pad=0.01, ticks=[0, 1])
+        bar.set_label("heat, each map over its own range")
     return figure
 
 
+def _warm(axis: Any, heat: NDArray[np.floating], caption: str) -> None:
+    """Lay heat over a picture, the more opaque the hotter it is, so that the picture stays grey where there is none."""
+    axis.imshow(heat, cmap=HEAT, vmin=0, vmax=1, alpha=OPACITY * np.sqrt(heat))
+    axis.set_xlabel(caption if heat.any() else f"{caption}, no heat".removeprefix(", "))
+
+
 def region_sheet(cases: Sequence[RegionCase], names: Sequence[str]) -> "Figure":
-    """Draw one row a slice: the slice with found lungs and boxes, then its five crops in the order of ``names``."""
+    """Draw each slice with its found lungs and boxes, and beside it its five crops in the order of ``names``.
+
+    Two slices stand side by side.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
+    wide, lines = len(names) + 2, -(-len(cases) // SIDE_BY_SIDE)
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(2.2 + 1.5 * len(names), 1.9 * len(cases)), layout="constrained")
-        axes = figure.subplots(len(cases), len(names) + 1, squeeze=False, width_ratios=[1.3, *[1] * len(names)])
-        for row, case in zip(axes, cases, strict=True):
+        figure = Figure(figsize=(SIDE_BY_SIDE * (2.5 + 1.15 * len(names)), 2.4 * lines), layout="constrained")
+        widths = [2.0, *[1.0] * len(names), 0.15] * SIDE_BY_SIDE  # the last one is a gap
+        axes = figure.subplots(lines, SIDE_BY_SIDE * wide, squeeze=False, width_ratios=widths)
+        for axis in axes.flat:
+            axis.set_axis_off()
+        for number, case in enumerate(cases):
+            row = axes[number // SIDE_BY_SIDE, number % SIDE_BY_SIDE * wide :]
             _located(row[0], case)
-            for axis, crop, name, colour in zip(row[1:], case.crops, names, REGION_COLOURS, strict=True):
+            for axis, crop, name, colour in zip(row[1 : wide - 1], case.crops, names, REGION_COLOURS, strict=True):
                 _grey(axis, crop)
                 axis.set_title(name, color=colour)
                 for spine in axis.spines.values():
@@ -106,13 +117,16 @@ def _located(axis: Any, case: RegionCase) -> None:
     _grey(axis, case.image)
     if case.lungs.any():
         axis.contour(case.lungs, [0.5], colors=LUNG_COLOUR, linewidths=0.8)
-    for (x0, y0, x1, y1), colour in zip(case.boxes, REGION_COLOURS, strict=True):
-        # edges of pixels are whole numbers in a box, half ones in a picture that is shown
-        axis.add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=1.2))
-    axis.set_title(case.title, loc="left")
+    for number, ((x0, y0, x1, y1), colour) in enumerate(zip(case.boxes, REGION_COLOURS, strict=True)):
+        # edges of pixels are whole numbers in a box, half ones in a picture; dashes in turn show edges that boxes share
+        box = Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=1.4)
+        box.set_linestyle((4 * number, (4, 4)))
+        axis.add_patch(box)
+    axis.set_title(case.title)
 
 
 def _grey(axis: Any, image: NDArray[Any]) -> None:
+    axis.set_axis_on()
     top = 255 if image.dtype.kind in "ui" else 1
     axis.imshow(image, cmap="gray", vmin=0, vmax=top)
     axis.set(xticks=[], yticks=[])

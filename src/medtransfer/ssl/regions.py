@@ -3,7 +3,7 @@
 Boxes are found once a data set, in numpy; the loader crops and resizes them in every step (``crop_boxes``).
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,28 @@ The paper shows its boxes in Fig. 2 without numbers. These are derived: the heig
 the lungs' volume (right 0.36, 0.17, 0.47; left 0.51, 0.49), widened by 0.05 at each inner border so that a crop covers
 its lobe.
 """
+
+AXIAL_BOXES: NDArray[np.float32] = np.array(
+    [
+        # x_c,  y_c,   w,    h: fractions of the lungs' bounding box
+        [0.25, 0.350, 0.50, 0.70],  # ru
+        [0.25, 0.250, 0.50, 0.50],  # rm
+        [0.25, 0.675, 0.50, 0.65],  # rl
+        [0.75, 0.350, 0.50, 0.70],  # lu
+        [0.75, 0.675, 0.50, 0.65],  # ll
+    ],
+    dtype=np.float32,
+)
+"""Where the lobes lie in an axial slice of unknown height.
+
+The oblique fissure moves from the back to the front between apex and base. In front of it lies the upper lobe in high
+slices, where the fissure is far back, and the middle lobe in low ones, where it has passed the middle; both start at
+the front wall and seldom share a slice. Behind it lies the lower lobe. ``REFERENCE_BOXES`` stack the lobes as a coronal
+view does and miss most of the middle lobe here.
+"""
+
+BoxTable = Literal["reference", "axial"]
+TABLES: dict[BoxTable, NDArray[np.float32]] = {"reference": REFERENCE_BOXES, "axial": AXIAL_BOXES}
 
 SMALLEST_BOX = 0.10
 """Share of the picture that the lungs' bounding box must reach; a smaller one is a mistake."""
@@ -62,8 +84,8 @@ def boundary_map(image: NDArray[np.integer]) -> NDArray[np.bool_]:
     return boundary
 
 
-def locate(images: NDArray[np.uint8]) -> Located:
-    """Map ``REFERENCE_BOXES`` into the lungs' bounding box of every image.
+def locate(images: NDArray[np.uint8], *, table: BoxTable = "reference") -> Located:
+    """Map the boxes of a table into the lungs' bounding box of every image.
 
     The bounding box is that of the closed contours which the boundary rule draws on the binary lung mask. Where no
     lungs are found, or their box is under a tenth of the picture, the whole picture takes its place and ``found`` is
@@ -71,6 +93,7 @@ def locate(images: NDArray[np.uint8]) -> Located:
 
     Args:
         images: [N, H, W] grey.
+        table: a name out of ``TABLES``.
 
     Raises:
         DataError: not a stack of grey pictures.
@@ -85,7 +108,7 @@ def locate(images: NDArray[np.uint8]) -> Located:
     lungs = [_lung_box(image) for image in images]
     found = np.array([box is not None for box in lungs], dtype=bool)
     outer = np.array([whole if box is None else box for box in lungs], dtype=np.float32).reshape(-1, 4)
-    return Located(_inside(outer), found)
+    return Located(_inside(outer, TABLES[table]), found)
 
 
 class Covered(NamedTuple):
@@ -129,9 +152,9 @@ def _lung_box(image: NDArray[np.uint8]) -> tuple[int, int, int, int] | None:
     return box if share >= SMALLEST_BOX else None
 
 
-def _inside(outer: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the five boxes [N, 5, 4] inside each outer box [N, 4]."""
-    centre, extent = REFERENCE_BOXES[:, :2], REFERENCE_BOXES[:, 2:]
+def _inside(outer: NDArray[np.float32], table: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the table's five boxes [N, 5, 4] inside each outer box [N, 4]."""
+    centre, extent = table[:, :2], table[:, 2:]
     corners = np.stack([centre - extent / 2, centre + extent / 2], axis=1)
     origin, span = outer[:, None, None, :2], (outer[:, 2:] - outer[:, :2])[:, None, None, :]
     return np.asarray((origin + corners * span).reshape(-1, 5, 4), dtype=np.float32)

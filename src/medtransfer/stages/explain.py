@@ -16,7 +16,7 @@ from medtransfer.data.packed import PackedDataset, Rows
 from medtransfer.data.phantom.record import lesions, lungs
 from medtransfer.data.transforms import crop_boxes
 from medtransfer.explain.localisation import agreement
-from medtransfer.explain.methods import GRAD_CAM, Method, heat_over, map_sizes
+from medtransfer.explain.methods import ATTENTION, GRAD_CAM, LAST_MAP, Method, heat_over, map_sizes
 from medtransfer.explain.panels import HeatRow, RegionCase, heat_panel, region_sheet
 from medtransfer.files import write_atomic, write_json
 from medtransfer.losses.regions import REGIONS
@@ -24,7 +24,7 @@ from medtransfer.models.weights import load_model
 from medtransfer.params import load_params
 from medtransfer.reporting.words import network_title
 from medtransfer.ssl.lungs import lung_mask
-from medtransfer.ssl.regions import coverage, locate
+from medtransfer.ssl.regions import TABLES, coverage, locate
 from medtransfer.studies.attentive_transfer import study
 from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
 from medtransfer.studies.attentive_transfer.printed import attention_layers, plain
@@ -89,7 +89,7 @@ def _networks(config: AttentiveTransferConfig, engine: Engine, file: Path) -> di
     masks = _masks(data, rows, crop)
     figure = heat_panel(
         _centre(_grey(data, shown), crop),
-        [f"{label}" for label in data.manifest["label"].iloc[shown]],
+        data.manifest["label"].iloc[shown].tolist(),
         _heat_rows(looks, places, config.positive),
         lesions=None if masks is None else lesions(masks[places]),
     )
@@ -120,17 +120,21 @@ def _look(folder: Path, loader: Loader, column: int, engine: Engine) -> Look:
 
 
 def _heat_rows(looks: dict[str, Look], places: NDArray[np.int64], positive: str) -> list[HeatRow]:
-    """Rows of Fig. 4: the network with most ATTN by Grad-CAM and by its last layer, before it its plain counterpart."""
+    """Rows of Fig. 4: Grad-CAM of the plain network, then Grad-CAM and attention of the network with most ATTN.
+
+    The paper shows the last ATTN layer; the last one of each finer map follows, since small pictures leave few cells.
+    """
     most = max(looks, key=attention_layers)
     rows = []
     for network in dict.fromkeys(name for name in (plain(most), most) if name in looks):
         look = looks[network]
-        last = [method for method in look.heats if method.name != GRAD_CAM][-1:]
-        for method in [method for method in look.heats if method.name == GRAD_CAM] + last:
-            how = "Grad-CAM" if method.name == GRAD_CAM else f"attention, {method.layer}"
-            captions = [f"p({positive}) = {p:.2f}" for p in look.probability[places]]
-            label = f"{network_title(network)}\n{how} ({look.sizes[method][0]} × {look.sizes[method][1]})"
-            rows.append(HeatRow(label, look.heats[method][places], tuple(captions if method.name == GRAD_CAM else ())))
+        chances = [f"p({positive}) = {p:.2f}" for p in look.probability[places]]
+        last = {look.sizes[method]: method for method in look.heats if method.name == ATTENTION}
+        for method in [Method(GRAD_CAM, LAST_MAP), *reversed(last.values())]:
+            how = "Grad-CAM" if method.name == GRAD_CAM else f"attention {method.layer}"
+            label = f"{network_title(network)}\n{how}\n{look.sizes[method][0]} × {look.sizes[method][1]}"
+            captions = chances if method.name == GRAD_CAM else [""] * len(places)
+            rows.append(HeatRow(label, look.heats[method][places], captions))
     return rows
 
 
@@ -161,7 +165,9 @@ def _regions(data: PackedDataset, file: Path) -> dict[str, Any]:
         "split": "train",
         "images": len(rows),
         "without_lungs": int((~located.found).sum()),
-        "coverage": None if masks is None else coverage(masks, located.boxes).share(),
+        "coverage": None
+        if masks is None
+        else {table: coverage(masks, locate(pictures, table=table).boxes).share() for table in TABLES},
         "slices": data.manifest["image_id"].iloc[rows[chosen]].tolist(),
     }
 
