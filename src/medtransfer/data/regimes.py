@@ -48,14 +48,14 @@ def apply_regime(
         regime: the regime.
         positive: class that ``negatives`` thins.
         findings: of a multi-label task; none for a single-label one.
-        seed: of the draw; 5 % lies within 10 % of the same seed.
+        seed: of the share's draw; 5 % lies within 10 % of the same seed.
 
     Raises:
         DataError: a class has fewer cases than the regime needs, or there is no positive class to thin.
     """
     result = manifest
     for split, ratio in regime.negatives.items():
-        result = thin_positives(result, split, ratio, positive=positive, seed=seed)
+        result = thin_positives(result, split, ratio, positive=positive)
     return result if regime.share == 1 else take_share(result, regime.share, findings=findings, seed=seed)
 
 
@@ -94,10 +94,11 @@ def take_share(manifest: pd.DataFrame, share: float, *, findings: Sequence[str] 
     return result
 
 
-def thin_positives(manifest: pd.DataFrame, split: str, ratio: float, *, positive: str, seed: int = 0) -> pd.DataFrame:
+def thin_positives(manifest: pd.DataFrame, split: Split, ratio: float, *, positive: str) -> pd.DataFrame:
     """Leave positives out until a split has at least ``ratio`` negatives to each, for example 16 as in Peng et al.
 
-    A split that has them already stays as it is. Smaller ratios of the same seed keep what larger ones keep.
+    A split that has them already stays as it is. There is one draw, so that all seeds are tested on the same images;
+    smaller ratios keep what larger ones keep.
 
     Raises:
         DataError: no positive class is given or none occurs, or the split has fewer negatives than one positive needs.
@@ -115,7 +116,7 @@ def thin_positives(manifest: pd.DataFrame, split: str, ratio: float, *, positive
             f"{_name(manifest)}: the {split} split has {len(other)} negatives, expected at least "
             f"{math.ceil(ratio)} for 1:{ratio:g}; lower the ratio"
         )
-    return _without(manifest, hit.index.difference(_ordered(hit, seed)[:count]))
+    return _without(manifest, hit.index.difference(_ordered(hit, 0)[:count]))
 
 
 def monthly_balance(manifest: pd.DataFrame, *, positive: str, split: str = "test") -> pd.DataFrame:

@@ -11,7 +11,8 @@ from medtransfer.data.loaders import Loader
 from medtransfer.data.packed import PackedDataset
 from medtransfer.errors import CheckpointError
 from medtransfer.files import read_json
-from medtransfer.models.classifier import Classifier, NetworkConfig
+from medtransfer.models.classifier import Classifier
+from medtransfer.models.structures import Structure
 from medtransfer.models.weights import save_weights
 from medtransfer.tracking.lineage import collect_lineage
 from medtransfer.tracking.tracker import DatasetInput, RunSpec
@@ -81,7 +82,7 @@ def make_job(
     task: Callable[[], Task],
     loader: Loader,
     validate: Callable[[Task], dict[str, float]] | None,
-    network: NetworkConfig,
+    network: Structure,
     inner: Callable[[Task], Classifier],
     positive: str = "",
     outputs: Sequence[str] = (),
@@ -130,7 +131,7 @@ def _identity(
     setting: Setting,
     *,
     data: PackedDataset,
-    network: NetworkConfig,
+    network: Structure,
     parent: Parent | None,
 ) -> dict[str, Any]:
     """Return everything but the code that decides a fit's weights."""

@@ -19,9 +19,17 @@ EVALUATION_BATCH = 64
 class Phase(Protocol):
     """What the settings of every phase have."""
 
-    dataset: str
-    augment: AugmentConfig
-    train: TrainConfig
+    @property
+    def dataset(self) -> str:
+        """Name of the data set."""
+
+    @property
+    def augment(self) -> AugmentConfig:
+        """Recipe of random changes and the crop."""
+
+    @property
+    def train(self) -> TrainConfig:
+        """Budget, batch, optimiser and selection."""
 
 
 def open_dataset(name: str) -> PackedDataset:

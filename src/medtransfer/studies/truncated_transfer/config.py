@@ -1,0 +1,152 @@
+"""Parameters of the truncated-transfer study. The paper's values are in profiles/paper.yaml."""
+
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field, PositiveFloat, model_validator
+
+from medtransfer.config import Config
+from medtransfer.data.regimes import RegimeConfig
+from medtransfer.data.transforms import AugmentConfig
+from medtransfer.models.networks import AnyNetwork, network_config
+from medtransfer.models.slim import SlimConfig
+from medtransfer.training.optim import TrainConfig
+from medtransfer.training.starts import StartConfig
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Strategy = Literal["random", "transfer", "transfusion"]
+Protocol = Literal["paper", "tuned"]
+STRATEGIES: dict[str, Strategy] = {"random": "random", "transfer": "transfer", "transfusion": "transfusion"}
+
+
+class Arm(NamedTuple):
+    """A network and how it starts: untrained, with all its layers pretrained, or with its bottom pretrained."""
+
+    network: str
+    strategy: Strategy
+
+
+class Cell(NamedTuple):
+    """What an arm is trained on and how."""
+
+    task: str
+    regime: str
+    protocol: Protocol
+
+    @property
+    def name(self) -> str:
+        """For example ``covid-tenth-tuned``."""
+        return "-".join(self)
+
+
+class TaskConfig(Config):
+    """One question to a data set: one class against the others, or several findings at once."""
+
+    dataset: str
+    positive: str = ""
+    findings: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "TaskConfig":
+        if bool(self.positive) == bool(self.findings):
+            raise ValueError("a task has either a positive class or findings; give exactly one of them")
+        return self
+
+
+class PretrainPhase(Config):
+    """How the whole networks are trained here that later fits start from."""
+
+    dataset: str
+    dropout: float = Field(0.0, ge=0, lt=1)
+    augment: AugmentConfig
+    train: TrainConfig
+
+
+class TuningConfig(Config):
+    """The same trials for every arm: one a learning rate, on the training data of its cell, judged on validation."""
+
+    learning_rates: tuple[PositiveFloat, ...] = (1e-5, 1e-4, 1e-3)
+    budget: float = Field(1.0, gt=0, le=1)
+    """Length of a trial as a share of the fit's epochs or steps."""
+
+    def rates(self, train: TrainConfig) -> list[TrainConfig]:
+        """Return the settings of every trial."""
+        length = {k: max(1, round(v * self.budget)) for k in ("epochs", "steps") if (v := getattr(train, k))}
+        return [with_rate(train, rate).model_copy(update=length) for rate in self.learning_rates]
+
+
+class FitPhase(Config):
+    """Everything that one fit of the study is made of, as it is tracked."""
+
+    dataset: str
+    task: TaskConfig
+    regime: RegimeConfig
+    class_weights: bool
+    augment: AugmentConfig
+    train: TrainConfig
+
+
+class TruncatedTransferConfig(Config):
+    """Arms × tasks × regimes × protocols × seeds of the study."""
+
+    arms: tuple[str, ...]
+    """``<network>-<strategy>``, for example ``densenet121_t1-transfer``; names of networks: models/networks.py."""
+    head: Literal["gap", "flatten"] = "gap"
+    tasks: dict[Name, TaskConfig]
+    regimes: dict[Name, RegimeConfig]
+    protocols: tuple[Protocol, ...]
+    """``paper``: ``train`` as it stands; ``tuned``: with the learning rate that won the trials of the same arm."""
+    seeds: tuple[int, ...]
+    start: dict[str, StartConfig]
+    """Where the weights of each whole backbone come from."""
+    pretrain: PretrainPhase
+    """How backbones whose start is ``train`` are trained."""
+    augment: AugmentConfig
+    class_weights: bool = False
+    """Weigh classes, or the two sides of each finding, by their frequency in the training images."""
+    train: TrainConfig
+    tuning: TuningConfig = TuningConfig()
+
+    @model_validator(mode="after")
+    def _arms_can_start(self) -> "TruncatedTransferConfig":
+        if self.train.selection is None:
+            raise ValueError("train needs a selection metric: weights and learning rates are chosen on validation rows")
+        for name in self.arms:
+            strategy = self.arm(name).strategy
+            slim, backbone = isinstance(self.structure(name), SlimConfig), self.backbone(name)
+            if slim == (strategy == "transfer") and strategy != "random":
+                raise ValueError(
+                    f"arm {name!r}: transfusion is for slim networks (densenet121_s2), transfer for others"
+                )
+            if strategy != "random" and backbone not in self.start:
+                raise ValueError(f"arm {name!r}: start has no weights for {backbone!r}; add them")
+        return self
+
+    def arm(self, name: str) -> Arm:
+        """Return network and strategy of an arm's name.
+
+        Raises:
+            ValueError: the name does not end in a strategy.
+        """
+        network, _, strategy = name.rpartition("-")
+        if not network or strategy not in STRATEGIES:
+            raise ValueError(f"arm {name!r}: expected <network>-<strategy> with one of {', '.join(STRATEGIES)}")
+        return Arm(network, STRATEGIES[strategy])
+
+    def structure(self, name: str) -> AnyNetwork:
+        """Return the network of an arm."""
+        return network_config(self.arm(name).network, head=self.head, size=self.augment.crop)
+
+    def backbone(self, name: str) -> str:
+        """Return the whole network that an arm's network was made from; its own name where it is whole by design."""
+        structure = self.structure(name)
+        return getattr(structure, "backbone", structure.title)
+
+    def cells(self) -> list[Cell]:
+        """Return what every arm is trained on."""
+        return [Cell(t, r, p) for t in self.tasks for r in self.regimes for p in self.protocols]
+
+
+def with_rate(train: TrainConfig, rate: float) -> TrainConfig:
+    """Return the settings with another learning rate."""
+    optimizer = train.optimizer.model_copy(update={"lr": rate})
+    return train.model_copy(update={"optimizer": optimizer})
