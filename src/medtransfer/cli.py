@@ -62,6 +62,7 @@ def _pipeline_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--chain", required=True, help="the chain that a pretraining phase completes, or that fine-tuning starts from"
     )
     for name, what in (
+        ("transferability", "score what the source models know of the target before fine-tuning"),
         ("predict", "write the predictions table of a study"),
         ("score", "compute metrics and intervals from the predictions table"),
         ("register", "register the best fine-tuned network by validation AUROC"),

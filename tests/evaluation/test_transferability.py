@@ -187,22 +187,26 @@ def test_one_pass_gives_all_scores_and_counts_what_is_missing():
     theta, target = source(0, labels=5, classes=2)
     theta = np.column_stack([theta, np.zeros(len(theta))])
     features = np.random.default_rng(0).normal(size=(len(target), 4))
-    found = transfer_score(features, target, theta, classes=3)
-    assert (found.images, found.source_labels, found.absent_target_labels) == (200, 6, 1)
-    assert found.leep == leep(theta, target)
-    assert found.leep.dropped == 1
-    assert found.nce == nce(theta.argmax(1), target)
-    assert (found.logme, found.unavailable) == (logme(features, target), "")
+    found, own = transfer_score(features, target, theta, classes=3), leep(theta, target)
+    assert (found.images, found.source_labels, found.dropped_source_labels) == (200, 6, 1)
+    assert (found.absent_target_labels, found.unavailable) == (1, "")
+    assert (found.leep_nats, found.leep_bits) == (own.nats, own.bits)
+    bounds = (own.minus_label_entropy, own.minus_conditional_entropy)
+    assert (found.minus_label_entropy, found.minus_conditional_entropy) == bounds
+    assert (found.nce, found.logme) == (nce(theta.argmax(1), target), logme(features, target))
 
 
 def test_a_source_without_labels_has_logme_alone_and_says_why():
-    _, target = source(0, classes=2)
+    theta, target = source(0, classes=2)
     features = np.random.default_rng(0).normal(size=(len(target), 4))
     found = transfer_score(features, target, None, classes=2, unavailable="the source is self-supervised")
-    assert (found.leep, found.nce, found.unavailable) == (None, None, "the source is self-supervised")
+    assert (found.leep_nats, found.leep_bits, found.nce, found.minus_conditional_entropy) == (None,) * 4
+    assert (found.source_labels, found.unavailable) == (0, "the source is self-supervised")
     assert found.logme == logme(features, target)
-    with pytest.raises(DataError, match="expected source probabilities, or the reason why there are none"):
-        transfer_score(features, target, None, classes=2)
+    assert found.minus_label_entropy == leep(theta, target).minus_label_entropy
+    for probabilities, reason in ((None, ""), (theta, "but there are")):
+        with pytest.raises(DataError, match="expected source probabilities, or the reason why there are none"):
+            transfer_score(features, target, probabilities, classes=2, unavailable=reason)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 0.7, -0.3])

@@ -43,16 +43,20 @@ class Leep:
 
 @dataclass(frozen=True)
 class TransferScore:
-    """Scores of one source model on one labelled target set.
+    """Scores of one source model on one labelled target set, entropies in nats; a row of the study's score table.
 
-    ``leep`` and ``nce`` are None where the source has no labels of its own, and ``unavailable`` says why.
+    Where the source has no labels of its own, all that needs them is None, and ``unavailable`` says why.
     """
 
     images: int
-    logme: float
-    leep: Leep | None
+    leep_nats: float | None
+    leep_bits: float | None
     nce: float | None
+    logme: float
+    minus_label_entropy: float
+    minus_conditional_entropy: float | None
     source_labels: int
+    dropped_source_labels: int
     absent_target_labels: int
     unavailable: str
 
@@ -85,13 +89,17 @@ def transfer_score(
         raise DataError(f"labels hold class number {target.max()}, expected numbers below {classes}; check the classes")
     if (probabilities is None) != bool(unavailable):
         raise DataError("transfer score: expected source probabilities, or the reason why there are none; pass one")
-    found = None if probabilities is None else np.asarray(probabilities)
+    found = None if probabilities is None else leep(probabilities, target)
     return TransferScore(
         images=len(target),
+        leep_nats=found.nats if found else None,
+        leep_bits=found.bits if found else None,
+        nce=None if probabilities is None else nce(np.argmax(probabilities, 1), target),
         logme=logme(features, target),
-        leep=None if found is None else leep(found, target),
-        nce=None if found is None else nce(found.argmax(1), target),
-        source_labels=0 if found is None else found.shape[1],
+        minus_label_entropy=_minus_label_entropy(target),
+        minus_conditional_entropy=found.minus_conditional_entropy if found else None,
+        source_labels=0 if probabilities is None else np.shape(probabilities)[1],
+        dropped_source_labels=found.dropped if found else 0,
         absent_target_labels=classes - len(np.unique(target)),
         unavailable=unavailable,
     )
@@ -127,10 +135,9 @@ def leep(probabilities: ArrayLike, labels: ArrayLike) -> Leep:
     for rows in _blocks(len(theta)):
         expected = theta[rows] @ conditional.T
         total += float(np.log(expected[np.arange(len(expected)), target[rows]], dtype=np.float64).sum())
-    share = np.bincount(target) / len(target)
     return Leep(
         nats=total / len(theta),
-        minus_label_entropy=float((share * np.log(share)).sum()),
+        minus_label_entropy=_minus_label_entropy(target),
         minus_conditional_entropy=_minus_conditional_entropy(joint),
         dropped=int((~known).sum()),
     )
@@ -214,6 +221,12 @@ def _joint(theta: NDArray[np.floating], target: Ints, classes: int) -> Floats:
             )
         joint += (numbers == target[rows]).astype(theta.dtype) @ block
     return joint / len(theta)
+
+
+def _minus_label_entropy(target: Ints) -> float:
+    """Return −H(Y) in nats of class numbers ``[images]``."""
+    share = np.unique(target, return_counts=True)[1] / len(target)
+    return float((share * np.log(share)).sum())
 
 
 def _minus_conditional_entropy(joint: Floats) -> float:

@@ -1,0 +1,18 @@
+import numpy as np
+
+from medtransfer.data.loaders import Loader
+from medtransfer.training.features import FeatureTask
+from medtransfer.training.inference import predict
+from medtransfer.training.task import SupervisedTask
+
+
+def test_one_pass_gives_the_probabilities_of_the_task_and_the_features_they_come_from(data, engine, toys):
+    loader = Loader(data, data.rows("train"), batch_size=5, crop=toys.crop, seed=0, train=False)
+    model = toys.net()
+    found, plain = predict(FeatureTask(model), loader, engine), predict(SupervisedTask(model), loader, engine)
+    np.testing.assert_array_equal(found["probability"], plain["probability"])
+    assert found["features"].shape == (len(loader.rows), model.width)
+    logits = found["features"] @ model.head.weight.detach().numpy().T + model.head.bias.detach().numpy()
+    np.testing.assert_allclose(
+        np.log(found["probability"]), logits - np.logaddexp.reduce(logits, 1)[:, None], atol=1e-5
+    )
