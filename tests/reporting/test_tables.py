@@ -1,6 +1,6 @@
 import pytest
 
-from medtransfer.reporting.cells import attention_change, measure
+from medtransfer.reporting.cells import attention_change, estimates, measure
 from medtransfer.reporting.tables import grid_table, paper_frame, paper_table
 from medtransfer.studies.attentive_transfer.printed import TABLES
 
@@ -37,13 +37,13 @@ def test_a_network_that_the_paper_does_not_have_is_not_available(predictions, se
     grid = measure(predictions.replace({"network": names}), other)
     frame = paper_frame(TABLE[5], grid, other)
     assert frame["paper"].isna().all()
-    shown = paper_table(TABLE[5], frame, inactive)
+    shown = paper_table(TABLE[5], frame, inactive, {})
     assert {line[2].main for line in shown.rows} == {"n/a"}
 
 
 def test_a_chain_that_was_not_run_leaves_a_dash_beside_the_papers_value(predictions, settings, inactive):
     grid = measure(predictions[predictions["chain"] != FULL], settings)
-    shown = paper_table(TABLE[2], paper_frame(TABLE[2], grid, settings), inactive)
+    shown = paper_table(TABLE[2], paper_frame(TABLE[2], grid, settings), inactive, {})
     assert [cell.main for cell in shown.rows[1][1:4]] == ["0.939", "—", "—"]
 
 
@@ -51,14 +51,14 @@ def test_a_misprint_of_the_paper_is_starred_where_it_stands(predictions, setting
     names = {"resnet50_attn5": "resnet50_attn1"}
     other = settings.model_copy(update={"networks": ("resnet50_attn0", "resnet50_attn1"), "draws": 20})
     grid = measure(predictions.replace({"network": names}), other)
-    shown = paper_table(TABLE[5], paper_frame(TABLE[5], grid, other), inactive)
+    shown = paper_table(TABLE[5], paper_frame(TABLE[5], grid, other), inactive, {})
     starred = [cell.detail for line in shown.rows for cell in line if cell.detail.endswith("*")]
     assert starred == ["gain +0.066*"]
     assert "prints a gain of 0.066; its printed values give 0.064" in " ".join(shown.notes)
 
 
 def test_tables_with_sound_arithmetic_have_no_footnote(grid, settings, inactive):
-    assert not paper_table(TABLE[4], paper_frame(TABLE[4], grid, settings), inactive).notes
+    assert not paper_table(TABLE[4], paper_frame(TABLE[4], grid, settings), inactive, {}).notes
 
 
 def test_inactive_attention_is_marked_in_its_row_alone(grid, settings, inactive):
@@ -79,3 +79,38 @@ def test_the_grid_has_a_column_for_each_outside_set(grid, settings, inactive):
         ("AUROC, own test set", "gain"),
         ("AUROC, outside sets", "far"),
     ]
+
+
+def test_table_3_takes_methods_that_the_paper_has_not_and_compares_to_the_papers_own(predictions, settings, inactive):
+    renamed = predictions.replace({"chain": {"stl_n-stl_m": "stl_n-stl_m-moco", "stl_n": "stl_n-stl_m-region_scale"}})
+    chains = ("none", "stl_n-stl_m-moco", "stl_n-stl_m-region_scale", FULL)
+    other = settings.model_copy(update={"chains": chains, "draws": 20})
+    grid = measure(renamed, other)
+    frame = paper_frame(TABLE[3], grid, other)
+    assert list(frame.query("network == 'resnet50_attn0'")["chain"].unique()) == [
+        "stl_n-stl_m-moco",
+        "stl_n-stl_m-simclr",
+        FULL,
+        "stl_n-stl_m-region_scale",
+    ]
+    moco = row(frame, "resnet50_attn0", "stl_n-stl_m-moco")
+    auroc = {cell: measured.samples["auroc"].points.mean() for cell, measured in grid["ct"].items()}
+    assert moco["mean_gain"] == pytest.approx(
+        auroc["resnet50_attn0", "stl_n-stl_m-moco"] - auroc["resnet50_attn0", FULL]
+    )
+    assert moco["paper"] == 0.9
+    shown = paper_table(TABLE[3], frame, inactive, {})
+    assert [line[1].main for line in shown.rows[:4]] == [
+        "STL-N → STL-M → MoCo",
+        "STL-N → STL-M → SimCLR",
+        "STL-N → STL-M → SSTL-M",
+        "STL-N → STL-M → regions alone",
+    ]
+
+
+def test_every_table_has_a_column_for_each_outside_set(grid, settings, inactive):
+    far = estimates(grid, settings).query("metric == 'auroc' and dataset == 'far'")
+    shown = paper_table(TABLE[4], paper_frame(TABLE[4], grid, settings), inactive, {"far": far})
+    assert (shown.columns[-1].name, shown.columns[-1].group) == ("far", "AUROC, outside sets")
+    mean = grid["far"]["resnet50_attn0", "none"].samples["auroc"].points.mean()
+    assert shown.rows[0][-1].main.startswith(f"{mean:.3f}")

@@ -9,10 +9,11 @@ import pandas as pd
 from medtransfer.evaluation.summary import LEVEL
 from medtransfer.reporting import figures, tables
 from medtransfer.reporting.cells import Grid, ReportSettings, attention_change, estimates, measure
-from medtransfer.reporting.comparisons import attention_against_convolution
+from medtransfer.reporting.comparisons import attention_against_convolution, method_against_method
 from medtransfer.reporting.content import Figure, ReportContent, Text
 from medtransfer.reporting.origin import datasets_table, digests, gate_tables, provenance_table, short, tree_state
 from medtransfer.reporting.records import curves, provenance
+from medtransfer.reporting.sources import source_frame, source_table
 from medtransfer.reporting.words import chain_title, network_title, number, signed
 from medtransfer.studies.attentive_transfer.claims import CLAIMS, Judgement, judge
 from medtransfer.studies.attentive_transfer.printed import TABLES, WHOLE_CHAIN
@@ -53,10 +54,14 @@ def collect(
     cells = next(iter(grid.values()))
     inactive = attention_change(predictions, config)
     compared = attention_against_convolution(cells, config.networks, config.chains)
+    methods = method_against_method(cells, config.networks, config.chains)
+    found = estimates(grid, config).query("metric == 'auroc'")
+    outside = {name: found[found["dataset"] == name] for name in list(grid)[1:]}
     verdicts = _judgements(grid, inactive, config)
     fits = provenance(study_folder, config.networks)
-    shown = [tables.grid_table(grid, config, inactive)]
-    shown += [tables.paper_table(table, tables.paper_frame(table, grid, config), inactive) for table in TABLES]
+    shown = [tables.grid_table(grid, config, inactive), source_table(source_frame(predictions, config), config)]
+    shown += [tables.paper_table(table, tables.paper_frame(table, grid, config), inactive, outside) for table in TABLES]
+    shown += [tables.comparison_table(compared, inactive)] + [tables.method_table(methods)] * (not methods.empty)
     return ReportContent(
         title="Attentive transfer: does attention transfer better than convolution?",
         about=ABOUT,
@@ -64,7 +69,7 @@ def collect(
         phantoms=any(meta["phantoms"] for meta in datasets.values()),
         headline=_headline(verdicts, compared),
         champion=_champion(registry, fits),
-        results=(*shown, tables.comparison_table(compared, inactive), tables.claims_table(verdicts)),
+        results=(*shown, tables.claims_table(verdicts)),
         figures=tuple(_figures(grid, curves(study_folder, config.networks, positive=config.positive), config)),
         data=(datasets_table(datasets), *gate_tables(gate)),
         provenance=(provenance_table(fits),),

@@ -20,6 +20,7 @@ from medtransfer.reporting.words import (
     number,
     probability,
     signed,
+    step_title,
 )
 from medtransfer.studies.attentive_transfer.claims import Judgement
 from medtransfer.studies.attentive_transfer.printed import (
@@ -41,7 +42,7 @@ def paper_frame(table: PaperTable, grid: Grid, settings: ReportSettings) -> pd.D
     printed improvement is not the difference of the printed values.
     """
     own, cells = next(iter(grid.items()))
-    wanted = [(network, chain) for network in settings.networks for chain in table.chains]
+    wanted = [(network, chain) for network in settings.networks for chain in table.rows(settings.chains)]
     frame = pd.DataFrame([(*cell, metric) for cell in wanted for metric in METRICS], columns=_KEY)
     theirs = printed().query("table == @table.number").rename(columns={"value": "paper", "gain": "paper_gain"})
     found = estimates({own: cells}, settings).drop(columns=["dataset", "images", "patients", "seeds"])
@@ -52,16 +53,24 @@ def paper_frame(table: PaperTable, grid: Grid, settings: ReportSettings) -> pd.D
     return frame.assign(misprint=pd.MultiIndex.from_frame(frame[_KEY]).isin(wrong))
 
 
-def paper_table(table: PaperTable, frame: pd.DataFrame, inactive: pd.DataFrame) -> Table:
-    """Lay a frame of :func:`paper_frame` out as the paper does: a row a network and chain, column groups by metric."""
+def paper_table(
+    table: PaperTable, frame: pd.DataFrame, inactive: pd.DataFrame, outside: Mapping[str, pd.DataFrame]
+) -> Table:
+    """Lay a frame of :func:`paper_frame` out as the paper does: a row a network and chain, column groups by metric.
+
+    ``outside`` maps an outside set to its AUROC rows of :func:`estimates`: one more column each.
+    """
     parts = ("paper", "ours", "our gain")
-    columns = tuple(Column(part, METRIC_TITLES[metric]) for metric in METRICS for part in parts)
+    columns = [Column(part, METRIC_TITLES[metric]) for metric in METRICS for part in parts]
+    columns += [Column(name, "AUROC, outside sets") for name in outside]
+    far = {name: found.set_index(["network", "chain"]) for name, found in outside.items()}
     one_chain = len(table.chains) == 1
     notes = tuple(_arithmetic_note(row) for row in arithmetic_errors().query("table == @table.number").itertuples())
     rows = []
     for (network, chain), part in frame.groupby(["network", "chain"], sort=False):
         reference = table.reference((network, chain)) == (network, chain)
         values = [text for row in part.to_dict("records") for text in _compared(row, reference=reference)]
+        values += [_own(found, (network, chain)) for found in far.values()]
         label = (_network(network, chain, inactive), *(() if one_chain else (Text(chain_title(chain)),)))
         rows.append((*label, *values))
     return Table(
@@ -99,28 +108,35 @@ def grid_table(grid: Grid, settings: ReportSettings, inactive: pd.DataFrame) -> 
 
 def comparison_table(comparisons: pd.DataFrame, inactive: pd.DataFrame) -> Table:
     """Lay out attention against convolution after the same chain."""
-    names = ("with ATTN", "without", "difference", "p", "p, Holm", "detectable")
+    labels = (Column("Chain", number=False), Column("Network", number=False))
     rows = tuple(
-        (
-            Text(chain_title(row.chain)),
-            _network(row.network, row.chain, inactive),
-            Text(number(row.auroc)),
-            Text(number(row.auroc_plain)),
-            Text(signed(row.difference), interval(row.low, row.high, difference=True)),
-            Text(probability(row.p)),
-            Text(probability(row.p_holm)),
-            Text(number(row.detectable)),
-        )
+        (Text(chain_title(row.chain)), _network(row.network, row.chain, inactive), *_tested(row))
         for row in comparisons.itertuples()
     )
     return Table(
         "delong",
         "Attention against convolution after the same chain",
-        "AUROC of scores averaged over seeds, on the test images; paired DeLong test, adjusted by Holm over all rows. "
-        "“Detectable” is the true difference that these images would show in 80 of 100 such studies at p < 0.05.",
-        (Column("Chain", number=False), Column("Network", number=False), *map(Column, names)),
+        _DELONG,
+        (*labels, *map(Column, ("with ATTN", "without", *_TESTED))),
         rows,
-        ("DeLong’s test takes images as independent; the tables’ intervals draw whole patients.",),
+        (_INDEPENDENT,),
+    )
+
+
+def method_table(comparisons: pd.DataFrame) -> Table:
+    """Lay out the paper's self-supervised method against every other in its place."""
+    labels = (Column("Network", number=False), Column("Instead of SSTL-M", number=False))
+    rows = tuple(
+        (Text(network_title(row.network)), Text(step_title(row.chain_b.rpartition("-")[2])), *_tested(row))
+        for row in comparisons.itertuples()
+    )
+    return Table(
+        "methods",
+        "The paper’s self-supervision against other methods in its place",
+        _DELONG,
+        (*labels, *map(Column, ("SSTL-M", "instead", *_TESTED))),
+        rows,
+        (_INDEPENDENT,),
     )
 
 
@@ -147,11 +163,32 @@ def claims_table(judgements: Iterable[Judgement]) -> Table:
     )
 
 
-_AGAINST = {"plain network": "the same backbone without ATTN", "no transfer": "the same network without transfer"}
+_TESTED = ("difference", "p", "p, Holm", "detectable")
+_DELONG = (
+    "AUROC of scores averaged over seeds, on the test images; paired DeLong test, adjusted by Holm over all rows. "
+    "“Detectable” is the true difference that these images would show in 80 of 100 such studies at p < 0.05."
+)
+_INDEPENDENT = "DeLong’s test takes images as independent; the tables’ intervals draw whole patients."
+_AGAINST = {
+    "plain network": "the same backbone without ATTN",
+    "no transfer": "the same network without transfer",
+    "multi-scale method": "the same network after the paper’s own method",
+}
 _READING = (
     "Ours: mean ± sd over seeds; below it the 95 % interval from drawing seeds and patients, or patients alone where "
     "there is one seed."
 )
+
+
+def _tested(row: Any) -> tuple[Text, ...]:
+    return (
+        Text(number(row.auroc)),
+        Text(number(row.auroc_b)),
+        Text(signed(row.difference), interval(row.low, row.high, difference=True)),
+        Text(probability(row.p)),
+        Text(probability(row.p_holm)),
+        Text(number(row.detectable)),
+    )
 
 
 def _compared(row: Mapping[str, Any], *, reference: bool) -> list[Text]:

@@ -19,7 +19,10 @@ GLOSSARY = {
     "F1": "harmonic mean of precision and sensitivity for the positive class",
     "STL-N": "supervised pretraining on natural images",
     "STL-M": "supervised pretraining on medical images (chest X-rays)",
-    "SSTL-M": "self-supervised pretraining on the training CT slices, without labels",
+    "SSTL-M": "self-supervised pretraining on the training CT slices, without labels, by the paper’s method",
+    "MoCo": "momentum contrast of whole images (He et al. 2020)",
+    "SimCLR": "contrast within a batch (Chen et al. 2020)",
+    "LEEP": "how well a source model's own label probabilities predict the target labels (Nguyen et al. 2020)",
     "DeLong": "paired test of two AUROCs on the same images (DeLong et al. 1988)",
     "Holm": "correction of p-values for the number of tests (Holm 1979)",
     "sd": "standard deviation over seeds",
@@ -27,6 +30,15 @@ GLOSSARY = {
     "near-duplicate": "two pictures whose perceptual hashes nearly agree and whose pixels correlate",
 }
 """Terms that the page explains on hovering."""
+
+
+_STEPS = {
+    "moco": "MoCo",
+    "moco_v2": "MoCo v2",
+    "simclr": "SimCLR",
+    "image_scale": "image scale alone",
+    "region_scale": "regions alone",
+}
 
 
 def network_title(network: str) -> str:
@@ -37,8 +49,13 @@ def network_title(network: str) -> str:
 
 def chain_title(chain: str) -> str:
     """Return how a chain is written: ``no transfer``, ``STL-M``, ``STL-N → STL-M``."""
-    steps = [step.upper().replace("_", "-") for step in chain.split("-") if step != "none"]
+    steps = [step_title(step) for step in chain.split("-") if step != "none"]
     return " → ".join(steps) or "no transfer"
+
+
+def step_title(step: str) -> str:
+    """Return how one step of a chain is written: ``STL-N``, ``MoCo v2``."""
+    return _STEPS.get(step, step.upper().replace("_", "-"))
 
 
 def is_missing(value: Any) -> bool:

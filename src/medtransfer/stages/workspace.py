@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +56,31 @@ def run(options: Namespace) -> None:
 def with_profile(root: Path, profile: str) -> dict[str, Any]:
     """Return the sample's parameters with a profile's values laid over them; lists and scalars are replaced whole.
 
+    A profile that names another as ``base`` is laid over that one.
+
     Raises:
-        ConfigError: there is no such profile.
+        ConfigError: there is no such profile, or profiles name each other as base.
     """
+    layers = list(_with_bases(root, profile, ()))
+    tree = read_tree(root / paths.PARAMS)
+    for layer in layers:
+        tree = overlay(tree, layer)
+    return tree | {"profile": profile}
+
+
+def _with_bases(root: Path, profile: str, above: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """Yield the values of a profile after those of its bases."""
     file = root / "profiles" / f"{profile}.yaml"
     if not file.exists():
         known = ", ".join(sorted(p.stem for p in (root / "profiles").glob("*.yaml")))
         raise ConfigError(f"profile {profile!r}: no such file in profiles/; there are {known}")
-    return overlay(read_tree(root / paths.PARAMS), read_tree(file)) | {"profile": profile}
+    if profile in above:
+        raise ConfigError(f"profile {profile!r}: its base is {above[-1]!r}, which builds on it; remove one of the two")
+    values = read_tree(file)
+    base = values.pop("base", None)
+    if base is not None:
+        yield from _with_bases(root, base, (*above, profile))
+    yield values
 
 
 def overlay(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:

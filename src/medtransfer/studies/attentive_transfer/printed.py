@@ -4,6 +4,7 @@ They are the CSV files in ``paper/``, typed from Tables 1–6; a number that is 
 fractions of 1, where the paper prints per cent.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -48,16 +49,36 @@ class PaperTable:
     number: int
     title: str
     chains: tuple[str, ...]
-    against: Literal["plain network", "no transfer"]
+    against: Literal["plain network", "no transfer", "multi-scale method"]
 
     def reference(self, cell: Cell) -> Cell:
         """Return the cell that a cell's improvement is taken against."""
         network, chain = cell
-        return (plain(network), chain) if self.against == "plain network" else (network, NO_TRANSFER)
+        if self.against == "plain network":
+            return plain(network), chain
+        return network, NO_TRANSFER if self.against == "no transfer" else WHOLE_CHAIN
+
+    def rows(self, chains: Sequence[str]) -> tuple[str, ...]:
+        """Return the table's chains; to the comparison of methods come those methods that the paper has not."""
+        if self.against != "multi-scale method":
+            return self.chains
+        return (*self.chains, *(chain for chain in method_chains(chains) if chain not in self.chains))
+
+
+def method_chains(chains: Sequence[str]) -> list[str]:
+    """Return the chains that differ from the whole chain in their self-supervised method alone."""
+    before = WHOLE_CHAIN.rpartition("-")[0]
+    return [chain for chain in chains if chain.rpartition("-")[0] == before and chain != WHOLE_CHAIN]
 
 
 TABLES = (
     PaperTable(2, "Networks after the whole chain", (WHOLE_CHAIN,), "plain network"),
+    PaperTable(
+        3,
+        "Self-supervised methods as the last stage of pretraining",
+        ("stl_n-stl_m-moco", "stl_n-stl_m-simclr", WHOLE_CHAIN),
+        "multi-scale method",
+    ),
     PaperTable(4, "The whole chain against no transfer", (NO_TRANSFER, WHOLE_CHAIN), "no transfer"),
     PaperTable(5, "Natural and medical pretraining alone", (NO_TRANSFER, "stl_n", "none-stl_m"), "no transfer"),
 )
@@ -99,3 +120,21 @@ def arithmetic_errors() -> pd.DataFrame:
     ]
     cells = cells.assign(difference=(cells["value"] - before).round(4))
     return cells[(cells["gain"] - cells["difference"]).abs() > 0.0005].reset_index(drop=True)
+
+
+@cache
+def printed_sources() -> pd.DataFrame:
+    """Return the printed cells of Table 1: accuracy of STL-N on ImageNet's validation images.
+
+    Columns: ``network, metric`` (``top_1``, ``top_5``), ``value``.
+    """
+    raw = pd.read_csv(PAPER / "mstl_table1.csv")
+    raw = raw[raw["metric"].isin(("top1", "top5"))]
+    names = [f"{row.network}{row.depth}_attn{_ATTENTION[row.variant]}" for row in raw.itertuples()]
+    return pd.DataFrame(
+        {
+            "network": names,
+            "metric": raw["metric"].str.replace("top", "top_").to_numpy(),
+            "value": raw["value"].to_numpy() / 100,
+        }
+    )
