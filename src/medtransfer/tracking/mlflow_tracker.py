@@ -8,7 +8,7 @@ import logging
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from medtransfer.tracking.lineage import collect_lineage
 from medtransfer.tracking.names import check_key, check_run_key
 from medtransfer.tracking.recorder import Recorder
 from medtransfer.tracking.shipping import NOTE, Shipment, Shipper
-from medtransfer.tracking.store import import_mlflow, portable_uri, tracking_uri
+from medtransfer.tracking.store import first_line, import_mlflow, portable_uri, tracking_uri
 from medtransfer.tracking.tracker import RunSpec, Status, Tracker
 
 RUN = "run.json"
@@ -110,11 +110,8 @@ def replay(folder: Path, *, uri: str | None = None) -> int:
     Raises:
         TrackingError: another process still records there, or the store refuses.
     """
-    journal = Journal(folder)
-    try:
+    with closing(Journal(folder)):
         return _deliver(Shipment(folder, uri))
-    finally:
-        journal.close()
 
 
 def import_run(records: Path, *, uri: str | None = None) -> str:
@@ -184,11 +181,9 @@ def _drain(spool: Path, uri: str) -> None:
             journal = Journal(folder)
         except TrackingError:
             continue
-        try:
+        with closing(journal):
             _deliver(Shipment(folder, uri, note=False))
             shutil.rmtree(folder)
-        finally:
-            journal.close()
 
 
 def _begin(journal: Journal, spec: RunSpec, pointers: Sequence[Path]) -> None:
@@ -252,5 +247,5 @@ def _deliver(shipment: Shipment) -> int:
     try:
         return shipment.deliver()
     except (MlflowException, OSError) as error:
-        line = (str(error).splitlines() or [""])[0]
-        raise TrackingError(f"{portable_uri(shipment.uri)}: the tracking store refused events ({line})") from error
+        reason = first_line(error)
+        raise TrackingError(f"{portable_uri(shipment.uri)}: the tracking store refused events ({reason})") from error

@@ -17,17 +17,24 @@ from medtransfer.files import write_json
 from medtransfer.tracking.journal import EVENTS, Event, points, read_events
 from medtransfer.tracking.names import artefact_path, check_run_key, refuse_weights
 from medtransfer.tracking.recorder import ARTEFACTS
-from medtransfer.tracking.store import RUN_KEY, SHIPPED, client, experiment_id, find_run, portable_uri, tracking_uri
+from medtransfer.tracking.store import (
+    RUN_KEY,
+    SHIPPED,
+    client,
+    experiment_id,
+    find_run,
+    first_line,
+    portable_uri,
+    tracking_uri,
+)
 
 NOTE = "shipped.json"
 FLUSH_SECONDS = 5.0
 FLUSH_POINTS = 1000
 MAX_WAIT_SECONDS = 60.0
 CLOSE_SECONDS = 60.0
-_MAX_METRICS, _MAX_PAIRS = (
-    900,
-    100,
-)  # MLflow takes 1000 entries a batch, metrics and tags together, and 100 tags or params
+_MAX_METRICS = 900  # MLflow takes 1000 entries a batch, metrics and tags together,
+_MAX_PAIRS = 100  # and 100 tags or params
 
 T = TypeVar("T")
 log = logging.getLogger("medtransfer.tracking")
@@ -195,7 +202,7 @@ class Shipper:
             self._shipment.deliver()
         except Exception as error:  # whatever the store does, training goes on and the journal keeps the events
             if self._error is None:
-                log.warning("tracking store: %s; training goes on, events are kept", _first_line(error))
+                log.warning("tracking store: %s; training goes on, events are kept", first_line(error))
             self._error = error
         else:
             self._error = None
@@ -227,7 +234,3 @@ def _groups(events: list[Event]) -> Iterator[list[Event]]:
 def _chunks(items: list[T], size: int) -> list[list[T]]:
     """Cut a list into pieces of at most ``size``; an empty list is one empty piece."""
     return [items[i : i + size] for i in range(0, len(items), size)] or [[]]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -73,8 +73,8 @@ def client(uri: str | None = None) -> Any:
             made = MlflowClient(address, registry_uri=address)
             made.search_experiments(max_results=1)  # the first use of a database store creates its tables
     except (MlflowException, ImportError, OSError) as error:
-        line = str(error).splitlines()[0]
-        raise TrackingError(f"{portable_uri(address)}: the tracking store cannot be opened ({line})") from error
+        reason = first_line(error)
+        raise TrackingError(f"{portable_uri(address)}: the tracking store cannot be opened ({reason})") from error
     return made
 
 
@@ -117,6 +117,11 @@ def find_run(store: Any, run_key: str, experiment: str) -> Any:
     query = f"tags.`{RUN_KEY}` = '{check_run_key(run_key)}'"
     found = store.search_runs([home.experiment_id], query, max_results=1)
     return found[0] if found else None
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text, its class where there is no text; SQL errors run over many lines."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _artefacts(experiment: str, uri: str | None) -> str | None:

@@ -46,7 +46,7 @@ class RunSpec(Config):
 
 
 class Tracker(Protocol):
-    """Where a run's events go. No method waits for a server."""
+    """Where a run's events go. No method waits for a server; none does anything unless a class says how."""
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Record parameters; a parameter is written once, another value for it is an error."""
@@ -73,35 +73,11 @@ class Tracker(Protocol):
         """End the run; later calls are errors, a second ``close`` does nothing."""
 
 
-class NullTracker:
+class NullTracker(Tracker):
     """Records nothing; for ranks other than 0 and for runs without tracking."""
 
-    def params(self, values: Mapping[str, Any]) -> None:
-        """Do nothing."""
 
-    def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Do nothing."""
-
-    def tags(self, values: Mapping[str, str]) -> None:
-        """Do nothing."""
-
-    def text(self, name: str, content: str) -> None:
-        """Do nothing."""
-
-    def figure(self, name: str, figure: "Figure") -> None:
-        """Do nothing."""
-
-    def file(self, path: Path, folder: str) -> None:
-        """Do nothing."""
-
-    def dataset(self, dataset: DatasetInput) -> None:
-        """Do nothing."""
-
-    def close(self, status: Status) -> None:
-        """Do nothing."""
-
-
-class MemoryTracker:
+class MemoryTracker(Tracker):
     """Keeps everything in lists and dictionaries, for tests."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from medtransfer.config import Config
 from medtransfer.errors import TrackingError
-from medtransfer.tracking.store import client, portable_uri, tracking_uri
+from medtransfer.tracking.store import client, first_line, portable_uri, tracking_uri
 
 SERVER = "http://127.0.0.1:5000"  # where `make ui` listens
 _TAG = "mlflow.sharedViewState."
@@ -65,7 +65,7 @@ def save_view(experiment: str, view: RunView, *, uri: str | None = None) -> str 
         store = client(address)
         found = store.get_experiment_by_name(experiment)
     except (TrackingError, MlflowException) as error:
-        log.warning("%s: the view %r was not saved (%s)", portable_uri(address), view.name, str(error).splitlines()[0])
+        log.warning("%s: the view %r was not saved (%s)", portable_uri(address), view.name, first_line(error))
         return None
     if found is None:
         raise TrackingError(f"{portable_uri(address)}: no experiment {experiment!r} to save a view in: run a fit first")
