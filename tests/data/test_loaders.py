@@ -102,7 +102,7 @@ def test_targets_and_indices_are_those_of_the_rows(data):
     rows = np.array([4, 9, 2, 7, 15, 11])
     batch = loader(data, rows=rows).batch(0, 0)
     assert sorted(batch["index"].tolist()) == sorted(rows.tolist())
-    assert batch["target"].tolist() == data.targets(batch["index"].numpy()).tolist()
+    assert batch["target"].tolist() == data.class_index[batch["index"].numpy()].tolist()
 
 
 def test_given_targets_replace_the_class_numbers_and_follow_the_rows(data):

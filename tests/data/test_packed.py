@@ -118,10 +118,8 @@ def test_rows_and_targets_follow_splits_labels_and_class_order(root):
     assert data.rows("train").tolist() == [0, 1, 2]
     assert data.rows("train", labelled=False).tolist() == [0, 1, 2, 3]
     assert data.rows().tolist() == [0, 1, 2, 4, 5, 6]
-    assert data.targets(data.rows("train")).tolist() == [1, 0, 1]
-    assert data.targets(data.rows("train")).dtype == np.int64
-    with pytest.raises(DataError, match=r"1 rows have no label, first ct/3"):
-        data.targets(data.rows("train", labelled=False))
+    assert data.class_index[data.rows("train", labelled=False)].tolist() == [1, 0, 1, -1]
+    assert data.class_index.dtype == np.int64
 
 
 def test_a_known_finding_counts_as_labelled(root):

@@ -185,20 +185,6 @@ class PackedDataset:
         values: npt.NDArray[np.float32] = self.manifest[[f"y_{name}" for name in findings]].to_numpy(np.float32)
         return values
 
-    def targets(self, rows: Rows) -> Rows:
-        """Return the class indices of rows.
-
-        Raises:
-            DataError: a row has no label.
-        """
-        targets = self.class_index[rows]
-        if (targets < 0).any():
-            first = self.manifest["image_id"].iloc[rows[targets < 0][0]]
-            raise DataError(
-                f"{self.folder}: {(targets < 0).sum()} rows have no label, first {first}; take labelled rows"
-            )
-        return targets
-
     def verify(self) -> None:
         """Read every file and compare it with its recorded hash.
 
