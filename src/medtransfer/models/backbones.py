@@ -75,7 +75,7 @@ def sites(trunk: nn.Module) -> tuple[str, ...]:
 
 def survey(trunk: nn.Module) -> dict[str, Site]:
     """Return every site of a trunk with its channels and stride, in the order in which they run."""
-    shapes = _probe(trunk, _block_names(trunk))
+    shapes = _probe(trunk, block_names(trunk))
     return {
         name: Site(channels=shape[1], stride=_PROBE // shape[2])
         for name, shape in shapes.items()
@@ -83,7 +83,8 @@ def survey(trunk: nn.Module) -> dict[str, Site]:
     }
 
 
-def _block_names(trunk: nn.Module) -> tuple[str, ...]:
+def block_names(trunk: nn.Module) -> tuple[str, ...]:
+    """Return the names of all blocks (see ``sites``) as the modules list them, without running the trunk."""
     modules = dict(trunk.named_modules())
     stages = {entry["module"] for entry in getattr(trunk, "feature_info", [])}
 

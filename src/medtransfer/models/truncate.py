@@ -1,7 +1,6 @@
 """Cutting a network after any block: the blocks are found from how data flow, and what lies behind the cut is gone.
 
-Peng et al. 2021 keep a pretrained network up to a block and train it whole under a new head (section 4.2 of the paper's
-"truncated transfer learning").
+Peng et al. 2021 keep a pretrained network up to a block and train all of it under a new head: truncated transfer.
 """
 
 from collections.abc import Iterator
@@ -11,10 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from medtransfer.errors import ModelError
-from medtransfer.models.backbones import sites
-
-_PROBE = 96
-"""Side in pixels of the empty image that is sent through a trunk to see how data flow."""
+from medtransfer.models.backbones import block_names
 
 
 @dataclass(frozen=True)
@@ -34,7 +30,7 @@ class _State:
 
 @dataclass
 class _Call:
-    """One run of a module: what it took and gave, and the runs of modules inside it, in order."""
+    """One run of a module: the one thing that it took, what it gave, and the runs of modules inside it, in order."""
 
     name: str
     taken: _State | None = None
@@ -42,14 +38,18 @@ class _Call:
     inner: list["_Call"] = field(default_factory=list)
 
 
-def cuts(trunk: nn.Module) -> tuple[str, ...]:
+def cuts(trunk: nn.Module, *, side: int = 96) -> tuple[str, ...]:
     """Return the names of all blocks after which a trunk can be cut, in the order in which they end.
 
     A cut is a block or a row of blocks behind which data flow in a single chain to the last map: ``layer3.0`` and
     ``layer3`` of a ResNet, ``features.transition1`` of a DenseNet, ``blocks.3`` of an EfficientNet. Nothing inside a
     residual or dense block qualifies.
+
+    Args:
+        trunk: the network without head.
+        side: side in pixels of the empty picture that is sent through it to see how data flow.
     """
-    return _cuts(trunk, _trace(trunk)[0])
+    return _cuts(trunk, _trace(trunk, side)[0])
 
 
 def truncate(trunk: nn.Module, cut: str) -> dict[str, tuple[int, ...]]:
@@ -61,7 +61,7 @@ def truncate(trunk: nn.Module, cut: str) -> dict[str, tuple[int, ...]]:
     Raises:
         ModelError: there is no such cut; the message lists all.
     """
-    root, ended = _trace(trunk)
+    root, ended = _trace(trunk, 96)
     known = _cuts(trunk, root)
     if cut not in known:
         raise ModelError(f"cut {cut!r} does not exist; this network can be cut after {', '.join(known) or 'no block'}")
@@ -83,7 +83,7 @@ def _keep(module: nn.Module, ran: set[nn.Module]) -> None:
 
 
 def _cuts(trunk: nn.Module, root: _Call) -> tuple[str, ...]:
-    blocks = set(sites(trunk))
+    blocks = set(block_names(trunk))
     found = [call for call in _chain(root, blocks) if _is_block(trunk.get_submodule(call.name), call)]
     return tuple(call.name for call in reversed(found))
 
@@ -106,13 +106,13 @@ def _is_block(module: nn.Module, call: _Call) -> bool:
 
 
 @torch.no_grad()
-def _trace(trunk: nn.Module) -> tuple[_Call, list[str]]:
+def _trace(trunk: nn.Module, side: int) -> tuple[_Call, list[str]]:
     """Run a trunk once; return the tree of its modules' runs, and the names of the modules in the order they ended."""
     root = _Call("")
     running, ended = [root], list[str]()
 
     def begin(name: str, inputs: tuple[object, ...]) -> None:
-        call = _Call(name, taken=_State.of(inputs[0]) if inputs else None)
+        call = _Call(name, taken=_State.of(inputs[0]) if len(inputs) == 1 else None)
         running[-1].inner.append(call)
         running.append(call)
 
@@ -122,11 +122,16 @@ def _trace(trunk: nn.Module) -> tuple[_Call, list[str]]:
         ended.append(call.name)
 
     named = [(name, module) for name, module in trunk.named_modules() if name]
-    handles = [m.register_forward_pre_hook(lambda _m, inputs, name=name: begin(name, inputs)) for name, m in named]
+    handles = [
+        m.register_forward_pre_hook(
+            lambda _m, inputs, options, name=name: begin(name, (*inputs, *options.values())), with_kwargs=True
+        )
+        for name, m in named
+    ]
     handles += [m.register_forward_hook(lambda _m, _i, output: end(output)) for _, m in named]
     training = trunk.training
     try:
-        image = next(trunk.parameters()).new_zeros(1, 3, _PROBE, _PROBE)
+        image = next(trunk.parameters()).new_zeros(1, 3, side, side)
         root.given = _State.of(trunk.eval().forward_features(image))  # type: ignore[operator]
     finally:
         trunk.train(training)

@@ -1,0 +1,95 @@
+"""What a network costs: parameters, multiply-adds, and measured seconds of inference and of a training step."""
+
+import copy
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from medtransfer.models.classifier import Classifier
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Size and work of a network for pictures of one side."""
+
+    trunk: int
+    """Parameters below the head, ATTN layers among them."""
+    head: int
+    """Parameters of the linear head."""
+    multiply_adds: int
+    """Multiply-adds of convolutions and matrix products of one picture's forward pass; FLOPs are twice that."""
+
+    @property
+    def parameters(self) -> int:
+        """All parameters."""
+        return self.trunk + self.head
+
+
+@torch.no_grad()
+def count_cost(model: Classifier, side: int) -> Cost:
+    """Return size and work of a network for square pictures of ``side`` pixels."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    head = sum(parameter.numel() for parameter in model.head.parameters())
+    everything = sum(parameter.numel() for parameter in model.parameters())
+    twin = copy.deepcopy(model).eval()
+    with FlopCounterMode(display=False) as counter:
+        twin(_pictures(twin, 1, side))
+    return Cost(trunk=everything - head, head=head, multiply_adds=counter.get_total_flops() // 2)
+
+
+def inference_seconds(model: Classifier, side: int, *, batch: int = 1, repeats: int = 15) -> float:
+    """Return the median time of a forward pass of ``batch`` pictures in evaluation mode, where the network lies."""
+    twin = copy.deepcopy(model).eval()
+    pictures = _pictures(twin, batch, side)
+
+    def run() -> None:
+        with torch.inference_mode():
+            twin(pictures)
+
+    return _median_seconds(run, pictures, repeats)
+
+
+def step_seconds(model: Classifier, side: int, *, batch: int = 8, repeats: int = 5) -> float:
+    """Return the median time of a training step of ``batch`` pictures: forward, cross-entropy, backward, Adam.
+
+    A copy is trained; the network stays as it is.
+    """
+    twin = copy.deepcopy(model).train()
+    pictures, optimizer = _pictures(twin, batch, side), torch.optim.Adam(twin.parameters(), lr=1e-5)
+    target = torch.arange(batch, device=pictures.device) % model.head.out_features
+
+    def run() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(F.cross_entropy(twin(pictures), target))
+        optimizer.step()
+
+    return _median_seconds(run, pictures, repeats)
+
+
+def _pictures(model: Classifier, batch: int, side: int) -> Tensor:
+    """Return noise from a generator of its own: measuring must not move anyone's random numbers."""
+    noise = torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(0))
+    return noise.to(next(model.parameters()))
+
+
+def _median_seconds(run: Callable[[], None], pictures: Tensor, repeats: int) -> float:
+    """Time a call after one that warms up; on a GPU each time includes the work it has started."""
+    with torch.random.fork_rng(devices=[pictures.device] if pictures.is_cuda else []):
+        times = [_seconds(run, pictures) for _ in range(repeats + 1)]
+    return statistics.median(times[1:])
+
+
+def _seconds(run: Callable[[], None], pictures: Tensor) -> float:
+    if pictures.is_cuda:
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    run()
+    if pictures.is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
