@@ -1,4 +1,5 @@
 import pytest
+from pydantic import ValidationError
 
 from medtransfer.data.sources import ChestXray14Source, Skipped
 from medtransfer.errors import DataError
@@ -54,3 +55,25 @@ def test_a_missing_table_or_column_is_an_error(tmp_path, text):
     text("Data_Entry_2017.csv", "Image Index,Patient ID\n")
     with pytest.raises(DataError, match="column Finding Labels is missing"):
         ChestXray14Source(root=tmp_path).scan()
+
+
+def test_a_single_label_task_keeps_images_of_exactly_one_class(tmp_path, picture, text):
+    entries = "1_0.png,Pneumonia|Edema,0,1\n1_1.png,No Finding,1,1\n2_0.png,Mass,0,2\n3_0.png,Pneumonia|Mass,0,3\n"
+    text("Data_Entry_2017.csv", "Image Index,Finding Labels,Follow-up #,Patient ID\n" + entries)
+    picture(*(f"images/{name}.png" for name in ("1_0", "1_1", "2_0", "3_0")))
+    scan = ChestXray14Source(root=tmp_path, classes=("no_finding", "pneumonia")).scan()
+    assert [(row["patient_id"], row["label"]) for row in scan.rows] == [
+        ("1", "pneumonia"),
+        ("1", "no_finding"),
+        ("3", "pneumonia"),
+    ]
+    assert scan.classes == ("no_finding", "pneumonia")
+    assert scan.rows[0]["y_edema"] == 1
+    assert scan.skipped == [Skipped("2_0.png", 4, "no finding of the task, expected one of no_finding, pneumonia")]
+    both = ChestXray14Source(root=tmp_path, classes=("mass", "pneumonia")).scan()
+    assert Skipped("3_0.png", 5, "mass and pneumonia, expected one of mass, pneumonia") in both.skipped
+
+
+def test_a_class_that_is_no_finding_is_refused(tmp_path):
+    with pytest.raises(ValidationError, match="classes: 'flu' is no finding; there are no_finding, atelectasis"):
+        ChestXray14Source(root=tmp_path, classes=("no_finding", "flu"))

@@ -4,7 +4,7 @@ from pydantic import TypeAdapter, ValidationError
 from medtransfer.data.sources import CovidCtSource, SourceConfig
 
 SOURCES = TypeAdapter(SourceConfig)
-NAMES = ["imagefolder", "covid_ct", "covidx", "chestxray14", "covid_collection", "covidx_like", "csv"]
+NAMES = ["imagefolder", "covid_ct", "covidx", "chestxray14", "chexpert", "covid_collection", "covidx_like", "csv"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from medtransfer.data.sources.base import Scan, Skipped
 from medtransfer.data.sources.chestxray14 import ChestXray14Source
+from medtransfer.data.sources.chexpert import ChexpertSource
 from medtransfer.data.sources.covid_collection import CovidCollectionSource
 from medtransfer.data.sources.covid_ct import CovidCtSource
 from medtransfer.data.sources.covidx import CovidxSource
@@ -18,6 +19,7 @@ SourceConfig = Annotated[
     | CovidCtSource
     | CovidxSource
     | ChestXray14Source
+    | ChexpertSource
     | CovidCollectionSource
     | CovidxLikeSource
     | CsvSource,
@@ -26,6 +28,7 @@ SourceConfig = Annotated[
 
 __all__ = [
     "ChestXray14Source",
+    "ChexpertSource",
     "CovidCollectionSource",
     "CovidCtSource",
     "CovidxLikeSource",

@@ -10,6 +10,8 @@ line; the same patient has up to 184 pictures.
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from pydantic import model_validator
+
 from medtransfer.data.sources.base import Listing, Scan, Source, is_image, read_lines, read_table, shared_patients
 from medtransfer.errors import DataError
 
@@ -34,14 +36,28 @@ LISTS = {"train_val_list.txt": "train", "test_list.txt": "test"}
 
 
 class ChestXray14Source(Source):
-    """ChestX-ray14 as a multi-label data set ``y_<finding>``; a finding that is not listed is 0."""
+    """ChestX-ray14 as a multi-label data set ``y_<finding>``; a finding that is not listed is 0.
+
+    Attributes:
+        classes: for a single-label task, findings or ``no_finding`` in the order of the outputs. Images of none of
+            them, or of two, are left out; other findings may come with one.
+    """
 
     name: Literal["chestxray14"] = "chestxray14"
+    classes: tuple[str, ...] = ()
     citation: ClassVar[str] = "Wang et al. 2017, ChestX-ray8, CVPR; NIH Clinical Center"
     licence: ClassVar[str] = "no restriction on use; cite the paper and acknowledge the NIH Clinical Center"
     flaws: ClassVar[str] = (
         "labels mined from reports; drains and lines give findings away; many pictures of one patient"
     )
+
+    @model_validator(mode="after")
+    def _classes_are_findings(self) -> "ChestXray14Source":
+        known = ("no_finding", *map(str.lower, FINDINGS))
+        unknown = [name for name in self.classes if name not in known]
+        if unknown:
+            raise ValueError(f"classes: {unknown[0]!r} is no finding; there are {', '.join(known)}")
+        return self
 
     def scan(self) -> Scan:
         """List the images of the entry table."""
@@ -53,7 +69,7 @@ class ChestXray14Source(Source):
             self._add_entry(listing, row, entry, places, splits)
         present = [file for file in LISTS if (self.root / file).is_file()]
         return listing.scan(
-            (),
+            self.classes,
             official_splits=bool(splits),
             known_overlaps=shared_patients(listing.rows) if splits else "",
             metadata=(table.name, *present),
@@ -64,12 +80,12 @@ class ChestXray14Source(Source):
     ) -> None:
         file = entry["Image Index"]
         findings = set(entry["Finding Labels"].split("|")) - {NO_FINDING}
-        unknown = findings - set(FINDINGS)
-        if unknown:
-            listing.skip(file, row, f"unknown finding {min(unknown)!r}")
-            return
+        labels = set(self.classes) & ({name.lower() for name in findings} or {"no_finding"})
+        reason = self._objection(findings, labels)
         if splits and file not in splits:
-            listing.skip(file, row, "in neither official list")
+            reason = reason or "in neither official list"
+        if reason:
+            listing.skip(file, row, reason)
             return
         listing.add(
             places.get(file, file),
@@ -79,8 +95,19 @@ class ChestXray14Source(Source):
             modality="CXR",
             view=entry.get("View Position", ""),
             split=splits.get(file, ""),
+            label="".join(labels),
             **{f"y_{name.lower()}": float(name in findings) for name in FINDINGS},
         )
+
+    def _objection(self, findings: set[str], labels: set[str]) -> str:
+        unknown = findings - set(FINDINGS)
+        if unknown:
+            return f"unknown finding {min(unknown)!r}"
+        if self.classes and len(labels) != 1:
+            return (
+                f"{' and '.join(sorted(labels)) or 'no finding of the task'}, expected one of {', '.join(self.classes)}"
+            )
+        return ""
 
     def _table(self) -> Path:
         tables = sorted(self.root.glob("Data_Entry_2017*.csv"))
