@@ -68,26 +68,34 @@ def test_a_database_server_that_is_down_is_reported_within_seconds(here):
         prepare_store("postgresql+psycopg://ann:secret@127.0.0.1:9/runs")
 
 
-@pytest.mark.slow
-def test_eight_processes_open_one_fresh_database_and_each_records_its_run(here, spec):
-    (here / "mlflow.db").unlink()
+def record_in_eight_processes(folder, spec, uri):
     script = (
         "import sys; from pathlib import Path; from medtransfer.tracking import RunSpec, open_run, finish\n"
         "folder = Path(sys.argv[2])\n"
-        "with open_run(RunSpec.model_validate_json(sys.argv[1]), folder) as tracker:\n"
+        "with open_run(RunSpec.model_validate_json(sys.argv[1]), folder, uri=sys.argv[3]) as tracker:\n"
         "    for step in range(50): tracker.metrics({'a': step, 'b': step}, step)\n"
         "assert finish(folder)['run_id'], 'not shipped'\n"
     )
     command = [sys.executable, "-c", script, spec.model_dump_json()]
-    children = [subprocess.Popen([*command, f"run{i}"], stderr=subprocess.PIPE, text=True, cwd=here) for i in range(8)]
+    children = [
+        subprocess.Popen([*command, f"run{i}", uri], stderr=subprocess.PIPE, text=True, cwd=folder) for i in range(8)
+    ]
     errors = [child.communicate()[1] for child in children]
     assert [child.returncode for child in children] == [0] * 8, errors
-    uri = f"sqlite:///{shutil.copy(here / 'mlflow.db', here / 'copy.db')}"  # this process knew the unlinked file
-    store = client(uri)
+
+
+def check_eight_runs(store, spec):
     runs = store.search_runs([store.get_experiment_by_name(spec.experiment).experiment_id])
     assert len(runs) == 8
     for run in runs:
-        assert len(store.get_metric_history(run.info.run_id, "a")) == 50
+        assert run.info.status == "FINISHED"
+        assert [point.step for point in store.get_metric_history(run.info.run_id, "a")] == list(range(50))
+
+
+@pytest.mark.slow
+def test_eight_processes_open_one_fresh_database_and_each_records_its_run(here, spec):
+    record_in_eight_processes(here, spec, f"sqlite:///{here / 'fresh.db'}")
+    check_eight_runs(client(f"sqlite:///{here / 'fresh.db'}"), spec)
 
 
 @pytest.fixture
@@ -132,3 +140,10 @@ def test_postgresql_takes_runs_and_credentials_stay_out_of_the_record(here, spec
     assert "secret" not in str(saved)
     assert saved["tracking_uri"].startswith("postgresql+psycopg://127.0.0.1:")
     assert len(client(postgres).get_metric_history(saved["run_id"], "a")) == 50
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+def test_eight_processes_open_one_fresh_postgresql(here, spec, postgres):
+    record_in_eight_processes(here, spec, postgres)
+    check_eight_runs(client(postgres), spec)
