@@ -151,5 +151,7 @@ def test_the_figure_has_a_panel_a_backbone_and_the_papers_lines(scores, settings
     for text in ("resnet50", "resnet101", "resnet50 + 5 ATTN", "the paper’s", "STL-N → STL-M", "LEEP, bits"):
         assert f">{text}<" in figure.svg
     assert "stroke-dasharray" in figure.svg
+    unprinted = leep_figure(scores, ReportSettings(networks=("resnet18_attn0",), chains=settings.chains))
+    assert "the paper’s" not in unprinted.svg
     assert not re.search(r"(fill|stroke): #(?!fff)", figure.svg)
     assert leep_figure(scores, both).svg == figure.svg

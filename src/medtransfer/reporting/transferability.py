@@ -146,7 +146,8 @@ def leep_figure(scores: pd.DataFrame, settings: ReportSettings) -> Figure:
                 )
                 paper = [theirs.get((network, chain), np.nan) for chain in chains]
                 axis.plot(paper, **look | {"linestyle": "--", "linewidth": 0.9, "markerfacecolor": "none"})
-            axis.plot([], color=QUIET, linestyle="--", label="the paper’s")
+            if any(network in theirs.index for network in networks):
+                axis.plot([], color=QUIET, linestyle="--", label="the paper’s")
             axis.set_xticks(range(len(chains)), [chain_title(chain) for chain in chains])
             axis.set_title(backbone)
         axes[0].set_ylabel("LEEP, bits")
@@ -155,7 +156,9 @@ def leep_figure(scores: pd.DataFrame, settings: ReportSettings) -> Figure:
     caption = (
         "LEEP of the source models on the target’s training images, mean over pretraining seeds; higher is better."
     )
-    return Figure("leep", "Fig. 3 · LEEP over the hand-overs", caption, _svg(draw, "leep", height=3.4))
+    return Figure(
+        "leep", "Fig. 3 · LEEP over the hand-overs", caption, _svg(draw, "leep", height=3.4, width=5.5 * len(backbones))
+    )
 
 
 _NO_HEAD = "n/a: no label head that LEEP and NCE could read before or after the step."
