@@ -7,9 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from medtransfer.data.phantom.ct import CtConfig, draw_ct
+from medtransfer.data.phantom.ct_anatomy import sample_anatomy
+from medtransfer.data.phantom.scanner import CT_SCANNERS
 from medtransfer.errors import DataError
 from medtransfer.losses.regions import REGIONS
-from medtransfer.ssl.regions import REFERENCE_BOXES, boundary_map, locate
+from medtransfer.ssl.regions import AXIAL_BOXES, REFERENCE_BOXES, boundary_map, coverage, locate
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "boundary.json").read_text())
 
@@ -63,6 +66,16 @@ def test_reference_boxes_cover_the_lungs_and_stay_inside_in_anatomical_order():
     assert np.allclose((x + w / 2), [0.5, 0.5, 0.5, 1, 1])
 
 
+def test_axial_boxes_stay_inside_the_lungs_box_and_leave_no_gap():
+    x, y, w, h = AXIAL_BOXES.T
+    assert np.allclose(np.stack([x - w / 2, x + w / 2]), [[0, 0, 0, 0.5, 0.5], [0.5, 0.5, 0.5, 1, 1]])
+    top, bottom = y - h / 2, y + h / 2
+    assert np.allclose(top[[0, 1, 3]], 0, atol=1e-6)  # what lies before the oblique fissure starts at the front
+    assert np.allclose(bottom[[2, 4]], 1)  # what lies behind it ends at the back
+    assert bottom[0] > top[2]
+    assert bottom[3] > top[4]
+
+
 @pytest.mark.parametrize("shift", [-8, 0, 7])
 def test_boxes_follow_the_lungs(shift):
     picture, expected = slice_of_a_chest(shift=shift)
@@ -114,6 +127,15 @@ def test_without_lungs_the_whole_picture_is_used_and_said_so(value):
     assert outer_box(located).tolist() == [[0, 0, 60, 40]] * 2
 
 
+def test_pictures_without_lungs_are_counted_in_the_log(caplog):
+    picture, _ = slice_of_a_chest()
+    locate(np.stack([picture, np.zeros_like(picture), picture]))
+    assert caplog.messages == ["locate: 1 of 3 pictures show no lungs; the whole picture is used in their place"]
+    caplog.clear()
+    locate(picture[None])
+    assert not caplog.messages
+
+
 def test_a_box_under_a_tenth_of_the_picture_is_not_believed():
     picture, _ = slice_of_a_chest()
     wide = np.full((400, 400), 10, dtype=np.uint8)
@@ -141,3 +163,63 @@ def test_locate_refuses_what_is_no_stack_of_grey_pictures():
         DataError, match=r"locate: images are uint8 of shape \(2, 3, 8, 8\), expected uint8 \[N, H, W\]"
     ):
         locate(np.zeros((2, 3, 8, 8), dtype=np.uint8))
+
+
+def literal_coverage(masks, boxes):
+    inside, total = np.zeros((2, len(masks), 5), dtype=int)
+    for image, mask in enumerate(masks):
+        for y, x in np.argwhere(mask & 7):
+            lobe = (mask[y, x] & 7) - 1
+            x0, y0, x1, y1 = boxes[image, lobe]
+            total[image, lobe] += 1
+            inside[image, lobe] += x0 <= x + 0.5 < x1 and y0 <= y + 0.5 < y1
+    return inside, total
+
+
+def test_coverage_equals_the_literal_count():
+    rng = np.random.default_rng(0)
+    masks = rng.choice(np.array([0, 1, 2, 3, 4, 5, 9, 13], dtype=np.uint8), (3, 12, 10))
+    corner = rng.uniform(0, 6, (3, 5, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(1, 6, (3, 5, 2))], axis=2).astype(np.float32)
+    found, (inside, total) = coverage(masks, boxes), literal_coverage(masks, boxes)
+    assert np.array_equal(found.inside, inside)
+    assert np.array_equal(found.total, total)
+    assert found.share()["lu"] == pytest.approx(inside[:, 3].sum() / total[:, 3].sum())
+
+
+def test_a_lobe_that_no_slice_shows_has_no_coverage():
+    masks = np.full((2, 4, 4), 3, dtype=np.uint8)
+    boxes = np.tile(np.array([0, 0, 4, 2], dtype=np.float32), (2, 5, 1))
+    assert coverage(masks, boxes).share() == {"ru": None, "rm": None, "rl": 0.5, "lu": None, "ll": None}
+
+
+def phantoms(kind, count=40):
+    """Pictures and masks of patients that lie straight, are turned, or have a collapsed lobe."""
+    wanted = {
+        "upright": lambda a: abs(a.turn) < 4 and a.collapsed is None,
+        "tilted": lambda a: abs(a.turn) > 8 and a.collapsed is None,
+        "collapsed": lambda a: a.collapsed is not None,
+    }[kind]
+    rates = {"missing": 0.0, "collapsed": float(kind == "collapsed")}
+    seeds = (
+        n
+        for n in range(999)
+        if wanted(sample_anatomy(np.random.default_rng([1, n]), missing_rate=0.0, collapsed_rate=rates["collapsed"]))
+    )
+    drawn = [
+        draw_ct(
+            np.random.default_rng([1, n]), np.random.default_rng([2, n]), "covid", CT_SCANNERS[n % 3], CtConfig(**rates)
+        )
+        for n, _ in zip(seeds, range(count), strict=False)
+    ]
+    return np.stack([p.image for p in drawn]), np.stack([p.mask for p in drawn])
+
+
+@pytest.mark.parametrize(("kind", "least"), [("upright", 0.85), ("tilted", 0.80), ("collapsed", 0.75)])
+def test_axial_boxes_cover_every_lobe_of_phantoms_and_reference_boxes_do_not(kind, least):
+    images, masks = phantoms(kind)
+    axial, reference = (locate(images, table=table) for table in ("axial", "reference"))
+    assert axial.found.all()
+    shares = coverage(masks, axial.boxes).share()
+    assert min(shares.values()) > least, shares
+    assert coverage(masks, reference.boxes).share()["rm"] < 0.5

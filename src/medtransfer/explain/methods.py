@@ -39,10 +39,8 @@ def heat_maps(
     return found | {Method(ATTENTION, site): heat for site, heat in attention_maps(model, images).items()}
 
 
-def heat_over(
-    model: Classifier, batches: Iterable[Float[Tensor, "batch 3 h w"]], output: int
-) -> dict[Method, NDArray[np.float32]]:
-    """Return ``heat_maps`` of many batches as arrays ``[N, h, w]``."""
+def heat_over(model: Classifier, batches: Iterable[Tensor], output: int) -> dict[Method, NDArray[np.float32]]:
+    """Return ``heat_maps`` of batches ``[B, 3, h, w]`` of any lengths, joined as arrays ``[N, h, w]``."""
     parts: dict[Method, list[NDArray[np.float32]]] = {}
     for images in batches:
         for method, heat in heat_maps(model, images, output).items():
@@ -53,7 +51,7 @@ def heat_over(
 @torch.no_grad()
 def map_sizes(model: Classifier, images: Float[Tensor, "batch 3 h w"]) -> dict[Method, tuple[int, int]]:
     """Return rows and columns of the maps that each method reads: heat is no finer than these."""
-    maps = {Method(ATTENTION, site): seen for site, seen in inputs_of_layers(model, images).items()}
     with undisturbed(model):
-        maps[Method(GRAD_CAM, LAST_MAP)] = model.feature_map(images)
+        maps = {Method(GRAD_CAM, LAST_MAP): model.feature_map(images)}
+    maps |= {Method(ATTENTION, site): seen for site, seen in inputs_of_layers(model, images).items()}
     return {method: (seen.shape[2], seen.shape[3]) for method, seen in maps.items()}

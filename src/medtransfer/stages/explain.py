@@ -56,7 +56,7 @@ def run(options: Namespace) -> None:
     config, engine = params.attentive_transfer, Engine(params.hardware.model_copy(update={"precision": "fp32"}))
     out = paths.OUT / options.study / "explanations"
     facts = _networks(config, engine, out / "figure4.png")
-    regions = _regions(open_dataset(config.sstl_m.dataset), out / "regions.png")
+    regions = _regions(config.sstl_m.dataset, out / "regions.png")
     write_json(out / "explanations.json", {"study": options.study, **facts, "regions": regions})
 
 
@@ -149,8 +149,9 @@ def _scores(looks: dict[str, Look], masks: NDArray[np.uint8]) -> list[dict[str, 
     ]
 
 
-def _regions(data: PackedDataset, file: Path) -> dict[str, Any]:
+def _regions(name: str, file: Path) -> dict[str, Any]:
     """Draw the contact sheet of the training slices' regions; count fallbacks, and coverage where lobes are known."""
+    data = open_dataset(name)
     rows = data.rows(split="train", labelled=False)
     rows = rows[np.argsort(data.manifest["image_id"].iloc[rows], kind="stable")]
     pictures = _grey(data, rows)
@@ -161,15 +162,18 @@ def _regions(data: PackedDataset, file: Path) -> dict[str, Any]:
     _save(region_sheet(cases, REGIONS), file)
     masks = _masks(data, rows, data.meta.size)
     return {
-        "dataset": data.meta.name,
+        "dataset": name,
         "split": "train",
         "images": len(rows),
         "without_lungs": int((~located.found).sum()),
-        "coverage": None
-        if masks is None
-        else {table: coverage(masks, locate(pictures, table=table).boxes).share() for table in TABLES},
+        "coverage": None if masks is None else _coverage(pictures, masks),
         "slices": data.manifest["image_id"].iloc[rows[chosen]].tolist(),
     }
+
+
+def _coverage(pictures: NDArray[np.uint8], masks: NDArray[np.uint8]) -> dict[str, dict[str, float | None]]:
+    """Share of each lobe that its box holds, by table of boxes."""
+    return {table: coverage(masks, locate(pictures, table=table).boxes).share() for table in TABLES}
 
 
 def _case(image: NDArray[np.uint8], boxes: NDArray[np.float32], *, found: bool) -> RegionCase:

@@ -1,0 +1,127 @@
+"""The verb explain on toy networks: phantoms with masks that can score heat and boxes, and pictures without masks."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from medtransfer.cli import run
+from medtransfer.data.packed import PackedDataset
+from medtransfer.data.phantom.ct import CtConfig, draw_ct
+from medtransfer.data.phantom.scanner import CT_SCANNERS
+from medtransfer.models.classifier import attention_layers, build_network
+from medtransfer.models.weights import save_weights
+from medtransfer.params import load_params
+from medtransfer.stages.explain import shown_rows, whole_chain
+from medtransfer.studies.attentive_transfer import study
+
+STUDY = "attentive_transfer"
+CLASSES = ("non-covid", "covid")
+NETWORKS = ("resnet18_attn0", "resnet18_attn5")
+FINDINGS = f"out/{STUDY}/explanations"
+
+
+@pytest.fixture
+def study_of_two(toy):
+    """Two untrained networks in the place of the fine-tuned ones, ATTN layers off the identity."""
+    toy.params["datasets"]["ct"]["pack"]["size"] = 64
+    toy.params[STUDY] |= {"networks": list(NETWORKS), "chains": ["none"], "methods_after": []}
+    toy.params[STUDY]["finetune"]["augment"] = {"crop": 56}
+    toy.write_params()
+    config = load_params().attentive_transfer
+    for name in NETWORKS:
+        model = build_network(config.network(name), classes=2, seed=0)
+        for layer in attention_layers(model).values():
+            torch.nn.init.normal_(layer.norm.weight)
+        folder = study.finetuned_folder(name, "none") / "weights" / "seed0"
+        save_weights(model, folder, config=config.network(name), classes=CLASSES, preprocessing={})
+    return toy
+
+
+def draw_phantoms(toy, *, masks):
+    folder = toy.folder / "data" / "ct"
+    folder.mkdir(parents=True)
+    rows = ["image,patient_id,label,split" + ",mask" * masks]
+    for number in range(24):
+        label, patient = CLASSES[number % 2], number // 2 * 2 + number % 2
+        rngs = [np.random.default_rng([stream, number]) for stream in (1, 2)]
+        phantom = draw_ct(*rngs, label, CT_SCANNERS[number % 3], CtConfig(size=64))
+        Image.fromarray(phantom.image).save(folder / f"{number:02}.png")
+        Image.fromarray(phantom.mask).save(folder / f"{number:02}_mask.png")
+        split = ("train", "train", "val", "test")[number // 2 % 4]
+        rows.append(f"{number:02}.png,{split}{patient},{label},{split}" + f",{number:02}_mask.png" * masks)
+    (folder / "labels.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def explained(toy, capsys):
+    for words in (["prepare", "ct"], ["explain", STUDY]):
+        assert run(words) == 0, capsys.readouterr().err[-2000:]
+    for name in ("figure4.png", "regions.png"):
+        assert np.ptp(np.asarray(Image.open(toy.folder / FINDINGS / name).convert("L"))) > 100
+    return json.loads((toy.folder / FINDINGS / "explanations.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.slow
+def test_with_masks_every_network_and_method_is_scored_and_boxes_are_measured(study_of_two, capsys):
+    draw_phantoms(study_of_two, masks=True)
+    found = explained(study_of_two, capsys)
+    assert (found["chain"], found["seed"], found["dataset"], found["output"]) == ("none", 0, "ct", "covid")
+    kinds = {(row["network"], row["name"], row["layer"]) for row in found["scores"]}
+    sites = ("layer2.0", "layer2.1", "layer3.0", "layer3.1", "layer4.1")
+    expected = {(network, "grad_cam", "last map") for network in NETWORKS}
+    assert kinds == expected | {("resnet18_attn5", "attention", site) for site in sites}
+    assert {(row["network"], row["name"], row["layer"]) for row in found["maps"]} == kinds
+    for row in found["scores"]:
+        assert row["images"] + row["flat"] == {"lesion": 3, "lungs": 6}[row["region"]]
+        assert row["ratio"] is None or row["ratio"] >= 0
+    regions = found["regions"]
+    assert (regions["images"], regions["without_lungs"]) == (12, 0)
+    assert set(regions["coverage"]) == {"reference", "axial"}
+    assert regions["coverage"]["axial"]["rl"] > 0.7
+
+
+@pytest.mark.slow
+def test_without_masks_nothing_is_scored_and_slices_without_lungs_are_counted(study_of_two, capsys):
+    draw_phantoms(study_of_two, masks=False)
+    Image.new("L", (64, 64), 90).save(study_of_two.folder / "data" / "ct" / "00.png")
+    found = explained(study_of_two, capsys)
+    assert found["scores"] is None
+    assert found["regions"]["coverage"] is None
+    assert found["regions"]["without_lungs"] == 1
+    assert "ct/00.png" in found["regions"]["slices"]
+
+
+@pytest.mark.slow
+def test_shown_images_are_chosen_by_name_each_of_another_patient_as_many_of_each_class(study_of_two, capsys):
+    draw_phantoms(study_of_two, masks=False)
+    assert run(["prepare", "ct"]) == 0
+    data = PackedDataset.open(study_of_two.folder / "out/datasets/ct")
+    rows = data.rows(split="test")
+    table = data.manifest.iloc[shown_rows(data, rows[::-1].copy())]
+    assert table["label"].tolist() == ["non-covid"] * 3 + ["covid"] * 3
+    assert table["image_id"].tolist() == [f"ct/{n:02}.png" for n in (6, 14, 22, 7, 15, 23)]
+    data.manifest["patient_id"] = "ct:one"
+    assert len(shown_rows(data, rows)) == 1
+
+
+def test_the_whole_chain_is_the_longest_and_the_first_of_equals(toy):
+    toy.params[STUDY] |= {
+        "stl_m_after": ["none"],
+        "sstl_m_after": ["none-stl_m"],
+        "methods": ["moco"],
+        "methods_after": ["none-stl_m"],
+        "chains": ["none", "none-stl_m", "none-stl_m-sstl_m", "none-stl_m-moco"],
+    }
+    toy.write_params()
+    assert whole_chain(load_params().attentive_transfer) == "none-stl_m-sstl_m"
+
+
+def test_weights_that_are_absent_are_one_line(study_of_two, capsys):
+    draw_phantoms(study_of_two, masks=False)
+    assert run(["prepare", "ct"]) == 0
+    file = study_of_two.folder / study.finetuned_folder(NETWORKS[1], "none") / "weights" / "seed0" / "model.safetensors"
+    file.unlink()
+    assert run(["explain", STUDY]) == 2
+    assert "resnet18_attn5-none" in capsys.readouterr().err
