@@ -1,0 +1,259 @@
+"""What Peng et al. 2021 claim, and the verdict of one's own predictions on each claim.
+
+Claims are linear contrasts of (arm, cell) with paired intervals; *at least as good* means not worse by ``MARGIN``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from medtransfer.evaluation.contrasts import Judged, Verdict, difference, judge, mean_contrast
+from medtransfer.evaluation.predictions import validate_predictions
+from medtransfer.evaluation.scorecard import EvaluationConfig, align
+from medtransfer.evaluation.summary import Sample, average, sample
+from medtransfer.models.classifier import NetworkConfig
+from medtransfer.models.slim import SlimConfig
+from medtransfer.studies.truncated_transfer.config import Cell, TruncatedTransferConfig
+
+METRICS = ("auroc", "auprc")
+MARGIN = 0.02
+"""Loss that counts as none: about the largest sd over repeats that the paper states for CheXpert, 0.017."""
+
+Key = tuple[str, Cell]
+"""(arm, cell)"""
+Measured = dict[str, dict[Key, Sample]]
+"""Metric → (arm, cell) → its values on the test images, the mean over findings of a multi-label task."""
+Contrast = dict[Key, float]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim about one task under one protocol.
+
+    Attributes:
+        key: ``a1``, ``a2``, ``b`` or ``b_transfusion``.
+        statement: the claim in one sentence.
+        source: where the paper makes it.
+        how: the computation in words.
+        cell: task, regime and protocol that it speaks of.
+        contrast: weights of arms; empty where the study has no such arms.
+        margin: loss that counts as none.
+    """
+
+    key: str
+    statement: str
+    source: str
+    how: str
+    cell: Cell
+    contrast: Contrast
+    margin: float
+
+
+@dataclass(frozen=True)
+class Ties:
+    """Claim c of one cell: how many ties of one metric the other breaks, and the pairs of arms.
+
+    Attributes:
+        cell: task, regime and protocol.
+        pairs: pairs of arms that were compared.
+        tied_auroc: pairs whose AUROC interval holds zero.
+        broken_by_auprc: of these, pairs whose AUPRC interval does not, Bonferroni-corrected for their number.
+        tied_auprc: the same with the metrics exchanged.
+        broken_by_auroc: the same with the metrics exchanged.
+        judged: the verdict, without an estimate.
+    """
+
+    cell: Cell
+    pairs: int
+    tied_auroc: int
+    broken_by_auprc: int
+    tied_auprc: int
+    broken_by_auroc: int
+    judged: Judged
+
+
+def measure(predictions: pd.DataFrame, config: TruncatedTransferConfig, settings: EvaluationConfig) -> Measured:
+    """Measure every (arm, cell) of a predictions table on its test rows; cells of one task share their resamples.
+
+    Raises:
+        DataError: the table is not valid, or a seed lacks an image.
+    """
+    table = validate_predictions(predictions)
+    parts = dict(tuple(table[table["split"] == "test"].groupby("variant")))
+    measured: Measured = {metric: {} for metric in METRICS}
+    for arm in config.arms:
+        for cell in config.cells():
+            rows = parts.get(f"{arm}-{cell.name}")
+            if rows is not None:
+                for metric, found in _measure_rows(rows, settings).items():
+                    measured[metric][arm, cell] = found
+    return measured
+
+
+def claims(config: TruncatedTransferConfig) -> list[Claim]:
+    """Return the claims a and b that the study's arms and regimes can answer, task by task and protocol by protocol."""
+    plain = [name for name, regime in config.regimes.items() if not regime.negatives]
+    ordered = sorted(plain, key=lambda name: -config.regimes[name].share)
+    found: list[Claim] = []
+    for task in config.tasks:
+        for protocol in config.protocols:
+            cells = [Cell(task, regime, protocol) for regime in ordered]
+            found += [_transfer_helps(config, cell) for cell in cells]
+            found += [_few_data(config, cells[0], cells[-1])] if len(cells) > 1 else []
+            every = [Cell(task, regime, protocol) for regime in config.regimes]
+            found += [claim for cell in every for claim in (*_cuts(config, cell), *_transfusions(config, cell))]
+    return found
+
+
+def judge_claim(claim: Claim, measured: Measured, *, level: float, seed: int = 0) -> dict[str, Judged]:
+    """Return the verdict on a claim by metric; AUPRC decides, AUROC stands beside it."""
+    return {
+        metric: judge(claim.contrast, measured[metric], margin=claim.margin, level=level, seed=seed)
+        for metric in METRICS
+    }
+
+
+def judge_ties(measured: Measured, cell: Cell, *, level: float, seed: int = 0) -> Ties:
+    """Judge claim c on all pairs of arms of a cell.
+
+    It holds when AUPRC breaks at least one tie of AUROC and more than AUROC breaks of AUPRC's; it does not hold when
+    there are ties and that is not so.
+    """
+    arms = sorted(arm for arm, other in measured["auprc"] if other == cell)
+    pairs = [{(a, cell): 1.0, (b, cell): -1.0} for a, b in combinations(arms, 2)]
+    counts = {
+        (first, second): _broken(pairs, measured[first], measured[second], level=level, seed=seed)
+        for first, second in (METRICS, METRICS[::-1])
+    }
+    (tied, broken), (tied_back, broken_back) = counts[METRICS], counts[METRICS[::-1]]
+    if not tied:
+        judged = Judged("not decidable", "no two arms tie in AUROC")
+    else:
+        verdict: Verdict = "holds" if broken > broken_back else "does not hold"
+        reason = f"AUPRC breaks {broken} of {tied} ties of AUROC, AUROC {broken_back} of {tied_back} ties of AUPRC"
+        judged = Judged(verdict, reason)
+    return Ties(cell, len(pairs), tied, broken, tied_back, broken_back, judged)
+
+
+def _broken(
+    pairs: list[Contrast], tied_in: Mapping[Key, Sample], broken_by: Mapping[Key, Sample], *, level: float, seed: int
+) -> tuple[int, int]:
+    """Count pairs that one metric ties and, of these, pairs that the other separates at a corrected level."""
+    tied = [pair for pair in pairs if not _separated(pair, tied_in, level, seed)]
+    corrected = 1 - (1 - level) / max(len(tied), 1)
+    return len(tied), sum(_separated(pair, broken_by, corrected, seed) for pair in tied)
+
+
+def _separated(pair: Contrast, samples: Mapping[Key, Sample], level: float, seed: int) -> bool:
+    found = judge(pair, samples, level=level, seed=seed)
+    return found.low is not None and found.high is not None and (found.low > 0 or found.high < 0)
+
+
+def _measure_rows(rows: pd.DataFrame, settings: EvaluationConfig) -> dict[str, Sample]:
+    fits = align(rows, sorted(set(rows["output"])))
+    parts = []
+    for column in range(len(fits.outputs)):
+        known = ~np.isnan(fits.target[:, column])
+        parts.append(
+            sample(
+                METRICS,
+                fits.target[known, column],
+                fits.scores[:, known, column],
+                fits.patients[known],
+                thresholds=[0.5] * len(fits.seeds),
+                population=fits.patients,
+                draws=settings.draws,
+                seed=settings.seed,
+            )
+        )
+    return {metric: average([part[metric] for part in parts]) for metric in METRICS}
+
+
+def _gain(network: str, cell: Cell) -> Contrast:
+    return {(f"{network}-transfer", cell): 1.0, (f"{network}-random", cell): -1.0}
+
+
+def _paired_networks(config: TruncatedTransferConfig) -> list[str]:
+    """Networks that are trained both with and without transfer."""
+    names = [config.arm(arm).network for arm in config.arms if arm.endswith("-transfer")]
+    return [name for name in names if f"{name}-random" in config.arms]
+
+
+def _mean(contrasts: list[Contrast]) -> Contrast:
+    return mean_contrast(contrasts) if contrasts else {}
+
+
+def _transfer_helps(config: TruncatedTransferConfig, cell: Cell) -> Claim:
+    return Claim(
+        "a1",
+        "Transfer is at least as good as random initialisation.",
+        "Fig. 3, 4",
+        "mean over networks of transfer − random initialisation",
+        cell,
+        _mean([_gain(network, cell) for network in _paired_networks(config)]),
+        MARGIN,
+    )
+
+
+def _few_data(config: TruncatedTransferConfig, most: Cell, fewest: Cell) -> Claim:
+    gains = [difference(_gain(name, fewest), _gain(name, most)) for name in _paired_networks(config)]
+    return Claim(
+        "a2",
+        "Transfer gains more with few data.",
+        "Fig. 3",
+        f"mean over networks of (gain with {fewest.regime}) − (gain with {most.regime}), gain = transfer − random",
+        fewest,
+        _mean(gains),
+        0.0,
+    )
+
+
+def _cuts(config: TruncatedTransferConfig, cell: Cell) -> list[Claim]:
+    """One claim a cut, so that no cut is chosen by looking at test images."""
+    found = []
+    for arm in config.arms:
+        structure = config.structure(arm)
+        whole = f"{config.backbone(arm)}-transfer"
+        if (
+            isinstance(structure, NetworkConfig)
+            and structure.cut
+            and arm.endswith("-transfer")
+            and whole in config.arms
+        ):
+            found.append(
+                Claim(
+                    "b",
+                    f"{config.arm(arm).network} is at least as good as the whole network, both with transfer.",
+                    "Fig. 5, 6, 7",
+                    "cut network − whole network",
+                    cell,
+                    {(arm, cell): 1.0, (whole, cell): -1.0},
+                    MARGIN,
+                )
+            )
+    return found
+
+
+def _transfusions(config: TruncatedTransferConfig, cell: Cell) -> list[Claim]:
+    """Truncated transfer against transfusion with the same pretrained blocks."""
+    found = []
+    for arm in config.arms:
+        slim = config.structure(arm)
+        if isinstance(slim, SlimConfig) and arm.endswith("-transfusion"):
+            cut = f"{slim.backbone}_t{slim.after}-transfer"
+            if cut in config.arms:
+                found.append(
+                    Claim(
+                        "b_transfusion",
+                        f"Cut after block {slim.after} is at least as good as transfusion up to block {slim.after}.",
+                        "Fig. 6",
+                        "cut network with transfer − slim network with transfusion",
+                        cell,
+                        {(cut, cell): 1.0, (arm, cell): -1.0},
+                        MARGIN,
+                    )
+                )
+    return found
