@@ -4,6 +4,7 @@ Grey pictures leave the packed loader as three channels that share memory, as tr
 the three are also written apart, as ImageFolder's are, is measured beside it (``ratio_written_apart``).
 """
 
+import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -80,7 +81,7 @@ def compare(side: int) -> dict[str, float]:
         apart = interleave(lambda: exhaust(decoded), lambda: exhaust(write_apart(packed.epoch(0))), rounds=5)
     rates = {"images_s_imagefolder": IMAGES / times["slow_s"], "images_s_packed": IMAGES / times["fast_s"]}
     checks = {"ratio_written_apart": apart["ratio"], "largest_difference_grey_levels": difference}
-    return {"png_side": side, **times, **rates, **checks}
+    return {"png_side": side, "load_average": os.getloadavg()[0], **times, **rates, **checks}
 
 
 def write_apart(batches: Iterable[Any]) -> Iterable[Any]:

@@ -104,18 +104,18 @@ def blur(
 
 
 def _brightness(images: Tensor, factor: Tensor) -> Tensor:
-    return (images * factor).clamp(0, 1)
+    return (images * factor).clamp_(0, 1)
 
 
 def _contrast(images: Tensor, factor: Tensor) -> Tensor:
     grey = luma(images) if images.shape[1] == 3 else images
     mean = grey.mean((1, 2, 3), keepdim=True)
-    return (mean + factor * (images - mean)).clamp(0, 1)
+    return (images - mean).mul_(factor).add_(mean).clamp_(0, 1)
 
 
 def _saturation(images: Tensor, factor: Tensor) -> Tensor:
     grey = luma(images)
-    return (grey + factor * (images - grey)).clamp(0, 1)
+    return (images - grey).mul_(factor).add_(grey).clamp_(0, 1)
 
 
 def _hue(images: Tensor, chosen: Tensor, turn: Tensor) -> Tensor:
