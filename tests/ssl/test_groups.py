@@ -20,6 +20,25 @@ def test_one_grouped_pass_equals_one_pass_a_group_in_value_and_gradient(encoder,
     torch.testing.assert_close(encoder.net[0].weight.grad, twin.net[0].weight.grad)
 
 
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("affine", [True, False])
+def test_every_gradient_of_a_grouped_layer_is_that_of_its_parts(precision, layout, affine):
+    norm = nn.BatchNorm2d(5, affine=affine)
+    generator = torch.Generator().manual_seed(0)
+    x, weights = (torch.randn(7, 5, 3, 2, generator=generator).to(precision).to(memory_format=layout) for _ in range(2))
+    x.requires_grad_()
+    wanted = [x, *norm.parameters()]
+    with GroupedBatchNorm(3):
+        together = norm(x)
+    parts = torch.cat([norm(part) for part in x.tensor_split(3)])
+    assert together.dtype == precision
+    assert torch.equal(together, parts)
+    torch.testing.assert_close(
+        torch.autograd.grad((together * weights).sum(), wanted), torch.autograd.grad((parts * weights).sum(), wanted)
+    )
+
+
 def test_running_statistics_move_as_far_as_in_one_ordinary_pass():
     norm, plain = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
     x = torch.tensor([[1.0, -4.0]]).expand(8, 2)

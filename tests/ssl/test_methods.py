@@ -122,6 +122,45 @@ def test_a_queue_longer_than_the_training_set_is_refused(encoder):
         built(MoCoConfig(), encoder)
 
 
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_batch_of_one_is_refused(config, encoder):
+    with pytest.raises(
+        ConfigError, match=r"train.batch_size is 1 for 1 process\(es\), expected at least 2 images each"
+    ):
+        build(config, encoder, images=12, batch_size=1)
+
+
+def after_three_steps(config, encoder, make_batch):
+    torch.manual_seed(0)
+    method = built(config, encoder)
+    optimiser = torch.optim.SGD((p for p in method.parameters() if p.requires_grad), lr=0.5)
+    for step in range(3):
+        optimiser.zero_grad()
+        method(make_batch(first=6 * (step % 2), seed=step))["total"].backward()
+        optimiser.step()
+    return encoder.net[0].weight.detach()
+
+
+@pytest.mark.parametrize(
+    ("config", "other"),
+    [
+        (MultiScaleConfig, {"temperature": 0.2}),
+        (MultiScaleConfig, {"momentum": 0.5}),
+        (MultiScaleConfig, {"queue": 6}),
+        (MultiScaleConfig, {"alpha1": 0.4}),
+        (MultiScaleConfig, {"alpha2": 0.4}),
+        (MoCoConfig, {"head": "mlp"}),
+        (MoCoConfig, {"dim": 64}),
+        (SimCLRConfig, {"temperature": 0.5}),
+    ],
+)
+def test_every_parameter_of_a_method_changes_what_is_learnt(config, other, encoder, make_batch):
+    usual = {} if config is SimCLRConfig else {"queue": 12}
+    twin = copy.deepcopy(encoder)
+    learnt = after_three_steps(config(**usual), encoder, make_batch)
+    assert not torch.equal(learnt, after_three_steps(config(**(usual | other)), twin, make_batch))
+
+
 def test_heads_are_those_of_the_papers(encoder):
     v1, v2 = built(MoCoConfig(queue=12), encoder), built(MoCoConfig(queue=12, head="mlp"), encoder)
     assert isinstance(v1.contrast.head, nn.Linear)

@@ -104,7 +104,16 @@ def test_evaluation_changes_no_state(encoder, make_batch):
     assert all(torch.equal(before[name], value) for name, value in branch.state_dict().items())
 
 
-@pytest.mark.parametrize(("groups", "batch"), [(2, 16), (9, 16), (None, 5)])
-def test_groups_that_leave_a_tie_or_a_single_image_are_refused(encoder, groups, batch):
-    with pytest.raises(ConfigError, match=f"ssl.key_groups is .*, expected between .* for a batch of {batch}"):
+@pytest.mark.parametrize(
+    ("groups", "batch", "advice"),
+    [(2, 16, "set key_groups between 4 and 8"), (9, 16, "between 4 and 8"), (None, 5, "use 4, or at least 6, images")],
+)
+def test_groups_that_leave_a_tie_or_a_single_image_are_refused(encoder, groups, batch, advice):
+    with pytest.raises(ConfigError, match=f"ssl.key_groups is . for a batch of {batch}, expected .*: .*{advice}"):
         momentum_branch(MoCoConfig(queue=batch, key_groups=groups), encoder, images=batch, batch_size=batch)
+
+
+@pytest.mark.parametrize("batch", [4, *range(6, 70)])
+def test_every_other_batch_finds_its_groups(encoder, batch):
+    branch = momentum_branch(MoCoConfig(queue=batch), encoder, images=batch, batch_size=batch)
+    assert branch.groups**2 >= batch >= 2 * branch.groups

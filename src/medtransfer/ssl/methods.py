@@ -5,9 +5,11 @@ from typing import Annotated
 from pydantic import Field
 from torch import nn
 
+from medtransfer.errors import ConfigError
 from medtransfer.ssl.base import SelfSupervised
 from medtransfer.ssl.moco import MoCo, MoCoConfig
 from medtransfer.ssl.multiscale import MultiScale, MultiScaleConfig
+from medtransfer.ssl.queue import processes
 from medtransfer.ssl.simclr import SimCLR, SimCLRConfig
 
 SSLConfig = Annotated[MultiScaleConfig | MoCoConfig | SimCLRConfig, Field(discriminator="name")]
@@ -26,8 +28,13 @@ def build(
         batch_size: images a step, of all processes together.
 
     Raises:
-        ConfigError: the queue or the batch-norm groups do not fit the training set.
+        ConfigError: a process has a batch of one, or the queue or the batch-norm groups do not fit the training set.
     """
+    if batch_size < 2 * processes():
+        raise ConfigError(
+            f"train.batch_size is {batch_size} for {processes()} process(es), expected at least 2 images each: "
+            "one image alone has nothing to differ from; raise batch_size"
+        )
     match config:
         case MultiScaleConfig():
             return MultiScale(config, encoder, images=images, batch_size=batch_size)

@@ -5,7 +5,6 @@ from copy import deepcopy
 from typing import Literal
 
 import torch
-import torch.distributed as dist
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
@@ -16,7 +15,7 @@ from medtransfer.losses.contrastive import info_nce
 from medtransfer.ssl.base import Batch, HeadKind, SelfSupervised, features, projection, unit, width
 from medtransfer.ssl.groups import GroupedBatchNorm, crossed_order
 from medtransfer.ssl.momentum import update_momentum_
-from medtransfer.ssl.queue import KeyQueue, check_queue
+from medtransfer.ssl.queue import KeyQueue, check_queue, processes
 
 
 class MomentumConfig(Config):
@@ -71,9 +70,10 @@ class MomentumBranch(nn.Module):
         """Return unit queries (with gradient) and unit keys (without), batch norm seeing them in crossed groups."""
         order = crossed_order(len(batch["index"]), self.groups, device=batch["index"].device)
         with GroupedBatchNorm(self.groups):
-            query = unit(self.head(features(encoder, batch["query"])))
+            # keys first: what the queries keep for their backward pass is not in memory yet
             with torch.no_grad():
                 key = unit(self.key_head(features(self.key_encoder, batch["key"][order])))
+            query = unit(self.head(features(encoder, batch["query"])))
         return query, key[order.argsort()]
 
 
@@ -103,12 +103,20 @@ def momentum_branch(config: MomentumConfig, encoder: nn.Module, *, images: int, 
         ConfigError: queue or groups do not fit.
     """
     check_queue(config.queue, images=images, batch_size=batch_size)
-    batch_size //= dist.get_world_size() if dist.is_initialized() else 1  # batch norm sees one process's images
-    groups = config.key_groups or math.ceil(math.sqrt(batch_size))
-    if groups > 1 and (batch_size < 2 * groups or groups * groups < batch_size):
-        raise ConfigError(
-            f"ssl.key_groups is {groups}, expected between {math.ceil(math.sqrt(batch_size))} and {batch_size // 2} "
-            f"for a batch of {batch_size}, so that batch norm tells nothing about which key belongs to a query: "
-            "set it so, use a larger batch, or set 1 for a network without batch norm"
-        )
-    return MomentumBranch(config, encoder, groups=groups)
+    return MomentumBranch(config, encoder, groups=_groups(config.key_groups, batch_size // processes()))
+
+
+def _groups(wanted: int | None, batch: int) -> int:
+    """Return the number of batch-norm groups for the images of one process, since batch norm sees no others."""
+    fewest, most = math.ceil(math.sqrt(batch)), batch // 2
+    groups = wanted or fewest
+    if groups == 1 or fewest <= groups <= most:
+        return groups
+    advice = (
+        f"set key_groups between {fewest} and {most}" if fewest <= most else "use 4, or at least 6, images a process"
+    )
+    raise ConfigError(
+        f"ssl.key_groups is {groups} for a batch of {batch}, expected groups of at least two images that share at most "
+        f"one, so that batch norm tells nothing about which key belongs to a query: {advice}, "
+        "or set key_groups to 1 for a network without batch norm"
+    )

@@ -71,8 +71,13 @@ def check_queue(size: int, *, images: int, batch_size: int) -> None:
 
 def gather_rows(rows: Tensor) -> Tensor:
     """Return the rows of all processes in rank order; the rows themselves when only one process runs."""
-    if not (distributed.is_available() and distributed.is_initialized()):
+    if processes() == 1:
         return rows
-    parts = [torch.empty_like(rows) for _ in range(distributed.get_world_size())]
+    parts = [torch.empty_like(rows) for _ in range(processes())]
     distributed.all_gather(parts, rows.contiguous())
     return torch.cat(parts)
+
+
+def processes() -> int:
+    """Return how many processes train together."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1

@@ -3,6 +3,7 @@
 Boxes are found once a data set, in numpy; the loader crops and resizes them in every step (``crop_boxes``).
 """
 
+import logging
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from medtransfer.errors import DataError
 from medtransfer.losses.regions import REGIONS
 from medtransfer.ssl.lungs import lung_mask
+
+LOG = logging.getLogger(__name__)
 
 REFERENCE_BOXES: NDArray[np.float32] = np.array(
     [
@@ -88,8 +91,8 @@ def locate(images: NDArray[np.uint8], *, table: BoxTable = "reference") -> Locat
     """Map the boxes of a table into the lungs' bounding box of every image.
 
     The bounding box is that of the closed contours which the boundary rule draws on the binary lung mask. Where no
-    lungs are found, or their box is under a tenth of the picture, the whole picture takes its place and ``found`` is
-    False.
+    lungs are found, or their box is under a tenth of the picture, the whole picture takes its place, ``found`` is False
+    and a warning says how many there are.
 
     Args:
         images: [N, H, W] grey.
@@ -107,6 +110,12 @@ def locate(images: NDArray[np.uint8], *, table: BoxTable = "reference") -> Locat
     whole = np.array([0, 0, width, height], dtype=np.float32)
     lungs = [_lung_box(image) for image in images]
     found = np.array([box is not None for box in lungs], dtype=bool)
+    if not found.all():
+        LOG.warning(
+            "locate: %d of %d pictures show no lungs; the whole picture is used in their place",
+            (~found).sum(),
+            len(found),
+        )
     outer = np.array([whole if box is None else box for box in lungs], dtype=np.float32).reshape(-1, 4)
     return Located(_inside(outer, TABLES[table]), found)
 
