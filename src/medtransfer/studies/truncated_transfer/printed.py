@@ -15,4 +15,3 @@ PAPER = Path(__file__).parent / "paper"
 def stated() -> pd.DataFrame:
     """Return the numbers of the text: columns ``group, item, value``; ratios are negatives to one positive."""
     return pd.read_csv(PAPER / "peng_text_numbers.csv")
-

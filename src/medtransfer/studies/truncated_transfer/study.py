@@ -11,7 +11,7 @@ import torch
 
 from medtransfer import paths
 from medtransfer.data.packed import PackedDataset
-from medtransfer.data.regimes import apply_regime
+from medtransfer.data.regimes import RegimeConfig, apply_regime
 from medtransfer.errors import ConfigError
 from medtransfer.losses.classification import balanced_class_weight, positive_weight
 from medtransfer.models.classifier import Classifier, build_network
@@ -141,11 +141,11 @@ def jobs(
 def best_trial(outcomes: Sequence[Outcome], selection: SelectionConfig) -> int:
     """Return the number of the best trial by the selection metric; the first among equals."""
     rows = [{k: math.nan if v is None else v for k, v in outcome.items()} for outcome in outcomes]
-    best = 0
+    best: int | None = None
     for number, row in enumerate(rows):
-        if selection.is_better(row, rows[best] if number else None):
+        if selection.is_better(row, None if best is None else rows[best]):
             best = number
-    return best
+    return best or 0
 
 
 class _Maker:
@@ -184,7 +184,7 @@ class _Maker:
             augment=config.augment,
             train=train,
         )
-        data = under_regime(self.data, settings, seed)
+        data = under_regime(self.data, self.settings, settings.regime, seed)
         network, parent = config.structure(self.arm), self._parent()
         loader = supervised_loader(data, settings, seed, engine, findings=self.settings.findings)
 
@@ -239,10 +239,9 @@ class _Maker:
         )
 
 
-def under_regime(data: PackedDataset, phase: FitPhase, seed: int) -> PackedDataset:
+def under_regime(data: PackedDataset, task: TaskConfig, regime: RegimeConfig, seed: int) -> PackedDataset:
     """Return the same pictures with only the cases of a regime in the splits; each seed draws its own few cases."""
-    task = phase.task
-    manifest = apply_regime(data.manifest, phase.regime, positive=task.positive, findings=task.findings, seed=seed)
+    manifest = apply_regime(data.manifest, regime, positive=task.positive, findings=task.findings, seed=seed)
     return PackedDataset(data.folder, manifest, data.meta)
 
 

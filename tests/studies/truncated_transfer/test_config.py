@@ -1,0 +1,70 @@
+"""Arms, tasks and trials: what a configuration accepts, and what it says where it does not."""
+
+import pytest
+from pydantic import ValidationError
+
+from medtransfer.errors import ModelError
+from medtransfer.studies.truncated_transfer.config import Arm, Cell, TaskConfig
+
+
+def test_an_arm_is_a_network_and_a_strategy(make_config):
+    config = make_config()
+    assert config.arm("test_resnet@layer2-transfer") == Arm("test_resnet@layer2", "transfer")
+    assert config.structure("test_resnet@layer2-transfer").cut == "layer2"
+    assert config.backbone("test_resnet@layer2-transfer") == "test_resnet"
+
+
+def test_a_network_of_its_own_kind_is_its_own_backbone(make_config):
+    config = make_config(arms=["cbr_tiny-transfer"], start={"cbr_tiny": {"kind": "train"}})
+    assert config.backbone("cbr_tiny-transfer") == "cbr_tiny"
+
+
+def test_every_arm_is_trained_on_tasks_times_regimes_times_protocols(make_config):
+    cells = make_config(protocols=["tuned"]).cells()
+    assert [cell.name for cell in cells] == ["ill-all-tuned", "ill-half-tuned"]
+    assert cells[0] == Cell("ill", "all", "tuned")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"arms": ["test_resnet"]}, "arm 'test_resnet': expected <network>-<strategy> with one of random, transfer"),
+        ({"arms": ["densenet121_s2-transfer"]}, "transfusion is for slim networks"),
+        ({"arms": ["test_resnet-transfusion"]}, "transfusion is for slim networks"),
+        ({"arms": ["resnet18-transfer"]}, "arm 'resnet18-transfer': start has no weights for 'resnet18'; add them"),
+        ({"tasks": {"a-b": {"dataset": "toy", "positive": "ill"}}}, "String should match pattern"),
+        ({"tasks": {"a": {"dataset": "toy"}}}, "either a positive class or findings; give exactly one"),
+        ({"regimes": {"none": {"share": 0}}}, "greater than 0"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_a_sentence(make_config, changes, message):
+    with pytest.raises(ValidationError, match=message):
+        make_config(**changes)
+
+
+def test_a_fit_without_selection_is_refused(make_config):
+    train = {"epochs": 1, "batch_size": 4, "optimizer": {"name": "adam", "lr": 1e-5}, "schedule": {"name": "constant"}}
+    with pytest.raises(ValidationError, match="train needs a selection metric: weights and learning rates are chosen"):
+        make_config(train=train)
+
+
+def test_a_network_that_does_not_exist_is_refused(make_config):
+    with pytest.raises(ModelError, match="network 'cbr_huge' does not exist; there are cbr_larget"):
+        make_config(arms=["cbr_huge-random"])
+
+
+def test_a_task_has_one_kind():
+    with pytest.raises(ValidationError, match="either a positive class or findings"):
+        TaskConfig(dataset="toy", positive="ill", findings=("bright",))
+
+
+@pytest.mark.parametrize(("budget", "steps"), [(1.0, 10), (0.5, 5), (0.01, 1)])
+def test_trials_differ_in_the_rate_alone_and_share_a_budget(make_config, budget, steps):
+    config = make_config()
+    train = config.train.model_copy(update={"steps": 10})
+    trials = config.tuning.model_copy(update={"budget": budget}).rates(train)
+    assert [trial.optimizer.lr for trial in trials] == [1e-4, 1e-3]
+    assert {trial.steps for trial in trials} == {steps}
+    assert {trial.model_dump_json(exclude={"optimizer", "steps"}) for trial in trials} == {
+        train.model_dump_json(exclude={"optimizer", "steps"})
+    }
