@@ -162,7 +162,18 @@ def test_logme_equals_the_published_iteration(images, width):
     rng = np.random.default_rng(images)
     target = np.arange(images) % 3
     features = rng.normal(size=(images, width)) + np.eye(3)[target] @ rng.normal(size=(3, width))
-    assert logme(features, target) == pytest.approx(iterated_logme(features, target), abs=1e-8)
+    assert logme(features, target) == pytest.approx(iterated_logme(features, target), abs=1e-7)
+
+
+def test_logme_finds_the_larger_of_two_maxima_where_the_iteration_depends_on_the_scale():
+    """One direction is a thousand times as long as the one that holds the label."""
+    rng = np.random.default_rng(0)
+    target = np.arange(60) % 2
+    features = np.column_stack([1e3 * rng.normal(size=60), target + 0.1 * rng.normal(size=60)])
+    found = {scale: iterated_logme(scale * features, target) for scale in (1e-3, 1.0)}
+    assert found[1.0] - found[1e-3] > 0.1
+    for scale in found:
+        assert logme(scale * features, target) >= max(found.values()) - 1e-7
 
 
 def test_logme_rises_when_the_features_know_the_labels_and_ignores_their_scale():
