@@ -33,6 +33,8 @@ def toy_params():
             "chains": ["none"],
             "stl_m_after": [],
             "sstl_m_after": [],
+            "methods": [],
+            "methods_after": [],
             "outside": [],
             "finetune": {"augment": SMALL, "train": ONCE},
         },

@@ -59,8 +59,8 @@ def test_dropout_follows_the_seed():
     assert not torch.equal(drawn[0], drawn[1])
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_a_gpu_that_is_not_there_is_refused():
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match=r"hardware\.device is cuda but torch sees no GPU; use auto or cpu"):
         Engine(HardwareConfig(device="cuda"))
 
