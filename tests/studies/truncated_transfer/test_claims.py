@@ -1,0 +1,154 @@
+"""Claims on made-up samples and on a made-up predictions table."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from medtransfer.evaluation.predictions import prediction_rows
+from medtransfer.evaluation.scorecard import EvaluationConfig
+from medtransfer.evaluation.summary import Sample
+from medtransfer.studies.truncated_transfer.claims import MARGIN, claims, judge_claim, judge_ties, measure
+from medtransfer.studies.truncated_transfer.config import Cell
+
+ALL, FEW = Cell("ill", "all", "tuned"), Cell("ill", "half", "tuned")
+ARMS = {
+    "arms": [
+        "densenet121-random",
+        "densenet121-transfer",
+        "densenet121_t1-transfer",
+        "densenet121_s1-transfusion",
+        "cbr_tiny-random",
+    ],
+    "start": {"densenet121": {"kind": "train"}},
+    "protocols": ["tuned"],
+}
+
+
+def flat(level, wobble=0.0, seed=0):
+    noise = np.random.default_rng(seed).normal(size=(2, 200)) * wobble
+    return Sample(np.full(2, level), level + noise, "")
+
+
+def measured(values, *, few=None, wobble=0.0):
+    """The same AUROC and AUPRC for every arm, in both regimes unless the second is given."""
+    cells = {(arm, ALL): value for arm, value in values.items()} | {
+        (arm, FEW): value for arm, value in (few or values).items()
+    }
+    samples = {key: flat(value, wobble, number) for number, (key, value) in enumerate(cells.items())}
+    return {"auroc": samples, "auprc": samples}
+
+
+VALUES = dict(zip(ARMS["arms"], (0.6, 0.7, 0.69, 0.65, 0.6), strict=True))
+
+
+def by_key(config, key, cell=ALL):
+    return [claim for claim in claims(config) if claim.key == key and claim.cell == cell]
+
+
+def test_transfer_is_compared_where_a_network_has_both_starts(make_config):
+    (claim,) = by_key(make_config(**ARMS), "a1")
+    assert claim.contrast == {("densenet121-transfer", ALL): 1.0, ("densenet121-random", ALL): -1.0}
+    assert judge_claim(claim, measured(VALUES), level=0.95)["auprc"].estimate == pytest.approx(0.1)
+
+
+def test_gains_with_few_data_are_compared_to_gains_with_all(make_config):
+    (claim,) = by_key(make_config(**ARMS), "a2", FEW)
+    few = VALUES | {"densenet121-random": 0.5}
+    found = judge_claim(claim, measured(VALUES, few=few), level=0.95)["auprc"]
+    assert (found.verdict, claim.margin) == ("holds", 0.0)
+    assert found.estimate == pytest.approx(0.1)
+    assert judge_claim(claim, measured(VALUES), level=0.95)["auprc"].verdict == "does not hold"
+
+
+@pytest.mark.parametrize(("cut", "verdict"), [(0.75, "holds"), (0.69, "holds"), (0.67, "does not hold")])
+def test_a_cut_is_as_good_as_the_whole_up_to_the_margin(make_config, cut, verdict):
+    (claim,) = by_key(make_config(**ARMS), "b")
+    assert claim.margin == MARGIN
+    assert claim.statement.startswith("densenet121_t1 is at least as good")
+    found = judge_claim(claim, measured(VALUES | {"densenet121_t1-transfer": cut}), level=0.95)
+    assert found["auprc"].verdict == found["auroc"].verdict == verdict
+
+
+def test_truncation_meets_transfusion_at_the_same_block(make_config):
+    (claim,) = by_key(make_config(**ARMS), "b_transfusion")
+    assert claim.contrast == {("densenet121_t1-transfer", ALL): 1.0, ("densenet121_s1-transfusion", ALL): -1.0}
+
+
+def test_a_thinned_regime_has_its_cuts_judged_but_is_no_few_data(make_config):
+    config = make_config(**ARMS, regimes={"all": {}, "rare": {"negatives": {"train": 16}}})
+    assert {claim.key for claim in claims(config) if claim.cell.regime == "rare"} == {"b", "b_transfusion"}
+    assert not [claim for claim in claims(config) if claim.key == "a2"]
+
+
+def test_an_arm_without_a_partner_makes_the_claim_undecidable(make_config):
+    (claim,) = by_key(make_config(arms=["cbr_tiny-random"], protocols=["tuned"]), "a1")
+    assert judge_claim(claim, measured(VALUES), level=0.95)["auprc"].reason == "nothing to compare was run"
+
+
+@pytest.mark.parametrize(
+    ("auroc", "auprc", "verdict", "broken"),
+    [
+        ((0.90, 0.90), (0.6, 0.4), "holds", (1, 0)),
+        ((0.95, 0.90), (0.6, 0.6), "not decidable", (0, 1)),
+        ((0.90, 0.90), (0.6, 0.6), "does not hold", (0, 0)),
+    ],
+)
+def test_auprc_breaks_ties_or_does_not(auroc, auprc, verdict, broken):
+    found = {
+        name: {
+            (arm, ALL): flat(value, 1e-3, number) for number, (arm, value) in enumerate(zip("ab", pair, strict=True))
+        }
+        for name, pair in (("auroc", auroc), ("auprc", auprc))
+    }
+    ties = judge_ties(found, ALL, level=0.95)
+    assert ties.pairs == 1
+    assert ties.judged.verdict == verdict
+    assert (ties.broken_by_auprc, ties.broken_by_auroc) == broken
+
+
+def predictions(config, draw):
+    """Two seeds of every arm and cell on sixty patients, of which every fourth is positive."""
+    images = pd.DataFrame({"image_id": [f"toy/{k}" for k in range(60)], "patient_id": [f"toy:{k}" for k in range(60)]})
+    images = images.assign(dataset="toy", split="test", source="", view="", date=pd.NaT)
+    target = (np.arange(60) % 4 == 0).astype(float)[:, None]
+    return pd.concat(
+        [
+            prediction_rows(
+                images,
+                np.clip(0.3 * target + 0.7 * draw.random((60, 1)), 0, 1),
+                target,
+                outputs=["ill"],
+                kind="probability",
+                study="truncated_transfer",
+                variant=f"{arm}-{cell.name}",
+                network=arm.rpartition("-")[0],
+                chain=f"{arm.rpartition('-')[2]}-{cell.regime}-{cell.protocol}",
+                seed=seed,
+            )
+            for arm in config.arms
+            for cell in config.cells()
+            for seed in (0, 1)
+        ],
+        ignore_index=True,
+    )
+
+
+def test_predictions_are_measured_arm_by_arm_with_shared_resamples(make_config):
+    config = make_config(**ARMS)
+    table = predictions(config, np.random.default_rng(0))
+    found = measure(table, config, EvaluationConfig(draws=50))
+    assert set(found["auprc"]) == {(arm, cell) for arm in config.arms for cell in (ALL, FEW)}
+    arm = config.arms[1]
+    for seed, points in enumerate(zip(found["auroc"][arm, FEW].points, found["auprc"][arm, FEW].points, strict=True)):
+        rows = table[(table["variant"] == f"{arm}-{FEW.name}") & (table["seed"] == seed)].sort_values("image_id")
+        expected = [f(rows["target"], rows["score"]) for f in (roc_auc_score, average_precision_score)]
+        assert points == pytest.approx(expected)
+    assert found["auroc"][arm, ALL].values.shape == (2, 50)
+
+
+def test_cells_that_were_not_predicted_are_left_out(make_config):
+    config = make_config(**ARMS)
+    table = predictions(config, np.random.default_rng(0))
+    found = measure(table[~table["variant"].str.endswith("half-tuned")], config, EvaluationConfig(draws=10))
+    assert {cell for _, cell in found["auroc"]} == {ALL}
