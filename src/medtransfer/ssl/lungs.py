@@ -6,6 +6,12 @@ from numpy.typing import NDArray
 SMALLEST_LUNG = 0.01
 """Share of the picture that a dark component must exceed to count as a lung."""
 MOST_LUNGS = 2
+SMALLEST_BODY = 1 / 3
+"""Share of the picture under which what is left as body may be heart and muscle alone.
+
+In a window for soft tissue fat is nearer to black than to white, so it passes for air and joins the lungs to the air
+outside. The body of a small patient in a wide field of view covers as little, but holds the lungs.
+"""
 AIR_CONTACT = 3.0
 """Air around the body touches the picture's edge along more than the square root of this many times its area.
 
@@ -34,6 +40,7 @@ def lung_mask(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     Even frames around the picture are left out; a light blur and Otsu's threshold part dark from bright; air around the
     body is what touches the picture's edge along much of its outline after an opening, so that neither a lung which the
     edge cuts nor one behind a thin chest wall is taken for it; the threshold is then found again without that air.
+    Where little is left as body, Otsu's threshold among the dark values is tried too, and the larger lungs are kept.
 
     Args:
         image: [H, W] grey CT slice, bright tissue.
@@ -46,12 +53,23 @@ def lung_mask(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     if min(picture.shape) < 3:
         return mask
     smooth = ndimage.gaussian_filter(picture, sigma=max(image.shape) / 256)
-    outside = _outside_air(smooth <= otsu(smooth))
+    smallest = SMALLEST_LUNG * image.size
+    air = otsu(smooth)
+    outside = _outside_air(smooth <= air)
     body = smooth[~outside]
     if body.size:
-        dark = _opened(~outside & (smooth <= otsu(body)))
-        mask[inner] = _largest(dark & ~_outside_air(dark), smallest=SMALLEST_LUNG * image.size)
+        mask[inner] = _enclosed(smooth <= otsu(body), outside, smallest)
+    if body.size < SMALLEST_BODY * smooth.size:
+        black = smooth <= otsu(smooth[smooth <= air])
+        other = _enclosed(black, _outside_air(black), smallest)
+        mask[inner] = other if other.sum() > mask.sum() else mask[inner]
     return mask
+
+
+def _enclosed(dark: NDArray[np.bool_], outside: NDArray[np.bool_], smallest: float) -> NDArray[np.bool_]:
+    """Return the largest dark pieces that lie inside the body."""
+    dark = _opened(dark & ~outside)
+    return _largest(dark & ~_outside_air(dark), smallest=smallest)
 
 
 def _without_frame(image: NDArray[np.uint8]) -> tuple[slice, slice]:
