@@ -23,7 +23,7 @@ from medtransfer.data.manifest import build_manifest
 from medtransfer.data.packed import PackConfig, PackedDataset, pack
 from medtransfer.data.transforms import AugmentConfig
 
-IMAGES, BATCH, PACKED, CROP = 128, 32, 256, 224
+IMAGES, BATCH, PACKED, CROP = 64, 32, 256, 224
 GOAL = "packed loader at least 50 times ImageFolder with two workers on 1,024² PNGs to 224"
 
 
