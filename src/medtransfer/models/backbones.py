@@ -1,6 +1,8 @@
 """Convolutional trunks from timm, and the named sites in them where a layer can be inserted."""
 
 import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,19 @@ from medtransfer.errors import ModelError
 
 _PROBE = 96
 """Side in pixels of the empty image that is sent through a trunk to see its maps."""
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Hold a module in evaluation mode without gradients; afterwards every part has its own mode again."""
+    modes = {part: part.training for part in module.modules()}
+    try:
+        with torch.no_grad():
+            module.eval()
+            yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
 
 
 @dataclass(frozen=True)
@@ -113,14 +128,12 @@ def _probe(trunk: Any, names: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
     handles = [
         modules[name].register_forward_hook(lambda _m, _i, output, name=name: note(name, output)) for name in names
     ]
-    training = trunk.training
     try:
-        with torch.no_grad():
-            last = trunk.eval().forward_features(next(trunk.parameters()).new_zeros(1, 3, _PROBE, _PROBE))
+        with evaluating(trunk):
+            last = trunk.forward_features(next(trunk.parameters()).new_zeros(1, 3, _PROBE, _PROBE))
             note("map", last)
             note("pooled", trunk.forward_head(last, pre_logits=True))
     finally:
-        trunk.train(training)
         for handle in handles:
             handle.remove()
     return shapes

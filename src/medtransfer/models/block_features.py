@@ -1,14 +1,13 @@
 """What a network sees at each depth: pooled features behind every block."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from medtransfer.models.backbones import evaluating
 from medtransfer.models.classifier import Classifier
 from medtransfer.models.truncate import cuts
 
 
-@torch.no_grad()
 def block_features(
     model: Classifier, images: Float[Tensor, "batch 3 h w"]
 ) -> dict[str, Float[Tensor, "batch _channels"]]:
@@ -28,13 +27,10 @@ def block_features(
         model.trunk.get_submodule(name).register_forward_hook(lambda _m, _i, maps, name=name: note(name, maps))
         for name in names
     ]
-    modes = {module: module.training for module in model.modules()}
     try:
-        model.eval()
-        model.feature_map(images)
+        with evaluating(model):
+            model.feature_map(images)
     finally:
-        for module, training in modes.items():
-            module.training = training
         for handle in handles:
             handle.remove()
     return seen

@@ -4,7 +4,6 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
-import torch
 from jaxtyping import Float
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from medtransfer.config import Config
 from medtransfer.errors import ModelError
 from medtransfer.models.attention import AttentionLayer
+from medtransfer.models.backbones import evaluating
 
 LeftOut = Mapping[str, tuple[int, ...]]
 """Keys and shapes of the weights that the whole network has and a trunk made from it has not."""
@@ -83,13 +83,9 @@ class Structure(Config):
         return Flatten(shape, self.flatten_at) if self.flatten_at else GlobalAverage(shape[0])
 
 
-@torch.no_grad()
 def map_shape(trunk: nn.Module, side: int) -> tuple[int, int, int]:
     """Return channels, rows and columns of a trunk's last map for square pictures of ``side`` pixels."""
-    training = trunk.training
-    try:
-        maps: Tensor = trunk.eval().forward_features(next(trunk.parameters()).new_zeros(1, 3, side, side))  # type: ignore[operator]
-    finally:
-        trunk.train(training)
+    with evaluating(trunk):
+        maps: Tensor = trunk.forward_features(next(trunk.parameters()).new_zeros(1, 3, side, side))  # type: ignore[operator]
     channels, rows, columns = maps.shape[1:]
     return channels, rows, columns

@@ -6,11 +6,10 @@ Peng et al. 2021 keep a pretrained network up to a block and train all of it und
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
 
 from medtransfer.errors import ModelError
-from medtransfer.models.backbones import block_names
+from medtransfer.models.backbones import block_names, evaluating
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,6 @@ def _is_block(module: nn.Module, call: _Call) -> bool:
     return weighted and call.given is not None and call.given.tensor.ndim == 4
 
 
-@torch.no_grad()
 def _trace(trunk: nn.Module, side: int) -> tuple[_Call, list[str]]:
     """Run a trunk once; return the tree of its modules' runs, and the names of the modules in the order they ended."""
     root = _Call("")
@@ -129,12 +127,11 @@ def _trace(trunk: nn.Module, side: int) -> tuple[_Call, list[str]]:
         for name, m in named
     ]
     handles += [m.register_forward_hook(lambda _m, _i, output: end(output)) for _, m in named]
-    training = trunk.training
     try:
-        image = next(trunk.parameters()).new_zeros(1, 3, side, side)
-        root.given = _State.of(trunk.eval().forward_features(image))  # type: ignore[operator]
+        with evaluating(trunk):
+            image = next(trunk.parameters()).new_zeros(1, 3, side, side)
+            root.given = _State.of(trunk.forward_features(image))  # type: ignore[operator]
     finally:
-        trunk.train(training)
         for handle in handles:
             handle.remove()
     return root, ended
