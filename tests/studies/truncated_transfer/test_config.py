@@ -25,6 +25,13 @@ def test_every_arm_is_trained_on_tasks_times_regimes_times_protocols(make_config
     assert cells[0] == Cell("ill", "all", "tuned")
 
 
+def test_a_task_can_be_asked_under_some_regimes_alone(make_config):
+    tasks = {"ill": {"dataset": "toy", "positive": "ill"}, "bright": {"dataset": "toy", "findings": ["bright"]}}
+    tasks["bright"]["regimes"] = ["half"]
+    cells = make_config(tasks=tasks, protocols=["paper"]).cells()
+    assert [cell.name for cell in cells] == ["ill-all-paper", "ill-half-paper", "bright-half-paper"]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -34,6 +41,10 @@ def test_every_arm_is_trained_on_tasks_times_regimes_times_protocols(make_config
         ({"arms": ["resnet18-transfer"]}, "arm 'resnet18-transfer': start has no weights for 'resnet18'; add them"),
         ({"tasks": {"a-b": {"dataset": "toy", "positive": "ill"}}}, "String should match pattern"),
         ({"tasks": {"a": {"dataset": "toy"}}}, "either a positive class or findings; give exactly one"),
+        (
+            {"tasks": {"a": {"dataset": "toy", "positive": "ill", "regimes": ["tenth"]}}},
+            "tasks: no regime is called 'tenth'; there are all, half",
+        ),
         ({"regimes": {"none": {"share": 0}}}, "greater than 0"),
     ],
 )

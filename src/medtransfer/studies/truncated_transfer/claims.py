@@ -95,16 +95,15 @@ def measure(predictions: pd.DataFrame, config: TruncatedTransferConfig, settings
 
 def claims(config: TruncatedTransferConfig) -> list[Claim]:
     """Return the claims a and b that the study's arms and regimes can answer, task by task and protocol by protocol."""
-    plain = [name for name, regime in config.regimes.items() if not regime.negatives]
-    ordered = sorted(plain, key=lambda name: -config.regimes[name].share)
     found: list[Claim] = []
+    for cell in config.cells():
+        found += [_transfer_helps(config, cell), *_cuts(config, cell), *_transfusions(config, cell)]
     for task in config.tasks:
-        for protocol in config.protocols:
-            cells = [Cell(task, regime, protocol) for regime in ordered]
-            found += [_transfer_helps(config, cell) for cell in cells]
-            found += [_few_data(config, cells[0], cells[-1])] if len(cells) > 1 else []
-            every = [Cell(task, regime, protocol) for regime in config.regimes]
-            found += [claim for cell in every for claim in (*_cuts(config, cell), *_transfusions(config, cell))]
+        plain = [name for name in config.regimes_of(task) if not config.regimes[name].negatives]
+        if len(plain) > 1:
+            ordered = sorted(plain, key=lambda name: -config.regimes[name].share)
+            ends = [(Cell(task, ordered[0], p), Cell(task, ordered[-1], p)) for p in config.protocols]
+            found += [_few_data(config, most, fewest) for most, fewest in ends]
     return found
 
 

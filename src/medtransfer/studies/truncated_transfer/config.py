@@ -44,6 +44,8 @@ class TaskConfig(Config):
     dataset: str
     positive: str = ""
     findings: tuple[str, ...] = ()
+    regimes: tuple[str, ...] = ()
+    """Names of the regimes under which it is asked; none means all."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> "TaskConfig":
@@ -107,9 +109,12 @@ class TruncatedTransferConfig(Config):
     tuning: TuningConfig = TuningConfig()
 
     @model_validator(mode="after")
-    def _arms_can_start(self) -> "TruncatedTransferConfig":
+    def _names_fit(self) -> "TruncatedTransferConfig":
         if self.train.selection is None:
             raise ValueError("train needs a selection metric: weights and learning rates are chosen on validation rows")
+        unknown = [name for task in self.tasks.values() for name in task.regimes if name not in self.regimes]
+        if unknown:
+            raise ValueError(f"tasks: no regime is called {unknown[0]!r}; there are {', '.join(self.regimes)}")
         for name in self.arms:
             strategy = self.arm(name).strategy
             slim, backbone = isinstance(self.structure(name), SlimConfig), self.backbone(name)
@@ -143,7 +148,11 @@ class TruncatedTransferConfig(Config):
 
     def cells(self) -> list[Cell]:
         """Return what every arm is trained on."""
-        return [Cell(t, r, p) for t in self.tasks for r in self.regimes for p in self.protocols]
+        return [Cell(t, r, p) for t in self.tasks for r in self.regimes_of(t) for p in self.protocols]
+
+    def regimes_of(self, task: str) -> tuple[str, ...]:
+        """Return the names of the regimes of a task."""
+        return self.tasks[task].regimes or tuple(self.regimes)
 
 
 def with_rate(train: TrainConfig, rate: float) -> TrainConfig:
