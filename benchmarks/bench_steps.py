@@ -2,9 +2,12 @@
 
 The real step is the loop's own: loading, augmentation, loss, gradient, optimiser, EMA and queue, progress, journal. The
 bare passes are, supervised: forward and backward; SSTL-M: query forward and backward, key forward, five regions forward
-and backward. Both run in the run's precision and memory format, in turn, in one process.
+and backward; MoCo: the same without regions; SimCLR: both views in one batch, forward and backward. Both run in the
+run's precision and memory format, in turn, in one process. Region generation (cutting, resizing and augmenting the five
+crops of every image of a batch) is timed beside the SSTL-M step that needs them.
 """
 
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,15 +20,19 @@ import pandas as pd
 import torch
 from harness import record
 from PIL import Image
+from torch import Tensor
 
+from medtransfer.data.loaders import Loader
 from medtransfer.data.manifest import build_manifest
 from medtransfer.data.packed import PackConfig, PackedDataset, pack
 from medtransfer.data.transforms import AugmentConfig
 from medtransfer.models.classifier import Classifier, NetworkConfig, build_network
 from medtransfer.models.insertion import AttentionConfig
-from medtransfer.ssl.methods import build
+from medtransfer.ssl.methods import SSLConfig, build
+from medtransfer.ssl.moco import MoCoConfig
 from medtransfer.ssl.multiscale import MultiScaleConfig
 from medtransfer.ssl.regions import locate
+from medtransfer.ssl.simclr import SimCLRConfig
 from medtransfer.tracking.mlflow_tracker import open_run
 from medtransfer.tracking.tracker import RunSpec
 from medtransfer.training.engine import Engine, HardwareConfig
@@ -63,7 +70,7 @@ def noise_data(root: Path) -> PackedDataset:
     return PackedDataset.open(root / "packed")
 
 
-def passes(engine: Engine, jobs: list[tuple[Classifier, torch.Tensor, bool]]) -> Callable[[], None]:
+def passes(engine: Engine, jobs: list[tuple[Classifier, Tensor, bool]]) -> Callable[[], None]:
     """Return forward and (where asked) backward passes of features, nothing else."""
 
     def run() -> None:
@@ -101,38 +108,79 @@ def compare(name: str, fit: Fit, bare: Callable[[], None]) -> dict[str, Any]:
     }
 
 
+def methods() -> dict[str, SSLConfig]:
+    """Return every self-supervised recipe by name, with heads and temperatures of its paper."""
+    queue = 2 * BATCH
+    return {
+        "sstl_m": MultiScaleConfig(queue=queue),
+        "sstl_m image only": MultiScaleConfig(queue=queue, alpha2=0),
+        "sstl_m regions only": MultiScaleConfig(queue=queue, alpha1=0),
+        "moco_v1": MoCoConfig(queue=queue),
+        "moco_v2": MoCoConfig(queue=queue, head="mlp", temperature=0.2),
+        "simclr": SimCLRConfig(),
+    }
+
+
+def bare_jobs(method: SSLConfig | None, network: Classifier, engine: Engine) -> list[tuple[Classifier, Tensor, bool]]:
+    """Return the passes that a method cannot do without, as (network, pictures, with backward); None is supervised."""
+    images, views, crops = (engine.batch({"x": torch.rand(n * BATCH, 3, CROP, CROP)})["x"] for n in (1, 2, 5))
+    match method:
+        case SimCLRConfig():
+            return [(network, views, True)]
+        case MoCoConfig():
+            return [(network, images, True), (network, images, False)]
+        case MultiScaleConfig():
+            contrast = [(network, images, True), (network, images, False)] if method.alpha1 else []
+            return contrast + ([(network, crops, True)] if method.alpha2 else [])
+    return [(network, images, True)]
+
+
+def region_seconds(loader: Loader) -> float:
+    """Return the median seconds that cutting, resizing and augmenting the five crops of every image of a batch take."""
+    rows = loader.rows[:BATCH]
+    pictures, boxes = torch.from_numpy(loader.data.images[rows]), loader.boxes[rows]
+    times = []
+    for step in range(ROUNDS):
+        start = time.perf_counter()
+        loader._regions(pictures, boxes, torch.Generator().manual_seed(step))
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def measure(name: str, method: SSLConfig | None, count: int, *, data: PackedDataset, root: Path) -> dict[str, Any]:
+    """Return the row of one method on ResNet-50 with ``count`` ATTN layers."""
+    engine = Engine(HardwareConfig())
+    network = NetworkConfig(backbone="resnet50", attention=AttentionConfig(count=count))
+    model, twin = (build_network(network, 2, seed=0) for _ in range(2))
+    regions = isinstance(method, MultiScaleConfig) and method.alpha2 > 0
+    if method is None:
+        task, loader = SupervisedTask(model), supervised_loader(data, Phase, 0, engine)
+    else:
+        task = SelfSupervisedTask(build(method, model, images=len(data.manifest), batch_size=BATCH))
+        loader = self_supervised_loader(data, Phase, 0, engine, boxes=locate if regions else None)
+    spec, folder = RunSpec(experiment="bench", name=f"{name} {count}"), root / f"{name}{count}"
+    with open_run(spec, folder, uri=f"sqlite:///{root}/bench.db") as tracker:
+        fit = Fit(task, loader, Phase.train, engine=engine, tracker=tracker, scratch=folder / "scratch", seed=0)
+        jobs = bare_jobs(method, engine.place(twin).train(), engine)
+        row = compare(f"{name} resnet50+{count}attn {CROP}px {engine.precision}", fit, passes(engine, jobs))
+    return row | ({"region_share": region_seconds(loader) / row["step_s"]} if regions else {})
+
+
 def main() -> None:
-    """Measure supervised and SSTL-M steps of ResNet-50 with 0 and 5 ATTN layers."""
-    engine, rows = Engine(HardwareConfig()), []
+    """Measure the steps of every method on ResNet-50 with 0 and 5 ATTN layers."""
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         data = noise_data(root)
-        for count in (0, 5):
-            network = NetworkConfig(backbone="resnet50", attention=AttentionConfig(count=count))
-            for kind in ("supervised", "sstl_m"):
-                spec = RunSpec(experiment="bench", name=f"{kind} {count}")
-                with open_run(spec, root / f"{kind}{count}", uri=f"sqlite:///{root}/bench.db") as tracker:
-                    model = build_network(network, 2, seed=0)
-                    method = build(
-                        MultiScaleConfig(queue=2 * BATCH), model, images=len(data.manifest), batch_size=BATCH
-                    )
-                    task = SupervisedTask(model) if kind == "supervised" else SelfSupervisedTask(method)
-                    loader = (
-                        supervised_loader(data, Phase, 0, engine)
-                        if kind == "supervised"
-                        else self_supervised_loader(data, Phase, 0, engine, boxes=locate)
-                    )
-                    fit = Fit(task, loader, Phase.train, engine=engine, tracker=tracker, scratch=root / "s", seed=0)
-                    twin = engine.place(build_network(network, 2, seed=0)).train()
-                    pictures = engine.batch({"x": torch.rand(BATCH, 3, CROP, CROP)})["x"]
-                    jobs = [(twin, pictures, True)]
-                    if kind == "sstl_m":
-                        crops = engine.batch({"x": torch.rand(5 * BATCH, 3, CROP, CROP)})["x"]
-                        jobs += [(twin, pictures, False), (twin, crops, True)]
-                    rows.append(
-                        compare(f"{kind} resnet50+{count}attn {CROP}px {engine.precision}", fit, passes(engine, jobs))
-                    )
-    record("steps", rows, goal="efficiency at least 0.90 supervised, at least 0.85 SSTL-M")
+        rows = [
+            measure(name, method, count, data=data, root=root)
+            for count in (0, 5)
+            for name, method in ({"supervised": None} | methods()).items()
+        ]
+    record(
+        "steps",
+        rows,
+        goal="efficiency at least 0.90 supervised, 0.85 self-supervised; region_share under 0.05 of the step",
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,214 @@
+"""MoCo v2 end to end against lightly's documented recipe, on the same network, picture size, batch, queue and threads.
+
+Theirs: ``LightlyDataset`` over PNG files, ``MoCoV2Transform``, a ``DataLoader`` with as many workers as cores,
+``NTXentLoss`` with a memory bank, ``update_momentum`` and SGD, in fp32 and contiguous memory. Ours: the training loop
+itself on the packed pictures with the same augmentation, once with our defaults and once in fp32 and contiguous memory.
+A turn of each follows a turn of the others; loading starts anew in every turn, its first step is not timed, and nothing
+of one side works in the background of another. Before, both compute the loss of the same tensors with equal weights.
+"""
+
+import copy
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from harness import record
+from PIL import Image
+
+from medtransfer.data.manifest import build_manifest
+from medtransfer.data.packed import PackConfig, PackedDataset, pack
+from medtransfer.data.transforms import AugmentConfig
+from medtransfer.models.classifier import NetworkConfig, build_network
+from medtransfer.ssl.moco import MoCo, MoCoConfig
+from medtransfer.tracking.mlflow_tracker import open_run
+from medtransfer.tracking.tracker import RunSpec
+from medtransfer.training.engine import Engine, HardwareConfig
+from medtransfer.training.loading import self_supervised_loader
+from medtransfer.training.loop import Fit
+from medtransfer.training.optim import SGDConfig, TrainConfig
+from medtransfer.training.task import SelfSupervisedTask
+
+ROUNDS, STEPS, BATCH, CROP, SIDE, QUEUE = 5, 3, 32, 112, 128, 96
+THREADS = len(os.sched_getaffinity(0))
+LR, MOMENTUM, TEMPERATURE = 0.06, 0.99, 0.2
+HOW = (
+    "lightly: not installed here; in an environment that has this project: "
+    "pip install --no-deps lightly lightly_utils lightning_utilities"
+)
+
+
+class Phase:
+    """The settings that our loader reads: MoCo v2's augmentation, which is lightly's too."""
+
+    dataset = "waves"
+    augment = AugmentConfig(
+        crop=CROP, crop_style="resized", hflip=0.5, jitter=(0.4, 0.4, 0.4, 0.1), jitter_p=0.8, grayscale=0.2, blur=0.5
+    )
+    train = TrainConfig(
+        steps=10**6, validate_every=10**6, batch_size=BATCH, optimizer=SGDConfig(lr=LR), save_every_s=10**9
+    )
+
+
+def pictures(root: Path) -> PackedDataset:
+    """Write smooth grey PNG files, which decode as fast as slices do, and pack them."""
+    generator, rows = np.random.default_rng(0), []
+    for number in range((STEPS + 2) * BATCH):
+        coarse = Image.fromarray(generator.integers(0, 255, (8, 8), dtype=np.uint8))
+        coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(root / f"{number}.png")
+        names = {"image_id": f"waves/{number}", "patient_id": f"waves:{number}", "dataset": "waves"}
+        rows.append(names | {"path": f"{number}.png", "modality": "CT", "split": "train", "label": "ab"[number % 2]})
+    packed = root.parent / "packed"
+    pack(pd.DataFrame(build_manifest(rows)), root, packed, PackConfig(size=SIDE), meta={"classes": ("a", "b")})
+    return PackedDataset.open(packed)
+
+
+class Theirs:
+    """Momentum contrast put together from lightly's parts as its documentation does."""
+
+    def __init__(self, backbone: str, files: Path) -> None:
+        from lightly.data import LightlyDataset
+        from lightly.loss import NTXentLoss
+        from lightly.models.modules import MoCoProjectionHead
+        from lightly.models.utils import deactivate_requires_grad
+        from lightly.transforms.moco_transform import MoCoV2Transform
+
+        self.network = build_network(NetworkConfig(backbone=backbone), 2, seed=0).train()
+        width = self.network.width
+        self.head = MoCoProjectionHead(width, width, 128)
+        self.key_network, self.key_head = copy.deepcopy(self.network), copy.deepcopy(self.head)
+        deactivate_requires_grad(self.key_network)
+        deactivate_requires_grad(self.key_head)
+        self.criterion = NTXentLoss(temperature=TEMPERATURE, memory_bank_size=(QUEUE, 128))
+        self.optimizer = torch.optim.SGD([*self.network.parameters(), *self.head.parameters()], lr=LR)
+        self.loader = torch.utils.data.DataLoader(
+            LightlyDataset(str(files), transform=MoCoV2Transform(input_size=CROP)),
+            batch_size=BATCH,
+            shuffle=True,
+            drop_last=True,
+            num_workers=THREADS,
+        )
+
+    def loss(self, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+        """Move the key network, pass both views and compare them with the bank."""
+        from lightly.models.utils import update_momentum
+
+        update_momentum(self.network, self.key_network, m=MOMENTUM)
+        update_momentum(self.head, self.key_head, m=MOMENTUM)
+        queries = self.head(self.network.features(query))
+        keys = self.key_head(self.key_network.features(key)).detach()
+        return self.criterion(queries, keys)
+
+    def steps(self) -> Iterator[None]:
+        """Train, one step a turn of the iterator."""
+        for (query, key), *_ in self.loader:
+            self.loss(query, key).backward()
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            yield
+
+
+@contextmanager
+def ours(backbone: str, data: PackedDataset, root: Path, hardware: HardwareConfig) -> Iterator[Fit]:
+    """Open a fit of MoCo v2."""
+    engine = Engine(hardware)
+    encoder = build_network(NetworkConfig(backbone=backbone), 2, seed=0)
+    config = MoCoConfig(head="mlp", temperature=TEMPERATURE, momentum=MOMENTUM, queue=QUEUE)
+    task = SelfSupervisedTask(MoCo(config, encoder, images=len(data.manifest), batch_size=BATCH))
+    loader = self_supervised_loader(data, Phase, 0, engine, boxes=None)
+    name = f"{backbone}-{hardware.precision}"
+    with open_run(RunSpec(experiment="bench", name=name), root / name, uri=f"sqlite:///{root}/bench.db") as tracker:
+        fit = Fit(task, loader, Phase.train, engine=engine, tracker=tracker, scratch=root / name / "scratch", seed=0)
+        task.module.train()
+        yield fit
+
+
+def our_steps(fit: Fit) -> Iterator[None]:
+    """Train, one step a turn of the iterator."""
+    with closing(fit._stream("")) as stream:
+        while True:
+            fit._step(fit._next({"": stream}))
+            yield
+
+
+def turn(steps: Iterator[None]) -> float:
+    """Return the seconds of ``STEPS`` steps after a first one that starts the loading."""
+    with closing(steps):
+        next(steps)
+        start = time.perf_counter()
+        for _ in range(STEPS):
+            next(steps)
+        return time.perf_counter() - start
+
+
+def losses(backbone: str, files: Path, images: int) -> dict[str, float]:
+    """Return both losses of the same views, weights and queue, in fp32 with plain batch norm on both sides."""
+    theirs, generator = Theirs(backbone, files), torch.Generator().manual_seed(0)
+    encoder = build_network(NetworkConfig(backbone=backbone), 2, seed=0)
+    config = MoCoConfig(head="mlp", temperature=TEMPERATURE, momentum=MOMENTUM, queue=QUEUE, key_groups=1)
+    method = MoCo(config, encoder, images=images, batch_size=BATCH).train()
+    for head, state in ((method.contrast.head, theirs.head), (method.contrast.key_head, theirs.key_head)):
+        head.load_state_dict(dict(zip(head.state_dict(), state.state_dict().values(), strict=True)))
+    keys = torch.nn.functional.normalize(torch.randn(QUEUE, 128, generator=generator), dim=1)
+    method.contrast.queue.keys.copy_(keys)
+    method.contrast.queue.owner.fill_(images)
+    theirs.criterion.memory_bank.bank.copy_(keys)
+    query, key = (torch.randn(BATCH, 3, CROP, CROP, generator=generator) for _ in range(2))
+    batch = {"query": query, "key": key, "index": torch.arange(BATCH)}
+    with torch.no_grad():
+        found = {"our_loss": float(method(batch)["total"])}
+    return found | {"their_loss": float(theirs.loss(query, key).detach())}
+
+
+def compare(backbone: str, data: PackedDataset, files: Path, root: Path) -> list[dict[str, Any]]:
+    """Return one row for our defaults and one for fp32 in contiguous memory."""
+    kinds = {"defaults": HardwareConfig(), "fp32 contiguous": HardwareConfig(precision="fp32", channels_last=False)}
+    equal, seconds = losses(backbone, files, len(data.manifest)), []
+    theirs = Theirs(backbone, files)
+    with (
+        ours(backbone, data, root / "defaults", kinds["defaults"]) as first,
+        ours(backbone, data, root / "fp32", kinds["fp32 contiguous"]) as second,
+    ):
+        for _ in range(ROUNDS):
+            seconds.append((turn(theirs.steps()), turn(our_steps(first)), turn(our_steps(second))))
+    pairs = STEPS * BATCH
+    rows = []
+    for number, (kind, hardware) in enumerate(kinds.items(), start=1):
+        ratios = sorted(times[0] / times[number] for times in seconds)
+        row = {"network": backbone, "ours": kind, "precision": Engine(hardware).precision, "crop": CROP, "batch": BATCH}
+        row |= {"threads": THREADS, "ratio": statistics.median(ratios), "lowest": ratios[0], "highest": ratios[-1]}
+        row |= {"their_pairs_per_s": pairs / statistics.median(times[0] for times in seconds)}
+        row |= {"our_pairs_per_s": pairs / statistics.median(times[number] for times in seconds)}
+        rows.append(row | equal | {"lightly": version("lightly"), "load": os.getloadavg()[0]})
+    return rows
+
+
+def main() -> None:
+    """Measure ResNet-18 and ResNet-50."""
+    try:
+        import lightly  # noqa: F401
+    except ImportError:
+        print(HOW)
+        return
+    torch.set_num_threads(THREADS)
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary)
+        files = root / "files"
+        files.mkdir()
+        data = pictures(files)
+        rows = [row for backbone in ("resnet18", "resnet50") for row in compare(backbone, data, files, root / backbone)]
+    record("lightly", rows, goal="defaults at least 2.5x, fp32 contiguous at least 1.0x; losses equal to 1e-4")
+    if not all(abs(row["our_loss"] - row["their_loss"]) < 1e-4 for row in rows):
+        raise SystemExit("lightly: the losses differ")
+
+
+if __name__ == "__main__":
+    main()
