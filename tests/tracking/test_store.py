@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -70,8 +71,8 @@ def test_a_database_server_that_is_down_is_reported_within_seconds(here):
 
 def record_in_eight_processes(folder, spec, uri):
     script = (
-        "import sys; from pathlib import Path; from medtransfer.tracking import RunSpec, open_run, finish\n"
-        "folder = Path(sys.argv[2])\n"
+        "import sys; from pathlib import Path; from medtransfer.tracking import RunSpec, open_run, finish, shipping\n"
+        "folder = Path(sys.argv[2]); shipping.CLOSE_SECONDS = 600  # nothing is late on a busy machine\n"
         "with open_run(RunSpec.model_validate_json(sys.argv[1]), folder, uri=sys.argv[3]) as tracker:\n"
         "    for step in range(50): tracker.metrics({'a': step, 'b': step}, step)\n"
         "assert finish(folder)['run_id'], 'not shipped'\n"
@@ -99,20 +100,21 @@ def test_eight_processes_open_one_fresh_database_and_each_records_its_run(here, 
 
 
 @pytest.fixture
-def postgres(tmp_path):
+def postgres():
     """A throw-away PostgreSQL on loopback."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not programs:
         pytest.skip("no PostgreSQL server programs under /usr/lib/postgresql")
-    folder, bin_folder = tmp_path / "pg", programs[-1].parent
-    folder.mkdir()
+    # not below tmp_path: every pytest session of the machine closes that folder to other users again
+    with tempfile.TemporaryDirectory() as folder:
+        yield from serve(Path(folder), programs[-1].parent)
+
+
+def serve(folder, bin_folder):
     user = []
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         user = ["runuser", "-u", "postgres", "--"]
         shutil.chown(folder, "postgres")
-        for parent in folder.parents:
-            if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
-                parent.chmod(parent.stat().st_mode | 0o011)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

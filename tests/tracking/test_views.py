@@ -128,7 +128,7 @@ class Page:
         return found["result"].get("value")
 
     async def until(self, script):
-        for _ in range(150):
+        for _ in range(450):  # a busy machine is slow
             if await self.value(script):
                 return
             await asyncio.sleep(0.2)
@@ -160,7 +160,7 @@ async def browser(profile):
     )  # fmt: skip
     try:
         note = profile / "DevToolsActivePort"
-        for _ in range(200):
+        for _ in range(600):
             if note.exists() and note.read_text().count("\n"):
                 break
             await asyncio.sleep(0.1)
