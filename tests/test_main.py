@@ -1,0 +1,32 @@
+"""The process around the command line: its exit code, and what still happens although it leaves at once."""
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import atexit
+import medtransfer.__main__ as program
+def run(arguments):
+    atexit.register(print, "handled")
+    {end}
+program.run = run
+program.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "last"),
+    [
+        ("return 0", 0, ""),
+        ("return 3", 3, ""),
+        ("raise SystemExit(2)", 2, ""),
+        ("raise ValueError('a bug')", 1, "ValueError: a bug"),
+    ],
+)
+def test_exit_handlers_run_and_the_code_is_the_verbs(end, code, last):
+    words = [sys.executable, "-c", PROGRAM.format(end=end)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (code, "handled\n")
+    assert done.stderr.strip().endswith(last)
