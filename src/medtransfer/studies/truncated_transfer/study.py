@@ -40,7 +40,7 @@ PRETRAINED_SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fitted(Variant):
+class ArmVariant(Variant):
     """The name of one fit of this study; all of it becomes tags."""
 
     strategy: str
@@ -217,11 +217,11 @@ class _Maker:
         folder = pretrained_folder(self.config.backbone(self.arm))
         return Parent.read(folder / "weights" / f"seed{PRETRAINED_SEED}")
 
-    def _variant(self, seed: int, train: TrainConfig, phase: str, trials: str) -> Fitted:
+    def _variant(self, seed: int, train: TrainConfig, phase: str, trials: str) -> ArmVariant:
         network, strategy = self.config.arm(self.arm)
         rate = f"{train.learning_rate:g}"
         steps = [strategy, self.cell.task, self.cell.regime, self.cell.protocol]
-        return Fitted(
+        return ArmVariant(
             study=STUDY,
             phase=phase,
             network=network,

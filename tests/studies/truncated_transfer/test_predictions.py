@@ -1,0 +1,50 @@
+"""Every fit is predicted on its own task's validation and test images; trials are not."""
+
+import pandas as pd
+import pytest
+
+from medtransfer.evaluation.predictions import validate_predictions
+from medtransfer.evaluation.scorecard import EvaluationConfig, scorecard
+from medtransfer.studies.truncated_transfer import predictions as module
+from medtransfer.studies.truncated_transfer import study
+from medtransfer.studies.truncated_transfer.claims import claims, judge_claim, judge_ties, measure
+from medtransfer.training.run import run_stage
+
+
+@pytest.fixture
+def fitted_study(workspace, make_config, setting):
+    """One arm, fitted on a class and on two findings, with all cases and with some left out."""
+    config = make_config(
+        arms=["test_resnet-random", "test_resnet@layer2-random"],
+        tasks={
+            "ill": {"dataset": "toy", "positive": "ill"},
+            "both": {"dataset": "toy", "findings": ["other", "bright"], "regimes": ["all"]},
+        },
+        regimes={"all": {}, "rare": {"negatives": {"train": 3, "test": 2}}},
+        protocols=["paper"],
+        seeds=[0],
+    )
+    for arm in config.arms:
+        jobs, then = study.jobs(config, arm, setting)
+        run_stage(arm, jobs, out=study.finetuned_folder(arm), engine=setting.engine, then=then)
+    return config, pd.concat(module.predictions(config, setting.engine), ignore_index=True)
+
+
+def test_the_table_holds_every_fit_and_can_be_scored_and_judged(fitted_study):
+    config, table = fitted_study
+    validate_predictions(table)
+    fits = {(fit.variant, fit.network, fit.chain, fit.seed) for fit in module.fitted(config)}
+    assert set(table[["variant", "network", "chain", "seed"]].itertuples(index=False, name=None)) == fits
+    assert len(fits) == 2 * (2 + 1)
+    assert all((fit.weights / "config.json").exists() and fit.records.is_dir() for fit in module.fitted(config))
+    counts = table.groupby(["variant", "split"])["image_id"].nunique()
+    assert counts["test_resnet-random-ill-all-paper"].to_dict() == {"test": 16, "val": 16}
+    assert counts["test_resnet-random-ill-rare-paper"].to_dict() == {"test": 8 + 4, "val": 16}
+    assert set(table[table["variant"] == "test_resnet-random-both-all-paper"]["output"]) == {"other", "bright"}
+    card = scorecard(table, EvaluationConfig(draws=10))
+    name = "test_resnet-random-both-all-paper/test_resnet/random-all-paper/toy/test"
+    assert card[name]["probability"]["task"] == "multilabel"
+    measured = measure(table, config, EvaluationConfig(draws=10))
+    assert len(measured["auprc"]) == 2 * (2 + 1)
+    assert all(judge_claim(claim, measured, level=0.95)["auprc"].verdict for claim in claims(config))
+    assert judge_ties(measured, config.cells()[0], level=0.95).pairs == 1
