@@ -79,7 +79,7 @@ def depends(stage, folder):
 
 def test_every_phase_has_its_stage_and_every_fit_stage_a_phase():
     called = [body(stage)["cmd"].split()[4:6] for stage in PIPELINE if stage.startswith("fit-")]
-    assert {tuple(words) for words in called} == {(name, phase) for name in STUDIES for phase in PHASES}
+    assert {tuple(words) for words in called} == {(name, phase) for name in STUDIES for phase in PHASES[name]}
 
 
 @pytest.mark.parametrize("stage", PIPELINE)
@@ -92,7 +92,9 @@ def test_a_stage_calls_a_verb_that_exists(stage):
 
 @pytest.mark.parametrize("stage", [stage for stage in PIPELINE if stage.startswith("fit-")])
 def test_a_fit_depends_on_all_the_code_that_it_runs(stage, sources):
-    require(stage, closure(sources, "medtransfer.stages.fit"))
+    others = {name for name in STUDIES if name != stage.split("-")[1]}
+    called = closure(sources, "medtransfer.stages.fit")
+    require(stage, {m for m in called if not any(m.startswith(f"medtransfer.studies.{other}") for other in others)})
 
 
 @pytest.mark.parametrize("stage", [stage for stage in PIPELINE if not stage.startswith("fit-")])
@@ -136,15 +138,17 @@ def test_every_tracked_name_exists_in_params(resolved):
 
 
 def test_a_phase_tracks_its_own_values_and_no_other_phases():
-    for phase in PHASES:
+    for phase in PHASES["attentive_transfer"]:
         params = body(f"fit-attentive_transfer-{phase}")["params"]
         assert f"attentive_transfer.{phase}" in params
-        assert not {f"attentive_transfer.{other}" for other in PHASES if other != phase} & set(params)
+        assert not {f"attentive_transfer.{other}" for other in PHASES["attentive_transfer"] if other != phase} & set(
+            params
+        )
 
 
 def test_the_gate_stands_before_every_fit():
-    for phase in PHASES:
-        assert "out/datasets/gate.json" in body(f"fit-attentive_transfer-{phase}")["deps"]
+    for phase in PHASES["attentive_transfer"]:
+        assert "out/gate.json" in body(f"fit-attentive_transfer-{phase}")["deps"]
 
 
 @pytest.mark.parametrize("name", PARAMS["datasets"])
@@ -159,7 +163,7 @@ def test_predictions_depend_on_every_data_set_that_they_are_made_for(resolved):
 
 
 def test_a_fit_depends_on_the_data_set_it_reads():
-    for phase in PHASES:
+    for phase in PHASES["attentive_transfer"]:
         named = f"out/datasets/${{attentive_transfer.{phase}.dataset}}"
         assert named in body(f"fit-attentive_transfer-{phase}")["deps"]
 

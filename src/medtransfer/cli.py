@@ -12,8 +12,11 @@ from pathlib import Path
 from medtransfer import __version__
 from medtransfer.errors import MedTransferError
 
-PHASES = ("stl_n", "stl_m", "sstl_m", "finetune")
-STUDIES = ("attentive_transfer",)
+PHASES = {
+    "attentive_transfer": ("stl_n", "stl_m", "sstl_m", "finetune"),
+    "truncated_transfer": ("pretrain", "finetune"),
+}
+STUDIES = tuple(PHASES)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -52,24 +55,34 @@ def _pipeline_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]"
     prepare.add_argument("dataset")
     _verb(verbs, "gate", "stop when a patient or an image stands in two splits", stage="gate")
     start = _verb(verbs, "start", "write the untrained weights of a network", stage="start")
-    fit = _verb(verbs, "fit", "train one phase of a study", stage="fit")
-    for verb in (start, fit):
-        verb.add_argument("study", choices=STUDIES)
-    fit.add_argument("phase", choices=PHASES)
-    for verb in (start, fit):
-        verb.add_argument("--network", required=True, help="a name out of the study's networks")
-    fit.add_argument(
+    start.add_argument("study", choices=("attentive_transfer",))
+    start.add_argument("--network", required=True, help="a name out of the study's networks")
+    _fit_verbs(_verb(verbs, "fit", "train one phase of a study", stage="fit"))
+    for name, what, studies in (
+        ("transferability", "score what the source models know of the target before fine-tuning", STUDIES[:1]),
+        ("predict", "write the predictions table of a study", STUDIES),
+        ("score", "compute metrics and intervals from the predictions table", STUDIES),
+        ("register", "register the best fine-tuned network by validation AUROC", STUDIES[:1]),
+        ("explain", "draw what the networks look at, and the regions that self-supervision reads", STUDIES[:1]),
+        ("report", "rebuild the paper's tables and figures beside ours", STUDIES),
+    ):
+        _verb(verbs, name, what, stage=name).add_argument("study", choices=studies)
+
+
+def _fit_verbs(fit: argparse.ArgumentParser) -> None:
+    """One verb a study: what names a fit differs from study to study."""
+    studies = fit.add_subparsers(title="studies", metavar="STUDY", required=True, dest="study")
+    attentive = studies.add_parser("attentive_transfer", help="networks with ATTN after a chain of pretraining")
+    attentive.add_argument("phase", choices=PHASES["attentive_transfer"])
+    attentive.add_argument("--network", required=True, help="a name out of the study's networks")
+    attentive.add_argument(
         "--chain", required=True, help="the chain that a pretraining phase completes, or that fine-tuning starts from"
     )
-    for name, what in (
-        ("transferability", "score what the source models know of the target before fine-tuning"),
-        ("predict", "write the predictions table of a study"),
-        ("score", "compute metrics and intervals from the predictions table"),
-        ("register", "register the best fine-tuned network by validation AUROC"),
-        ("explain", "draw what the fine-tuned networks look at, and the regions that self-supervision reads"),
-        ("report", "rebuild the paper's tables beside ours"),
-    ):
-        _verb(verbs, name, what, stage=name).add_argument("study", choices=STUDIES)
+    truncated = studies.add_parser("truncated_transfer", help="networks cut early, whole, slim and small")
+    truncated.add_argument("phase", choices=PHASES["truncated_transfer"])
+    what = truncated.add_mutually_exclusive_group(required=True)
+    what.add_argument("--network", help="a whole network to pretrain")
+    what.add_argument("--arm", help="network and strategy to fine-tune, for example densenet121_t1-transfer")
 
 
 def _user_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

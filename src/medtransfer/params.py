@@ -17,6 +17,7 @@ from medtransfer.data.splits import SplitConfig
 from medtransfer.errors import ConfigError
 from medtransfer.evaluation.scorecard import EvaluationConfig
 from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
+from medtransfer.studies.truncated_transfer.config import TruncatedTransferConfig
 from medtransfer.training.engine import HardwareConfig
 
 
@@ -49,6 +50,7 @@ class Params(Config):
     datasets: dict[str, DatasetConfig]
     gate: GateConfig
     attentive_transfer: AttentiveTransferConfig
+    truncated_transfer: TruncatedTransferConfig
     evaluation: EvaluationConfig
     registry: RegistryConfig
 

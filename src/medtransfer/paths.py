@@ -14,7 +14,7 @@ OUT = Path("out")
 METRICS = Path("metrics")
 SCRATCH = Path(".scratch")
 REPORT = OUT / "report"
-GATE = OUT / "datasets" / "gate.json"
+GATE = OUT / "gate.json"
 
 
 def dataset(name: str) -> Path:

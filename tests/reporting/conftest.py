@@ -1,7 +1,9 @@
 """A made-up study: 2 networks × 5 chains × 2 seeds, 60 patients with 120 images, one outside set, records on disk."""
 
+import base64
 import csv
 import json
+import math
 
 import numpy as np
 import pandas as pd
@@ -90,6 +92,70 @@ def write_record(folder, phase, seed):
     (folder / "events.jsonl").write_text(json.dumps(event) + "\n")
 
 
+NO_LABELS = "stl_n-stl_m-sstl_m ends self-supervised: its head was never trained"
+
+
+def make_scores():
+    """Both fine-tuning seeds start from pretraining seed 0; without transfer each starts from its own weights."""
+    rows = []
+    for n, network in enumerate(NETWORKS):
+        for c, chain in enumerate(CHAINS):
+            for seed in (0, 1):
+                supervised = not chain.endswith("sstl_m")
+                source_seed = 0 if chain != "none" else seed
+                known = {
+                    "leep_bits": -0.99 + 0.01 * c + 0.004 * n * c + 0.001 * source_seed,
+                    "nce": -0.65 + 0.02 * c,
+                    "minus_conditional_entropy": -0.68,
+                }
+                rows.append(
+                    {"network": network, "chain": chain, "seed": seed, "source_seed": source_seed, "images": 300}
+                    | {name: value if supervised else math.nan for name, value in known.items()}
+                    | {"logme": -0.7 - 0.01 * c, "minus_label_entropy": -0.6931472}
+                    | {"source_labels": 6 if supervised else 0, "dropped_source_labels": 2 * (n and c == 1)}
+                    | {"absent_target_labels": 0, "unavailable": "" if supervised else NO_LABELS}
+                )
+    return pd.DataFrame(rows)
+
+
+EXPLANATIONS = {
+    "chain": CHAINS[-1],
+    "seed": 0,
+    "shown": ["ct/test0", "ct/test2"],
+    "scores": [
+        {
+            "network": network,
+            "name": "grad_cam",
+            "layer": "last map",
+            "region": "lesion",
+            "images": 50,
+            "flat": 3 * number,
+        }
+        | {"energy": 0.3, "area": 0.1, "ratio": 3.0, "pointing": 0.5}
+        for number, network in enumerate(NETWORKS)
+    ],
+    "regions": {
+        "dataset": "ct",
+        "boxes": "axial",
+        "images": 300,
+        "without_lungs": 2,
+        "coverage": {
+            "reference": {"ru": 0.5, "rm": 0.2, "rl": 0.8, "lu": 0.8, "ll": None},
+            "axial": {"ru": 0.92, "rm": 0.95, "rl": 0.9, "lu": 0.9, "ll": None},
+        },
+    },
+}
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+"""A picture of one grey pixel, base64 of PNG."""
+
+
+def write_explanations(folder):
+    folder.mkdir(parents=True)
+    (folder / "explanations.json").write_text(json.dumps(EXPLANATIONS))
+    for name in ("figure4.png", "regions.png"):
+        (folder / name).write_bytes(base64.b64decode(PIXEL))
+
+
 def meta(name, **changes):
     counts = {"train": {"images": 300, "patients": 150}, "test": {"images": 120, "patients": 60}}
     return {
@@ -130,7 +196,14 @@ def predictions():
 def study_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study") / "attentive_transfer"
     write_records(folder)
+    make_scores().to_csv(folder / "transferability.csv", index=False)
+    write_explanations(folder / "explanations")
     return folder
+
+
+@pytest.fixture(scope="session")
+def scores():
+    return make_scores()
 
 
 @pytest.fixture(scope="session")

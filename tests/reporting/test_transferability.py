@@ -2,7 +2,6 @@
 
 import re
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -13,30 +12,6 @@ from medtransfer.reporting.handovers import correlations, hand_overs, printed_le
 from medtransfer.reporting.transferability import correlation_table, leep_figure, leep_table, routes_table
 
 NO_LABELS = "stl_n-stl_m-sstl_m ends self-supervised: its head was never trained"
-
-
-@pytest.fixture(scope="module")
-def scores(settings):
-    """Both fine-tuning seeds start from pretraining seed 0; without transfer each starts from its own weights."""
-    rows = []
-    for n, network in enumerate(settings.networks):
-        for c, chain in enumerate(settings.chains):
-            for seed in (0, 1):
-                supervised = not chain.endswith("sstl_m")
-                source_seed = 0 if chain != "none" else seed
-                known = {
-                    "leep_bits": -0.99 + 0.01 * c + 0.004 * n * c + 0.001 * source_seed,
-                    "nce": -0.65 + 0.02 * c,
-                    "minus_conditional_entropy": -0.68,
-                }
-                rows.append(
-                    {"network": network, "chain": chain, "seed": seed, "source_seed": source_seed, "images": 300}
-                    | {name: value if supervised else np.nan for name, value in known.items()}
-                    | {"logme": -0.7 - 0.01 * c, "minus_label_entropy": -0.6931472}
-                    | {"source_labels": 6 if supervised else 0, "dropped_source_labels": 2 * (n and c == 1)}
-                    | {"absent_target_labels": 0, "unavailable": "" if supervised else NO_LABELS}
-                )
-    return pd.DataFrame(rows)
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ def test_clean_data_pass_the_gate(toy):
     toy.draw()
     assert run(["prepare", "ct"]) == 0
     assert run(["gate"]) == 0
-    assert json.loads((toy.folder / "out/datasets/gate.json").read_text(encoding="utf-8"))["hits"] == []
+    assert json.loads((toy.folder / "out/gate.json").read_text(encoding="utf-8"))["hits"] == []
 
 
 def test_a_planted_patient_closes_the_gate_by_name(toy, capsys):
@@ -38,7 +38,7 @@ def test_a_planted_patient_closes_the_gate_by_name(toy, capsys):
     assert "1 patient and 0 images stand in two splits" in said
     assert "ct/images/train0.png (train)" in said
     assert "ct/images/extra.png (test)" in said
-    assert not (toy.folder / "out/datasets/gate.json").exists()
+    assert not (toy.folder / "out/gate.json").exists()
 
 
 def test_a_planted_copy_closes_the_gate(toy, capsys):

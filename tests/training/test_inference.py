@@ -17,7 +17,7 @@ def test_predictions_come_in_the_order_of_the_rows_and_leave_the_module_as_it_wa
     before = toys.weights(task)
     found = predict(task, loader, engine)
     assert found["index"].tolist() == rows.tolist()
-    assert found["target"].tolist() == data.targets(rows).tolist()
+    assert found["target"].tolist() == data.class_index[rows].tolist()
     assert found["probability"].dtype == np.float32
     np.testing.assert_allclose(found["probability"].sum(1), 1, rtol=1e-6)
     assert toys.equal(toys.weights(task), before)

@@ -21,6 +21,9 @@ _MAY_BE_EMPTY = {"source", "view"}
 PREDICTION_COLUMNS = (*_RUN, "seed", *_IMAGE, "output", "kind", "score", "target")
 """Columns in order; docs/architecture.md says what they mean."""
 
+ATTENTION_OFF = "_attention_off"
+"""Ends the name of an output that was predicted again with the network's ATTN layers switched off."""
+
 KEY = [*_RUN, "seed", "dataset", "split", "image_id", "output"]
 """What names one row."""
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from medtransfer.config import Config
 from medtransfer.errors import DataError
 from medtransfer.evaluation.checks import Floats
-from medtransfer.evaluation.predictions import validate_predictions
+from medtransfer.evaluation.predictions import ATTENTION_OFF, validate_predictions
 from medtransfer.evaluation.scorecard import align
 from medtransfer.evaluation.summary import LEVEL, Sample, sample, summarise
 from medtransfer.evaluation.thresholds import Rule, threshold_from_validation
@@ -127,7 +127,7 @@ def attention_change(predictions: pd.DataFrame, settings: ReportSettings) -> pd.
     key = ["network", "chain", "seed", "dataset", "split", "image_id"]
     on, off = (
         predictions[predictions["output"] == f"{settings.positive}{suffix}"].set_index(key)["score"]
-        for suffix in ("", "_attention_off")
+        for suffix in ("", ATTENTION_OFF)
     )
     change = (on.loc[off.index] - off).abs().groupby(["network", "chain"]).max().rename("largest").reset_index()
     return change.assign(inactive=change["largest"] < INACTIVE_BELOW)

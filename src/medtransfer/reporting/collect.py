@@ -7,13 +7,17 @@ from typing import Any
 import pandas as pd
 
 from medtransfer.evaluation.summary import LEVEL
+from medtransfer.files import read_json
 from medtransfer.reporting import figures, tables
 from medtransfer.reporting.cells import Grid, ReportSettings, attention_change, estimates, measure
 from medtransfer.reporting.comparisons import attention_against_convolution, method_against_method
-from medtransfer.reporting.content import Figure, ReportContent, Text
+from medtransfer.reporting.content import Figure, ReportContent, Table, Text
+from medtransfer.reporting.explanations import explanation_figures, explanation_tables
+from medtransfer.reporting.handovers import correlations, hand_overs, read_scores
 from medtransfer.reporting.origin import datasets_table, digests, gate_tables, provenance_table, short, tree_state
 from medtransfer.reporting.records import curves, provenance
 from medtransfer.reporting.sources import source_frame, source_table
+from medtransfer.reporting.transferability import correlation_table, leep_figure, leep_table, routes_table
 from medtransfer.reporting.words import chain_title, network_title, number, signed
 from medtransfer.studies.attentive_transfer.claims import CLAIMS, Judgement, judge
 from medtransfer.studies.attentive_transfer.printed import TABLES, WHOLE_CHAIN
@@ -39,7 +43,7 @@ def collect(
 
     Args:
         predictions: the study's predictions table.
-        study_folder: ``out/<study>``, with ``pretrained/`` and ``finetuned/``.
+        study_folder: ``out/<study>``, with ``pretrained/``, ``finetuned/``, transferability.csv and ``explanations/``.
         gate: content of gate.json.
         datasets: name → content of dataset.json, ``phantoms`` (bool), ``splits`` {split: {images, patients}}.
         registry: content of champion.json: ``model, version, alias, network, chain, seed, val_auroc, run_key``; empty
@@ -51,17 +55,13 @@ def collect(
         DataError: the predictions table or a record is not what it promises.
     """
     grid = measure(predictions, config)
-    cells = next(iter(grid.values()))
     inactive = attention_change(predictions, config)
-    compared = attention_against_convolution(cells, config.networks, config.chains)
-    methods = method_against_method(cells, config.networks, config.chains)
-    found = estimates(grid, config).query("metric == 'auroc'")
-    outside = {name: found[found["dataset"] == name] for name in list(grid)[1:]}
+    compared = attention_against_convolution(next(iter(grid.values())), config.networks, config.chains)
+    scores, looks = read_scores(study_folder / "transferability.csv"), study_folder / "explanations"
+    facts = read_json(looks / "explanations.json")
     verdicts = _judgements(grid, inactive, config)
     fits = provenance(study_folder, config.networks)
-    shown = [tables.grid_table(grid, config, inactive), source_table(source_frame(predictions, config), config)]
-    shown += [tables.paper_table(table, tables.paper_frame(table, grid, config), inactive, outside) for table in TABLES]
-    shown += [tables.comparison_table(compared, inactive)] + [tables.method_table(methods)] * (not methods.empty)
+    history = curves(study_folder, config.networks, positive=config.positive)
     return ReportContent(
         title="Attentive transfer: does attention transfer better than convolution?",
         about=ABOUT,
@@ -69,12 +69,32 @@ def collect(
         phantoms=any(meta["phantoms"] for meta in datasets.values()),
         headline=_headline(verdicts, compared),
         champion=_champion(registry, fits),
-        results=(*shown, tables.claims_table(verdicts)),
-        figures=tuple(_figures(grid, curves(study_folder, config.networks, positive=config.positive), config)),
+        results=(
+            *_performance(predictions, grid, inactive, compared, config),
+            leep_table(scores, grid, config),
+            routes_table(hand_overs(scores, grid, config)),
+            correlation_table(correlations(scores, grid)),
+            *explanation_tables(facts),
+            tables.claims_table(verdicts),
+        ),
+        figures=(*_figures(grid, history, config), leep_figure(scores, config), *explanation_figures(looks, facts)),
         data=(datasets_table(datasets), *gate_tables(gate)),
         provenance=(provenance_table(fits),),
         limits=_limits(grid, fits, config),
     )
+
+
+def _performance(
+    predictions: pd.DataFrame, grid: Grid, inactive: pd.DataFrame, compared: pd.DataFrame, config: ReportSettings
+) -> list[Table]:
+    """Return the tables of test results: the grid, Tables 1 to 5, and the paired comparisons."""
+    found = estimates(grid, config).query("metric == 'auroc'")
+    outside = {name: found[found["dataset"] == name] for name in list(grid)[1:]}
+    shown = [tables.grid_table(grid, config, inactive), source_table(source_frame(predictions, config), config)]
+    shown += [tables.paper_table(table, tables.paper_frame(table, grid, config), inactive, outside) for table in TABLES]
+    shown.append(tables.comparison_table(compared, inactive))
+    methods = method_against_method(next(iter(grid.values())), config.networks, config.chains)
+    return shown if methods.empty else [*shown, tables.method_table(methods)]
 
 
 def _judgements(grid: Grid, inactive: pd.DataFrame, config: ReportSettings) -> list[Judgement]:

@@ -35,12 +35,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure as an SVG element whose colours are CSS variables, with what it shows in words."""
+    """A figure as an element of the page, with what it shows in words.
+
+    ``svg`` is an SVG element whose colours are CSS variables, or a picture inside the page; ``keyed`` shows what the
+    two colours of networks stand for.
+    """
 
     key: str
     title: str
     caption: str
     svg: str
+    keyed: bool = True
 
 
 @dataclass(frozen=True)

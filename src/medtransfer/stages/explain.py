@@ -24,7 +24,7 @@ from medtransfer.models.weights import load_model
 from medtransfer.params import load_params
 from medtransfer.reporting.words import network_title
 from medtransfer.ssl.lungs import lung_mask
-from medtransfer.ssl.regions import TABLES, coverage, locate
+from medtransfer.ssl.regions import TABLES, BoxTable, coverage, locate
 from medtransfer.studies.attentive_transfer import study
 from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
 from medtransfer.studies.attentive_transfer.printed import attention_layers, plain
@@ -56,7 +56,7 @@ def run(options: Namespace) -> None:
     config, engine = params.attentive_transfer, Engine(params.hardware.model_copy(update={"precision": "fp32"}))
     out = paths.OUT / options.study / "explanations"
     facts = _networks(config, engine, out / "figure4.png")
-    regions = _regions(config.sstl_m.dataset, out / "regions.png")
+    regions = _regions(config.sstl_m.dataset, config.sstl_m.boxes, out / "regions.png")
     write_json(out / "explanations.json", {"study": options.study, **facts, "regions": regions})
 
 
@@ -149,13 +149,13 @@ def _scores(looks: dict[str, Look], masks: NDArray[np.uint8]) -> list[dict[str, 
     ]
 
 
-def _regions(name: str, file: Path) -> dict[str, Any]:
+def _regions(name: str, table: BoxTable, file: Path) -> dict[str, Any]:
     """Draw the contact sheet of the training slices' regions; count fallbacks, and coverage where lobes are known."""
     data = open_dataset(name)
     rows = data.rows(split="train", labelled=False)
     rows = rows[np.argsort(data.manifest["image_id"].iloc[rows], kind="stable")]
     pictures = _grey(data, rows)
-    located = locate(pictures)
+    located = locate(pictures, table=table)
     evenly = np.linspace(0, len(rows) - 1, min(SLICES, len(rows))).round().astype(np.int64)
     chosen = list(dict.fromkeys([*evenly, *np.flatnonzero(~located.found)[:FALLBACKS]]))
     cases = [_case(pictures[i], located.boxes[i], found=bool(located.found[i])) for i in chosen]
@@ -164,6 +164,7 @@ def _regions(name: str, file: Path) -> dict[str, Any]:
     return {
         "dataset": name,
         "split": "train",
+        "boxes": table,
         "images": len(rows),
         "without_lungs": int((~located.found).sum()),
         "coverage": None if masks is None else _coverage(pictures, masks),

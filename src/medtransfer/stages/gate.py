@@ -17,7 +17,7 @@ PLANTED = 100
 
 
 def run(options: Namespace) -> None:
-    """Write ``out/datasets/gate.json``: hits, what is declared, and the gate's own recall; or close the gate."""
+    """Write ``out/gate.json``: hits, what is declared, and the gate's own recall; or close the gate."""
     params = load_params()
     opened = {name: PackedDataset.open(paths.dataset(name)) for name in params.datasets}
     manifest = pd.concat([data.manifest for data in opened.values()], ignore_index=True)

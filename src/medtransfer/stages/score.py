@@ -1,52 +1,74 @@
 """``medtransfer score STUDY``: metrics with intervals, written for DVC and added to the run of every fit."""
 
 from argparse import Namespace
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from medtransfer import paths
-from medtransfer.evaluation.predictions import read_predictions
+from medtransfer.evaluation.predictions import ATTENTION_OFF, read_predictions
 from medtransfer.evaluation.scorecard import scorecard
 from medtransfer.files import read_json, write_json
 from medtransfer.params import load_params
 from medtransfer.reporting.evaluation import confusion_figure, curves_figure
-from medtransfer.stages.predict import ATTENTION_OFF
-from medtransfer.studies.attentive_transfer import study
+from medtransfer.studies.base import Fitted
 from medtransfer.tracking.mlflow_tracker import append, import_run
+from medtransfer.tracking.tracker import Tracker
+from medtransfer.tracking.views import save_view
+from medtransfer.training.progress import console
 
 
 def run(options: Namespace) -> None:
     """Write ``metrics/<study>.json`` and append test metrics and figures to the tracked runs."""
     params = load_params()
     table = read_predictions(paths.OUT / options.study / "predictions.parquet")
-    table = table[~table["output"].str.endswith(ATTENTION_OFF)]
+    table = table[(table["kind"] == "probability") & ~table["output"].str.endswith(ATTENTION_OFF)]
     card = scorecard(table, params.evaluation)
     write_json(paths.METRICS / f"{options.study}.json", card)
     _bring_missing_runs(paths.OUT / options.study)
-    inner, positive = params.attentive_transfer.finetune.dataset, params.attentive_transfer.positive
-    for (network, chain, seed), rows in table.groupby(["network", "chain", "seed"]):
-        records = study.finetuned_folder(network, chain) / "records" / f"seed{seed}"
-        with append(records) as tracker:
-            for (dataset, split), part in rows.groupby(["dataset", "split"]):
-                entry = card[f"{network}-{chain}/{network}/{chain}/{dataset}/{split}"]
-                where = split if dataset == inner else f"outside_{dataset}"
-                tracker.metrics(_of_seed(entry, seed, where, positive), 0)
-                if split == "test":
-                    threshold = entry["probability"]["thresholds"][positive][entry["seeds"].index(seed)]
-                    tracker.figure(f"{where}_curves.png", curves_figure(part, where))
-                    tracker.figure(f"{where}_confusion.png", confusion_figure(part, threshold, positive))
+    study = import_module(f"medtransfer.studies.{options.study}.predictions")
+    parts = dict(tuple(table.groupby(["variant", "seed"])))
+    for fit in study.fitted(getattr(params, options.study)):
+        with append(fit.records) as tracker:
+            for (dataset, split), rows in parts[fit.variant, fit.seed].groupby(["dataset", "split"]):
+                where = split if dataset == fit.dataset else f"outside_{dataset}"
+                entry = card["/".join((fit.variant, fit.network, fit.chain, dataset, split))]
+                _track(tracker, entry, fit, rows, where)
+    link = save_view(options.study, study.comparison(getattr(params, options.study)))
+    if link:
+        console.print(f"compare in the tracker (make ui): {link}", markup=False, soft_wrap=True)
+
+
+def _track(tracker: Tracker, entry: dict[str, Any], fit: Fitted, rows: pd.DataFrame, where: str) -> None:
+    number, block = entry["seeds"].index(fit.seed), entry["probability"]
+    tracker.metrics(dict(_of_seed(block, number, where)), 0)
+    if where.startswith("val"):
+        return
+    for output, thresholds in block.get("thresholds", {}).items():
+        part = rows[rows["output"] == output]
+        name = where if len(block["outputs"]) == 1 else f"{where}_{output}"
+        tracker.figure(f"{name}_curves.png", curves_figure(part, name))
+        tracker.figure(f"{name}_confusion.png", confusion_figure(part, thresholds[number], output))
+
+
+def _of_seed(block: dict[str, Any], number: int, where: str) -> Iterator[tuple[str, float]]:
+    """Yield one seed's metrics as ``<where>/<metric>_<output>``, the mean of several outputs without one.
+
+    Undefined metrics are left out.
+    """
+    named = {f"_{block['outputs'][0]}": block} if len(block["outputs"]) == 1 else {"": block}
+    named |= {f"_{output}": part for output, part in block.get("by_output", {}).items()}
+    for suffix, part in named.items():
+        for metric, summary in part["metrics"].items():
+            if (value := summary["per_seed"][number]) is not None:
+                yield f"{where}/{metric}{suffix}", value
 
 
 def _bring_missing_runs(folder: Path) -> None:
-    """Import the pretraining runs that no store has taken because it was down when they ended."""
-    for record in sorted(folder.glob("pretrained/*/records/*/run.json")):
+    """Import the runs that no store has taken because it was down when they ended."""
+    for record in sorted(folder.glob("**/records/*/run.json")):
         if read_json(record)["run_id"] is None:
             import_run(record.parent)
-
-
-def _of_seed(entry: dict[str, Any], seed: int, where: str, positive: str) -> dict[str, float]:
-    """Return one seed's metrics of an entry as ``<where>/<metric>_<positive>``; undefined ones are left out."""
-    number = entry["seeds"].index(seed)
-    metrics = entry["probability"]["metrics"]
-    values = {name: summary["per_seed"][number] for name, summary in metrics.items()}
-    return {f"{where}/{name}_{positive}": value for name, value in values.items() if value is not None}

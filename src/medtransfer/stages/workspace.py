@@ -36,9 +36,9 @@ def run(options: Namespace) -> None:
             for key in ("root", "pointer"):
                 if key in place and not Path(place[key]).is_absolute():
                     place[key] = f"{UP}/{place[key]}"
-    start = tree["attentive_transfer"]["start"]
-    if "path" in start and not Path(start["path"]).is_absolute():
-        start["path"] = f"{UP}/{start['path']}"
+    for start in (tree["attentive_transfer"]["start"], *tree["truncated_transfer"]["start"].values()):
+        if "path" in start and not Path(start["path"]).is_absolute():
+            start["path"] = f"{UP}/{start['path']}"
     parse_params(tree)
     pipeline = (root / "dvc.yaml").read_text(encoding="utf-8").replace(" src/medtransfer", f" {UP}/src/medtransfer")
     write_text(target / paths.PARAMS, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
@@ -84,15 +84,21 @@ def _with_bases(root: Path, profile: str, above: tuple[str, ...]) -> Iterator[di
 
 
 def overlay(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
-    """Lay one tree over another; a mapping with another ``name`` than the base's replaces it: it is another kind."""
+    """Lay one tree over another; ``null`` takes a mapping away, and one of another ``name`` or ``kind`` replaces it."""
     merged = dict(base)
     for key, value in top.items():
         old = base.get(key)
-        same_kind = (
-            isinstance(old, dict) and isinstance(value, dict) and value.get("name", old.get("name")) == old.get("name")
-        )
-        merged[key] = overlay(old, value) if same_kind and isinstance(old, dict) else value
+        if isinstance(old, dict) and value is None:
+            del merged[key]
+        elif isinstance(old, dict) and isinstance(value, dict) and _same_kind(old, value):
+            merged[key] = overlay(old, value)
+        else:
+            merged[key] = value
     return merged
+
+
+def _same_kind(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    return all(new.get(key, old.get(key)) == old.get(key) for key in ("name", "kind"))
 
 
 def _dvc(arguments: list[str], folder: Path) -> None:

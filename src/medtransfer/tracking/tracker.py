@@ -50,27 +50,35 @@ class Tracker(Protocol):
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Record parameters; a parameter is written once, another value for it is an error."""
+        return
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Record metric points at a step; a point that is already recorded is dropped."""
+        return
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags; the last value counts."""
+        return
 
     def text(self, name: str, content: str) -> None:
         """Store a text artefact under a relative name."""
+        return
 
     def figure(self, name: str, figure: "Figure") -> None:
         """Store a matplotlib figure under a relative name that ends in .png, .svg or .pdf."""
+        return
 
     def file(self, path: Path, folder: str) -> None:
         """Store a copy of a file in an artefact folder (empty = top)."""
+        return
 
     def dataset(self, dataset: DatasetInput) -> None:
         """Record a data set that the run reads."""
+        return
 
     def close(self, status: Status) -> None:
         """End the run; later calls are errors, a second ``close`` does nothing."""
+        return
 
 
 class NullTracker(Tracker):

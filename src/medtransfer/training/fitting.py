@@ -93,24 +93,12 @@ def make_job(
     ``outputs`` names the logits where they are not the data set's classes; ``part`` is that of the job.
     """
     identity = _identity(variant, phase, setting, data=data, network=network, parent=parent)
+    origin = {"variant": vars(variant), "dataset": data.meta.name, "positive": positive, "parent": identity["parent"]}
+    stored: dict[str, Any] = {"config": network, "classes": outputs or data.meta.classes}
+    stored["preprocessing"] = preprocessing(data, phase.augment.crop)
 
     def save(done: Task, folder: Path, result: FitResult) -> None:
-        origin = {
-            "variant": vars(variant),
-            "dataset": data.meta.name,
-            "positive": positive,
-            "parent": identity["parent"],
-        }
-        prepared = preprocessing(data, phase.augment.crop)
-        extra = origin | _outcome(result)
-        save_weights(
-            inner(done),
-            folder,
-            config=network,
-            classes=outputs or data.meta.classes,
-            preprocessing=prepared,
-            extra=extra,
-        )
+        save_weights(inner(done), folder, **stored, extra=origin | _outcome(result))
 
     return Job(
         spec=_run_spec(variant, setting, identity, data, parent),

@@ -13,6 +13,7 @@ from medtransfer.models.insertion import AttentionConfig
 from medtransfer.models.weights import FileInit, TimmInit, TrainInit
 from medtransfer.ssl.methods import SSLConfig
 from medtransfer.ssl.multiscale import MultiScaleConfig
+from medtransfer.ssl.regions import BoxTable
 from medtransfer.training.optim import TrainConfig
 
 STEP_NAME = r"^[a-z][a-z0-9_]*$"
@@ -50,6 +51,8 @@ class Recipe(Config):
     augment: AugmentConfig
     region_size: PositiveInt | None = None
     region_augment: AugmentConfig | None = None
+    boxes: BoxTable = "axial"
+    """Where the lobes lie in the lungs' box: made for axial slices, or the reference's, which stacks them."""
     train: TrainConfig
 
     @property

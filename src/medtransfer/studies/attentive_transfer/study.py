@@ -1,5 +1,6 @@
 """Wiring of the four phases: which data, network, start, task and validation each fit has."""
 
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -122,7 +123,7 @@ def _self_supervised(
     data = open_dataset(settings.dataset)
     structure = config.network(network)
     parent = _parent(config, phase, network, chain, seed)
-    regions = locate if settings.wants_regions else None
+    regions = partial(locate, table=settings.boxes) if settings.wants_regions else None
     loader = self_supervised_loader(data, settings, seed, setting.engine, boxes=regions)
 
     def task() -> Task:

@@ -10,6 +10,7 @@ from medtransfer.models.weights import load_model
 from medtransfer.studies.base import Fitted
 from medtransfer.studies.truncated_transfer import study
 from medtransfer.studies.truncated_transfer.config import Cell, TaskConfig, TruncatedTransferConfig
+from medtransfer.tracking.views import RunView
 from medtransfer.training.engine import Engine
 from medtransfer.training.inference import predict
 from medtransfer.training.loading import evaluation_loader, open_dataset
@@ -22,6 +23,18 @@ def fitted(config: TruncatedTransferConfig) -> Iterator[Fitted]:
         for arm in config.arms:
             for seed in config.seeds:
                 yield _fit(config, arm, cell, seed)
+
+
+def comparison(config: TruncatedTransferConfig) -> RunView:
+    """Return the view of the tracker's pages that answers the study's question: grouped by network, best AUPRC."""
+    return RunView(
+        name="Networks cut early",
+        query=f"tags.study = '{study.STUDY}' and tags.phase = 'finetune'",
+        group_by="network",
+        metric="best/auprc",
+        columns=("best/auroc",),
+        tags=("strategy", "regime", "task"),
+    )
 
 
 def predictions(config: TruncatedTransferConfig, engine: Engine) -> Iterator[pd.DataFrame]:

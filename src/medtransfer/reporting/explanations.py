@@ -1,0 +1,95 @@
+"""What the networks look at and what self-supervision reads: the pictures of the explain stage and their scores."""
+
+import base64
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from medtransfer.reporting.content import Column, Figure, Table, Text
+from medtransfer.reporting.words import MISSING, chain_title, network_title, number
+
+_METHODS = {"grad_cam": "Grad-CAM", "attention": "attention"}
+
+
+def explanation_figures(folder: Path, facts: Mapping[str, Any]) -> list[Figure]:
+    """Return the figures of the explain stage as pictures inside the page.
+
+    Args:
+        folder: ``out/<study>/explanations``.
+        facts: content of its explanations.json.
+    """
+    chain = chain_title(facts["chain"])
+    seen = (
+        f"The same {len(facts['shown'])} test images, chosen by name and not by score, chain {chain}, seed "
+        f"{facts['seed']}: Grad-CAM of the plain network, Grad-CAM and attention of the network with most ATTN. "
+        "Brighter counts more; each map is stretched to its own range. The paper shows the last ATTN layer."
+    )
+    regions = facts["regions"]
+    read = (
+        f"Training slices of {regions['dataset']}: outline of the lungs that were found, the box around them, the "
+        f"five regions by name and how they look when cut out. In {regions['without_lungs']} of {regions['images']} "
+        "slices no lungs were found; there the whole slice stands for them."
+    )
+    return [
+        Figure(
+            "figure4", "Fig. 4 · What the networks look at", seen, _picture(folder / "figure4.png", seen), keyed=False
+        ),
+        Figure("regions", "Lobe regions", read, _picture(folder / "regions.png", read), keyed=False),
+    ]
+
+
+def explanation_tables(facts: Mapping[str, Any]) -> list[Table]:
+    """Return where the heat lies and how much of each lobe its box holds; nothing where no masks are known."""
+    tables = [] if facts["scores"] is None else [_heat_table(facts)]
+    coverage = facts["regions"]["coverage"]
+    return tables if coverage is None else [*tables, _coverage_table(facts["regions"])]
+
+
+def _heat_table(facts: Mapping[str, Any]) -> Table:
+    names = ("energy", "area", "ratio", "pointing")
+    rows = tuple(
+        (
+            Text(network_title(row["network"])),
+            Text(_METHODS.get(row["name"], row["name"]), row["layer"]),
+            Text(row["region"]),
+            *(Text(number(row[name])) if row[name] is not None else MISSING for name in names),
+            Text(f"{row['images']}", f"{row['flat']} flat" if row["flat"] else ""),
+        )
+        for row in facts["scores"]
+    )
+    labels = tuple(Column(name, number=False) for name in ("Network", "Explanation", "Region"))
+    return Table(
+        "heat",
+        "Where the heat lies",
+        f"Test images, chain {chain_title(facts['chain'])}. Energy: share of the heat inside the region; area: share "
+        "of the picture that the region takes; ratio: one by the other, 1 is chance; pointing: share of the images "
+        "whose hottest place lies inside.",
+        (*labels, *(Column(name) for name in (*names, "images"))),
+        rows,
+        ("Flat maps, which show nothing, are left out and counted.",),
+    )
+
+
+def _coverage_table(regions: Mapping[str, Any]) -> Table:
+    used, lobes = regions["boxes"], list(next(iter(regions["coverage"].values())))
+    rows = tuple(
+        (
+            Text(table, "used here" if table == used else ""),
+            *(Text(number(shares[lobe], digits=2)) if shares[lobe] is not None else MISSING for lobe in lobes),
+        )
+        for table, shares in regions["coverage"].items()
+    )
+    return Table(
+        "coverage",
+        "How much of each lobe its box holds",
+        "Share of a lobe’s pixels inside its box, over the training slices that show the lobe. “axial” was made for "
+        "axial slices, “reference” stacks the lobes as a coronal picture shows them.",
+        (Column("Boxes", number=False), *(Column(lobe) for lobe in lobes)),
+        rows,
+    )
+
+
+def _picture(file: Path, words: str) -> str:
+    data = base64.b64encode(file.read_bytes()).decode()
+    return f'<img alt="{escape(words)}" src="data:image/png;base64,{data}">'
