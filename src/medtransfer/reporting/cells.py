@@ -14,11 +14,11 @@ from pydantic import Field
 from medtransfer.config import Config
 from medtransfer.errors import DataError
 from medtransfer.evaluation.checks import Floats
+from medtransfer.evaluation.contrasts import combine, difference
 from medtransfer.evaluation.predictions import ATTENTION_OFF, validate_predictions
 from medtransfer.evaluation.scorecard import align
 from medtransfer.evaluation.summary import LEVEL, Sample, sample, summarise
 from medtransfer.evaluation.thresholds import Rule, threshold_from_validation
-from medtransfer.studies.attentive_transfer.claims import combine, difference
 from medtransfer.studies.attentive_transfer.printed import Cell
 
 METRICS = ("accuracy", "f1", "auroc")

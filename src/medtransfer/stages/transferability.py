@@ -43,7 +43,12 @@ def run(options: Namespace) -> None:
 
     rows = []
     for network, chain, seed in product(config.networks, config.chains, config.seeds):
-        names = {"network": network, "chain": chain, "seed": seed, "source_seed": _source_seed(config, chain, seed)}
+        names = {
+            "network": network,
+            "chain": chain,
+            "seed": seed,
+            "source_seed": study.source_seed(config, chain, seed),
+        }
         rows.append(names | asdict(score(network, chain, names["source_seed"])))
     write_text(paths.OUT / options.study / "transferability.csv", pd.DataFrame(rows).to_csv(index=False))
 
@@ -54,13 +59,6 @@ def _score(folder: Path, seed: int, loader: Loader, engine: Engine, *, unavailab
     probabilities = None if unavailable else found["probability"]
     classes = len(loader.data.meta.classes)
     return transfer_score(found["features"], found["target"], probabilities, classes=classes, unavailable=unavailable)
-
-
-def _source_seed(config: AttentiveTransferConfig, chain: str, seed: int) -> int:
-    """Return the seed of the weights that a fine-tuning seed starts from."""
-    if chain == "none":
-        return seed
-    return config.pretrain_seeds[config.seeds.index(seed) % len(config.pretrain_seeds)]
 
 
 def _no_labels(config: AttentiveTransferConfig, folder: Path, chain: str, seed: int) -> str:

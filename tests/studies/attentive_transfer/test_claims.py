@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from medtransfer.evaluation.contrasts import combine
 from medtransfer.evaluation.summary import Sample
-from medtransfer.studies.attentive_transfer.claims import CLAIMS, attention_pairs, combine, judge
+from medtransfer.studies.attentive_transfer.claims import CLAIMS, attention_pairs, judge
 from medtransfer.studies.attentive_transfer.printed import WHOLE_CHAIN
 
 NETWORKS = ("resnet50_attn0", "resnet50_attn5")

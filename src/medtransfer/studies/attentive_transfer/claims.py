@@ -5,11 +5,10 @@ Claims are linear contrasts of cells (network, chain), so the same arithmetic gi
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-import numpy as np
-
-from medtransfer.evaluation.summary import Sample, summarise
+from medtransfer.evaluation.contrasts import Verdict, difference, mean_contrast
+from medtransfer.evaluation.contrasts import judge as judge_contrast
+from medtransfer.evaluation.summary import Sample
 from medtransfer.studies.attentive_transfer.printed import (
     NO_TRANSFER,
     WHOLE_CHAIN,
@@ -21,7 +20,6 @@ from medtransfer.studies.attentive_transfer.printed import (
 
 Contrast = dict[Cell, float]
 """Weight of every cell."""
-Verdict = Literal["holds", "does not hold", "not decidable"]
 
 
 @dataclass(frozen=True)
@@ -61,25 +59,6 @@ class Judgement:
     paper: float | None = None
 
 
-def difference(first: Mapping[Cell, float], second: Mapping[Cell, float]) -> Contrast:
-    """Return the contrast ``first − second``."""
-    return {cell: first.get(cell, 0.0) - second.get(cell, 0.0) for cell in {**first, **second}}
-
-
-def mean_contrast(contrasts: Sequence[Contrast]) -> Contrast:
-    """Return the mean of contrasts."""
-    cells = {cell: None for contrast in contrasts for cell in contrast}
-    return {cell: sum(contrast.get(cell, 0.0) for contrast in contrasts) / len(contrasts) for cell in cells}
-
-
-def combine(contrast: Contrast, samples: Mapping[Cell, Sample]) -> Sample:
-    """Return the contrast of samples that share their seeds and patient resamples, hence a paired comparison."""
-    points = sum(weight * samples[cell].points for cell, weight in contrast.items())
-    values = sum(weight * samples[cell].values for cell, weight in contrast.items())
-    reason = next((samples[cell].reason for cell in contrast if samples[cell].reason), "")
-    return Sample(np.asarray(points), np.asarray(values), reason)
-
-
 def attention_pairs(networks: Sequence[str]) -> list[tuple[str, str]]:
     """Return (network with ATTN, the same backbone without) for all networks that have such a partner."""
     return [(name, plain(name)) for name in networks if attention_layers(name) and plain(name) in networks]
@@ -116,25 +95,12 @@ def judge(
     missing = sorted({chain for _, chain in contrast.keys() - samples.keys()})
     if missing:
         return Judgement(claim, "not decidable", f"not run: {', '.join(missing)}", paper=paper)
-    found = summarise(combine(contrast, samples), level=level, seed=seed)
-    low, high = found.get("low_seeds", found["low"]), found.get("high_seeds", found["high"])
-    verdict, reason = _verdict(low, high, found.get("reason", ""))
+    found = judge_contrast(contrast, samples, level=level, seed=seed)
+    verdict, reason = found.verdict, found.reason
     empty = sorted(f"{network} ({chain})" for network, chain in contrast if (network, chain) in inactive)
     if claim.attention and empty:
         verdict, reason = "not decidable", f"attention is inactive in {', '.join(empty)}"
-    return Judgement(claim, verdict, reason, found["mean"], low, high, paper)
-
-
-def _verdict(low: float | None, high: float | None, reason: str) -> tuple[Verdict, str]:
-    if low is None or high is None:
-        return "not decidable", reason
-    if low > 0:
-        return "holds", "the whole interval lies above zero"
-    return (
-        ("does not hold", "no part of the interval lies above zero")
-        if high <= 0
-        else ("not decidable", "the interval holds zero")
-    )
+    return Judgement(claim, verdict, reason, found.estimate, found.low, found.high, paper)
 
 
 def _paper_value(contrast: Contrast) -> float | None:

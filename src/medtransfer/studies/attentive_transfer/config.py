@@ -10,21 +10,14 @@ from medtransfer.data.transforms import AugmentConfig
 from medtransfer.errors import ConfigError
 from medtransfer.models.classifier import NetworkConfig
 from medtransfer.models.insertion import AttentionConfig
-from medtransfer.models.weights import FileInit, TimmInit, TrainInit
 from medtransfer.ssl.methods import SSLConfig
 from medtransfer.ssl.multiscale import MultiScaleConfig
 from medtransfer.ssl.regions import BoxTable
 from medtransfer.training.optim import TrainConfig
+from medtransfer.training.starts import StartConfig
 
 STEP_NAME = r"^[a-z][a-z0-9_]*$"
 NETWORK_NAME = re.compile(r"(?P<backbone>.+)_attn(?P<count>\d+)")
-
-
-class RegistryStart(Config):
-    """Start from a registered model."""
-
-    kind: Literal["registry"] = "registry"
-    model: str = Field(pattern=r"^models:/")
 
 
 class AttentionDefaults(Config):
@@ -93,7 +86,7 @@ class AttentiveTransferConfig(Config):
     seeds: tuple[int, ...]
     pretrain_seeds: tuple[int, ...]
     """Fine-tuning seed number i starts from pretraining seed number i modulo their count."""
-    start: Annotated[TrainInit | TimmInit | FileInit | RegistryStart, Field(discriminator="kind")]
+    start: StartConfig
     """Where ``stl_n`` takes its weights from: trained here, or ready-made weights under the ATTN layers."""
     stl_n: SupervisedPhase
     stl_m: SupervisedPhase

@@ -6,23 +6,21 @@ from typing import cast
 
 from medtransfer import paths
 from medtransfer.errors import ConfigError
-from medtransfer.files import write_json
 from medtransfer.models.classifier import Classifier, NetworkConfig, build_network
-from medtransfer.models.weights import FileInit, initialise, load_into, save_weights
+from medtransfer.models.weights import load_into, save_weights
 from medtransfer.ssl.methods import build as build_method
 from medtransfer.ssl.regions import locate
-from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig, RegistryStart, chain_title
-from medtransfer.tracking.registry import fetch_model
+from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig, chain_title
+from medtransfer.training import starts
 from medtransfer.training.fitting import Parent, Setting, Variant, make_job
 from medtransfer.training.loading import open_dataset, self_supervised_loader, supervised_loader
 from medtransfer.training.run import Job
+from medtransfer.training.starts import UNTRAINED_CLASSES
 from medtransfer.training.task import SelfSupervisedTask, SupervisedTask, Task
 from medtransfer.training.validation import probe_validation, supervised_validation
 
 STUDY = "attentive_transfer"
 PAPER = "Liu & Ji 2021"
-UNTRAINED_CLASSES = tuple(map(str, range(1000)))
-"""An untrained network has the 1000-way head of ImageNet, as the paper's network without transfer has (M-14)."""
 
 
 def start_folder(network: str) -> Path:
@@ -52,25 +50,8 @@ def write_start(config: AttentiveTransferConfig, network: str) -> None:
 
 def write_ready_made(config: AttentiveTransferConfig, network: str) -> None:
     """Write the chain ``stl_n`` from ready-made weights, which load exactly under the identity ATTN layers."""
-    structure = config.network(network)
-    init = FileInit(path=fetch_model(config.start.model)) if isinstance(config.start, RegistryStart) else config.start
-    for seed in config.pretrain_seeds:
-        model = build_network(structure, classes=len(UNTRAINED_CLASSES), seed=seed)
-        report = initialise(model, structure, init)
-        folder = pretrained_folder(network, "stl_n")
-        extra = {"chain": "stl_n", "seed": seed, "source": report.source}
-        save_weights(
-            model,
-            folder / "weights" / f"seed{seed}",
-            config=structure,
-            classes=UNTRAINED_CLASSES,
-            preprocessing={},
-            extra=extra,
-        )
-        write_json(
-            folder / "records" / f"seed{seed}" / "ready_made.json",
-            extra | {"loaded": len(report.loaded), "kept": report.kept},
-        )
+    folder = pretrained_folder(network, "stl_n")
+    starts.write_ready_made(config.network(network), config.start, folder, seeds=config.pretrain_seeds, name="stl_n")
 
 
 def jobs(config: AttentiveTransferConfig, phase: str, network: str, chain: str, setting: Setting) -> list[Job]:
@@ -159,11 +140,15 @@ def _started(structure: NetworkConfig, classes: int, seed: int, parent: Parent) 
     return model
 
 
+def source_seed(config: AttentiveTransferConfig, chain: str, seed: int) -> int:
+    """Return the seed of the weights that a fine-tuning seed starts from; without transfer every seed has its own."""
+    return seed if chain == "none" else config.pretrain_seeds[config.seeds.index(seed) % len(config.pretrain_seeds)]
+
+
 def _parent(config: AttentiveTransferConfig, phase: str, network: str, chain: str, seed: int) -> Parent:
     """Find the weights a fit starts from: the chain without its last step, or the whole chain for fine-tuning."""
     before = chain if phase == "finetune" else (chain.rpartition("-")[0] or "none")
-    if before != "none" and phase == "finetune":
-        seed = config.pretrain_seeds[config.seeds.index(seed) % len(config.pretrain_seeds)]
+    seed = source_seed(config, before, seed) if phase == "finetune" else seed
     return Parent.read(pretrained_folder(network, before) / "weights" / f"seed{seed}")
 
 
