@@ -41,7 +41,7 @@ from medtransfer.training.loop import Fit
 from medtransfer.training.optim import SGDConfig, TrainConfig
 from medtransfer.training.task import SelfSupervisedTask, SupervisedTask
 
-ROUNDS, BATCH, CROP = 9, 32, 64
+ROUNDS, BATCH, CROP = 5, 32, 64
 JITTER = {"jitter": (0.4, 0.4, 0.0, 0.0), "jitter_p": 0.5}
 
 
