@@ -5,15 +5,16 @@ import pytest
 
 from medtransfer.reporting.cells import estimates, measure
 from medtransfer.reporting.figures import forest, learning_curves, operating_curves
-from medtransfer.reporting.records import curves
+from medtransfer.reporting.records import chain_fits, curves
 
 CHAIN = "stl_n-stl_m-sstl_m"
+HISTORY = {"loss": ("train/loss",), "auroc": ("val/auroc_covid", "val/macro_auroc")}
 
 
 @pytest.fixture(scope="module")
 def drawn(predictions, settings, study_folder):
     grid = measure(predictions, settings)
-    history = curves(study_folder, settings.networks, positive="covid")
+    history = curves(chain_fits(study_folder, settings.networks), HISTORY)
     return {
         "forest": forest(estimates(grid, settings).query("metric == 'auroc'")),
         "operating": operating_curves(grid["ct"], settings.networks, CHAIN),
@@ -24,7 +25,7 @@ def drawn(predictions, settings, study_folder):
 @pytest.mark.parametrize("name", ["forest", "operating", "learning"])
 def test_colours_are_variables_that_follow_light_and_dark(drawn, name):
     svg = drawn[name].svg
-    for variable in ("--ink", "--quiet", "--attention", "--convolution"):
+    for variable in ("--ink", "--quiet", "--blue", "--orange"):
         assert f"var({variable})" in svg
     assert not re.search(r"(fill|stroke): #(?!fff)", svg)
 

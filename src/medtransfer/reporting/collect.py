@@ -14,8 +14,17 @@ from medtransfer.reporting.comparisons import attention_against_convolution, met
 from medtransfer.reporting.content import Figure, ReportContent, Table, Text
 from medtransfer.reporting.explanations import explanation_figures, explanation_tables
 from medtransfer.reporting.handovers import correlations, hand_overs, read_scores
-from medtransfer.reporting.origin import datasets_table, digests, gate_tables, provenance_table, short, tree_state
-from medtransfer.reporting.records import curves, provenance
+from medtransfer.reporting.origin import (
+    datasets_table,
+    digests,
+    gate_tables,
+    pictures,
+    provenance_table,
+    short,
+    tree_state,
+    uncommitted,
+)
+from medtransfer.reporting.records import chain_fits, curves, provenance
 from medtransfer.reporting.sources import source_frame, source_table
 from medtransfer.reporting.transferability import correlation_table, leep_figure, leep_table, routes_table
 from medtransfer.reporting.words import chain_title, network_title, number, signed
@@ -60,12 +69,14 @@ def collect(
     scores, looks = read_scores(study_folder / "transferability.csv"), study_folder / "explanations"
     facts = read_json(looks / "explanations.json")
     verdicts = _judgements(grid, inactive, config)
-    fits = provenance(study_folder, config.networks)
-    history = curves(study_folder, config.networks, positive=config.positive)
+    recorded = list(chain_fits(study_folder, config.networks))
+    fits = provenance(recorded)
+    auroc = (f"val/auroc_{config.positive}", "val/macro_auroc")
+    history = curves(recorded, {"loss": ["train/loss"], "auroc": auroc})
     return ReportContent(
         title="Attentive transfer: does attention transfer better than convolution?",
         about=ABOUT,
-        origin=_origin(datasets, profile),
+        origin=pictures(datasets, profile),
         phantoms=any(meta["phantoms"] for meta in datasets.values()),
         headline=_headline(verdicts, compared),
         champion=_champion(registry, fits),
@@ -106,18 +117,6 @@ def _judgements(grid: Grid, inactive: pd.DataFrame, config: ReportSettings) -> l
         judge(claim, samples, networks=config.networks, inactive=idle, level=LEVEL, seed=config.seed)
         for claim in CLAIMS
     ]
-
-
-def _origin(datasets: Mapping[str, Mapping[str, Any]], profile: str) -> str:
-    drawn = [name for name, meta in datasets.items() if meta["phantoms"]]
-    real = [name for name in datasets if name not in drawn]
-    if not real:
-        return (
-            f"Profile “{profile}”. Every picture is a drawn phantom ({', '.join(drawn)}), none shows a patient: the "
-            "numbers show that the method runs and what the comparison looks like; they are no medical finding."
-        )
-    phantoms = f" Drawn phantoms: {', '.join(drawn)}." if drawn else ""
-    return f"Profile “{profile}”. Real pictures: {', '.join(real)}.{phantoms}"
 
 
 def _headline(verdicts: Sequence[Judgement], compared: pd.DataFrame) -> tuple[str, ...]:
@@ -195,7 +194,4 @@ def _limits(grid: Grid, fits: pd.DataFrame, config: ReportSettings) -> tuple[str
         "The paper’s numbers come from its own data, sizes and training budget; they are no target for this profile.",
         "Intervals are per comparison; only DeLong’s p-values are adjusted for their number.",
     ]
-    dirty = int(fits["git_dirty"].eq(True).sum())
-    if dirty:
-        limits.append(f"{dirty} of {len(fits)} fits ran with uncommitted changes in the working tree.")
-    return tuple(limits)
+    return (*limits, *uncommitted(fits))

@@ -1,11 +1,9 @@
-"""Figures as SVG whose colours are CSS variables, so that one drawing suits light, dark and print.
+"""Figures of the attentive-transfer report: estimates, operating curves, learning curves.
 
 Blue circles are networks with ATTN, orange squares are plain ones (Okabe & Ito's palette): hue and shape both tell.
 """
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from io import StringIO
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,26 +11,11 @@ import pandas as pd
 from medtransfer.evaluation.binary import operating_points
 from medtransfer.reporting.cells import Measured
 from medtransfer.reporting.content import Figure
+from medtransfer.reporting.svg import BLUE, ORANGE, QUIET, legend, svg
 from medtransfer.reporting.words import chain_title, network_title
 from medtransfer.studies.attentive_transfer.printed import Cell, attention_layers
 
-INK, QUIET, ATTENTION, CONVOLUTION = "#010203", "#040506", "#0072b2", "#d55e00"
-_VARIABLES = {INK: "--ink", QUIET: "--quiet", ATTENTION: "--attention", CONVOLUTION: "--convolution"}
 _DASHES = ("-", "--", ":", "-.")
-_STYLE = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 9,
-    "axes.edgecolor": QUIET,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "legend.frameon": False,
-}
 
 
 def forest(estimates: pd.DataFrame) -> Figure:
@@ -64,7 +47,7 @@ def forest(estimates: pd.DataFrame) -> Figure:
 
     caption = "AUROC, mean over seeds, with its 95 % interval; the dotted line is chance."
     return Figure(
-        "forest", "AUROC of every network and chain", caption, _svg(draw, "forest", height=0.9 + 0.26 * len(order))
+        "forest", "AUROC of every network and chain", caption, svg(draw, "forest", height=0.9 + 0.26 * len(order))
     )
 
 
@@ -88,7 +71,7 @@ def operating_curves(cells: Mapping[Cell, Measured], networks: Sequence[str], ch
         roc.legend(loc="lower right")
 
     caption = f"Test images, chain {chain_title(chain)}, scores averaged over seeds; dotted lines are chance."
-    return Figure("curves", "Operating curves", caption, _svg(draw, "curves", height=3.4))
+    return Figure("curves", "Operating curves", caption, svg(draw, "curves", height=3.4))
 
 
 def learning_curves(history: pd.DataFrame, phase: str, title: str, networks: Sequence[str]) -> Figure:
@@ -112,18 +95,18 @@ def learning_curves(history: pd.DataFrame, phase: str, title: str, networks: Seq
             upper.tick_params(labelbottom=False)
         axes[0, 0].set_ylabel("training loss")
         axes[1, 0].set_ylabel("validation AUROC")
-        _legend(figure, axes[0])
+        legend(figure, axes[0])
 
     caption = "One line a network and seed; the chain a panel is titled with is the one that the fit completes."
     if phase == "finetuned":
         caption = "One line a network and seed; a panel is titled with the chain that the fit started from."
-    return Figure(f"learning-{phase}", title, caption, _svg(draw, phase, height=4.0))
+    return Figure(f"learning-{phase}", title, caption, svg(draw, phase, height=4.0))
 
 
 def _look(network: str) -> dict[str, Any]:
     if attention_layers(network):
-        return {"color": ATTENTION, "marker": "o", "markersize": 5}
-    return {"color": CONVOLUTION, "marker": "s", "markersize": 5}
+        return {"color": BLUE, "marker": "o", "markersize": 5}
+    return {"color": ORANGE, "marker": "s", "markersize": 5}
 
 
 def _line(network: str, networks: Sequence[str]) -> dict[str, Any]:
@@ -131,35 +114,3 @@ def _line(network: str, networks: Sequence[str]) -> dict[str, Any]:
     kind = [name for name in networks if bool(attention_layers(name)) == bool(attention_layers(network))]
     dash = _DASHES[kind.index(network) % len(_DASHES)]
     return {"color": _look(network)["color"], "linestyle": dash, "linewidth": 1.6}
-
-
-def _legend(figure: Any, axes: Sequence[Any]) -> None:
-    """Put one legend for all panels above them."""
-    handles = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    if handles:
-        figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(len(handles), 6))
-
-
-def _svg(draw: Callable[[Any], None], key: str, *, height: float, width: float = 11.0) -> str:
-    """Return a drawing as one SVG element with variable colours; ``key`` keeps its identifiers apart from others'.
-
-    Width and height are in inches.
-    """
-    import matplotlib
-    from matplotlib.figure import Figure as Canvas
-
-    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": key}):
-        figure = Canvas(figsize=(width, height), layout="constrained")
-        draw(figure)
-        target = StringIO()
-        figure.savefig(target, format="svg", transparent=True, metadata={"Date": None})
-    return _variable_colours(target.getvalue())
-
-
-def _variable_colours(svg: str) -> str:
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # two figures on one page must not share identifiers
-    for colour, variable in _VARIABLES.items():
-        svg = svg.replace(colour, f"var({variable})")
-    return re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)

@@ -6,11 +6,24 @@ from typing import Any
 import pandas as pd
 
 from medtransfer.reporting.content import Column, Table, Text
-from medtransfer.reporting.words import MISSING, chain_title, is_missing, network_title, number
+from medtransfer.reporting.words import MISSING, is_missing, number
 
 SPLITS = ("train", "val", "test")
 SHOWN_PAIRS = 20
 SHORT = 8
+
+
+def pictures(datasets: Mapping[str, Mapping[str, Any]], profile: str) -> str:
+    """Say in plain words which profile was run on which pictures; ``datasets`` as in :func:`datasets_table`."""
+    drawn = [name for name, meta in datasets.items() if meta["phantoms"]]
+    real = [name for name in datasets if name not in drawn]
+    if not real:
+        return (
+            f"Profile “{profile}”. Every picture is a drawn phantom ({', '.join(drawn)}), none shows a patient: the "
+            "numbers show that the method runs and what the comparison looks like; they are no medical finding."
+        )
+    phantoms = f" Drawn phantoms: {', '.join(drawn)}." if drawn else ""
+    return f"Profile “{profile}”. Real pictures: {', '.join(real)}.{phantoms}"
 
 
 def datasets_table(datasets: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -64,13 +77,10 @@ def gate_tables(gate: Mapping[str, Any]) -> list[Table]:
 
 def provenance_table(fits: pd.DataFrame) -> Table:
     """Lay out the run behind every fit; ``fits`` is the table of ``records.provenance``."""
-    names = ("Run", "Network", "Chain", "Seed", "Run key", "Commit", "Tree", "Data", "Parameters", "Seconds")
+    names = ("Run", "Run key", "Commit", "Tree", "Data", "Parameters", "Seconds")
     rows = tuple(
         (
             Text(fit.name),
-            Text(network_title(fit.network)),
-            Text(chain_title(fit.chain)),
-            Text(str(fit.seed)),
             short(fit.run_key),
             short(fit.git_commit),
             Text(tree_state(fit.git_dirty)),
@@ -84,9 +94,15 @@ def provenance_table(fits: pd.DataFrame) -> Table:
         "runs",
         "The run behind every fit",
         "Every number above comes from these runs. Hover over a shortened value for the whole of it.",
-        tuple(Column(name, number=name in ("Seed", "Seconds")) for name in names),
+        tuple(Column(name, number=name == "Seconds") for name in names),
         rows,
     )
+
+
+def uncommitted(fits: pd.DataFrame) -> tuple[str, ...]:
+    """Return a limit on fits that ran with uncommitted changes, if any did."""
+    dirty = int(fits["git_dirty"].eq(True).sum())
+    return (f"{dirty} of {len(fits)} fits ran with uncommitted changes in the working tree.",) if dirty else ()
 
 
 def short(value: Any) -> Text:

@@ -1,6 +1,6 @@
 """What the records of a study's fits say: provenance of every fit and its learning curve."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,34 @@ from medtransfer.errors import DataError
 from medtransfer.files import read_json
 from medtransfer.tracking.journal import EVENTS, points, read_events
 
-PHASES = ("pretrained", "finetuned")
-PROVENANCE = ("phase", "network", "chain", "seed", "name", "run_key", "run_id", "git_commit", "git_dirty")
-PROVENANCE_COLUMNS = (*PROVENANCE, "data", "params_fingerprint", "seconds")
-CURVE_COLUMNS = ("phase", "network", "chain", "seed", "step", "loss", "auroc")
+RUN_COLUMNS = ("name", "run_key", "run_id", "git_commit", "git_dirty")
 READY_MADE = "ready_made.json"
 
+Fit = tuple[dict[str, Any], Path]
+"""What names a fit in the study's own words, and its records folder."""
 
-def provenance(study_folder: Path, networks: Sequence[str]) -> pd.DataFrame:
-    """Return one row a recorded fit, columns ``PROVENANCE_COLUMNS``.
+
+def chain_fits(study_folder: Path, networks: Sequence[str]) -> Iterator[Fit]:
+    """Yield (phase, network, chain, seed) and records of every fit stored as ``<phase>/<network>-<chain>``.
+
+    In the order of phase and network. Ready-made weights were trained elsewhere: they have no run.
+    """
+    for phase in ("pretrained", "finetuned"):
+        for network in networks:
+            for variant in sorted((study_folder / phase).glob(f"{network}-*")):
+                chain = variant.name.removeprefix(f"{network}-")
+                for seed, folder in seed_folders(variant):
+                    yield {"phase": phase, "network": network, "chain": chain, "seed": seed}, folder
+
+
+def seed_folders(variant: Path) -> list[tuple[int, Path]]:
+    """Return seed and records folder of every fit of a variant's folder, without ready-made weights."""
+    found = [path for path in variant.glob("records/seed*") if not (path / READY_MADE).exists()]
+    return sorted((int(path.name[4:]), path) for path in found)
+
+
+def provenance(fits: Iterable[Fit]) -> pd.DataFrame:
+    """Return one row a fit: what names it, ``RUN_COLUMNS``, ``data, params_fingerprint, seconds``.
 
     ``data`` is ``name digest`` pairs joined by commas; ``seconds`` is the training time, NaN where not recorded.
 
@@ -26,43 +45,32 @@ def provenance(study_folder: Path, networks: Sequence[str]) -> pd.DataFrame:
         DataError: a record is not readable.
     """
     rows = []
-    for place, folder in _fits(study_folder, networks):
+    for names, folder in fits:
         record = _run(folder)
         data = ", ".join(f"{name} {digest}" for name, digest in record["data"].items())
-        same = {name: record[name] for name in ("name", "run_key", "run_id", "git_commit", "git_dirty")}
-        fingerprint = record["params_fingerprint"]
-        rows.append(place | same | {"data": data, "params_fingerprint": fingerprint, "seconds": _seconds(folder)})
-    return pd.DataFrame(rows, columns=list(PROVENANCE_COLUMNS))
+        same = {name: record[name] for name in (*RUN_COLUMNS, "params_fingerprint")}
+        rows.append(names | same | {"data": data, "seconds": _seconds(folder)})
+    return pd.DataFrame(rows, columns=None if rows else [*RUN_COLUMNS, "params_fingerprint", "data", "seconds"])
 
 
-def curves(study_folder: Path, networks: Sequence[str], *, positive: str) -> pd.DataFrame:
-    """Return the learning curves of all recorded fits, columns ``CURVE_COLUMNS``.
+def curves(fits: Iterable[Fit], metrics: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """Return the learning curves of fits, a row a validation: what names the fit, ``step`` and the wanted columns.
 
-    ``auroc`` is validation AUROC of the positive class where the fit has it, else the macro mean over classes.
+    Args:
+        fits: the fits; those without history are left out.
+        metrics: column → names under which the history may hold it, the first that is there counts, else NaN.
     """
     tables = []
-    for place, folder in _fits(study_folder, networks):
+    for names, folder in fits:
         if (folder / "history.csv").exists():
             history = pd.read_csv(folder / "history.csv")
-            names = [name for name in (f"val/auroc_{positive}", "val/macro_auroc") if name in history]
-            auroc = history[names[0]] if names else float("nan")
-            loss = history["train/loss"] if "train/loss" in history else float("nan")
-            tables.append(history[["step"]].assign(**place, loss=loss, auroc=auroc)[list(CURVE_COLUMNS)])
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(CURVE_COLUMNS))
+            found = {column: _first(history, wanted) for column, wanted in metrics.items()}
+            tables.append(history[["step"]].assign(**names, **found))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["phase", "step", *metrics])
 
 
-def _fits(study_folder: Path, networks: Sequence[str]) -> Iterator[tuple[dict[str, Any], Path]]:
-    """Yield (phase, network, chain, seed) and the records folder of every fit, in the order of phase and network.
-
-    Ready-made weights were trained elsewhere: they have no run.
-    """
-    for phase in PHASES:
-        for network in networks:
-            for variant in sorted((study_folder / phase).glob(f"{network}-*")):
-                found = [path for path in variant.glob("records/seed*") if not (path / READY_MADE).exists()]
-                for folder in sorted(found, key=lambda path: int(path.name[4:])):
-                    chain = variant.name.removeprefix(f"{network}-")
-                    yield {"phase": phase, "network": network, "chain": chain, "seed": int(folder.name[4:])}, folder
+def _first(history: pd.DataFrame, names: Sequence[str]) -> Any:
+    return next((history[name] for name in names if name in history), float("nan"))
 
 
 def _run(folder: Path) -> dict[str, Any]:

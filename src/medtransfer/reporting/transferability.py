@@ -7,8 +7,9 @@ import pandas as pd
 
 from medtransfer.reporting.cells import Grid, ReportSettings, paired
 from medtransfer.reporting.content import Column, Figure, Table, Text
-from medtransfer.reporting.figures import QUIET, _legend, _look, _svg
+from medtransfer.reporting.figures import _look
 from medtransfer.reporting.handovers import KEY, PRINTED_CHAINS, SCORES, printed_leep
+from medtransfer.reporting.svg import QUIET, legend, svg
 from medtransfer.reporting.words import (
     MISSING,
     NOT_PRINTED,
@@ -151,13 +152,13 @@ def leep_figure(scores: pd.DataFrame, settings: ReportSettings) -> Figure:
             axis.set_xticks(range(len(chains)), [chain_title(chain) for chain in chains])
             axis.set_title(backbone)
         axes[0].set_ylabel("LEEP, bits")
-        _legend(figure, axes)
+        legend(figure, axes)
 
     caption = (
         "LEEP of the source models on the target’s training images, mean over pretraining seeds; higher is better."
     )
     return Figure(
-        "leep", "Fig. 3 · LEEP over the hand-overs", caption, _svg(draw, "leep", height=3.4, width=5.5 * len(backbones))
+        "leep", "Fig. 3 · LEEP over the hand-overs", caption, svg(draw, "leep", height=3.4, width=5.5 * len(backbones))
     )
 
 

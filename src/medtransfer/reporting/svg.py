@@ -1,0 +1,56 @@
+"""Drawings as SVG whose colours are CSS variables, so that one drawing suits light, dark and print."""
+
+import re
+from collections.abc import Callable, Sequence
+from io import StringIO
+from typing import Any
+
+INK, QUIET, BLUE, ORANGE, GREEN = "#010203", "#040506", "#0072b2", "#d55e00", "#009e73"
+"""Stand-ins for CSS variables; the hues are Okabe & Ito's, which all kinds of colour vision tell apart."""
+_VARIABLES = {INK: "--ink", QUIET: "--quiet", BLUE: "--blue", ORANGE: "--orange", GREEN: "--green"}
+_STYLE = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9,
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+}
+
+
+def legend(figure: Any, axes: Sequence[Any]) -> None:
+    """Put one legend for all panels above them."""
+    handles = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    if handles:
+        figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(len(handles), 6))
+
+
+def svg(draw: Callable[[Any], None], key: str, *, height: float, width: float = 11.0) -> str:
+    """Return a drawing as one SVG element with variable colours; ``key`` keeps its identifiers apart from others'.
+
+    Width and height are in inches.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure as Canvas
+
+    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": key}):
+        figure = Canvas(figsize=(width, height), layout="constrained")
+        draw(figure)
+        target = StringIO()
+        figure.savefig(target, format="svg", transparent=True, metadata={"Date": None})
+    return _variable_colours(target.getvalue())
+
+
+def _variable_colours(text: str) -> str:
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)  # two figures on one page must not share identifiers
+    for colour, variable in _VARIABLES.items():
+        text = text.replace(colour, f"var({variable})")
+    return re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
