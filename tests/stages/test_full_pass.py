@@ -23,7 +23,10 @@ def test_from_pictures_to_a_champion_and_its_evaluation(toy, capsys):
         ["predict", STUDY],
         ["score", STUDY],
         ["register", STUDY],
+        ["transferability", STUDY],
+        ["explain", STUDY],
         ["report", STUDY],
+        ["overview"],
     ):
         assert run(words) == 0, f"{words}: {capsys.readouterr().err[-2000:]}"
     client = MlflowClient(f"sqlite:///{toy.folder}/mlflow.db")
@@ -35,7 +38,9 @@ def test_from_pictures_to_a_champion_and_its_evaluation(toy, capsys):
     assert {"phase": "finetune", "network": "resnet18_attn1", "chain": "none"}.items() <= runs[0].data.tags.items()
     champion = client.get_model_version_by_alias("covid-ct", "champion")
     assert champion.tags["chain"] == "none"
-    assert (toy.folder / "out/report/index.html").stat().st_size > 1000
+    assert (toy.folder / f"out/report/{STUDY}/index.html").stat().st_size > 1000
+    front = (toy.folder / "out/report/index.html").read_text(encoding="utf-8")
+    assert f'href="{STUDY}/index.html"' in front
     evaluate_the_champion(toy, capsys)
 
 

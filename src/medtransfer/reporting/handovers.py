@@ -31,7 +31,7 @@ def read_scores(path: Path) -> pd.DataFrame:
     missing = {*KEY, "seed", "source_seed", "unavailable", *SCORES} - set(table)
     if missing:
         raise DataError(f"{path}: missing columns {', '.join(sorted(missing))}; run the transferability stage again")
-    return table.fillna({"unavailable": ""})
+    return table.assign(unavailable=table["unavailable"].astype(object).fillna(""))
 
 
 def printed_leep() -> pd.DataFrame:

@@ -65,7 +65,7 @@ def predictions(config: AttentiveTransferConfig, engine: Engine) -> Iterator[pd.
         task = SupervisedTask(engine.place(model))
         for loader in loaders:
             yield from _rows(fit, task, loader, opened[own], config.positive, engine)
-    if config.start.kind == "train":
+    if config.start.kind == "train" and any(chain.startswith("stl_n") for chain in config.chains):
         yield from _source_rows(config, engine)
 
 
