@@ -62,11 +62,13 @@ def _pipeline_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]"
         ("transferability", "score what the source models know of the target before fine-tuning", STUDIES[:1]),
         ("predict", "write the predictions table of a study", STUDIES),
         ("score", "compute metrics and intervals from the predictions table", STUDIES),
+        ("measure", "measure what networks cost, and how far fine-tuning moved them from their start", STUDIES[1:]),
         ("register", "register the best fine-tuned network by validation AUROC", STUDIES[:1]),
         ("explain", "draw what the networks look at, and the regions that self-supervision reads", STUDIES[:1]),
         ("report", "rebuild the paper's tables and figures beside ours", STUDIES),
     ):
         _verb(verbs, name, what, stage=name).add_argument("study", choices=studies)
+    _verb(verbs, "overview", "write one front page for the reports of all studies", stage="overview")
 
 
 def _fit_verbs(fit: argparse.ArgumentParser) -> None:

@@ -100,8 +100,8 @@ def test_weights_are_stored_once():
 
 
 def test_the_report_names_the_phantoms_and_every_table():
-    page = Path("out/report/index.html").read_text()
-    text = Path("out/report/results.md").read_text()
+    page = Path("out/report", STUDY, "index.html").read_text()
+    text = Path("out/report", STUDY, "results.md").read_text()
     for words in ("phantom", "Table 2", "Table 4", "Table 5", "not available"):
         assert words in page
     assert "DeLong" in text

@@ -16,7 +16,7 @@ from medtransfer.errors import DataError
 from medtransfer.evaluation.checks import Floats
 from medtransfer.evaluation.contrasts import combine, difference
 from medtransfer.evaluation.predictions import ATTENTION_OFF, validate_predictions
-from medtransfer.evaluation.scorecard import align
+from medtransfer.evaluation.scorecard import EvaluationConfig, align
 from medtransfer.evaluation.summary import LEVEL, Sample, sample, summarise
 from medtransfer.evaluation.thresholds import Rule, threshold_from_validation
 from medtransfer.studies.attentive_transfer.printed import Cell
@@ -112,7 +112,7 @@ def paired(
     return pd.DataFrame(rows, columns=columns)
 
 
-def summary(found: Sample, settings: ReportSettings) -> dict[str, Any]:
+def summary(found: Sample, settings: ReportSettings | EvaluationConfig) -> dict[str, Any]:
     """Return mean and sd over seeds and both intervals; what does not exist is None."""
     values = summarise(found, level=LEVEL, seed=settings.seed)
     return {name: values.get(name) for name in ("mean", "sd", "low", "high", "low_seeds", "high_seeds")}

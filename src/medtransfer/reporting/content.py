@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+from pydantic import TypeAdapter, ValidationError
+
+from medtransfer.errors import DataError
+
 
 @dataclass(frozen=True)
 class Text:
@@ -59,8 +63,46 @@ class ReportContent:
     phantoms: bool
     headline: tuple[str, ...]
     champion: tuple[tuple[str, Text], ...]
+    """The registered model; empty where there is none."""
     results: tuple[Table, ...]
+    """The first leads the study on the front page."""
     figures: tuple[Figure, ...]
     data: tuple[Table, ...]
     provenance: tuple[Table, ...]
     limits: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the front page says about one study."""
+
+    study: str
+    title: str
+    origin: str
+    phantoms: bool
+    headline: tuple[str, ...]
+    lead: Table
+
+
+def summary_of(study: str, content: ReportContent) -> Summary:
+    """Return what the front page says about a study."""
+    return Summary(study, content.title, content.origin, content.phantoms, content.headline, content.results[0])
+
+
+def summary_json(summary: Summary) -> str:
+    """Return a summary as JSON."""
+    return TypeAdapter(Summary).dump_json(summary, indent=1).decode() + "\n"
+
+
+def read_summary(text: str, *, source: str) -> Summary:
+    """Read the JSON of :func:`summary_json`; ``source`` names it in the error.
+
+    Raises:
+        DataError: it is none.
+    """
+    try:
+        return TypeAdapter(Summary).validate_json(text)
+    except ValidationError as error:
+        raise DataError(
+            f"{source}: not what a report writes for the front page; write that study's report again"
+        ) from error

@@ -1,15 +1,18 @@
-"""The report as one self-contained HTML page and as Markdown; whatever a label holds is shown, never obeyed."""
+"""Reports as self-contained HTML pages and as Markdown; whatever a label holds is shown, never obeyed."""
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from medtransfer.files import write_text
-from medtransfer.reporting.content import Column, ReportContent, Table, Text
+from medtransfer.reporting.content import Column, ReportContent, Summary, Table, Text
 from medtransfer.reporting.words import GLOSSARY
 
 _HERE = Path(__file__).parent
+FRONT = "Which pretrained knowledge transfers?"
+_ABOUT = "One study a published paper, all on the same parts; each page holds its tables, figures, runs and limits."
 _TERMS = re.compile(
     "|".join(rf"(?<![\w-]){re.escape(term)}(?![\w-])" for term in sorted(GLOSSARY, key=len, reverse=True))
 )
@@ -21,19 +24,28 @@ def write_report(folder: Path, content: ReportContent) -> None:
     write_text(folder / "results.md", render_markdown(content))
 
 
+def write_overview(folder: Path, studies: Sequence[Summary]) -> None:
+    """Write the front page of all studies, ``index.html`` and ``results.md``, each whole or not at all."""
+    write_text(folder / "index.html", _page("overview.html", title=FRONT, about=_ABOUT, studies=studies))
+    lines = [f"# {FRONT}", "", _ABOUT, ""]
+    for study in studies:
+        lines += [f"## {_plain(study.title)}", "", f"**{_plain(study.origin)}**", ""]
+        lines += [line for sentence in study.headline for line in (_plain(sentence), "")]
+        lines += [f"All tables: [{study.study}/results.md]({study.study}/results.md)", "", *_markdown_table(study.lead)]
+    write_text(folder / "results.md", "\n".join(lines))
+
+
 def render_html(content: ReportContent) -> str:
     """Return the page: styles and figures inside, no script, no request to any host."""
-    from markupsafe import Markup
-
-    style = Markup((_HERE / "page.css").read_text(encoding="utf-8"))
-    return str(_template().render(report=content, style=style))
+    return _page("page.html", report=content)
 
 
 def render_markdown(content: ReportContent) -> str:
     """Return the tables of the page in Markdown, without the figures."""
     lines = [f"# {_plain(content.title)}", "", _plain(content.about), "", f"**{_plain(content.origin)}**", ""]
     lines += [line for sentence in content.headline for line in (_plain(sentence), "")]
-    lines += ["## Champion", "", *(f"- {_plain(name)}: {_cell(value)}" for name, value in content.champion), ""]
+    champion = [f"- {_plain(name)}: {_cell(value)}" for name, value in content.champion]
+    lines += ["## Champion", "", *champion, ""] if champion else []
     sections = {"Results": content.results, "Data": content.data, "Provenance": content.provenance}
     for title, tables in sections.items():
         lines += [f"## {title}", "", *(line for table in tables for line in _markdown_table(table))]
@@ -41,8 +53,15 @@ def render_markdown(content: ReportContent) -> str:
     return "\n".join(lines)
 
 
+def _page(template: str, **values: Any) -> str:
+    from markupsafe import Markup
+
+    style = Markup((_HERE / "page.css").read_text(encoding="utf-8"))
+    return str(_environment().get_template(template).render(style=style, **values))
+
+
 @cache
-def _template() -> Any:
+def _environment() -> Any:
     import jinja2
 
     loader = jinja2.FileSystemLoader(_HERE)
@@ -51,7 +70,7 @@ def _template() -> Any:
     )
     environment.filters |= {"explained": _explained, "drawn": _drawn}
     environment.globals |= {"groups": _groups}
-    return environment.get_template("page.html")
+    return environment
 
 
 def _explained(text: str) -> Any:

@@ -1,29 +1,41 @@
 """``medtransfer report STUDY``: the paper's tables rebuilt, paper value beside ours, as one page and as Markdown."""
 
 from argparse import Namespace
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from medtransfer import paths
 from medtransfer.data.packed import PackedDataset
 from medtransfer.evaluation.predictions import read_predictions
-from medtransfer.files import read_json
+from medtransfer.files import read_json, write_text
 from medtransfer.params import Params, load_params
 from medtransfer.reporting.cells import ReportSettings
 from medtransfer.reporting.collect import collect
+from medtransfer.reporting.content import ReportContent, summary_json, summary_of
 from medtransfer.reporting.page import write_report
+from medtransfer.reporting.truncated.collect import collect as collect_truncated
 from medtransfer.training.progress import console
 
 
 def run(options: Namespace) -> None:
-    """Write ``out/report/index.html`` and ``results.md``."""
-    params = load_params()
+    """Write ``index.html``, ``results.md`` and, for the front page, ``content.json`` below ``out/report/<study>``."""
+    params, folder = load_params(), paths.REPORT / options.study
+    content = {"attentive_transfer": _attentive, "truncated_transfer": _truncated}[options.study](
+        params, paths.OUT / options.study
+    )
+    write_report(folder, content)
+    write_text(folder / "content.json", summary_json(summary_of(options.study, content)))
+    console.print(f"report: {paths.workspace() / folder / 'index.html'}")
+
+
+def _attentive(params: Params, folder: Path) -> ReportContent:
     study = params.attentive_transfer
-    folder = paths.OUT / options.study
-    content = collect(
+    return collect(
         read_predictions(folder / "predictions.parquet"),
         study_folder=folder,
         gate=read_json(paths.GATE),
-        datasets={name: _describe(params, name) for name in params.datasets},
+        datasets=_describe(params, params.datasets),
         registry=read_json(folder / "champion.json"),
         profile=params.profile,
         config=ReportSettings(
@@ -37,13 +49,32 @@ def run(options: Namespace) -> None:
             seed=params.evaluation.seed,
         ),
     )
-    write_report(paths.REPORT, content)
-    console.print(f"report: {paths.workspace() / paths.REPORT / 'index.html'}")
 
 
-def _describe(params: Params, name: str) -> dict[str, Any]:
-    """What the report says about a data set: its dataset.json, and images and patients of each split."""
+def _truncated(params: Params, folder: Path) -> ReportContent:
+    study = params.truncated_transfer
+    pretrained = any(start.kind == "train" for start in study.start.values())
+    used = [*([study.pretrain.dataset] if pretrained else []), *(task.dataset for task in study.tasks.values())]
+    return collect_truncated(
+        read_predictions(folder / "predictions.parquet"),
+        study_folder=folder,
+        gate=read_json(paths.GATE),
+        datasets=_describe(params, dict.fromkeys(used)),
+        profile=params.profile,
+        config=study,
+        evaluation=params.evaluation,
+    )
+
+
+def _describe(params: Params, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """What a report says about data sets: dataset.json, images and patients of each split, the day that splits them."""
+    return {name: _dataset(params, name) for name in names}
+
+
+def _dataset(params: Params, name: str) -> dict[str, Any]:
     data = PackedDataset.open(paths.dataset(name))
     groups = data.manifest.groupby("split")["patient_id"]
     splits = {split: {"images": len(ids), "patients": ids.nunique()} for split, ids in groups}
-    return data.meta.model_dump(mode="json") | {"phantoms": params.datasets[name].phantoms, "splits": splits}
+    settings = params.dataset(name)
+    chosen = {"phantoms": settings.phantoms, "until": settings.split.until, "splits": splits}
+    return data.meta.model_dump(mode="json") | chosen

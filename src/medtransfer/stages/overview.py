@@ -1,0 +1,25 @@
+"""``medtransfer overview``: one front page for all studies, out of what their reports say about themselves."""
+
+from argparse import Namespace
+
+from medtransfer import paths
+from medtransfer.cli import STUDIES
+from medtransfer.errors import DataError
+from medtransfer.reporting.content import read_summary
+from medtransfer.reporting.page import write_overview
+from medtransfer.training.progress import console
+
+
+def run(options: Namespace) -> None:
+    """Write ``out/report/index.html`` and ``results.md``.
+
+    Raises:
+        DataError: no study has a report.
+    """
+    del options
+    files = [paths.REPORT / study / "content.json" for study in STUDIES]
+    found = [read_summary(file.read_text(encoding="utf-8"), source=str(file)) for file in files if file.exists()]
+    if not found:
+        raise DataError(f"{paths.REPORT}: no study has a report; run: medtransfer report {STUDIES[0]}")
+    write_overview(paths.REPORT, found)
+    console.print(f"reports: {paths.workspace() / paths.REPORT / 'index.html'}")
