@@ -1,6 +1,7 @@
 """Put the report of the truncated-transfer study together; no file is written here."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,25 @@ import pandas as pd
 from medtransfer.evaluation.scorecard import EvaluationConfig
 from medtransfer.evaluation.summary import LEVEL
 from medtransfer.files import read_json
-from medtransfer.reporting.content import ReportContent, Table
+from medtransfer.reporting.content import Figure, ReportContent, Table
 from medtransfer.reporting.origin import datasets_table, gate_tables, pictures, provenance_table, uncommitted
 from medtransfer.reporting.records import provenance
-from medtransfer.reporting.truncated import tables
+from medtransfer.reporting.truncated import figures, tables
+from medtransfer.reporting.truncated.convergence import (
+    convergence,
+    convergence_figure,
+    convergence_table,
+    validation_curves,
+)
+from medtransfer.reporting.truncated.cost import cost_figure, cost_table
+from medtransfer.reporting.truncated.example import example_figure, example_table
 from medtransfer.reporting.truncated.fits import arm_fits
 from medtransfer.reporting.truncated.headline import headline
+from medtransfer.reporting.truncated.similarity import depths, similarity_figure, similarity_table
+from medtransfer.reporting.truncated.stated import stated_table
 from medtransfer.reporting.truncated.values import (
     Results,
+    Row,
     differences,
     paired_tests,
     pairs,
@@ -24,6 +36,7 @@ from medtransfer.reporting.truncated.values import (
     trapezoids,
     values,
 )
+from medtransfer.reporting.truncated.windows import windows_table
 from medtransfer.studies.truncated_transfer.claims import claims, judge_claim, judge_ties
 from medtransfer.studies.truncated_transfer.config import TruncatedTransferConfig
 
@@ -61,12 +74,14 @@ def collect(
         DataError: the predictions table or a record is not what it promises.
     """
     found = results(predictions, config, evaluation)
-    costs = read_json(study_folder / "cost.json")
+    costs, alike = (read_json(study_folder / name) for name in ("cost.json", "similarity.json"))
     judged = [
         (claim, judge_claim(claim, found.measured, level=LEVEL, seed=evaluation.seed)) for claim in claims(config)
     ]
     ties = [judge_ties(found.measured, cell, level=LEVEL, seed=evaluation.seed) for cell in found.cells]
-    fits = provenance(arm_fits(study_folder, config))
+    recorded = list(arm_fits(study_folder, config))
+    fits, rows, compared = provenance(recorded), values(found), _compare(found)
+    drift = windows_table(predictions, found, datasets)
     return ReportContent(
         title=TITLE,
         about=ABOUT,
@@ -75,34 +90,75 @@ def collect(
         headline=headline(judged, ties, costs),
         champion=(),
         results=(
-            *_performance(found, costs),
+            tables.networks_table(found, rows, costs),
             tables.claims_table(judged, ties),
+            *_performance(found, rows, compared),
             tables.ties_table(ties),
+            *([drift] if drift else []),
+            cost_table(found, rows, costs),
+            convergence_table(convergence(recorded), config),
+            similarity_table(depths(alike), alike),
+            example_table(),
+            stated_table(found, rows, compared.gains, costs),
         ),
-        figures=(),
+        figures=(
+            example_figure(),
+            *_figures(rows, compared),
+            cost_figure(found, rows, costs),
+            convergence_figure(validation_curves(recorded), config),
+            *([similarity_figure(depths(alike))] if alike["fits"] else []),
+        ),
         data=(datasets_table(datasets), *gate_tables(gate)),
         provenance=(provenance_table(fits),),
-        limits=(*_limits(found), *uncommitted(fits)),
+        limits=(*_limits(config), *uncommitted(fits)),
     )
 
 
-def _performance(found: Results, costs: Mapping[str, Any]) -> list[Table]:
-    """Return the tables of test results; the first leads the study on the front page."""
-    rows, config = values(found), found.config
-    gains, cuts, tops = (pairs(config, claim) for claim in ("a1", "b", "b_transfusion"))
+@dataclass(frozen=True)
+class _Compared:
+    """Differences by figure: TL − RI, cut against whole (relative), truncated − transfusion; and their tests."""
+
+    gains: list[Row]
+    cuts: list[Row]
+    tops: list[Row]
+    tests: list[Row]
+
+
+def _compare(found: Results) -> _Compared:
+    gains, cuts, tops = (pairs(found.config, claim) for claim in ("a1", "b", "b_transfusion"))
+    return _Compared(
+        gains=differences(found, gains),
+        cuts=differences(found, cuts, relative=True),
+        tops=differences(found, tops),
+        tests=paired_tests(found, [*gains, *cuts, *tops]),
+    )
+
+
+def _performance(found: Results, rows: Sequence[Row], compared: _Compared) -> list[Table]:
+    """Return the tables behind Fig. 3 to 6, the paired tests, and both kinds of AUPRC."""
     return [
-        tables.networks_table(found, rows, costs),
-        tables.transfer_table(rows, differences(found, gains)),
-        tables.cuts_table(differences(found, cuts, relative=True)),
-        tables.transfusion_table(rows, differences(found, tops), config),
-        tables.tests_table(paired_tests(found, [*gains, *cuts, *tops])),
+        tables.transfer_table(rows, compared.gains),
+        tables.cuts_table(compared.cuts),
+        tables.transfusion_table(rows, compared.tops, found.config),
+        tables.tests_table(compared.tests),
         tables.kinds_table(rows, trapezoids(found)),
     ]
 
 
-def _limits(found: Results) -> tuple[str, ...]:
-    seeds = len(found.config.seeds)
-    limits = [
+def _figures(rows: Sequence[Row], compared: _Compared) -> list[Figure]:
+    """Return Fig. 3 to 7; those without a point are left out, their tables say why."""
+    drawn = [
+        figures.transfer_figure(rows, compared.gains) if compared.gains else None,
+        figures.cuts_figure(compared.cuts) if compared.cuts else None,
+        figures.transfusion_figure(rows, compared.tops) if compared.tops else None,
+        figures.networks_figure(rows),
+    ]
+    return [figure for figure in drawn if figure]
+
+
+def _limits(config: TruncatedTransferConfig) -> tuple[str, ...]:
+    seeds = len(config.seeds)
+    return (
         f"Every fit was run with {seeds} {'seed' if seeds == 1 else 'seeds'}, all from one pretrained network; chance "
         "in pretraining is in no interval."
         + (" With one seed, chance in training is not part of any interval." if seeds == 1 else ""),
@@ -111,5 +167,4 @@ def _limits(found: Results) -> tuple[str, ...]:
         "stands beside ours.",
         "Intervals are per comparison; p-values are adjusted for their number, claims are not.",
         "Times were measured on one machine with whatever else it did; ratios of networks are sounder than seconds.",
-    ]
-    return tuple(limits)
+    )
