@@ -24,11 +24,11 @@ _STYLE = {
 }
 
 
-def legend(figure: Any, axes: Sequence[Any]) -> None:
+def legend(figure: Any, axes: Sequence[Any], *, columns: int = 6) -> None:
     """Put one legend for all panels above them."""
     handles = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     if handles:
-        figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(len(handles), 6))
+        figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(len(handles), columns))
 
 
 def svg(draw: Callable[[Any], None], key: str, *, height: float, width: float = 11.0) -> str:

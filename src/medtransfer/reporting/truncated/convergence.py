@@ -48,7 +48,11 @@ def convergence_table(found: pd.DataFrame, config: TruncatedTransferConfig) -> T
         for arm in config.arms:
             part = parts.get((arm, cell.name))
             if part is not None:
-                shown = (_spread(part["best"], 3), _spread(part["step"], 0), Text(f"{part['share'].mean():.0%}"))
+                shown = (
+                    _spread(part["best"], 3),
+                    _spread(part["step"], 0),
+                    Text(f"{100 * part['share'].mean():.0f} %"),
+                )
                 labels = (Text(cell_title(cell)), Text(network_of(arm)), Text(start_title(arm)))
                 body.append((*labels, *shown, _spread(part["seconds"], 1)))
     return Table(
@@ -78,11 +82,17 @@ def convergence_figure(history: pd.DataFrame, config: TruncatedTransferConfig) -
             axis.set_visible(False)
         for row in range(rows):
             axes[row * columns].set_ylabel("validation AUPRC")
-        legend(figure, axes)
+        legend(figure, axes, columns=4)
 
     caption = "One line a network and seed: orange RI, blue TL, green transfusion; dashes tell the networks apart."
     title = "Learning curves of validation AUPRC"
-    return Figure("convergence-curves", title, caption, svg(draw, "convergence", height=0.6 + 2.9 * rows), keyed=False)
+    return Figure(
+        "convergence-curves",
+        title,
+        caption,
+        svg(draw, "convergence", height=0.6 + 0.2 * len(config.arms) / 4 + 2.9 * rows),
+        keyed=False,
+    )
 
 
 def _curves(axis: Any, history: pd.DataFrame, cell: Cell, config: TruncatedTransferConfig) -> None:

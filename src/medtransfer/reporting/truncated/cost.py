@@ -116,13 +116,22 @@ def _panel(axis: Any, points: Mapping[str, tuple[float, float]]) -> None:
     for arm, (cost, quality) in points.items():
         look = LOOKS[strategy_of(arm)]
         edge = {"markeredgecolor": INK, "markeredgewidth": 1.2} if arm in front else {}
-        label = STRATEGIES[strategy_of(arm)]
-        axis.plot([cost], [quality], **look, **edge, markersize=6, linestyle="none", label=label)
+        axis.plot([cost], [quality], **look, **edge, markersize=6, linestyle="none")
         if arm in front:
-            place = {"xytext": (0, 7), "textcoords": "offset points", "ha": "center"}
-            axis.annotate(network_of(arm), (cost, quality), **place, fontsize=7)
+            beside = {"xytext": (0, 8 if front.index(arm) % 2 else -14), "textcoords": "offset points", "ha": "center"}
+            axis.annotate(network_of(arm), (cost, quality), **beside, fontsize=7)
+    for strategy in dict.fromkeys(map(strategy_of, points)):
+        axis.plot([], [], **LOOKS[strategy], linestyle="none", label=STRATEGIES[strategy])
+    _plain_log(axis)
+    axis.margins(x=0.25, y=0.25)
+
+
+def _plain_log(axis: Any) -> None:
+    """Make the horizontal axis logarithmic with plain numbers at its ticks."""
     axis.set_xscale("log")
-    axis.margins(x=0.25, y=0.2)
+    axis.xaxis.get_major_locator().set_params(subs=(1.0, 2.0, 5.0))
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.xaxis.set_minor_formatter(lambda *_: "")
 
 
 def _beats(a: tuple[float, float], b: tuple[float, float]) -> bool:

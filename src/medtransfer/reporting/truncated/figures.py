@@ -69,12 +69,12 @@ def _forest(key: str, title: str, caption: str, marks: Iterable[Mark], *, zero: 
     lines = list(dict.fromkeys(mark.line for mark in shown))
 
     def draw(figure: Any) -> None:
-        axes = figure.subplots(len(cells), len(METRICS), sharey=True, squeeze=False)
+        axes = figure.subplots(len(cells), len(METRICS), sharex="col", sharey=True, squeeze=False)
         for cell, panels in zip(cells, axes, strict=True):
             for metric, axis in zip(METRICS, panels, strict=True):
                 own = [mark for mark in shown if (mark.row["cell"], mark.row["metric"]) == (cell, metric)]
                 _panel(axis, own, lines)
-                axis.set_title(cell_title(cell))
+                axis.set_title(f"{METRIC_TITLES[metric]} · {cell_title(cell)}")
                 if zero:
                     axis.axvline(0, color=QUIET, linewidth=0.8, linestyle=":")
                 if cell == cells[-1]:
@@ -87,9 +87,9 @@ def _forest(key: str, title: str, caption: str, marks: Iterable[Mark], *, zero: 
 
 def _panel(axis: Any, marks: Sequence[Mark], lines: Sequence[str]) -> None:
     """Draw points with intervals; those of one line stand a little apart."""
-    seen = [strategy for strategy in LOOKS if any(mark.strategy == strategy for mark in marks)]
     for mark in marks:
-        place = -lines.index(mark.line) - 0.24 * (seen.index(mark.strategy) - (len(seen) - 1) / 2)
+        beside = [other.strategy for other in marks if other.line == mark.line]
+        place = -lines.index(mark.line) - 0.28 * (beside.index(mark.strategy) - (len(beside) - 1) / 2)
         look, (low, high) = LOOKS[mark.strategy], bounds(mark.row)
         if not is_missing(low):
             axis.plot([low, high], [place] * 2, color=look["color"], linewidth=1.4)

@@ -66,7 +66,7 @@ def similarity_figure(found: Depths) -> Figure:
             axis.set_visible(False)
         for row in range(rows):
             axes[row * columns].set_ylabel("CKA with the start")
-        legend(figure, axes)
+        legend(figure, axes, columns=4)
 
     caption = "Blocks in running order, mean over seeds; a cut network ends where it is cut."
     title = "Similarity of start and fine-tuned network by depth"

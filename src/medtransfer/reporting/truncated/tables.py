@@ -158,8 +158,8 @@ def tests_table(tests: Sequence[Row]) -> Table:
         (*labels, *columns),
         tuple(body),
         (
-            "DeLong: AUROC of scores averaged over seeds; it takes images as independent. Bootstrap: share of the "
-            "resampled differences beyond zero; it draws whole patients and, from two seeds on, seeds.",
+            "DeLong, for AUROC with one seed, takes images as independent. Bootstrap: twice the share of the resampled "
+            "differences beyond zero; it draws whole patients and, from two seeds on, seeds.",
         ),
     )
 
