@@ -22,4 +22,4 @@ def run(options: Namespace) -> None:
     if not found:
         raise DataError(f"{paths.REPORT}: no study has a report; run: medtransfer report {STUDIES[0]}")
     write_overview(paths.REPORT, found)
-    console.print(f"reports: {paths.workspace() / paths.REPORT / 'index.html'}")
+    console.print(f"reports: {paths.workspace() / paths.REPORT / 'index.html'}", markup=False, soft_wrap=True)

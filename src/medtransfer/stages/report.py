@@ -26,7 +26,7 @@ def run(options: Namespace) -> None:
     )
     write_report(folder, content)
     write_text(folder / "content.json", summary_json(summary_of(options.study, content)))
-    console.print(f"report: {paths.workspace() / folder / 'index.html'}")
+    console.print(f"report: {paths.workspace() / folder / 'index.html'}", markup=False, soft_wrap=True)
 
 
 def _attentive(params: Params, folder: Path) -> ReportContent:

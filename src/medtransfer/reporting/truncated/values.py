@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from medtransfer.evaluation.binary import auprc_trapezoid
+from medtransfer.evaluation.checks import Floats
 from medtransfer.evaluation.compare import delong_test, holm
 from medtransfer.evaluation.contrasts import combine, difference
 from medtransfer.evaluation.intervals import mean_of_drawn_seeds
@@ -127,7 +128,12 @@ def _difference(samples: Mapping[Key, Sample], pair: Pair, *, relative: bool) ->
     if not relative:
         return one
     base = samples[pair[1]]
-    return Sample(one.points / base.points, one.values / base.values, one.reason)
+    return Sample(_share(one.points, base.points), _share(one.values, base.values), one.reason)
+
+
+def _share(part: Floats, whole: Floats) -> Floats:
+    """Return part ÷ whole, NaN where the whole is 0 or not defined."""
+    return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
 
 
 def _p(found: Results, a: Key, b: Key, metric: str) -> tuple[float, str]:
