@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from medtransfer.evaluation.contrasts import Judged
 from medtransfer.evaluation.scorecard import EvaluationConfig
 from medtransfer.evaluation.summary import LEVEL
 from medtransfer.files import read_json
@@ -37,7 +38,7 @@ from medtransfer.reporting.truncated.values import (
     values,
 )
 from medtransfer.reporting.truncated.windows import windows_table
-from medtransfer.studies.truncated_transfer.claims import claims, judge_claim, judge_ties
+from medtransfer.studies.truncated_transfer.claims import Claim, Ties, claims, judge_claim, judge_ties
 from medtransfer.studies.truncated_transfer.config import TruncatedTransferConfig
 
 TITLE = "Truncated transfer: how much of a pretrained network is needed?"
@@ -75,36 +76,30 @@ def collect(
     """
     found = results(predictions, config, evaluation)
     costs, alike = (read_json(study_folder / name) for name in ("cost.json", "similarity.json"))
-    judged = [
-        (claim, judge_claim(claim, found.measured, level=LEVEL, seed=evaluation.seed)) for claim in claims(config)
-    ]
-    ties = [judge_ties(found.measured, cell, level=LEVEL, seed=evaluation.seed) for cell in found.cells]
+    compared, drift = _compare(found), windows_table(predictions, found, datasets)
     recorded = list(arm_fits(study_folder, config))
-    fits, rows, compared = provenance(recorded), values(found), _compare(found)
-    drift = windows_table(predictions, found, datasets)
+    fits = provenance(recorded)
     return ReportContent(
         title=TITLE,
         about=ABOUT,
         origin=pictures(datasets, profile),
         phantoms=any(meta["phantoms"] for meta in datasets.values()),
-        headline=headline(judged, ties, costs),
+        headline=headline(compared.judged, compared.ties, costs),
         champion=(),
         results=(
-            tables.networks_table(found, rows, costs),
-            tables.claims_table(judged, ties),
-            *_performance(found, rows, compared),
-            tables.ties_table(ties),
+            tables.networks_table(found, compared.rows, costs),
+            *_performance(found, compared),
             *([drift] if drift else []),
-            cost_table(found, rows, costs),
+            cost_table(found, compared.rows, costs),
             convergence_table(convergence(recorded), config),
             similarity_table(depths(alike), alike),
             example_table(),
-            stated_table(found, rows, compared.gains, costs),
+            stated_table(found, compared.rows, compared.gains, costs),
         ),
         figures=(
             example_figure(),
-            *_figures(rows, compared),
-            cost_figure(found, rows, costs),
+            *_figures(compared),
+            cost_figure(found, compared.rows, costs),
             convergence_figure(validation_curves(recorded), config),
             *([similarity_figure(depths(alike))] if alike["fits"] else []),
         ),
@@ -116,42 +111,51 @@ def collect(
 
 @dataclass(frozen=True)
 class _Compared:
-    """Differences by figure: TL − RI, cut against whole (relative), truncated − transfusion; and their tests."""
+    """Values; differences by figure: TL − RI, cut against whole (relative), truncated − transfusion; what they mean."""
 
+    rows: list[Row]
     gains: list[Row]
     cuts: list[Row]
     tops: list[Row]
     tests: list[Row]
+    judged: list[tuple[Claim, dict[str, Judged]]]
+    ties: list[Ties]
 
 
 def _compare(found: Results) -> _Compared:
     gains, cuts, tops = (pairs(found.config, claim) for claim in ("a1", "b", "b_transfusion"))
+    how: dict[str, Any] = {"level": LEVEL, "seed": found.settings.seed}
     return _Compared(
+        rows=values(found),
         gains=differences(found, gains),
         cuts=differences(found, cuts, relative=True),
         tops=differences(found, tops),
         tests=paired_tests(found, [*gains, *cuts, *tops]),
+        judged=[(claim, judge_claim(claim, found.measured, **how)) for claim in claims(found.config)],
+        ties=[judge_ties(found.measured, cell, **how) for cell in found.cells],
     )
 
 
-def _performance(found: Results, rows: Sequence[Row], compared: _Compared) -> list[Table]:
-    """Return the tables behind Fig. 3 to 6, the paired tests, and both kinds of AUPRC."""
+def _performance(found: Results, compared: _Compared) -> list[Table]:
+    """Return the verdicts, the tables behind Fig. 3 to 6, the paired tests, both kinds of AUPRC, and the ties."""
     return [
-        tables.transfer_table(rows, compared.gains),
+        tables.claims_table(compared.judged, compared.ties),
+        tables.transfer_table(compared.rows, compared.gains),
         tables.cuts_table(compared.cuts),
-        tables.transfusion_table(rows, compared.tops, found.config),
+        tables.transfusion_table(compared.rows, compared.tops, found.config),
         tables.tests_table(compared.tests),
-        tables.kinds_table(rows, trapezoids(found)),
+        tables.kinds_table(compared.rows, trapezoids(found)),
+        tables.ties_table(compared.ties),
     ]
 
 
-def _figures(rows: Sequence[Row], compared: _Compared) -> list[Figure]:
+def _figures(compared: _Compared) -> list[Figure]:
     """Return Fig. 3 to 7; those without a point are left out, their tables say why."""
     drawn = [
-        figures.transfer_figure(rows, compared.gains) if compared.gains else None,
+        figures.transfer_figure(compared.rows, compared.gains) if compared.gains else None,
         figures.cuts_figure(compared.cuts) if compared.cuts else None,
-        figures.transfusion_figure(rows, compared.tops) if compared.tops else None,
-        figures.networks_figure(rows),
+        figures.transfusion_figure(compared.rows, compared.tops) if compared.tops else None,
+        figures.networks_figure(compared.rows),
     ]
     return [figure for figure in drawn if figure]
 
