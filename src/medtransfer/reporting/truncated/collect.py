@@ -1,6 +1,6 @@
 """Put the report of the truncated-transfer study together; no file is written here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,10 +80,7 @@ def collect(
     recorded = list(arm_fits(study_folder, config))
     fits = provenance(recorded)
     return ReportContent(
-        title=TITLE,
-        about=ABOUT,
-        origin=pictures(datasets, profile),
-        phantoms=any(meta["phantoms"] for meta in datasets.values()),
+        **_heading(datasets, profile),
         headline=headline(compared.judged, compared.ties, costs),
         champion=(),
         results=(
@@ -107,6 +104,11 @@ def collect(
         provenance=(provenance_table(fits),),
         limits=(*_limits(config), *uncommitted(fits)),
     )
+
+
+def _heading(datasets: Mapping[str, Mapping[str, Any]], profile: str) -> dict[str, Any]:
+    drawn = any(meta["phantoms"] for meta in datasets.values())
+    return {"title": TITLE, "about": ABOUT, "origin": pictures(datasets, profile), "phantoms": drawn}
 
 
 @dataclass(frozen=True)
