@@ -78,7 +78,9 @@ def test_permuted_labels_teach_nothing(tmp_path):
 def test_every_fit_is_one_finished_run_that_its_record_names():
     records = sorted(Path("out", STUDY).glob("*/*/records/*/run.json"))
     params = load_params().attentive_transfer
-    fits = len(params.chains) * len(params.seeds) + (1 + len(params.stl_m_after) + len(params.sstl_m_after))
+    pretraining = 1 + len(params.stl_m_after) + len(params.sstl_m_after)
+    pretraining += len(params.methods_after) * len(params.methods)
+    fits = len(params.chains) * len(params.seeds) + pretraining * len(params.pretrain_seeds)
     assert len(records) == len(params.networks) * fits
     with sqlite3.connect("mlflow.db") as store:
         finished = {row[0] for row in store.execute("select run_uuid from runs where status = 'FINISHED'")}
@@ -102,6 +104,6 @@ def test_weights_are_stored_once():
 def test_the_report_names_the_phantoms_and_every_table():
     page = Path("out/report", STUDY, "index.html").read_text()
     text = Path("out/report", STUDY, "results.md").read_text()
-    for words in ("phantom", "Table 2", "Table 4", "Table 5", "not available"):
+    for words in ("phantom", *(f"Table {number}" for number in range(1, 7)), "Fig. 3", "Fig. 4", "not available"):
         assert words in page
     assert "DeLong" in text
