@@ -4,12 +4,19 @@ import base64
 import csv
 import json
 import math
+import re
+import shutil
+import subprocess
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from medtransfer.reporting.cells import ReportSettings
+from medtransfer.reporting.page import write_report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 
 NETWORKS = ("resnet50_attn0", "resnet50_attn5")
 CHAINS = ("none", "stl_n", "none-stl_m", "stl_n-stl_m", "stl_n-stl_m-sstl_m")
@@ -241,3 +248,29 @@ def content(predictions, study_folder, gate, datasets, champion, settings):
         profile="sample",
         config=settings,
     )
+
+
+@pytest.fixture
+def lay_out(tmp_path):
+    """Return the page of a report as a browser builds it, with the page's and the window's width as its title."""
+
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+
+    def lay(content):
+        write_report(tmp_path / "report", content)
+        page = tmp_path / "report" / "index.html"
+        probe = (
+            "<script>document.title = document.documentElement.scrollWidth + '/' + window.innerWidth</script></body>"
+        )
+        copy = tmp_path / "page.html"
+        # The page forbids scripts; the copy that measures itself may run one.
+        text = re.sub(r"<meta[^>]*Content-Security-Policy[^>]*>", "", page.read_text(encoding="utf-8"))
+        copy.write_text(text.replace("</body>", probe), encoding="utf-8")
+        command = [CHROMIUM, *QUIET, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=900,1200"]
+        done = subprocess.run(
+            [*command, "--dump-dom", copy.as_uri()], capture_output=True, text=True, check=True, timeout=120
+        )
+        return done.stdout
+
+    return lay

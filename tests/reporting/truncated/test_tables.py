@@ -24,7 +24,8 @@ def test_the_leading_table_has_an_arm_a_row_and_a_setting_a_group(found, rows, c
     table = tables.networks_table(found, rows, costs)
     assert [mains(row)[:3] for row in table.rows][2] == ["densenet121_t1", "TL", "0.38 M"]
     assert [column.group for column in table.columns[3:]] == ["ct · all · tuned"] * 2 + ["ct · tenth · tuned"] * 2
-    assert "80 test images of 40 patients; chance is AUROC 0.5 and AUPRC 0.350" in table.notes[0]
+    said = "80 test images of 40 patients; chance is AUROC 0.5 and AUPRC 0.350, the share of positives."
+    assert table.notes == (f"ct · all · tuned, ct · tenth · tuned: {said}",)
 
 
 def test_an_arm_that_was_not_run_is_a_dash(found, make_config, costs):

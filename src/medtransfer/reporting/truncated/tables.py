@@ -34,7 +34,7 @@ def networks_table(found: Results, rows: Sequence[Row], costs: Mapping[str, Any]
         f"Test images; columns: task · regime · protocol. {READING} AUPRC is average precision.",
         (*_ARM, Column("parameters"), *columns),
         tuple(body),
-        tuple(_chance(found, cell) for cell in found.cells),
+        _chance(found),
     )
 
 
@@ -237,14 +237,18 @@ def _parameters(cost: Mapping[str, Any] | None) -> Text:
     return Text(f"{cost['parameters'] / 1e6:.2f} M", hover=f"{cost['parameters']:,}")
 
 
-def _chance(found: Results, cell: Any) -> str:
-    fits = next(fits for (_, other), fits in found.fits.items() if other == cell)
-    share = np.nanmean(fits.target, axis=0).mean()
-    patients = len(set(fits.patients))
-    return (
-        f"{cell_title(cell)}: {len(fits.target)} test images of {patients} patients; chance is AUROC 0.5 and AUPRC "
-        f"{number(share)}, the share of positives."
-    )
+def _chance(found: Results) -> tuple[str, ...]:
+    """Say what chance would reach, in a note for all settings that are tested on the same images."""
+    settings: dict[str, list[str]] = {}
+    for cell in found.cells:
+        fits = next(fits for (_, other), fits in found.fits.items() if other == cell)
+        share = np.nanmean(fits.target, axis=0).mean()
+        text = (
+            f"{len(fits.target)} test images of {len(set(fits.patients))} patients; chance is AUROC 0.5 and AUPRC "
+            f"{number(share)}, the share of positives."
+        )
+        settings.setdefault(text, []).append(cell_title(cell))
+    return tuple(f"{', '.join(cells)}: {text}" for text, cells in settings.items())
 
 
 def _percent(row: Mapping[str, Any]) -> Text:
