@@ -1,0 +1,13 @@
+"""The page of the truncated study in a real browser."""
+
+import pytest
+
+
+@pytest.mark.chromium
+@pytest.mark.slow
+def test_the_page_lays_out_in_a_browser_and_only_tables_scroll(content, lay_out):
+    shown = lay_out(content)
+    width, window = map(int, shown.split("<title>")[1].split("</title>")[0].split("/"))
+    assert width <= window
+    assert shown.count("<svg") == len(content.figures)
+    assert '<abbr title="transfer learning' in shown
