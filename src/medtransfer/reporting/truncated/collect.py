@@ -23,6 +23,7 @@ from medtransfer.reporting.truncated.convergence import (
 )
 from medtransfer.reporting.truncated.cost import cost_figure, cost_table
 from medtransfer.reporting.truncated.example import example_figure, example_table
+from medtransfer.reporting.truncated.findings import findings_table
 from medtransfer.reporting.truncated.fits import arm_fits
 from medtransfer.reporting.truncated.headline import headline
 from medtransfer.reporting.truncated.similarity import depths, similarity_figure, similarity_table
@@ -76,9 +77,9 @@ def collect(
     """
     found = results(predictions, config, evaluation)
     costs, alike = (read_json(study_folder / name) for name in ("cost.json", "similarity.json"))
-    compared, drift = _compare(found), windows_table(predictions, found, datasets)
-    recorded = list(arm_fits(study_folder, config))
-    fits = provenance(recorded)
+    compared = _compare(found)
+    sometimes = (findings_table(found), windows_table(predictions, found, datasets))
+    fits = provenance(recorded := list(arm_fits(study_folder, config)))
     return ReportContent(
         **_heading(datasets, profile),
         headline=headline(compared.judged, compared.ties, costs),
@@ -86,12 +87,12 @@ def collect(
         results=(
             tables.networks_table(found, compared.rows, costs),
             *_performance(found, compared),
-            *([drift] if drift else []),
+            *(table for table in sometimes if table),
             cost_table(found, compared.rows, costs),
             convergence_table(convergence(recorded), config),
             similarity_table(depths(alike), alike),
             example_table(),
-            stated_table(found, compared.rows, compared.gains, costs),
+            stated_table(found, compared.rows, costs),
         ),
         figures=(
             example_figure(),

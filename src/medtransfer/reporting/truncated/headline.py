@@ -10,7 +10,7 @@ from medtransfer.reporting.words import interval, signed
 from medtransfer.studies.truncated_transfer.claims import Claim, Ties
 
 SHOWN = 3
-"""Settings whose values a sentence spells out; of more it only counts the verdicts."""
+"""Settings and cuts that a sentence spells out; of more it only counts the verdicts."""
 
 Verdicts = Sequence[tuple[Claim, Mapping[str, Judged]]]
 
@@ -60,4 +60,6 @@ def _saved(found: Sequence[tuple[Claim, Judged]], costs: Mapping[str, Any]) -> s
             share = networks[cut]["parameters"] / networks[whole]["parameters"]
             faster = networks[whole]["step_seconds"] / networks[cut]["step_seconds"]
             parts[cut] = f"{cut} has {share:.0%} of the parameters and steps {faster:.1f} times as fast"
+    if len(parts) > SHOWN:
+        return " What each cut saves stands in the table “Quality against cost”."
     return f" {'; '.join(parts.values())}.".replace("%", " %") if parts else ""

@@ -5,6 +5,8 @@ from typing import Any
 
 from medtransfer.reporting.content import Column, Table, Text
 from medtransfer.reporting.truncated.example import example
+from medtransfer.reporting.truncated.findings import mean_of_output
+from medtransfer.reporting.truncated.names import cell_title
 from medtransfer.reporting.truncated.values import Results, Row
 from medtransfer.reporting.words import is_missing, number, signed
 from medtransfer.studies.truncated_transfer.config import TruncatedTransferConfig
@@ -25,9 +27,9 @@ _GROUPS = {
 _PNEUMOTHORAX = "Pneumothorax"
 
 
-def stated_table(found: Results, rows: Sequence[Row], gains: Sequence[Row], costs: Mapping[str, Any]) -> Table:
+def stated_table(found: Results, rows: Sequence[Row], costs: Mapping[str, Any]) -> Table:
     """Lay out every number that the paper's text states, ours beside it."""
-    ours = _settings(found.config) | _example() | _outcomes(found, rows, gains, costs)
+    ours = _settings(found.config) | _example() | _outcomes(found, rows, costs)
     body = tuple(
         (
             Text(_GROUPS[row.group]),
@@ -77,9 +79,7 @@ def _example() -> dict[tuple[str, str], Text]:
     return {("example", item): text for item, text in counts.items()}
 
 
-def _outcomes(
-    found: Results, rows: Sequence[Row], gains: Sequence[Row], costs: Mapping[str, Any]
-) -> dict[tuple[str, str], Text]:
+def _outcomes(found: Results, rows: Sequence[Row], costs: Mapping[str, Any]) -> dict[tuple[str, str], Text]:
     """Return our largest sd over repeats by kind of task, the share that Dens-T1 saves, and TL − RI of ResNet-50."""
     result = {}
     for item, several in (("chexpert_std_max", True), ("covid_std_max", False)):
@@ -94,8 +94,11 @@ def _outcomes(
     if {"densenet121", "densenet121_t1"} <= networks.keys():
         share = 1 - networks["densenet121_t1"]["parameters"] / networks["densenet121"]["parameters"]
         result["dens_t1_param_reduction_pct"] = Text(number(100 * share, digits=1))
-    wanted = [row for row in gains if row["arm"] == "resnet50-transfer" and row["metric"] == "auprc"]
-    alone = [row for row in wanted if found.config.tasks[row["cell"].task].findings == (_PNEUMOTHORAX,)]
-    if alone:
-        result["resnet50_TL_minus_RI_on_Pt_auprc_pct"] = Text(signed(100 * alone[0]["mean"], digits=1))
+    for (arm, cell), fits in found.fits.items():
+        random = found.fits.get(("resnet50-random", cell))
+        if arm == "resnet50-transfer" and _PNEUMOTHORAX in fits.outputs and random:
+            gain = mean_of_output(fits, _PNEUMOTHORAX) - mean_of_output(random, _PNEUMOTHORAX)
+            result.setdefault(
+                "resnet50_TL_minus_RI_on_Pt_auprc_pct", Text(signed(100 * gain, digits=1), cell_title(cell))
+            )
     return {("result", item): text for item, text in result.items()}

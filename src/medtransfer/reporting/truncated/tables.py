@@ -89,7 +89,8 @@ def cuts_table(changes: Sequence[Row]) -> Table:
     return Table(
         "cuts",
         "Cut networks against the whole one, relative change (Fig. 5)",
-        "(cut − whole) ÷ whole in per cent, both with transfer, seed by seed; below it the 95 % interval.",
+        "(cut − whole) ÷ whole in per cent, both with transfer, seed by seed; below it the 95 % interval. The paper "
+        "shows the best network of each family; every cut stands here, because the best of several flatters itself.",
         (Column("Setting", number=False), Column("Cut network", number=False), *columns),
         tuple(body),
         () if body else ("No cut network was run with transfer beside its whole network.",),
