@@ -31,7 +31,7 @@ def test_the_side_of_the_margin_on_which_the_whole_interval_lies_decides(gain, m
     assert found.estimate == pytest.approx(gain)
 
 
-@pytest.mark.parametrize(("margin", "reason"), [(0.0, "the interval holds zero"), (0.02, "the interval holds -0.02")])
+@pytest.mark.parametrize(("margin", "reason"), [(0.0, "the interval holds zero"), (0.02, "the interval holds −0.02")])
 def test_an_interval_across_the_margin_decides_nothing(margin, reason):
     found = judge(GAIN, {"new": flat(0.7, 0.1, 1), "old": flat(0.7)}, margin=margin, level=0.95)
     assert found.low < -margin < found.high

@@ -31,6 +31,22 @@ def test_commit_and_changes_are_seen(tmp_path):
     assert git_state(tmp_path) == clean | {"git_dirty": True}
 
 
+def test_what_the_pipeline_writes_while_it_runs_is_no_change_by_hand(tmp_path):
+    git(tmp_path, "init")
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "sub").mkdir()
+    files = [tmp_path / name for name in ("dvc.lock", "metrics/a.json", "sub/code.py")]
+    for file in files:
+        file.write_text("1")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "one")
+    for file in files[:2]:
+        file.write_text("2")
+    assert git_state(tmp_path / "sub")["git_dirty"] is False
+    files[2].write_text("2")
+    assert git_state(tmp_path / "sub")["git_dirty"] is True
+
+
 def test_it_works_outside_git(tmp_path):
     assert git_state(tmp_path) == {"git_commit": None, "git_dirty": None}
 

@@ -70,7 +70,7 @@ def judge(
     low, high = found.get("low_seeds", found["low"]), found.get("high_seeds", found["high"])
     if low is None or high is None:
         return Judged("not decidable", found.get("reason", ""), found["mean"])
-    border = f"{-margin:g}" if margin else "zero"
+    border = f"−{margin:g}" if margin else "zero"
     if low > -margin:
         return Judged("holds", f"the whole interval lies above {border}", found["mean"], low, high)
     if high <= -margin:

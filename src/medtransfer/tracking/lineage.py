@@ -13,6 +13,8 @@ from medtransfer.errors import TrackingError
 
 PACKAGES = ("medtransfer", "torch", "torchvision", "timm", "numpy", "scikit-learn", "mlflow", "dvc", "optuna")
 
+WRITTEN_BY_THE_PIPELINE = (":(top,exclude)dvc.lock", ":(top,exclude)metrics")
+
 
 def collect_lineage(pointers: Sequence[Path] = (), *, root: Path | None = None) -> dict[str, Any]:
     """Describe code, data, software and machine of a run.
@@ -35,11 +37,15 @@ def collect_lineage(pointers: Sequence[Path] = (), *, root: Path | None = None) 
 
 
 def git_state(folder: Path) -> dict[str, Any]:
-    """Return ``git_commit`` and ``git_dirty`` (tracked files changed) of a checkout, both None outside Git."""
+    """Return ``git_commit`` and ``git_dirty`` of a checkout, both None outside Git.
+
+    Dirty means that a tracked file was changed by hand: what the pipeline itself writes while it runs does not count.
+    """
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
         return {"git_commit": None, "git_dirty": None}
-    return {"git_commit": commit, "git_dirty": bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))}
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ":/", *WRITTEN_BY_THE_PIPELINE)
+    return {"git_commit": commit, "git_dirty": bool(changed)}
 
 
 def data_hashes(pointer: Path) -> dict[str, str]:
