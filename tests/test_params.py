@@ -155,6 +155,31 @@ def test_an_overlay_keeps_siblings_and_replaces_lists_whole():
     assert overlay(base, {"a": {"y": [3]}}) == {"a": {"x": 1, "y": [3]}, "b": 1}
 
 
+def test_an_overlay_of_null_takes_a_mapping_away_and_empties_a_scalar():
+    base = {"start": {"dense": {"kind": "train"}, "light": {"kind": "file"}}, "clip": 5.0}
+    assert overlay(base, {"start": {"dense": None}, "clip": None}) == {
+        "start": {"light": {"kind": "file"}},
+        "clip": None,
+    }
+
+
+def test_a_profile_is_laid_over_its_base(tmp_path):
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "params.yaml").write_text("a: 1\nb: 1\nc: 1\n")
+    (tmp_path / "profiles/low.yaml").write_text("b: 2\nc: 2\n")
+    (tmp_path / "profiles/high.yaml").write_text("base: low\nc: 3\n")
+    assert with_profile(tmp_path, "high") == {"a": 1, "b": 2, "c": 3, "profile": "high"}
+
+
+def test_profiles_that_build_on_each_other_are_refused(tmp_path):
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "params.yaml").write_text("a: 1\n")
+    (tmp_path / "profiles/one.yaml").write_text("base: two\n")
+    (tmp_path / "profiles/two.yaml").write_text("base: one\n")
+    with pytest.raises(ConfigError, match="profile 'one': its base is 'two', which builds on it"):
+        with_profile(tmp_path, "one")
+
+
 def test_an_overlay_of_another_kind_replaces_it_whole():
     base = {"optimizer": {"name": "adamw", "lr": 0.1, "betas": 2}}
     assert overlay(base, {"optimizer": {"name": "sgd", "lr": 1}}) == {"optimizer": {"name": "sgd", "lr": 1}}

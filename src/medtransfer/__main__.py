@@ -1,7 +1,7 @@
 """``medtransfer`` and ``python -m medtransfer``.
 
 A stage is a short process that imports a million objects. Collecting them while they are imported, and taking them
-apart one by one at the end, would together cost about two and a half seconds of processor time a stage.
+apart one by one at the end, would together cost seconds of every stage.
 """
 
 import atexit

@@ -8,6 +8,7 @@ from typing import Any
 INK, QUIET, BLUE, ORANGE, GREEN = "#010203", "#040506", "#0072b2", "#d55e00", "#009e73"
 """Stand-ins for CSS variables; the hues are Okabe & Ito's, which all kinds of colour vision tell apart."""
 _VARIABLES = {INK: "--ink", QUIET: "--quiet", BLUE: "--blue", ORANGE: "--orange", GREEN: "--green"}
+_ACROSS = 3
 _STYLE = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -29,6 +30,32 @@ def legend(figure: Any, axes: Sequence[Any], *, columns: int = 6) -> None:
     handles = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     if handles:
         figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(len(handles), columns))
+
+
+def grid_rows(count: int) -> int:
+    """Return how many rows of three :func:`panels` takes for so many."""
+    return -(-max(count, 1) // _ACROSS)
+
+
+def panels(figure: Any, items: Sequence[Any], draw: Callable[[Any, Any], None], *, label: str, share: bool) -> None:
+    """Draw a panel an item, three a row, one legend above them all.
+
+    Args:
+        figure: matplotlib's figure.
+        items: what each panel shows.
+        draw: called with axes and item.
+        label: of the vertical axis, written at the left of every row.
+        share: whether all panels have one vertical scale.
+    """
+    columns = min(_ACROSS, max(len(items), 1))
+    axes = figure.subplots(grid_rows(len(items)), columns, sharey=share, squeeze=False).ravel()
+    for item, axis in zip(items, axes, strict=False):
+        draw(axis, item)
+    for axis in axes[len(items) :]:
+        axis.set_visible(False)
+    for axis in axes[::columns]:
+        axis.set_ylabel(label)
+    legend(figure, axes, columns=4)
 
 
 def svg(draw: Callable[[Any], None], key: str, *, height: float, width: float = 11.0) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from medtransfer.reporting.content import Column, Figure, Table, Text
 from medtransfer.reporting.records import Fit, curves, provenance
-from medtransfer.reporting.svg import legend, svg
+from medtransfer.reporting.svg import grid_rows, panels, svg
 from medtransfer.reporting.truncated.figures import LOOKS
 from medtransfer.reporting.truncated.names import arm_title, cell_title, network_of, start_title, strategy_of
 from medtransfer.reporting.words import MISSING, is_missing, number
@@ -71,18 +71,12 @@ def convergence_table(found: pd.DataFrame, config: TruncatedTransferConfig) -> T
 def convergence_figure(history: pd.DataFrame, config: TruncatedTransferConfig) -> Figure:
     """Draw validation AUPRC over steps: a panel a setting, a line an arm and seed."""
     cells = [cell for cell in config.cells() if cell.name in set(history["cell"])]
-    columns = min(3, max(len(cells), 1))
-    rows = -(-max(len(cells), 1) // columns)
+
+    def panel(axis: Any, cell: Cell) -> None:
+        _curves(axis, history[history["cell"] == cell.name], cell, config)
 
     def draw(figure: Any) -> None:
-        axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        for cell, axis in zip(cells, axes, strict=False):
-            _curves(axis, history[history["cell"] == cell.name], cell, config)
-        for axis in axes[len(cells) :]:
-            axis.set_visible(False)
-        for row in range(rows):
-            axes[row * columns].set_ylabel("validation AUPRC")
-        legend(figure, axes, columns=4)
+        panels(figure, cells, panel, label="validation AUPRC", share=False)
 
     caption = "One line a network and seed: orange RI, blue TL, green transfusion; dashes tell the networks apart."
     title = "Learning curves of validation AUPRC"
@@ -90,7 +84,7 @@ def convergence_figure(history: pd.DataFrame, config: TruncatedTransferConfig) -
         "convergence-curves",
         title,
         caption,
-        svg(draw, "convergence", height=0.6 + 0.2 * len(config.arms) / 4 + 2.9 * rows),
+        svg(draw, "convergence", height=0.6 + 0.2 * len(config.arms) / 4 + 2.9 * grid_rows(len(cells))),
         keyed=False,
     )
 

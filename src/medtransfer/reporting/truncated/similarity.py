@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from medtransfer.reporting.content import Column, Figure, Table, Text
-from medtransfer.reporting.svg import BLUE, GREEN, legend, svg
+from medtransfer.reporting.svg import BLUE, GREEN, grid_rows, panels, svg
 from medtransfer.reporting.truncated.names import cell_title, network_of, start_title, strategy_of
 from medtransfer.reporting.words import number
 from medtransfer.studies.truncated_transfer.config import Cell
@@ -53,24 +53,19 @@ def similarity_table(found: Depths, facts: Mapping[str, Any]) -> Table:
 def similarity_figure(found: Depths) -> Figure:
     """Draw CKA over depth: a panel a setting, a line an arm."""
     cells = list(dict.fromkeys(cell for _, cell in found))
-    columns = min(3, max(len(cells), 1))
-    rows = -(-max(len(cells), 1) // columns)
     arms = list(dict.fromkeys(arm for arm, _ in found))
 
+    def panel(axis: Any, cell: Cell) -> None:
+        _panel(axis, {arm: blocks for (arm, other), blocks in found.items() if other == cell}, arms)
+        axis.set_title(cell_title(cell))
+
     def draw(figure: Any) -> None:
-        axes = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
-        for cell, axis in zip(cells, axes, strict=False):
-            _panel(axis, {arm: blocks for (arm, other), blocks in found.items() if other == cell}, arms)
-            axis.set_title(cell_title(cell))
-        for axis in axes[len(cells) :]:
-            axis.set_visible(False)
-        for row in range(rows):
-            axes[row * columns].set_ylabel("CKA with the start")
-        legend(figure, axes, columns=4)
+        panels(figure, cells, panel, label="CKA with the start", share=True)
 
     caption = "Blocks in running order, mean over seeds; a cut network ends where it is cut."
     title = "Similarity of start and fine-tuned network by depth"
-    return Figure("similarity-depth", title, caption, svg(draw, "similarity", height=0.6 + 3.0 * rows), keyed=False)
+    height = 0.6 + 3.0 * grid_rows(len(cells))
+    return Figure("similarity-depth", title, caption, svg(draw, "similarity", height=height), keyed=False)
 
 
 def _panel(axis: Any, lines: Mapping[str, Mapping[str, float]], arms: Sequence[str]) -> None:
