@@ -65,12 +65,36 @@ def test_every_profile_parses_over_the_shipped_parameters(profile):
 def test_the_stable_profile_differs_from_the_paper_in_its_rates_alone():
     paper, stable = (flatten(with_profile(ROOT, name)) for name in ("paper", "paper-stable"))
     different = {key for key in paper.keys() | stable.keys() if paper.get(key) != stable.get(key)}
-    phases = ("sstl_m", "finetune")
+    phases = ("sstl_m", "recipes.image_scale", "recipes.region_scale", "finetune")
     leaves = ("lr", "reference_batch")
     rates = {f"attentive_transfer.{p}.train.optimizer.{leaf}" for p in phases for leaf in leaves}
     assert different == rates | {"profile"}
     params = parse_params(with_profile(ROOT, "paper-stable"))
     assert params.attentive_transfer.finetune.train.learning_rate == pytest.approx(0.03)
+
+
+@pytest.mark.parametrize("profile", ["paper", "paper-stable", "real-cpu", "real-gpu"])
+def test_one_branch_of_the_method_learns_as_the_whole_method_does(profile):
+    study = parse_params(with_profile(ROOT, profile)).attentive_transfer
+    for name, off in (("image_scale", {"alpha2": 0.0}), ("region_scale", {"alpha1": 0.0})):
+        branch = study.recipes[name]
+        assert branch.method == study.sstl_m.method.model_copy(update=off)
+        assert (branch.train, branch.augment) == (study.sstl_m.train, study.sstl_m.augment)
+    regions = study.recipes["region_scale"]
+    same = ("boxes", "region_size", "region_augment")
+    assert [getattr(regions, key) for key in same] == [getattr(study.sstl_m, key) for key in same]
+
+
+@pytest.mark.parametrize("profile", ["real-cpu", "real-gpu"])
+def test_compared_methods_have_the_same_budget(profile):
+    study = parse_params(with_profile(ROOT, profile)).attentive_transfer
+    assert all(study.recipes[name].train == study.sstl_m.train for name in study.methods)
+
+
+@pytest.mark.parametrize("profile", ["paper", "real-cpu", "real-gpu"])
+def test_moco_changes_the_light_of_every_view(profile):
+    """He et al. 2020 jitter every view; the sample's share of one half must not weaken the baseline."""
+    assert parse_params(with_profile(ROOT, profile)).attentive_transfer.recipes["moco"].augment.jitter_p == 1.0
 
 
 def test_nothing_of_the_sample_is_left_in_the_papers_settings():
