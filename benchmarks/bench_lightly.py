@@ -129,7 +129,7 @@ def ours(backbone: str, data: PackedDataset, root: Path, hardware: HardwareConfi
     encoder = build_network(NetworkConfig(backbone=backbone), 2, seed=0)
     config = MoCoConfig(head="mlp", temperature=TEMPERATURE, momentum=MOMENTUM, queue=QUEUE)
     task = SelfSupervisedTask(MoCo(config, encoder, images=len(data.manifest), batch_size=BATCH))
-    loader = self_supervised_loader(data, Phase, 0, engine, boxes=None)
+    loader = self_supervised_loader(data, Phase, 0, engine, regions=None)
     name = f"{backbone}-{hardware.precision}"
     with open_run(RunSpec(experiment="bench", name=name), root / name, uri=f"sqlite:///{root}/bench.db") as tracker:
         fit = Fit(task, loader, Phase.train, engine=engine, tracker=tracker, scratch=root / name / "scratch", seed=0)

@@ -36,7 +36,7 @@ from medtransfer.ssl.simclr import SimCLRConfig
 from medtransfer.tracking.mlflow_tracker import open_run
 from medtransfer.tracking.tracker import RunSpec
 from medtransfer.training.engine import Engine, HardwareConfig
-from medtransfer.training.loading import self_supervised_loader, supervised_loader
+from medtransfer.training.loading import self_supervised_loader, supervised_loader, training_regions
 from medtransfer.training.loop import Fit
 from medtransfer.training.optim import SGDConfig, TrainConfig
 from medtransfer.training.task import SelfSupervisedTask, SupervisedTask
@@ -157,7 +157,8 @@ def measure(name: str, method: SSLConfig | None, count: int, *, data: PackedData
         task, loader = SupervisedTask(model), supervised_loader(data, Phase, 0, engine)
     else:
         task = SelfSupervisedTask(build(method, model, images=len(data.manifest), batch_size=BATCH))
-        loader = self_supervised_loader(data, Phase, 0, engine, boxes=locate if regions else None)
+        located = training_regions(data, locate) if regions else None
+        loader = self_supervised_loader(data, Phase, 0, engine, regions=located)
     spec, folder = RunSpec(experiment="bench", name=f"{name} {count}"), root / f"{name}{count}"
     with open_run(spec, folder, uri=f"sqlite:///{root}/bench.db") as tracker:
         fit = Fit(task, loader, Phase.train, engine=engine, tracker=tracker, scratch=folder / "scratch", seed=0)

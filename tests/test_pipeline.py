@@ -17,7 +17,9 @@ PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 GLUE = {"cli", "stages", "params", "errors", "files", "paths", "__main__"}
 """Not among the stages' dependencies: verbs, wiring and layer zero hold no number and retrain nothing."""
 COMPUTES = ("transferability", "explain", "measure")
-"""Verbs whose own module computes what it writes, so that their stages depend on it."""
+"""Verbs whose work is a module of the study that does nothing else."""
+NAMES = ("config", "study")
+"""Modules of a study that say where fits lie: what they wire together is the fits' own."""
 PRINTING = "medtransfer.training.progress"
 LATE = {"attentive_transfer.outside"}
 """Read after training alone, by stages that track the whole study."""
@@ -119,8 +121,14 @@ def build_parser_stage(stage):
 
 
 @pytest.mark.parametrize("stage", [stage for stage in PIPELINE if stage.split("-")[0] in COMPUTES])
-def test_a_stage_whose_own_module_computes_depends_on_it(stage):
-    assert f"src/medtransfer/stages/{build_parser_stage(stage)}.py" in body(stage)["deps"]
+def test_a_stage_depends_on_the_study_s_module_that_computes_and_on_the_rooms_that_this_calls(stage, sources):
+    verb, study_name = stage.split("-")
+    called = re.search(r"studies\.\{options\.study\}\.(\w+)", sources.files[f"medtransfer.stages.{verb}"].read_text())
+    module = f"medtransfer.studies.{study_name}.{called.group(1)}"
+    wired = {f"medtransfer.studies.{study_name}.{name}" for name in NAMES}
+    rooms = {other for other in sources.inner(module, types=False) - wired if room(other) not in GLUE}
+    assert rooms
+    assert not uncovered(stage, {module} | rooms)
 
 
 @pytest.mark.parametrize("stage", PIPELINE)

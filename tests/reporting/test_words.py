@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from medtransfer.reporting.words import chain_title, interval, network_title, number, probability, signed
+from medtransfer.reporting.words import chain_title, interval, number, probability, signed
 
 
 @pytest.mark.parametrize(
@@ -16,8 +16,6 @@ def test_names_are_written_as_the_field_writes_them():
     assert chain_title("none") == "no transfer"
     assert chain_title("none-stl_m") == "STL-M"
     assert chain_title("stl_n-stl_m-sstl_m") == "STL-N → STL-M → SSTL-M"
-    assert network_title("resnet50_attn5") == "resnet50 + 5 ATTN"
-    assert network_title("resnet50_attn0") == "resnet50"
 
 
 def test_numbers_that_do_not_exist_leave_no_bracket():

@@ -8,13 +8,11 @@ import torch
 from PIL import Image
 
 from medtransfer.cli import run
-from medtransfer.data.packed import PackedDataset
 from medtransfer.data.phantom.ct import CtConfig, draw_ct
 from medtransfer.data.phantom.scanner import CT_SCANNERS
 from medtransfer.models.classifier import attention_layers, build_network
 from medtransfer.models.weights import save_weights
 from medtransfer.params import load_params
-from medtransfer.stages.explain import shown_rows, whole_chain
 from medtransfer.studies.attentive_transfer import study
 
 STUDY = "attentive_transfer"
@@ -91,31 +89,6 @@ def test_without_masks_nothing_is_scored_and_slices_without_lungs_are_counted(st
     assert found["regions"]["coverage"] is None
     assert found["regions"]["without_lungs"] == 1
     assert "ct/00.png" in found["regions"]["slices"]
-
-
-@pytest.mark.slow
-def test_shown_images_are_chosen_by_name_each_of_another_patient_as_many_of_each_class(study_of_two, capsys):
-    draw_phantoms(study_of_two, masks=False)
-    assert run(["prepare", "ct"]) == 0
-    data = PackedDataset.open(study_of_two.folder / "out/datasets/ct")
-    rows = data.rows(split="test")
-    table = data.manifest.iloc[shown_rows(data, rows[::-1].copy())]
-    assert table["label"].tolist() == ["non-covid"] * 3 + ["covid"] * 3
-    assert table["image_id"].tolist() == [f"ct/{n:02}.png" for n in (6, 14, 22, 7, 15, 23)]
-    data.manifest["patient_id"] = "ct:one"
-    assert len(shown_rows(data, rows)) == 1
-
-
-def test_the_whole_chain_is_the_longest_and_the_first_of_equals(toy):
-    toy.params[STUDY] |= {
-        "stl_m_after": ["none"],
-        "sstl_m_after": ["none-stl_m"],
-        "methods": ["moco"],
-        "methods_after": ["none-stl_m"],
-        "chains": ["none", "none-stl_m", "none-stl_m-sstl_m", "none-stl_m-moco"],
-    }
-    toy.write_params()
-    assert whole_chain(load_params().attentive_transfer) == "none-stl_m-sstl_m"
 
 
 def test_weights_that_are_absent_are_one_line(study_of_two, capsys):

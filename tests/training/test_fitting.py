@@ -7,8 +7,9 @@ import pytest
 
 from medtransfer.errors import CheckpointError, DataError
 from medtransfer.files import write_json
+from medtransfer.ssl.regions import Located
 from medtransfer.training.fitting import Parent, preprocessing
-from medtransfer.training.loading import evaluation_loader, self_supervised_loader, supervised_loader
+from medtransfer.training.loading import evaluation_loader, self_supervised_loader, supervised_loader, training_regions
 from medtransfer.training.task import MultiLabelTask, SupervisedTask
 from medtransfer.training.validation import multilabel_validation, supervised_validation
 
@@ -30,9 +31,12 @@ def test_self_supervision_reads_the_training_split_alone_with_or_without_label(d
 
     def boxes(pictures):
         located.append(pictures.shape)
-        return SimpleNamespace(boxes=np.tile(np.array([0, 0, 9, 9], np.float32), (len(pictures), 5, 1)))
+        found = np.arange(len(pictures)) % 3 > 0
+        return Located(np.tile(np.array([0, 0, 9, 9], np.float32), (len(pictures), 5, 1)), found)
 
-    loader = self_supervised_loader(data, phase, 0, engine, boxes=boxes)
+    regions = training_regions(data, boxes)
+    assert regions.counts() == {"data/images": 24, "data/without_lungs": 8}
+    loader = self_supervised_loader(data, phase, 0, engine, regions=regions)
     assert loader.rows.tolist() == train.tolist()
     assert located == [(24, 20, 20)]
     batch = loader.batch(0, 0)

@@ -6,10 +6,14 @@ cannot be told apart by everyone; inferno's lightness grows evenly with the valu
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from medtransfer.files import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,6 +23,7 @@ REGION_COLOURS = ("#0072b2", "#56b4e9", "#009e73", "#d55e00", "#e69f00")
 """One hue a region (Okabe & Ito): blues and green for the patient's right lung, warm ones for the left."""
 SIDE_BY_SIDE = 2
 LUNG_COLOUR, LESION_COLOUR = "#f0e442", "#ffffff"
+DPI = 150
 _STYLE = {"font.size": 8, "axes.titlesize": 8, "text.parse_math": False}
 
 
@@ -109,6 +114,11 @@ def region_sheet(cases: Sequence[RegionCase], names: Sequence[str]) -> "Figure":
                 for spine in axis.spines.values():
                     spine.set(visible=True, color=colour, linewidth=1.5)
     return figure
+
+
+def write_panel(figure: "Figure", file: Path) -> None:
+    """Write a panel as PNG; the same panel gives the same bytes."""
+    write_atomic(file, partial(figure.savefig, format="png", dpi=DPI, metadata={"Software": None}))
 
 
 def _located(axis: Any, case: RegionCase) -> None:

@@ -3,7 +3,7 @@
 import copy
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +28,45 @@ class Cost:
     def parameters(self) -> int:
         """All parameters."""
         return self.trunk + self.head
+
+
+@dataclass(frozen=True)
+class MeasuredCost:
+    """A row of a table of costs: size, work of one picture's forward pass, and times on this machine in seconds."""
+
+    parameters: int
+    multiply_adds: int
+    step_seconds: float
+    latency_seconds: float
+    """Of one picture."""
+
+
+def measure_costs(
+    models: Mapping[str, Classifier], side: int, *, batch: int, rounds: int = 3
+) -> dict[str, MeasuredCost]:
+    """Return the costs of networks by name; their times compare because the networks are timed in turn.
+
+    Args:
+        models: where they lie they are timed.
+        side: of the square pictures, in pixels.
+        batch: pictures of a training step.
+        rounds: times that every network is timed, so that other work on the machine falls on all alike.
+    """
+    steps: dict[str, list[float]] = {name: [] for name in models}
+    latencies: dict[str, list[float]] = {name: [] for name in models}
+    for _ in range(rounds):
+        for name, model in models.items():
+            steps[name].append(step_seconds(model, side, batch=batch, repeats=1))
+            latencies[name].append(inference_seconds(model, side, repeats=5))
+    return {
+        name: MeasuredCost(
+            parameters=(cost := count_cost(model, side)).parameters,
+            multiply_adds=cost.multiply_adds,
+            step_seconds=statistics.median(steps[name]),
+            latency_seconds=statistics.median(latencies[name]),
+        )
+        for name, model in models.items()
+    }
 
 
 @torch.no_grad()

@@ -27,9 +27,9 @@ from medtransfer.reporting.origin import (
 from medtransfer.reporting.records import chain_fits, curves, provenance
 from medtransfer.reporting.sources import source_frame, source_table
 from medtransfer.reporting.transferability import correlation_table, leep_figure, leep_table, routes_table
-from medtransfer.reporting.words import chain_title, network_title, number, signed
+from medtransfer.reporting.words import chain_title, number, signed
 from medtransfer.studies.attentive_transfer.claims import CLAIMS, Judgement, judge
-from medtransfer.studies.attentive_transfer.printed import TABLES, WHOLE_CHAIN
+from medtransfer.studies.attentive_transfer.printed import TABLES, WHOLE_CHAIN, network_title
 
 ABOUT = (
     "ResNets with self-attention (ATTN) against plain ones, pretrained on natural images (STL-N), then chest X-rays "

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from medtransfer.reporting.content import Column, Figure, Table, Text
-from medtransfer.reporting.words import MISSING, chain_title, network_title, number
+from medtransfer.reporting.words import MISSING, chain_title, number
+from medtransfer.studies.attentive_transfer.printed import network_title
 
 _METHODS = {"grad_cam": "Grad-CAM", "attention": "attention"}
 

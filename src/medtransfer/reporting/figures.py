@@ -12,8 +12,8 @@ from medtransfer.evaluation.binary import operating_points
 from medtransfer.reporting.cells import Measured
 from medtransfer.reporting.content import Figure
 from medtransfer.reporting.svg import BLUE, ORANGE, QUIET, legend, svg
-from medtransfer.reporting.words import chain_title, network_title
-from medtransfer.studies.attentive_transfer.printed import Cell, attention_layers
+from medtransfer.reporting.words import chain_title
+from medtransfer.studies.attentive_transfer.printed import Cell, attention_layers, network_title
 
 _DASHES = ("-", "--", ":", "-.")
 

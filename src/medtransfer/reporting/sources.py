@@ -6,8 +6,8 @@ import pandas as pd
 from medtransfer.evaluation.summary import sample
 from medtransfer.reporting.cells import ReportSettings, summary
 from medtransfer.reporting.content import Column, Table, Text
-from medtransfer.reporting.words import MISSING, NOT_PRINTED, estimate, is_missing, network_title, number
-from medtransfer.studies.attentive_transfer.printed import printed_sources
+from medtransfer.reporting.words import MISSING, NOT_PRINTED, estimate, is_missing, number
+from medtransfer.studies.attentive_transfer.printed import network_title, printed_sources
 
 ACCURACIES = {"top_1": "Top-1", "top_5": "Top-5"}
 

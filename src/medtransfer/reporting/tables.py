@@ -16,7 +16,6 @@ from medtransfer.reporting.words import (
     estimate,
     interval,
     is_missing,
-    network_title,
     number,
     probability,
     signed,
@@ -27,6 +26,7 @@ from medtransfer.studies.attentive_transfer.printed import (
     NO_TRANSFER,
     PaperTable,
     arithmetic_errors,
+    network_title,
     plain,
     printed,
 )

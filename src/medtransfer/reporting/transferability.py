@@ -17,13 +17,12 @@ from medtransfer.reporting.words import (
     chain_title,
     estimate,
     is_missing,
-    network_title,
     number,
     probability,
     signed,
     step_title,
 )
-from medtransfer.studies.attentive_transfer.printed import NO_TRANSFER, Cell, attention_layers
+from medtransfer.studies.attentive_transfer.printed import NO_TRANSFER, Cell, attention_layers, network_title
 
 _MARKERS = {False: "sPX", True: "oD^"}
 """Markers of plain networks and of networks with ATTN, by their place among the networks of one backbone."""

@@ -5,7 +5,6 @@ from typing import Any
 import pandas as pd
 
 from medtransfer.reporting.content import Text
-from medtransfer.studies.attentive_transfer.printed import attention_layers
 
 METRIC_TITLES = {"accuracy": "Accuracy", "f1": "F1", "auroc": "AUROC"}
 MISSING = Text("—")
@@ -44,12 +43,6 @@ _STEPS = {
     "image_scale": "image scale alone",
     "region_scale": "regions alone",
 }
-
-
-def network_title(network: str) -> str:
-    """Return how a network is written: ``resnet50``, ``resnet50 + 5 ATTN``."""
-    layers = attention_layers(network)
-    return network.rpartition("_attn")[0] + (f" + {layers} ATTN" if layers else "")
 
 
 def chain_title(chain: str) -> str:

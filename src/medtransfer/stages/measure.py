@@ -1,133 +1,20 @@
 """``medtransfer measure STUDY``: what networks cost, and how far fine-tuning moved them from their start, by depth."""
 
-import hashlib
-import math
-import statistics
 from argparse import Namespace
-from functools import cache
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
+from importlib import import_module
 
 from medtransfer import paths
-from medtransfer.data.loaders import Loader
-from medtransfer.data.packed import PackedDataset
-from medtransfer.evaluation.similarity import linear_cka
 from medtransfer.files import write_json
-from medtransfer.models.block_features import block_features
-from medtransfer.models.classifier import Classifier, build_network
-from medtransfer.models.cost import count_cost, inference_seconds, step_seconds
-from medtransfer.models.weights import load_into, load_model
 from medtransfer.params import load_params
-from medtransfer.studies.truncated_transfer import study
-from medtransfer.studies.truncated_transfer.config import TruncatedTransferConfig
-from medtransfer.studies.truncated_transfer.predictions import fitted
-from medtransfer.tracking.lineage import collect_lineage
 from medtransfer.training.engine import Engine
-from medtransfer.training.loading import open_dataset
-from medtransfer.training.progress import console
-
-ROUNDS = 3
-"""Times that all networks are timed in turn, so that other work on the machine falls on all alike."""
-IMAGES = 96
-"""Test images whose features are compared; fewer where there are fewer."""
-
-Features = dict[str, NDArray[np.float32]]
-"""Block → features ``[pictures, channels]``."""
 
 
 def run(options: Namespace) -> None:
     """Write ``out/<study>/cost.json`` and ``similarity.json``."""
     params = load_params()
-    config = params.truncated_transfer
+    config = getattr(params, options.study)
     engine = Engine(params.hardware.model_copy(update={"precision": "fp32"}))
+    study = import_module(f"medtransfer.studies.{options.study}.measurements")
     folder = paths.OUT / options.study
-    write_json(folder / "cost.json", _costs(config, engine))
-    write_json(folder / "similarity.json", _similarity(config, engine))
-
-
-def _costs(config: TruncatedTransferConfig, engine: Engine) -> dict[str, Any]:
-    """Return size, work and times of every network; latency is of one picture, a step has the training's batch."""
-    side, batch = config.augment.crop, config.train.batch_size
-    weights: dict[str, Path] = {}
-    for fit in fitted(config):
-        weights.setdefault(fit.network, fit.weights)
-    models = {name: load_model(folder)[0] for name, folder in weights.items()}
-    for model in models.values():
-        engine.place(model)
-    steps: dict[str, list[float]] = {name: [] for name in models}
-    latencies: dict[str, list[float]] = {name: [] for name in models}
-    for _ in range(ROUNDS):
-        for name, model in models.items():
-            steps[name].append(step_seconds(model, side, batch=batch, repeats=1))
-            latencies[name].append(inference_seconds(model, side, repeats=5))
-    networks = {}
-    for name, model in models.items():
-        cost = count_cost(model, side)
-        networks[name] = {
-            "parameters": cost.parameters,
-            "multiply_adds": cost.multiply_adds,
-            "step_seconds": statistics.median(steps[name]),
-            "latency_seconds": statistics.median(latencies[name]),
-        }
-        console.print(f"measured {name}", markup=False)
-    machine = collect_lineage()["machine"] | {
-        "device": engine.device.type,
-        "threads": torch.get_num_threads(),
-        "precision": "fp32",
-    }
-    return {"machine": machine, "side": side, "batch": batch, "networks": networks}
-
-
-def _similarity(config: TruncatedTransferConfig, engine: Engine) -> dict[str, Any]:
-    """Return unbiased linear CKA between start and fine-tuned network, block by block, of all that start from weights.
-
-    The pictures are the same for all: test images, labelled or not, the first by a hash of their id.
-    """
-
-    @cache
-    def pictures(dataset: str) -> torch.Tensor:
-        return _pictures(open_dataset(dataset), config.augment.crop, engine)
-
-    @cache
-    def before(arm: str, dataset: str, seed: int) -> Features:
-        model = build_network(config.structure(arm), classes=1, seed=seed)
-        weights = study.pretrained_folder(config.backbone(arm)) / "weights" / f"seed{study.PRETRAINED_SEED}"
-        load_into(model, weights, head=False)
-        return _features(model, pictures(dataset), engine)
-
-    fits = []
-    for arm in [name for name in config.arms if config.arm(name).strategy != "random"]:
-        for cell in config.cells():
-            for seed in config.seeds:
-                dataset = config.tasks[cell.task].dataset
-                model, _ = load_model(study.fitted_folder(arm, cell, seed))
-                start, now = before(arm, dataset, seed), _features(model, pictures(dataset), engine)
-                alike = {block: linear_cka(start[block], now[block], unbiased=True) for block in start}
-                fits.append(
-                    {"arm": arm, **cell._asdict(), "seed": seed}
-                    | {"blocks": {block: None if math.isnan(value) else value for block, value in alike.items()}}
-                )
-        console.print(f"compared {arm} with its start", markup=False)
-    sets = dict.fromkeys(task.dataset for task in config.tasks.values())
-    return {"images": {name: len(pictures(name)) for name in sets} if fits else {}, "fits": fits}
-
-
-def _features(model: Classifier, pictures: torch.Tensor, engine: Engine) -> Features:
-    engine.place(model)
-    with torch.no_grad():
-        found = block_features(model, pictures)
-    return {block: values.cpu().numpy() for block, values in found.items()}
-
-
-def _pictures(data: PackedDataset, crop: int, engine: Engine) -> torch.Tensor:
-    """Return test images in the evaluation view ``[N, 3, crop, crop]``."""
-    rows = data.rows(split="test", labelled=False)
-    marks = [hashlib.sha256(image.encode()).digest() for image in data.manifest["image_id"].iloc[rows]]
-    chosen = rows[sorted(range(len(rows)), key=marks.__getitem__)[:IMAGES]]
-    loader = Loader(data, chosen, batch_size=IMAGES, crop=crop, seed=0, train=False, device=engine.device)
-    images: torch.Tensor = engine.batch(loader.batch(0, 0))["image"]
-    return images
+    write_json(folder / "cost.json", study.costs(config, engine))
+    write_json(folder / "similarity.json", study.similarity(config, engine))

@@ -87,10 +87,12 @@ def make_job(
     positive: str = "",
     outputs: Sequence[str] = (),
     part: str = "",
+    counts: Mapping[str, int] = {},
 ) -> Job:
     """Put one fit together: how it is tracked, what identifies it, and how its weights are stored.
 
-    ``outputs`` names the logits where they are not the data set's classes; ``part`` is that of the job.
+    ``outputs`` names the logits where they are not the data set's classes; ``part`` and ``counts`` are the
+    job's.
     """
     identity = _identity(variant, phase, setting, data=data, network=network, parent=parent)
     origin = {"variant": vars(variant), "dataset": data.meta.name, "positive": positive, "parent": identity["parent"]}
@@ -110,6 +112,7 @@ def make_job(
         validate=validate,
         save=save,
         part=part,
+        counts=counts,
     )
 
 

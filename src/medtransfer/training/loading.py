@@ -1,15 +1,16 @@
 """Which rows and views a phase reads: training with labels, self-supervised training, evaluation."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from medtransfer import paths
 from medtransfer.data.loaders import Loader
-from medtransfer.data.packed import PackedDataset
+from medtransfer.data.packed import PackedDataset, Rows
 from medtransfer.data.transforms import AugmentConfig
 from medtransfer.errors import DataError
+from medtransfer.ssl.regions import Located
 from medtransfer.training.engine import Engine
 from medtransfer.training.optim import TrainConfig
 
@@ -50,18 +51,45 @@ def supervised_loader(
     return _training_loader(data, rows_of("train"), phase, seed, engine, targets=targets)
 
 
+class TrainingRegions(NamedTuple):
+    """Where the five lobe regions of every training image lie, and how often that had to be guessed."""
+
+    boxes: np.ndarray
+    """[N, 5, 4] float32 in pixels, a row of the manifest each; zeros outside the training split."""
+    images: int
+    """Training images, labelled or not."""
+    without_lungs: int
+    """Those in which no lungs were found, so that the whole image stood in for them."""
+
+    def counts(self) -> dict[str, int]:
+        """Return what a run tracks: ``data/images`` and ``data/without_lungs``."""
+        return {"data/images": self.images, "data/without_lungs": self.without_lungs}
+
+
+def training_regions(data: PackedDataset, locate: Callable[[np.ndarray], Located]) -> TrainingRegions:
+    """Locate the lobe regions of the training split.
+
+    Args:
+        data: a packed data set of CT slices.
+        locate: gives the boxes of grey pictures uint8 ``[M, H, W]``.
+    """
+    rows = data.rows(split="train", labelled=False)
+    located = locate(grey_pictures(data, rows))
+    boxes = np.zeros((len(data.images), 5, 4), dtype=np.float32)
+    boxes[rows] = located.boxes
+    return TrainingRegions(boxes, images=len(rows), without_lungs=int((~located.found).sum()))
+
+
 def self_supervised_loader(
-    data: PackedDataset, phase: Any, seed: int, engine: Engine, *, boxes: Callable[[np.ndarray], Any] | None
+    data: PackedDataset, phase: Any, seed: int, engine: Engine, *, regions: TrainingRegions | None
 ) -> Loader:
-    """Return the loader of a self-supervised phase: two views of every training image and, with ``boxes``, its regions.
+    """Return the loader of a self-supervised phase: two views of every training image, and its regions when there are.
 
     Only the training split is read, labelled or not: validation and test images never enter pretraining.
     """
     rows = data.rows(split="train", labelled=False)
-    if boxes is None:
+    if regions is None:
         return _training_loader(data, rows, phase, seed, engine, views=2)
-    located = np.zeros((len(data.images), 5, 4), dtype=np.float32)
-    located[rows] = boxes(_grey(data.images[rows])).boxes
     return _training_loader(
         data,
         rows,
@@ -69,7 +97,7 @@ def self_supervised_loader(
         seed,
         engine,
         views=2,
-        boxes=located,
+        boxes=regions.boxes,
         region_size=phase.region_size,
         region_augment=phase.region_augment,
     )
@@ -122,8 +150,9 @@ def _targets(data: PackedDataset, findings: Sequence[str]) -> tuple[np.ndarray |
     return targets, rows
 
 
-def _grey(images: np.ndarray) -> np.ndarray:
-    """Return pictures ``[N, C, H, W]`` of any depth as uint8 ``[N, H, W]``."""
+def grey_pictures(data: PackedDataset, rows: Rows) -> np.ndarray:
+    """Return pictures of any depth and colour as uint8 ``[M, H, W]``: what regions are located in."""
+    images = data.images[rows]
     mean = images.mean(1, dtype=np.float64) / (257 if images.dtype == np.uint16 else 1)
     grey: np.ndarray = np.rint(mean).astype(np.uint8)
     return grey

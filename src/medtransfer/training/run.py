@@ -10,7 +10,7 @@ import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ class Job:
         validate: validation metrics of the task, or ``None``.
         save: writes the weights folder of the finished task.
         part: folder of the fit below the stage's outputs, for a stage that trains more than the seeds of one variant.
+        counts: what was counted in the data, by metric name; tracked once, at step 0.
     """
 
     spec: RunSpec
@@ -56,6 +57,7 @@ class Job:
     validate: Callable[[Task], dict[str, float]] | None
     save: Callable[[Task, Path, FitResult], None]
     part: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def place(self) -> str:
@@ -139,6 +141,7 @@ def _run_job(job: Job, scratch: Path, engine: Engine) -> Outcome:
 
 def _fit(job: Job, scratch: Path, engine: Engine, tracker: Tracker) -> FitResult:
     task, validate = job.task(), job.validate
+    tracker.metrics(job.counts, 0)
     result = Fit(
         task,
         job.loaders,

@@ -1,6 +1,13 @@
 import pytest
 
-from medtransfer.studies.attentive_transfer.printed import TABLES, WHOLE_CHAIN, arithmetic_errors, plain, printed
+from medtransfer.studies.attentive_transfer.printed import (
+    TABLES,
+    WHOLE_CHAIN,
+    arithmetic_errors,
+    network_title,
+    plain,
+    printed,
+)
 
 
 def cell(table, network, chain, metric):
@@ -37,3 +44,10 @@ def test_two_printed_improvements_are_not_the_difference_of_their_values():
 @pytest.mark.parametrize(("network", "expected"), [("resnet50_attn5", "resnet50_attn0"), ("a_b_attn0", "a_b_attn0")])
 def test_the_plain_network_keeps_its_backbone(network, expected):
     assert plain(network) == expected
+
+
+@pytest.mark.parametrize(
+    ("network", "title"), [("resnet50_attn5", "resnet50 + 5 ATTN"), ("resnet50_attn0", "resnet50")]
+)
+def test_a_network_is_written_with_its_layers_when_it_has_any(network, title):
+    assert network_title(network) == title

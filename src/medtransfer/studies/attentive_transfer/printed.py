@@ -42,6 +42,12 @@ def plain(network: str) -> str:
     return f"{network.rpartition('_attn')[0]}_attn0"
 
 
+def network_title(network: str) -> str:
+    """Return how a network is written in tables and figures: ``resnet50``, ``resnet50 + 5 ATTN``."""
+    layers = attention_layers(network)
+    return network.rpartition("_attn")[0] + (f" + {layers} ATTN" if layers else "")
+
+
 @dataclass(frozen=True)
 class PaperTable:
     """A results table of the paper: its chains, and what its improvements are taken against."""

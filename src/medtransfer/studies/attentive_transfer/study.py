@@ -13,7 +13,7 @@ from medtransfer.ssl.regions import locate
 from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig, chain_title
 from medtransfer.training import starts
 from medtransfer.training.fitting import Parent, Setting, Variant, make_job
-from medtransfer.training.loading import open_dataset, self_supervised_loader, supervised_loader
+from medtransfer.training.loading import open_dataset, self_supervised_loader, supervised_loader, training_regions
 from medtransfer.training.run import Job
 from medtransfer.training.starts import UNTRAINED_CLASSES
 from medtransfer.training.task import SelfSupervisedTask, SupervisedTask, Task
@@ -104,8 +104,8 @@ def _self_supervised(
     data = open_dataset(settings.dataset)
     structure = config.network(network)
     parent = _parent(config, phase, network, chain, seed)
-    regions = partial(locate, table=settings.boxes) if settings.wants_regions else None
-    loader = self_supervised_loader(data, settings, seed, setting.engine, boxes=regions)
+    regions = training_regions(data, partial(locate, table=settings.boxes)) if settings.wants_regions else None
+    loader = self_supervised_loader(data, settings, seed, setting.engine, regions=regions)
 
     def task() -> Task:
         encoder = _started(structure, len(data.meta.classes), seed, parent)
@@ -130,6 +130,7 @@ def _self_supervised(
         ),
         network=structure,
         inner=lambda task: cast(Classifier, task.module.encoder),
+        counts=regions.counts() if regions else {},
     )
 
 

@@ -1,0 +1,140 @@
+"""What the fine-tuned networks look at (Fig. 4), and the lobe regions that self-supervision reads (section 5.3)."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtransfer.data.loaders import Loader
+from medtransfer.data.packed import PackedDataset, Rows
+from medtransfer.data.phantom.record import lesions, lungs
+from medtransfer.explain.methods import ATTENTION, GRAD_CAM, LAST_MAP, Method
+from medtransfer.explain.networks import Explanation, agreement_table, example_rows, explain_network, map_table
+from medtransfer.explain.panels import HeatRow, heat_panel, region_sheet
+from medtransfer.explain.regions import region_case, sheet_places
+from medtransfer.losses.regions import REGIONS
+from medtransfer.models.weights import load_model
+from medtransfer.ssl.lungs import lung_mask
+from medtransfer.ssl.regions import TABLES, coverage, locate
+from medtransfer.studies.attentive_transfer import study
+from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
+from medtransfer.studies.attentive_transfer.printed import attention_layers, network_title, plain
+from medtransfer.training.engine import Engine
+from medtransfer.training.loading import EVALUATION_BATCH, grey_pictures, open_dataset
+from medtransfer.training.progress import console
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHOWN = 6
+"""Test images in Fig. 4."""
+
+
+def explanations(config: AttentiveTransferConfig, engine: Engine) -> tuple[dict[str, "Figure"], dict[str, Any]]:
+    """Return the panels ``figure4`` and ``regions``, and what they show as facts fit for JSON."""
+    figure, facts = _networks(config, engine)
+    sheet, regions = _regions(config)
+    return {"figure4": figure, "regions": sheet}, {"study": study.STUDY, **facts, "regions": regions}
+
+
+def whole_chain(config: AttentiveTransferConfig) -> str:
+    """Return the chain with the most steps, the first of those that have as many."""
+    return max(config.chains, key=lambda chain: len([step for step in chain.split("-") if step != "none"]))
+
+
+def _networks(config: AttentiveTransferConfig, engine: Engine) -> tuple["Figure", dict[str, Any]]:
+    """Explain every network after the whole chain: all test images where masks can score it, else the shown ones."""
+    data, crop = open_dataset(config.finetune.dataset), config.finetune.augment.crop
+    shown = example_rows(data, data.rows(split="test"), count=SHOWN)
+    rows = shown if data.masks is None else data.rows(split="test")
+    explained = _explained(config, data, rows, engine)
+    places = np.array([np.flatnonzero(rows == row)[0] for row in shown])
+    masks = _masks(data, rows, crop)
+    known = None if masks is None else {"lesion": lesions(masks), "lungs": lungs(masks)}
+    figure = heat_panel(
+        _centre(grey_pictures(data, shown), crop),
+        data.manifest["label"].iloc[shown].tolist(),
+        _heat_rows(explained, places, config.positive),
+        lesions=None if known is None else known["lesion"][places],
+    )
+    return figure, {
+        "dataset": config.finetune.dataset,
+        "split": "test",
+        "chain": whole_chain(config),
+        "seed": config.seeds[0],
+        "output": config.positive,
+        "shown": data.manifest["image_id"].iloc[shown].tolist(),
+        "maps": map_table(explained),
+        "scores": None if known is None else agreement_table(explained, known),
+    }
+
+
+def _explained(
+    config: AttentiveTransferConfig, data: PackedDataset, rows: Rows, engine: Engine
+) -> dict[str, Explanation]:
+    crop, output = config.finetune.augment.crop, data.meta.classes.index(config.positive)
+    loader = Loader(data, rows, batch_size=EVALUATION_BATCH, crop=crop, seed=0, train=False, device=engine.device)
+    chain, seed = whole_chain(config), config.seeds[0]
+    explained = {}
+    for network in config.networks:
+        model, _ = load_model(study.finetuned_folder(network, chain) / "weights" / f"seed{seed}")
+        explained[network] = explain_network(engine.place(model).eval(), loader, output)
+        console.print(f"explained {network} · {chain} · seed {seed}")
+    return explained
+
+
+def _heat_rows(explained: Mapping[str, Explanation], places: NDArray[np.int64], positive: str) -> list[HeatRow]:
+    """Rows of Fig. 4: Grad-CAM of the plain network, then Grad-CAM and attention of the network with most ATTN.
+
+    The paper shows the last ATTN layer; the last one of each finer map follows, since small pictures leave few cells.
+    """
+    most = max(explained, key=attention_layers)
+    rows = []
+    for network in dict.fromkeys(name for name in (plain(most), most) if name in explained):
+        heats, sizes, probability = explained[network]
+        chances = [f"p({positive}) = {p:.2f}" for p in probability[places]]
+        last = {sizes[method]: method for method in heats if method.name == ATTENTION}
+        for method in [Method(GRAD_CAM, LAST_MAP), *reversed(last.values())]:
+            how = "Grad-CAM" if method.name == GRAD_CAM else f"attention {method.layer}"
+            label = f"{network_title(network)}\n{how}\n{sizes[method][0]} × {sizes[method][1]}"
+            captions = chances if method.name == GRAD_CAM else [""] * len(places)
+            rows.append(HeatRow(label, heats[method][places], captions))
+    return rows
+
+
+def _regions(config: AttentiveTransferConfig) -> tuple["Figure", dict[str, Any]]:
+    """Draw the contact sheet of the training slices' regions; count fallbacks, and coverage where lobes are known."""
+    data, table = open_dataset(config.sstl_m.dataset), config.sstl_m.boxes
+    rows = data.rows(split="train", labelled=False)
+    rows = rows[np.argsort(data.manifest["image_id"].iloc[rows], kind="stable")]
+    pictures = grey_pictures(data, rows)
+    boxes, found = locate(pictures, table=table)
+    places = sheet_places(found)
+    cases = [region_case(pictures[i], boxes[i], lung_mask(pictures[i]), found=bool(found[i])) for i in places]
+    masks = _masks(data, rows, data.meta.size)
+    return region_sheet(cases, REGIONS), {
+        "dataset": config.sstl_m.dataset,
+        "split": "train",
+        "boxes": table,
+        "images": len(rows),
+        "without_lungs": int((~found).sum()),
+        "coverage": None if masks is None else _coverage(pictures, masks),
+        "slices": data.manifest["image_id"].iloc[rows[places]].tolist(),
+    }
+
+
+def _coverage(pictures: NDArray[np.uint8], masks: NDArray[np.uint8]) -> dict[str, dict[str, float | None]]:
+    """Share of each lobe that its box holds, by table of boxes."""
+    return {table: coverage(masks, locate(pictures, table=table).boxes).share() for table in TABLES}
+
+
+def _masks(data: PackedDataset, rows: Rows, crop: int) -> NDArray[np.uint8] | None:
+    """Return the masks of rows, cut like the evaluation view; nothing where a row has none."""
+    places = data.manifest["mask_row"].to_numpy()[rows]
+    return None if data.masks is None or (places < 0).any() else _centre(np.asarray(data.masks[places]), crop)
+
+
+def _centre(pictures: NDArray[Any], crop: int) -> NDArray[Any]:
+    top, left = ((side - crop) // 2 for side in pictures.shape[-2:])
+    return pictures[..., top : top + crop, left : left + crop]
