@@ -70,6 +70,26 @@ def test_nothing_runs_behind_the_cut() -> None:
     assert all(type(module) is nn.Identity for module in behind)
 
 
+def test_stages_that_the_network_goes_through_one_by_one_can_all_be_cut_off() -> None:
+    class Loop(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+            self.stages = nn.Sequential(*(nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU()) for _ in range(2)))
+
+        def forward_features(self, x: Tensor) -> Tensor:
+            x = self.stem(x)
+            for stage in self.stages:
+                x = stage(x)
+            return x
+
+    trunk, x = Loop(), torch.randn(1, 3, 8, 8)
+    assert cuts(trunk) == ("stem", "stages.0", "stages.1")
+    expected = trunk.stem(x)
+    assert set(truncate(trunk, "stem")) == {f"stages.{n}.0.{part}" for n in range(2) for part in ("weight", "bias")}
+    assert torch.equal(trunk.forward_features(x), expected)
+
+
 def test_a_transition_is_the_end_without_another_norm_or_relu() -> None:
     trunk = create_trunk("densenet121")
     truncate(trunk, "features.transition2")

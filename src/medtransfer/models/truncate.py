@@ -65,18 +65,20 @@ def truncate(trunk: nn.Module, cut: str) -> dict[str, tuple[int, ...]]:
     if cut not in known:
         raise ModelError(f"cut {cut!r} does not exist; this network can be cut after {', '.join(known) or 'no block'}")
     before = {key: tuple(value.shape) for key, value in trunk.state_dict().items()}
-    names = ended[: ended.index(cut) + 1]
-    _keep(trunk, {trunk.get_submodule(name) for name in names})
+    running = [trunk.get_submodule(name) for name in ended]
+    _keep(trunk, ran=set(running[: ended.index(cut) + 1]), runs=set(running))
     kept = trunk.state_dict()
     return {key: shape for key, shape in before.items() if key not in kept}
 
 
-def _keep(module: nn.Module, ran: set[nn.Module]) -> None:
+def _keep(module: nn.Module, *, ran: set[nn.Module], runs: set[nn.Module]) -> None:
+    """Replace what has not ``ran`` by identities; a list that the network goes through itself keeps its length."""
     for name, child in module.named_children():
         if child in ran:
             continue
-        if any(part in ran for part in child.modules()):
-            _keep(child, ran)
+        listed = child not in runs and any(part in runs for part in child.modules())
+        if listed or any(part in ran for part in child.modules()):
+            _keep(child, ran=ran, runs=runs)
         else:
             module.register_module(name, nn.Identity())
 
