@@ -1,1 +1,1 @@
-"""Explanations: heat maps over a picture, how well they agree with known regions, and the panels that show them."""
+"""Explanations: heat maps over a picture, how well they agree with known regions, panels and contact sheets."""
