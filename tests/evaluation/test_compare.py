@@ -48,6 +48,55 @@ def test_sorting_equals_the_loop_over_pairs(seed):
     assert areas == pytest.approx([auroc(label, score) for score in scores], abs=1e-14)
 
 
+def clustered(label, a, b, groups):
+    """Obuchowski 1997, Eq. 3 to 6, written out for the difference of two predictors."""
+    upper, lower = (np.subtract(*pair) for pair in zip(pairwise(label, a), pairwise(label, b), strict=True))
+    patients, area = sorted(set(groups)), upper.mean()
+    of = {1: groups[label == 1], 0: groups[label == 0]}
+    ill, well = len(set(of[1])), len(set(of[0]))
+    sums = [(sum(upper[of[1] == p] - area), sum(lower[of[0] == p] - area)) for p in patients]
+    s10 = ill / ((ill - 1) * len(upper)) * sum(x**2 for x, _ in sums)
+    s01 = well / ((well - 1) * len(lower)) * sum(y**2 for _, y in sums)
+    s11 = len(patients) / (len(patients) - 1) * sum(x * y for x, y in sums)
+    return s10 / len(upper) + s01 / len(lower) + 2 * s11 / (len(upper) * len(lower))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_variance_over_patients_equals_its_formula_written_out(seed):
+    rng = np.random.default_rng(seed)
+    groups, label = rng.integers(0, 15, 60), rng.integers(0, 2, 60)
+    a, b = np.round(rng.normal(size=(2, 60)) + label, 1)
+    assert compare.delong_test(label, a, b, groups).variance == pytest.approx(clustered(label, a, b, groups), rel=1e-12)
+
+
+def test_one_row_a_patient_is_delongs_own_test(golden):
+    gold = golden("delong")["cases"]["B"]
+    rows = gold["label"], gold["score_a"], gold["score_b"]
+    alone = compare.delong_test(*rows, groups=np.arange(len(gold["label"])))
+    assert alone.p == pytest.approx(compare.delong_test(*rows).p, rel=1e-12)
+
+
+def test_copies_of_a_patients_rows_are_no_new_evidence(golden):
+    gold = golden("delong")["cases"]["B"]
+    rows = [np.tile(gold[name], 3) for name in ("label", "score_a", "score_b")]
+    patients = np.tile(np.arange(len(gold["label"])), 3)
+    once = compare.delong_test(gold["label"], gold["score_a"], gold["score_b"])
+    assert compare.delong_test(*rows, patients).variance == pytest.approx(once.variance, rel=1e-12)
+    assert compare.delong_test(*rows).variance < 0.4 * once.variance
+
+
+def test_patients_of_the_wrong_length_are_refused():
+    with pytest.raises(DataError, match=r"groups has shape \(3,\), expected \(4,\): pass one patient a row"):
+        compare.delong_test([0, 0, 1, 1], [1, 2, 3, 4], [1, 3, 2, 4], groups=[0, 1, 2])
+
+
+@pytest.mark.filterwarnings("ignore:DeLong's test is undefined")
+def test_a_class_of_one_patient_has_no_variance():
+    with pytest.warns(UndefinedMetricWarning, match="a class has fewer than two patients"):
+        found = compare.delong_test([0, 0, 1, 1], [1, 4, 3, 5], [1, 2, 3, 4], groups=["a", "b", "c", "c"])
+    assert math.isnan(found.p)
+
+
 def test_the_test_turns_its_sign_when_the_predictors_change_places(golden):
     gold = golden("delong")["cases"]["A"]
     forth = compare.delong_test(gold["label"], gold["score_a"], gold["score_b"])

@@ -11,12 +11,13 @@ def compared(predictions, settings):
     return attention_against_convolution(cells, settings.networks, settings.chains)
 
 
-def test_the_test_is_delongs_on_scores_averaged_over_seeds(compared, predictions):
+def test_the_test_is_delongs_over_patients_on_scores_averaged_over_seeds(compared, predictions):
     rows = predictions.query("dataset == 'ct' and split == 'test' and output == 'covid' and chain == 'stl_n'")
     mean = rows.groupby(["network", "image_id"])["score"].mean()
-    target = rows.drop_duplicates("image_id").set_index("image_id")["target"]
-    scores = [mean[network].loc[target.index] for network in ("resnet50_attn5", "resnet50_attn0")]
-    expected = delong_test(target, *scores)
+    images = rows.drop_duplicates("image_id").set_index("image_id")
+    scores = [mean[network].loc[images.index] for network in ("resnet50_attn5", "resnet50_attn0")]
+    expected = delong_test(images["target"], *scores, images["patient_id"])
+    assert expected.variance != delong_test(images["target"], *scores).variance
     row = compared.set_index("chain").loc["stl_n"]
     assert (row["auroc"], row["auroc_b"], row["p"]) == pytest.approx((expected.auroc_a, expected.auroc_b, expected.p))
     assert row["high"] - row["low"] == pytest.approx(2 * 1.959964 * expected.variance**0.5)

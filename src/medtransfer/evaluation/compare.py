@@ -1,19 +1,21 @@
 """Paired comparisons of two predictors: DeLong's test, tests on errors, corrections for many tests.
 
 DeLong et al. 1988 (Biometrics 44) through the midranks of Sun & Xu 2014 (IEEE SPL 21): n log n instead of all pairs.
-Rows are taken as independent; where a patient has several images use ``intervals.seeds_by_patients_interval`` as well.
+Rows are taken as independent unless ``groups`` names the patient of each: the variance is then that of clustered data
+(Obuchowski 1997, Biometrics 53), which is DeLong's where every patient has one row.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from medtransfer.errors import DataError
 from medtransfer.evaluation.binary import tie_ends
-from medtransfer.evaluation.checks import Floats, binary_rows, undefined, value_rows
+from medtransfer.evaluation.checks import Bools, Floats, binary_rows, undefined, value_rows
 from medtransfer.evaluation.intervals import Interval
 
 
@@ -64,13 +66,15 @@ def delong_interval(target: ArrayLike, score: ArrayLike, *, level: float = 0.95)
     return Interval(float(auroc[0]), float(low), float(high), level, "delong", 0)
 
 
-def delong_test(target: ArrayLike, score_a: ArrayLike, score_b: ArrayLike) -> DelongTest:
-    """Test whether two predictors have the same AUROC on the same rows.
+def delong_test(
+    target: ArrayLike, score_a: ArrayLike, score_b: ArrayLike, groups: ArrayLike | None = None
+) -> DelongTest:
+    """Test whether two predictors have the same AUROC on the same rows, ``groups`` ``[rows]`` the patient of each.
 
     Without any variance the test is decided by the difference: p = 1 when it is 0; otherwise z and p do not exist
     and are NaN with a warning.
     """
-    auroc, variance = _difference(target, score_a, score_b)
+    auroc, variance = _difference(target, score_a, score_b, groups)
     difference = float(auroc[0] - auroc[1])
     if variance > 0:
         z = difference / math.sqrt(variance)
@@ -83,14 +87,20 @@ def delong_test(target: ArrayLike, score_a: ArrayLike, score_b: ArrayLike) -> De
 
 
 def smallest_detectable_difference(
-    target: ArrayLike, score_a: ArrayLike, score_b: ArrayLike, *, alpha: float = 0.05, power: float = 0.8
+    target: ArrayLike,
+    score_a: ArrayLike,
+    score_b: ArrayLike,
+    groups: ArrayLike | None = None,
+    *,
+    alpha: float = 0.05,
+    power: float = 0.8,
 ) -> float:
     """Smallest true difference in AUROC that the paired test would find with probability ``power`` on such rows.
 
     ``(z_{1−α/2} + z_{power}) · sqrt(Var(AUROC_A − AUROC_B))`` with DeLong's variance: the usual normal sample-size
-    formula (Obuchowski 1998) solved for the difference.
+    formula (Obuchowski 1998) solved for the difference. ``groups`` as in :func:`delong_test`.
     """
-    _, variance = _difference(target, score_a, score_b)
+    _, variance = _difference(target, score_a, score_b, groups)
     return (_normal_quantile(1 - alpha / 2) + _normal_quantile(power)) * math.sqrt(variance)
 
 
@@ -155,14 +165,18 @@ def _adjust(pvalues: ArrayLike, step: Callable[[Floats], Floats]) -> Floats:
     return adjusted
 
 
-def _difference(target: ArrayLike, score_a: ArrayLike, score_b: ArrayLike) -> tuple[Floats, float]:
+def _difference(
+    target: ArrayLike, score_a: ArrayLike, score_b: ArrayLike, groups: ArrayLike | None
+) -> tuple[Floats, float]:
     """Return both AUROCs and the variance of their difference: Var(A) + Var(B) − 2 Cov, from A's minus B's placements.
 
     Placements are exact multiples of one half, so predictors that order the rows alike give exactly 0.
     """
     above, below = _placements(target, np.stack([np.asarray(score_a, np.float64), np.asarray(score_b, np.float64)]))
     upper, lower = above[0] - above[1], below[0] - below[1]
-    return _auroc(above, below), _covariance(upper, lower, upper, lower)
+    if groups is None:
+        return _auroc(above, below), _covariance(upper, lower, upper, lower)
+    return _auroc(above, below), _clustered_variance(upper, lower, np.asarray(target) == 1, np.asarray(groups))
 
 
 def _placements(target: ArrayLike, scores: Floats) -> tuple[Floats, Floats]:
@@ -199,6 +213,29 @@ def _covariance(above_a: Floats, below_a: Floats, above_b: Floats, below_b: Floa
     upper = (above_a - above_a.mean()) @ (above_b - above_b.mean()) / (positives - 1)
     lower = (below_a - below_a.mean()) @ (below_b - below_b.mean()) / (negatives - 1)
     return float(upper / (positives * negatives**2) + lower / (negatives * positives**2))
+
+
+def _clustered_variance(upper: Floats, lower: Floats, positive: Bools, groups: NDArray[Any]) -> float:
+    """Variance of an AUROC, or of a difference of two, when the rows of a patient belong together.
+
+    Obuchowski 1997, Eq. 3 to 6: the deviations of a patient's placements are summed before they are squared, and
+    patients with rows of both classes add a covariance.
+    """
+    if groups.shape != positive.shape:
+        raise DataError(f"groups has shape {groups.shape}, expected {positive.shape}: pass one patient a row")
+    _, patient = np.unique(groups, return_inverse=True)
+    count = patient.max(initial=-1) + 1
+    own = [np.bincount(patient[rows], minlength=count) for rows in (positive, ~positive)]
+    ill, well = (int((rows > 0).sum()) for rows in own)
+    if ill < 2 or well < 2:
+        return undefined("variance of auroc", "a class has fewer than two patients")
+    a, b = (
+        np.bincount(patient[rows], weights=values - values.mean(), minlength=count)
+        for rows, values in ((positive, upper), (~positive, lower))
+    )
+    total = ill / (ill - 1) * (a @ a) + well / (well - 1) * (b @ b) + 2 * count / (count - 1) * (a @ b)
+    variance = float(total) / (upper.size * lower.size) ** 2
+    return variance if variance >= 0 else undefined("variance of auroc", "its clustered estimate is negative")
 
 
 def _normal_quantile(probability: float) -> float:

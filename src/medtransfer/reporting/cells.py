@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pydantic import Field
 
 from medtransfer.config import Config
@@ -43,13 +44,15 @@ class ReportSettings(Config):
 class Measured:
     """One network after one chain on the test images of one data set.
 
-    ``target [images]``; ``score [images]`` is the mean over seeds; ``samples`` has one entry a metric.
+    ``target [images]``; ``score [images]`` is the mean over seeds; ``patient [images]`` tells whose image it is;
+    ``samples`` has one entry a metric.
     """
 
     seeds: tuple[int, ...]
     images: int
     patients: int
     target: Floats
+    patient: NDArray[np.object_]
     score: Floats
     samples: dict[str, Sample]
 
@@ -189,7 +192,8 @@ def _measure_cell(
         draws=settings.draws,
         seed=settings.seed,
     )
-    return Measured(fits.seeds, len(target), len(np.unique(fits.patients)), target, scores.mean(0), samples)
+    patients = len(np.unique(fits.patients))
+    return Measured(fits.seeds, len(target), patients, target, fits.patients, scores.mean(0), samples)
 
 
 def _threshold(

@@ -49,7 +49,7 @@ def compare(cells: Mapping[Cell, Measured], pairs: Sequence[tuple[Cell, Cell]]) 
 
     Columns: ``COLUMNS``. The interval is the normal one of DeLong's variance, p is two-sided and ``p_holm`` adjusted
     over all pairs, ``detectable`` is the true difference that these images would show in 80 of 100 such studies at
-    p < 0.05. Images count as independent.
+    p < 0.05. A patient's images belong together: the variance is that of whole patients.
     """
     quantile = NormalDist().inv_cdf((1 + LEVEL) / 2)
     rows = []
@@ -57,9 +57,10 @@ def compare(cells: Mapping[Cell, Measured], pairs: Sequence[tuple[Cell, Cell]]) 
         if a not in cells or b not in cells:
             continue
         first, second = cells[a], cells[b]
-        test = delong_test(first.target, first.score, second.score)
+        images = first.target, first.score, second.score, first.patient
+        test = delong_test(*images)
         half = quantile * math.sqrt(test.variance)
-        detectable = smallest_detectable_difference(first.target, first.score, second.score)
+        detectable = smallest_detectable_difference(*images)
         bounds = (test.difference - half, test.difference + half)
         rows.append((*a, *b, test.auroc_a, test.auroc_b, test.difference, *bounds, test.p, detectable))
     table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "p_holm"])
