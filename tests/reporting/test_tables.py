@@ -72,6 +72,19 @@ def test_attention_that_nobody_switched_off_is_said_to_be_unchecked(grid, settin
     assert [line[0].detail for line in shown.rows] == [""] * 5 + ["attention not checked"] * 5
 
 
+def test_a_network_that_was_not_run_is_not_called_unchecked(predictions, settings, inactive):
+    part = predictions[predictions["chain"] != FULL]
+    grid = measure(part, settings.model_copy(update={"draws": 20}))
+    checked = inactive[inactive["chain"] != FULL]
+    shown = [
+        grid_table(grid, settings, checked),
+        paper_table(TABLE[4], paper_frame(TABLE[4], grid, settings), checked, {}),
+    ]
+    absent = [line for table in shown for line in table.rows if line[1].main == "STL-N → STL-M → SSTL-M"]
+    assert [line[0].detail for line in absent] == [""] * 4
+    assert {line[2].main for line in absent[:2]} == {"—"}
+
+
 def test_the_grid_has_a_column_for_each_outside_set(grid, settings, inactive):
     shown = grid_table(grid, settings, inactive)
     assert [(column.group, column.name) for column in shown.columns[2:]] == [

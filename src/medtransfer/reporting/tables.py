@@ -71,7 +71,8 @@ def paper_table(
         reference = table.reference((network, chain)) == (network, chain)
         values = [text for row in part.to_dict("records") for text in _compared(row, reference=reference)]
         values += [_own(found, (network, chain)) for found in far.values()]
-        label = (_network(network, chain, inactive), *(() if one_chain else (Text(chain_title(chain)),)))
+        run = not part["mean"].isna().all()
+        label = (_network(network, chain, inactive, run=run), *(() if one_chain else (Text(chain_title(chain)),)))
         rows.append((*label, *values))
     return Table(
         f"table{table.number}",
@@ -94,7 +95,8 @@ def grid_table(grid: Grid, settings: ReportSettings, inactive: pd.DataFrame) -> 
     for cell in wanted:
         gain = _own(gains, cell, difference=True) if cell[1] != NO_TRANSFER else REFERENCE
         values = [_own(found, (name, *cell)) for name in grid]
-        rows.append((_network(*cell, inactive), Text(chain_title(cell[1])), values[0], gain, *values[1:]))
+        title = _network(*cell, inactive, run=cell in cells)
+        rows.append((title, Text(chain_title(cell[1])), values[0], gain, *values[1:]))
     outside = tuple(Column(name, "AUROC, outside sets") for name in list(grid)[1:])
     columns = (Column("Network", number=False), Column("Chain", number=False))
     return Table(
@@ -168,7 +170,9 @@ _DELONG = (
     "AUROC of scores averaged over seeds, on the test images; paired DeLong test, adjusted by Holm over all rows. "
     "“Detectable” is the true difference that these images would show in 80 of 100 such studies at p < 0.05."
 )
-_INDEPENDENT = "DeLong’s test takes images as independent; the tables’ intervals draw whole patients."
+_INDEPENDENT = (
+    "Patients count as independent, not their images (Obuchowski 1997). Chance in training is no part of this test."
+)
 _AGAINST = {
     "plain network": "the same backbone without ATTN",
     "no transfer": "the same network without transfer",
@@ -210,9 +214,9 @@ def _own(frame: pd.DataFrame, key: Sequence[str], *, difference: bool = False) -
     return estimate(frame.loc[key], difference=difference) if key in frame.index else MISSING
 
 
-def _network(network: str, chain: str, inactive: pd.DataFrame) -> Text:
-    """Return a network's title, marked where its ATTN layers change nothing or were not switched off."""
-    if plain(network) == network:
+def _network(network: str, chain: str, inactive: pd.DataFrame, *, run: bool = True) -> Text:
+    """Return a network's title, marked where it was run and its ATTN layers change nothing or were not switched off."""
+    if plain(network) == network or not run:
         return Text(network_title(network))
     found = inactive.query("network == @network and chain == @chain")
     if found.empty:
