@@ -3,6 +3,7 @@
 The same command works on a processor, on one GPU, and under ``torchrun`` on several processes.
 """
 
+import ctypes
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -18,6 +19,8 @@ from medtransfer.errors import ConfigError
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+MALLOC = {"M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1), "M_TOP_PAD": (-2, 64 << 20)}
+"""Options of glibc's allocator and their values: no mapping for a large tensor alone, never shrink, grow by 64 MiB."""
 
 
 class HardwareConfig(Config):
@@ -41,6 +44,8 @@ class Engine:
         self.precision = _precision(config.precision, self.device)
         if config.threads:
             torch.set_num_threads(config.threads)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         if self.world > 1 and not dist.is_initialized():
             dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
 
@@ -111,6 +116,18 @@ class Engine:
         if value.ndim == 4 and self.config.channels_last:
             return value.to(self.device, memory_format=torch.channels_last, non_blocking=True)
         return value.to(self.device, non_blocking=True)
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc to keep freed memory for the next step instead of giving it back to the system.
+
+    By default every large tensor is mapped anew, and the system clears each of its pages again: tens of thousands of
+    page faults a step, up to a fifth of its time. With another C library nothing happens.
+    """
+    tell = getattr(ctypes.CDLL(None), "mallopt", None)
+    if tell is not None:
+        for option, value in MALLOC.values():
+            tell(option, value)
 
 
 def _device(name: str) -> torch.device:

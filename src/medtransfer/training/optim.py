@@ -168,12 +168,13 @@ def build_optimizer(groups: "list[Group]", config: OptimizerConfig) -> Optimizer
         {"params": g.parameters, "lr": g.lr, "weight_decay": decay if g.weight_decay is None else g.weight_decay}
         for g in groups
     ]
+    # fused: one pass over all weights instead of several
     if isinstance(config, SGDConfig):
-        return torch.optim.SGD(params, lr=config.lr, momentum=config.momentum)
+        return torch.optim.SGD(params, lr=config.lr, momentum=config.momentum, fused=True)
     if isinstance(config, LARSConfig):
         return LARS(params, lr=config.lr, momentum=config.momentum, weight_decay=decay, trust=config.trust)
     kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
-    return kind(params, lr=config.lr, fused=True)  # one pass over all weights instead of a dozen
+    return kind(params, lr=config.lr, fused=True)
 
 
 def schedule_factor(schedule: ScheduleConfig, step: int, total: int) -> float:
