@@ -52,6 +52,51 @@ def test_a_method_after_a_chain_that_nobody_makes_is_refused(parsed):
         parsed(methods_after=["stl_m"])
 
 
+@pytest.mark.parametrize(
+    ("networks", "sites", "text"),
+    [
+        (["resnet18_attn2"], {}, "'resnet18_attn2': only 0, 1 or 5 layers have places of their own; name 2 blocks"),
+        (
+            ["resnet18_attn5"],
+            {"resnet18_attn5": ["layer2.0"]},
+            "'resnet18_attn5': 1 blocks, expected the 5 of its name",
+        ),
+        (
+            ["resnet18_attn0"],
+            {"resnet18_attn0": ["layer2.0"]},
+            "'resnet18_attn0': 1 blocks, expected the 0 of its name",
+        ),
+        (
+            ["resnet18_attn5"],
+            {"resnet18_atn5": ["layer2.0"]},
+            "'resnet18_atn5' is no network; there are resnet18_attn5",
+        ),
+        (["resnet18"], {}, "network 'resnet18': expected <timm name>_attn<number>"),
+    ],
+)
+def test_a_network_that_has_other_layers_than_its_name_says_is_refused(parsed, networks, sites, text):
+    with pytest.raises(ConfigError, match=text):
+        parsed(networks=networks, attention={"sites": sites})
+
+
+def test_named_blocks_may_be_as_many_as_one_likes(parsed):
+    config = parsed(networks=["resnet18_attn2"], attention={"sites": {"resnet18_attn2": ["layer2.0", "layer3.1"]}})
+    assert config.network("resnet18_attn2").attention.sites == ("layer2.0", "layer3.1")
+
+
+@pytest.mark.parametrize("key", ["networks", "chains", "seeds", "pretrain_seeds"])
+def test_nothing_runs_twice(parsed, key):
+    once = getattr(parsed(), key)
+    with pytest.raises(ConfigError, match=f"{key}: {once[0]} stands there twice, expected each once"):
+        parsed(**{key: [*once, once[0]]})
+
+
+@pytest.mark.parametrize("key", ["networks", "seeds", "pretrain_seeds"])
+def test_an_empty_list_is_refused(parsed, key):
+    with pytest.raises(ConfigError, match=key):
+        parsed(**{key: []})
+
+
 def test_a_recipe_name_must_fit_into_a_chain(parsed):
     with pytest.raises(ConfigError, match="recipes"):
         parsed(recipes={"mo-co": parsed().recipes["moco"].model_dump(mode="json")})

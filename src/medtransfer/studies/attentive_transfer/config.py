@@ -1,9 +1,9 @@
 """Parameters of the attentive-transfer study. The paper's values are in profiles/paper.yaml."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from medtransfer.config import Config
 from medtransfer.data.transforms import AugmentConfig
@@ -70,7 +70,7 @@ class SelfSupervisedPhase(Recipe):
 class AttentiveTransferConfig(Config):
     """Networks × chains × seeds of the study and its four phases."""
 
-    networks: tuple[str, ...]
+    networks: tuple[str, ...] = Field(min_length=1)
     """``<timm name>_attn<number of ATTN layers>``, for example ``resnet50_attn5``."""
     attention: AttentionDefaults = AttentionDefaults()
     chains: tuple[str, ...]
@@ -83,8 +83,8 @@ class AttentiveTransferConfig(Config):
     """Recipes that stand where SSTL-M stands, for comparison; each makes the chain ``<after>-<recipe>``."""
     methods_after: tuple[str, ...] = ()
     """Chains that the compared methods continue."""
-    seeds: tuple[int, ...]
-    pretrain_seeds: tuple[int, ...]
+    seeds: tuple[int, ...] = Field(min_length=1)
+    pretrain_seeds: tuple[int, ...] = Field(min_length=1)
     """Fine-tuning seed number i starts from pretraining seed number i modulo their count."""
     start: StartConfig
     """Where ``stl_n`` takes its weights from: trained here, or ready-made weights under the ATTN layers."""
@@ -97,6 +97,31 @@ class AttentiveTransferConfig(Config):
     positive: str = "covid"
     outside: tuple[str, ...] = ()
     """Data sets that no stage trains on; the fine-tuned networks are evaluated on them as they are."""
+
+    @field_validator("networks", "chains", "seeds", "pretrain_seeds")
+    @classmethod
+    def _each_once(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        twice = next((value for value in values if values.count(value) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{twice} stands there twice, expected each once; remove one")
+        return values
+
+    @model_validator(mode="after")
+    def _networks_have_the_layers_they_name(self) -> "AttentiveTransferConfig":
+        unknown = [name for name in self.attention.sites if name not in self.networks]
+        if unknown:
+            raise ValueError(f"attention.sites: {unknown[0]!r} is no network; there are {', '.join(self.networks)}")
+        for name in self.networks:
+            _, layers = _named(name)
+            sites = len(self.attention.sites.get(name, ()))
+            if sites and sites != layers:
+                raise ValueError(f"attention.sites of {name!r}: {sites} blocks, expected the {layers} of its name")
+            if not sites and layers not in (0, 1, 5):
+                raise ValueError(
+                    f"network {name!r}: only 0, 1 or 5 layers have places of their own; name {layers} blocks under "
+                    "attention.sites"
+                )
+        return self
 
     @model_validator(mode="after")
     def _chains_are_made(self) -> "AttentiveTransferConfig":
@@ -138,17 +163,23 @@ class AttentiveTransferConfig(Config):
         Raises:
             ConfigError: the name does not end in ``_attn<number>``.
         """
-        match = NETWORK_NAME.fullmatch(name)
-        if match is None:
-            raise ConfigError(f"network {name!r}: expected <timm name>_attn<number>, for example resnet50_attn5")
+        backbone, layers = _named(name)
         sites = self.attention.sites.get(name, ())
         attention = AttentionConfig(
-            count=0 if sites else int(match["count"]),
+            count=0 if sites else layers,
             placement=self.attention.placement,
             sites=sites,
             scale=self.attention.scale,
         )
-        return NetworkConfig(backbone=match["backbone"], attention=attention, dropout=dropout)
+        return NetworkConfig(backbone=backbone, attention=attention, dropout=dropout)
+
+
+def _named(network: str) -> tuple[str, int]:
+    """Return the backbone and the number of ATTN layers that a network's name states."""
+    match = NETWORK_NAME.fullmatch(network)
+    if match is None:
+        raise ConfigError(f"network {network!r}: expected <timm name>_attn<number>, for example resnet50_attn5")
+    return match["backbone"], int(match["count"])
 
 
 def chain_title(chain: str) -> str:
