@@ -71,12 +71,14 @@ def hand_overs(scores: pd.DataFrame, grid: Grid, settings: ReportSettings) -> pd
 
 
 def correlations(scores: pd.DataFrame, grid: Grid) -> pd.DataFrame:
-    """Return how each score ranks with the gain in test AUROC against no transfer, over networks, chains and seeds.
+    """Return how each score ranks with the gain in test AUROC against no transfer: a pair a source model.
 
-    Chains without transfer are left out: their gain is 0 by definition. Columns: ``score, kind`` (``kendall``,
+    The gain of a source is the mean over the fits that started from it: fits that share a score are no pairs of their
+    own. Chains without transfer are left out: their gain is 0 by definition. Columns: ``score, kind`` (``kendall``,
     ``spearman``), ``value, pairs, p`` (NaN where there are fewer than four pairs, or no spread).
     """
-    table = scores.merge(_seed_gains(next(iter(grid.values()))), "inner", [*KEY, "seed"])
+    fits = scores.merge(_seed_gains(next(iter(grid.values()))), "inner", [*KEY, "seed"])
+    table = fits.groupby([*KEY, "source_seed"])[[*SCORES, "gain"]].mean()
     rows = []
     for name in SCORES:
         pairs = table[[name, "gain"]].dropna()

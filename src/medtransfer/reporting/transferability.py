@@ -113,14 +113,15 @@ def correlation_table(frame: pd.DataFrame) -> Table:
         "score-correlation",
         "Do the scores rank the sources as fine-tuning does?",
         "Rank correlation of the score before fine-tuning with the gain in test AUROC against no transfer, over all "
-        "networks, chains and seeds; +1: the same order. p by permutation.",
+        "source models (network, chain, pretraining seed; the gain is the mean of the fits that start from one); "
+        "+1: the same order. p by permutation.",
         (
             Column("Score", number=False),
             Column("pairs"),
             *(Column(part, title) for title in titles.values() for part in ("value", "p")),
         ),
         tuple(rows),
-        ("Pairs share networks, test images and pretraining runs, so p is too small; below four pairs there is none.",),
+        ("Pairs share networks and test images, so p is too small; below four pairs there is none.",),
     )
 
 
