@@ -113,6 +113,8 @@ def test_the_first_thing_said_is_what_the_pictures_are(page, content):
 def test_terms_explain_themselves_on_hovering(page):
     assert '<abbr title="area under the ROC curve' in page
     assert '<abbr title="supervised pretraining on natural images">STL-N</abbr>' in page
+    assert ">LogME</abbr>" in page
+    assert '<abbr title="right middle lobe, of the patient">rm</abbr>' in page
     assert not re.search(r'title="[^"]*<abbr', page)
 
 
