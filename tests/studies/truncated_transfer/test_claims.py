@@ -91,18 +91,20 @@ def test_an_arm_without_a_partner_makes_the_claim_undecidable(make_config):
     [
         ((0.90, 0.90), (0.6, 0.4), "holds", (1, 0)),
         ((0.95, 0.90), (0.6, 0.6), "not decidable", (0, 1)),
-        ((0.90, 0.90), (0.6, 0.6), "does not hold", (0, 0)),
+        ((0.90, 0.90), (0.6, 0.6), "not decidable", (0, 0)),
+        ((0.90, 0.90, 0.80), (0.6, 0.6, 0.6), "does not hold", (0, 2)),
     ],
 )
 def test_auprc_breaks_ties_or_does_not(auroc, auprc, verdict, broken):
     found = {
         name: {
-            (arm, ALL): flat(value, 1e-3, number) for number, (arm, value) in enumerate(zip("ab", pair, strict=True))
+            (arm, ALL): flat(value, 1e-3, number)
+            for number, (arm, value) in enumerate(zip("abc", values, strict=False))
         }
-        for name, pair in (("auroc", auroc), ("auprc", auprc))
+        for name, values in (("auroc", auroc), ("auprc", auprc))
     }
     ties = judge_ties(found, ALL, level=0.95)
-    assert ties.pairs == 1
+    assert ties.pairs == len(auroc) * (len(auroc) - 1) // 2
     assert ties.judged.verdict == verdict
     assert (ties.broken_by_auprc, ties.broken_by_auroc) == broken
 

@@ -118,8 +118,8 @@ def judge_claim(claim: Claim, measured: Measured, *, level: float, seed: int = 0
 def judge_ties(measured: Measured, cell: Cell, *, level: float, seed: int = 0) -> Ties:
     """Judge claim c on all pairs of arms of a cell.
 
-    It holds when AUPRC breaks at least one tie of AUROC and more than AUROC breaks of AUPRC's; it does not hold when
-    there are ties and that is not so.
+    It holds when AUPRC breaks more ties of AUROC than AUROC breaks of AUPRC's, and does not hold when it breaks as many
+    or fewer. Where neither breaks any, too few images show as much as equal networks do: that decides nothing.
     """
     arms = sorted(arm for arm, other in measured["auprc"] if other == cell)
     pairs = [{(a, cell): 1.0, (b, cell): -1.0} for a, b in combinations(arms, 2)]
@@ -131,7 +131,7 @@ def judge_ties(measured: Measured, cell: Cell, *, level: float, seed: int = 0) -
     if not tied:
         judged = Judged("not decidable", "no two arms tie in AUROC")
     else:
-        verdict: Verdict = "holds" if broken > broken_back else "does not hold"
+        verdict: Verdict = "holds" if broken > broken_back else "does not hold" if broken_back else "not decidable"
         reason = f"AUPRC breaks {broken} of {tied} ties of AUROC, AUROC {broken_back} of {tied_back} ties of AUPRC"
         judged = Judged(verdict, reason)
     return Ties(cell, len(pairs), tied, broken, tied_back, broken_back, judged)
