@@ -7,7 +7,7 @@ from medtransfer.reporting.truncated.findings import findings_table
 from medtransfer.reporting.truncated.stated import stated_table
 from medtransfer.reporting.truncated.values import paired_tests, pairs, results, trapezoids, values
 
-FINDINGS = ("Edema", "Pneumothorax")
+FINDINGS = ("edema", "pneumothorax")
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +42,8 @@ def measured(table, several, evaluation):
 
 def test_a_finding_is_scored_on_its_known_images(measured, table):
     row = findings_table(measured).rows[1]
-    assert [cell.main for cell in row[:2]] == ["ct · all · tuned", "Pneumothorax"]
-    rows = table[(table["variant"] == "resnet50-transfer-ct-all-tuned") & (table["output"] == "Pneumothorax")].dropna(
+    assert [cell.main for cell in row[:2]] == ["ct · all · tuned", "pneumothorax"]
+    rows = table[(table["variant"] == "resnet50-transfer-ct-all-tuned") & (table["output"] == "pneumothorax")].dropna(
         subset="target"
     )
     points = [average_precision(part["target"], part["score"]) for _, part in rows.groupby("seed")]

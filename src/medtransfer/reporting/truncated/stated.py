@@ -24,7 +24,7 @@ _GROUPS = {
     "training": "training",
     "result": "results",
 }
-_PNEUMOTHORAX = "Pneumothorax"
+_PNEUMOTHORAX = "pneumothorax"
 
 
 def stated_table(found: Results, rows: Sequence[Row], costs: Mapping[str, Any]) -> Table:
