@@ -50,6 +50,7 @@ def test_the_order_of_the_classes_is_an_option(tmp_path, picture, text):
     [
         ("split", "training", "train, val, test or nothing"),
         ("date", "March", "a date like 2020-03-31"),
+        ("date", "2020-03-31T23:00:00Z", "a date like 2020-03-31, without a time zone"),
         ("y_edema", "0.5", "0, 1 or nothing"),
         ("y_edema", "yes", "0, 1 or nothing"),
         ("zone_3", "4", "a severity from 0 to 3"),

@@ -75,7 +75,10 @@ class CsvSource(Source):
 
 def _parse(column: str, cell: str) -> Any:
     if column == "date":
-        return datetime.fromisoformat(cell)
+        moment = datetime.fromisoformat(cell)
+        if moment.tzinfo:  # days are compared as they stand; which day it is elsewhere is the owner's to say
+            raise ValueError
+        return moment
     if column == "split" and cell not in SPLITS:
         raise ValueError
     if column.startswith(("y_", "zone_")):
@@ -88,7 +91,7 @@ def _parse(column: str, cell: str) -> Any:
 
 def _expected(column: str) -> str:
     if column == "date":
-        return "a date like 2020-03-31"
+        return "a date like 2020-03-31, without a time zone"
     if column == "split":
         return "train, val, test or nothing"
     return "0, 1 or nothing" if column.startswith("y_") else "a severity from 0 to 3 or nothing"
