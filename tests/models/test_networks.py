@@ -120,6 +120,16 @@ def test_unknown_names_are_refused_with_those_that_exist() -> None:
         build_network(network_config("densnet121"), 2)
 
 
+@pytest.mark.parametrize(
+    ("name", "known"), [("res_t9", "resnet50_t1, .*, resnet50_t5"), ("densenet121_t4", "densenet121_t3")]
+)
+def test_a_cut_that_the_paper_has_not_is_refused_with_those_that_it_has(name: str, known: str) -> None:
+    with pytest.raises(
+        ModelError, match=rf"cut '{name}' does not exist; there are .*{known}, and any block as \w+@<block>"
+    ):
+        network_config(name)
+
+
 def test_a_slim_network_needs_a_densenet_and_a_block_above() -> None:
     with pytest.raises(ModelError, match=r"has 4 dense blocks: .* after blocks 1 to 3, got 4"):
         build_network(network_config("densenet121_s4"), 2)

@@ -36,6 +36,7 @@ _CUTS = {
 }
 """The cuts of Peng et al. 2021, as the convolutions that their Table names tell (reference, section 4.1)."""
 
+_NUMBERED = re.compile(r"(?P<backbone>resnet50|densenet121)_t\d+")
 _SLIM = re.compile(r"(?P<backbone>densenet\w*)_s(?P<after>\d)")
 _CBR = re.compile(r"cbr_(?P<size>\w+?)(?P<same>_same)?")
 
@@ -57,9 +58,14 @@ def network_config(
     if head == "flatten" and size is None:
         raise ModelError(f"network {name!r}: a flattened head needs the pictures' size in pixels; give size")
     options: dict[str, Any] = {"flatten_at": size} if head == "flatten" else {}
-    full = re.sub(r"^(res|dens)_(?=[ts]\d$)", lambda m: {"res": "resnet50_", "dens": "densenet121_"}[m[1]], name)
+    full = re.sub(r"^(res|dens)_(?=[ts]\d+$)", lambda m: {"res": "resnet50_", "dens": "densenet121_"}[m[1]], name)
     if full in _CUTS:
         return NetworkConfig(backbone=full.partition("_")[0], cut=_CUTS[full], **options)
+    if numbered := _NUMBERED.fullmatch(full):
+        known = ", ".join(cut for cut in _CUTS if cut.startswith(numbered["backbone"]))
+        raise ModelError(
+            f"cut {name!r} does not exist; there are {known}, and any block as {numbered['backbone']}@<block>"
+        )
     if slim := _SLIM.fullmatch(full):
         return SlimConfig(backbone=slim["backbone"], after=int(slim["after"]), **options)
     if cbr := _CBR.fullmatch(full):
