@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from medtransfer.cli import run
 from medtransfer.config import flatten
+from medtransfer.data.sources.chexpert import FINDINGS as CHEXPERT_FINDINGS
 from medtransfer.errors import ConfigError
 from medtransfer.params import load_params, parse_params
 from medtransfer.stages.workspace import overlay, with_profile
@@ -95,6 +96,21 @@ def test_compared_methods_have_the_same_budget(profile):
 def test_moco_changes_the_light_of_every_view(profile):
     """He et al. 2020 jitter every view; the sample's share of one half must not weaken the baseline."""
     assert parse_params(with_profile(ROOT, profile)).attentive_transfer.recipes["moco"].augment.jitter_p == 1.0
+
+
+def test_the_protocol_of_the_truncated_paper_is_a_profile():
+    study = parse_params(with_profile(ROOT, "paper-truncated")).truncated_transfer
+    train, arms = study.train, [study.arm(name) for name in study.arms]
+    assert (train.optimizer.name, train.optimizer.lr, train.batch_size, train.epochs) == ("adam", 1e-5, 64, 200)
+    assert (train.schedule.name, train.schedule.factor, train.selection.metric) == ("plateau", 0.5, "val/auprc")
+    assert (study.protocols, len(study.seeds), study.augment.crop) == (("paper", "tuned"), 3, 224)
+    assert {regime.share for regime in study.regimes.values()} == {1, 0.1, 0.05}
+    cuts = {f"resnet50_t{n}" for n in range(1, 6)} | {f"densenet121_t{n}" for n in range(1, 4)}
+    assert {arm.network for arm in arms if arm.strategy == "transfer"} == cuts | {"resnet50", "densenet121"}
+    assert {arm.network for arm in arms if arm.strategy == "transfusion"} == {f"densenet121_s{n}" for n in (1, 2, 3)}
+    assert study.tasks.keys() == {"chexpert", "pneumonia"}
+    slugs = {name.lower().replace(" ", "_") for name in CHEXPERT_FINDINGS}
+    assert set(study.tasks["chexpert"].findings) == slugs
 
 
 def test_nothing_of_the_sample_is_left_in_the_papers_settings():

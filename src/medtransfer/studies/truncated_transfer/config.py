@@ -1,4 +1,4 @@
-"""Parameters of the truncated-transfer study. The paper's values are in profiles/paper.yaml."""
+"""Parameters of the truncated-transfer study. The paper's values are in profiles/paper-truncated.yaml."""
 
 from typing import Annotated, Literal, NamedTuple
 
