@@ -3,7 +3,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from medtransfer.explain.panels import REGION_COLOURS, HeatRow, RegionCase, heat_panel, region_sheet
+from medtransfer.explain.panels import REGION_COLOURS, HeatRow, RegionCase, heat_panel, region_sheet, write_panel
 
 GREY = np.full((2, 16, 16), 128, dtype=np.uint8)
 
@@ -73,3 +73,10 @@ def test_a_sheet_shows_each_slice_with_its_boxes_and_its_five_named_crops():
     assert shown[12].get_title() == "no lungs found"
     assert [patch.get_bbox().bounds for patch in shown[0].patches][3] == (7.5, -0.5, 8, 9)
     assert len({patch.get_edgecolor() for patch in shown[0].patches}) == len(REGION_COLOURS) == len(names)
+
+
+def test_the_same_panel_is_written_as_the_same_bytes(tmp_path):
+    for name in ("a.png", "b.png"):
+        write_panel(heat_panel(GREY, ["a", "b"], [HeatRow("row", hot(slice(0, 8)), ["", ""])]), tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert Image.open(tmp_path / "a.png").format == "PNG"

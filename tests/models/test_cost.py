@@ -3,8 +3,15 @@ import copy
 import pytest
 import torch
 
+from medtransfer.models import cost as cost_module
 from medtransfer.models.classifier import NetworkConfig, build_network
-from medtransfer.models.cost import count_cost, inference_seconds, step_seconds
+from medtransfer.models.cost import (
+    MeasuredCost,
+    count_cost,
+    inference_seconds,
+    measure_costs,
+    step_seconds,
+)
 from medtransfer.models.networks import network_config
 
 
@@ -41,3 +48,27 @@ def test_measuring_leaves_network_and_random_numbers_alone() -> None:
 def test_a_step_takes_longer_than_inference_of_the_same_pictures() -> None:
     model = build_network(NetworkConfig(backbone="test_resnet"), 2, seed=0)
     assert step_seconds(model, 128, batch=8) > inference_seconds(model, 128, batch=8, repeats=5)
+
+
+def test_a_table_of_costs_counts_each_network_and_times_all_in_turn(monkeypatch) -> None:
+    calls = []
+
+    def timed(what):
+        def seconds(model, side, **how):
+            calls.append((what, side, how.get("batch")))
+            return float(len(calls))
+
+        return seconds
+
+    monkeypatch.setattr(cost_module, "step_seconds", timed("step"))
+    monkeypatch.setattr(cost_module, "inference_seconds", timed("inference"))
+    models = {name: build_network(network_config(name), 2) for name in ("dens_t1", "cbr_tiny_w32_same")}
+    found = measure_costs(models, 64, batch=5, rounds=3)
+    assert calls == [("step", 64, 5), ("inference", 64, None)] * 2 * 3
+    counted = [count_cost(model, 64) for model in models.values()]
+    # the k-th of four calls a round is call k, k + 4 and k + 8
+    assert found == {
+        "dens_t1": MeasuredCost(counted[0].parameters, counted[0].multiply_adds, 5.0, 6.0),
+        "cbr_tiny_w32_same": MeasuredCost(counted[1].parameters, counted[1].multiply_adds, 7.0, 8.0),
+    }
+    assert list(found) == list(models)

@@ -95,7 +95,8 @@ def write_record(folder, phase, seed):
         writer = csv.writer(handle)
         writer.writerow(["step", "train/loss", name])
         writer.writerows([s * 10, 0.7 * 0.9**s + 0.01 * seed, 0.5 + 0.03 * s] for s in range(1, 9))
-    event = {"seq": 0, "time": 1.0, "kind": "metrics", "step": 0, "values": {"fit/seconds": 12.5}}
+    counts = {"data/images": 300, "data/without_lungs": 2} if phase == "pretrained" and "sstl" in variant else {}
+    event = {"seq": 0, "time": 1.0, "kind": "metrics", "step": 0, "values": counts | {"fit/seconds": 12.5}}
     (folder / "events.jsonl").write_text(json.dumps(event) + "\n")
 
 

@@ -8,6 +8,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from medtransfer.data.phantom.ct import CtConfig, draw_ct
+from medtransfer.data.phantom.scanner import CT_SCANNERS
 from medtransfer.stages.workspace import overlay
 
 ROOT = Path(__file__).parent.parent.parent
@@ -53,9 +55,7 @@ class Toy:
     def draw(self, counts=(8, 8, 8), rows=()):
         """Write ``counts`` pictures for train, val and test, classes in turn, plus literal table rows."""
         rng = np.random.default_rng(0)
-        pointer = {"outs": [{"md5": "0" * 32 + ".dir", "path": "data", "hash": "md5"}]}
-        (self.folder / "data.dvc").write_text(yaml.safe_dump(pointer), encoding="utf-8")
-        (self.folder / "data" / "ct" / "images").mkdir(parents=True)
+        (self._data_folder() / "images").mkdir()
         table = ["image,patient_id,label,split"]
         for split, count in zip(("train", "val", "test"), counts, strict=True):
             for number in range(count):
@@ -63,6 +63,27 @@ class Toy:
                 self.picture(name, rng)
                 table.append(f"{name},{split}{number},{CLASSES[number % 2]},{split}")
         (self.folder / "data" / "ct" / "labels.csv").write_text("\n".join([*table, *rows]) + "\n", encoding="utf-8")
+
+    def draw_phantoms(self, *, masks):
+        """Write 24 phantoms of 64 px and their table: 12 to train, 6 to select, 6 to test; classes take turns."""
+        folder = self._data_folder()
+        rows = ["image,patient_id,label,split" + ",mask" * masks]
+        for number in range(24):
+            label, patient = CLASSES[number % 2], number // 2 * 2 + number % 2
+            rngs = [np.random.default_rng([stream, number]) for stream in (1, 2)]
+            phantom = draw_ct(*rngs, label, CT_SCANNERS[number % 3], CtConfig(size=64))
+            Image.fromarray(phantom.image).save(folder / f"{number:02}.png")
+            Image.fromarray(phantom.mask).save(folder / f"{number:02}_mask.png")
+            split = ("train", "train", "val", "test")[number // 2 % 4]
+            rows.append(f"{number:02}.png,{split}{patient},{label},{split}" + f",{number:02}_mask.png" * masks)
+        (folder / "labels.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+    def _data_folder(self):
+        pointer = {"outs": [{"md5": "0" * 32 + ".dir", "path": "data", "hash": "md5"}]}
+        (self.folder / "data.dvc").write_text(yaml.safe_dump(pointer), encoding="utf-8")
+        folder = self.folder / "data" / "ct"
+        folder.mkdir(parents=True)
+        return folder
 
     def picture(self, name, rng):
         grey = rng.integers(0, 256, (32, 32), dtype=np.uint8)

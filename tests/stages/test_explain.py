@@ -8,15 +8,12 @@ import torch
 from PIL import Image
 
 from medtransfer.cli import run
-from medtransfer.data.phantom.ct import CtConfig, draw_ct
-from medtransfer.data.phantom.scanner import CT_SCANNERS
 from medtransfer.models.classifier import attention_layers, build_network
 from medtransfer.models.weights import save_weights
 from medtransfer.params import load_params
 from medtransfer.studies.attentive_transfer import study
 
 STUDY = "attentive_transfer"
-CLASSES = ("non-covid", "covid")
 NETWORKS = ("resnet18_attn0", "resnet18_attn5")
 FINDINGS = f"out/{STUDY}/explanations"
 
@@ -34,23 +31,8 @@ def study_of_two(toy):
         for layer in attention_layers(model).values():
             torch.nn.init.normal_(layer.norm.weight)
         folder = study.finetuned_folder(name, "none") / "weights" / "seed0"
-        save_weights(model, folder, config=config.network(name), classes=CLASSES, preprocessing={})
+        save_weights(model, folder, config=config.network(name), classes=("non-covid", "covid"), preprocessing={})
     return toy
-
-
-def draw_phantoms(toy, *, masks):
-    folder = toy.folder / "data" / "ct"
-    folder.mkdir(parents=True)
-    rows = ["image,patient_id,label,split" + ",mask" * masks]
-    for number in range(24):
-        label, patient = CLASSES[number % 2], number // 2 * 2 + number % 2
-        rngs = [np.random.default_rng([stream, number]) for stream in (1, 2)]
-        phantom = draw_ct(*rngs, label, CT_SCANNERS[number % 3], CtConfig(size=64))
-        Image.fromarray(phantom.image).save(folder / f"{number:02}.png")
-        Image.fromarray(phantom.mask).save(folder / f"{number:02}_mask.png")
-        split = ("train", "train", "val", "test")[number // 2 % 4]
-        rows.append(f"{number:02}.png,{split}{patient},{label},{split}" + f",{number:02}_mask.png" * masks)
-    (folder / "labels.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
 def explained(toy, capsys):
@@ -63,7 +45,7 @@ def explained(toy, capsys):
 
 @pytest.mark.slow
 def test_with_masks_every_network_and_method_is_scored_and_boxes_are_measured(study_of_two, capsys):
-    draw_phantoms(study_of_two, masks=True)
+    study_of_two.draw_phantoms(masks=True)
     found = explained(study_of_two, capsys)
     assert (found["chain"], found["seed"], found["dataset"], found["output"]) == ("none", 0, "ct", "covid")
     kinds = {(row["network"], row["name"], row["layer"]) for row in found["scores"]}
@@ -82,7 +64,7 @@ def test_with_masks_every_network_and_method_is_scored_and_boxes_are_measured(st
 
 @pytest.mark.slow
 def test_without_masks_nothing_is_scored_and_slices_without_lungs_are_counted(study_of_two, capsys):
-    draw_phantoms(study_of_two, masks=False)
+    study_of_two.draw_phantoms(masks=False)
     Image.new("L", (64, 64), 90).save(study_of_two.folder / "data" / "ct" / "00.png")
     found = explained(study_of_two, capsys)
     assert found["scores"] is None
@@ -92,7 +74,7 @@ def test_without_masks_nothing_is_scored_and_slices_without_lungs_are_counted(st
 
 
 def test_weights_that_are_absent_are_one_line(study_of_two, capsys):
-    draw_phantoms(study_of_two, masks=False)
+    study_of_two.draw_phantoms(masks=False)
     assert run(["prepare", "ct"]) == 0
     file = study_of_two.folder / study.finetuned_folder(NETWORKS[1], "none") / "weights" / "seed0" / "model.safetensors"
     file.unlink()

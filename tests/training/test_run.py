@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,13 @@ def test_every_seed_has_weights_records_and_a_run_of_its_own(here, make_job, eng
     keys = {key for key, _, _ in trackers[0].points}
     assert {"best/auroc_ill", "fit/best_step", "fit/steps", "fit/seconds", "train/loss", "val/auroc_ill"} <= keys
     assert outputs(workspace / ".scratch") == []
+
+
+def test_what_was_counted_in_the_data_is_tracked_before_the_first_step(here, make_job, engine):
+    _, trackers = here
+    counted = replace(make_job(), counts={"data/images": 24})
+    run_stage("toy", [counted], out=Path("out"), engine=engine)
+    assert trackers[0].points[0] == ("data/images", 0, 24.0)
 
 
 def test_a_finished_seed_is_kept_when_another_fails(here, make_job, engine, capsys):

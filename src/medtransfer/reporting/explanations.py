@@ -1,24 +1,27 @@
 """What the networks look at and what self-supervision reads: the pictures of the explain stage and their scores."""
 
 import base64
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from medtransfer.reporting.content import Column, Figure, Table, Text
+from medtransfer.reporting.records import Fit, last_values
 from medtransfer.reporting.words import MISSING, chain_title, number
 from medtransfer.studies.attentive_transfer.printed import network_title
 
 _METHODS = {"grad_cam": "Grad-CAM", "attention": "attention"}
 
 
-def explanation_figures(folder: Path, facts: Mapping[str, Any]) -> list[Figure]:
+def explanation_figures(folder: Path, facts: Mapping[str, Any], fits: Iterable[Fit]) -> list[Figure]:
     """Return the figures of the explain stage as pictures inside the page.
 
     Args:
         folder: ``out/<study>/explanations``.
         facts: content of its explanations.json.
+        fits: those whose records may hold how many of their slices showed no lungs.
     """
     chain = chain_title(facts["chain"])
     seen = (
@@ -30,7 +33,7 @@ def explanation_figures(folder: Path, facts: Mapping[str, Any]) -> list[Figure]:
     read = (
         f"Training slices of {regions['dataset']}: outline of the lungs that were found, the box around them, the "
         f"five regions by name and how they look when cut out. In {regions['without_lungs']} of {regions['images']} "
-        "slices no lungs were found; there the whole slice stands for them."
+        f"slices no lungs were found; there the whole slice stands for them. {_recorded(fits)}"
     )
     return [
         Figure(
@@ -38,6 +41,19 @@ def explanation_figures(folder: Path, facts: Mapping[str, Any]) -> list[Figure]:
         ),
         Figure("regions", "Lobe regions", read, _picture(folder / "regions.png", read), keyed=False),
     ]
+
+
+def _recorded(fits: Iterable[Fit]) -> str:
+    """Say in how many of their slices the self-supervised fits found no lungs, as they tracked it themselves."""
+    tracked = (last_values(folder) for _, folder in fits)
+    regions = [values for values in tracked if "data/without_lungs" in values]
+    found = Counter((int(values["data/without_lungs"]), int(values["data/images"])) for values in regions)
+    if not found:
+        return "No fit of the report tracked this number."
+    shares = [
+        f"{without} of {images} in {count} fit{'s' * (count > 1)}" for (without, images), count in sorted(found.items())
+    ]
+    return f"Tracked by the fits that read regions: {', '.join(shares)}."
 
 
 def explanation_tables(facts: Mapping[str, Any]) -> list[Table]:

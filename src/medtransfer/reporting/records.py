@@ -49,7 +49,8 @@ def provenance(fits: Iterable[Fit]) -> pd.DataFrame:
         record = _run(folder)
         data = ", ".join(f"{name} {digest}" for name, digest in record["data"].items())
         same = {name: record[name] for name in (*RUN_COLUMNS, "params_fingerprint")}
-        rows.append(names | same | {"data": data, "seconds": _seconds(folder)})
+        seconds = last_values(folder).get("fit/seconds", float("nan"))
+        rows.append(names | same | {"data": data, "seconds": seconds})
     return pd.DataFrame(rows, columns=None if rows else [*RUN_COLUMNS, "params_fingerprint", "data", "seconds"])
 
 
@@ -69,6 +70,14 @@ def curves(fits: Iterable[Fit], metrics: Mapping[str, Sequence[str]]) -> pd.Data
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["phase", "step", *metrics])
 
 
+def last_values(folder: Path) -> dict[str, float]:
+    """Return the last value of every metric that a fit recorded; empty without a journal."""
+    if not (folder / EVENTS).exists():
+        return {}
+    events, _ = read_events(folder / EVENTS)
+    return {key: value for key, _, value in points(events)}
+
+
 def _first(history: pd.DataFrame, names: Sequence[str]) -> Any:
     return next((history[name] for name in names if name in history), float("nan"))
 
@@ -79,12 +88,3 @@ def _run(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise DataError(f"{folder / 'run.json'}: no readable record of a run; run the stage that makes it") from error
     return record
-
-
-def _seconds(folder: Path) -> float:
-    """Return the training time that the fit recorded as metric ``fit/seconds``."""
-    if not (folder / EVENTS).exists():
-        return float("nan")
-    events, _ = read_events(folder / EVENTS)
-    found = [value for key, _, value in points(events) if key == "fit/seconds"]
-    return found[-1] if found else float("nan")

@@ -79,7 +79,8 @@ def _explained(
     explained = {}
     for network in config.networks:
         model, _ = load_model(study.finetuned_folder(network, chain) / "weights" / f"seed{seed}")
-        explained[network] = explain_network(engine.place(model).eval(), loader, output)
+        engine.place(model).eval()
+        explained[network] = explain_network(model, loader, output)
         console.print(f"explained {network} · {chain} · seed {seed}")
     return explained
 

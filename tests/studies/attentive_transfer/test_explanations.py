@@ -1,0 +1,17 @@
+import pytest
+
+from medtransfer.params import parse_params, read_tree
+from medtransfer.stages.workspace import overlay
+from medtransfer.studies.attentive_transfer.explanations import whole_chain
+
+CHAINS = ("none", "none-stl_m", "none-stl_m-sstl_m", "none-stl_m-moco")
+
+
+@pytest.mark.parametrize(
+    ("order", "whole"), [((0, 1, 2, 3), "none-stl_m-sstl_m"), ((3, 2, 1), "none-stl_m-moco"), ((0,), "none")]
+)
+def test_the_whole_chain_is_the_longest_and_the_first_of_equals(checkout, order, whole):
+    chains = {"chains": [CHAINS[i] for i in order], "stl_m_after": ["none"], "sstl_m_after": ["none-stl_m"]}
+    methods = {"methods": ["moco"], "methods_after": ["none-stl_m"]}
+    tree = overlay(read_tree(checkout / "params.yaml"), {"attentive_transfer": chains | methods})
+    assert whole_chain(parse_params(tree).attentive_transfer) == whole
