@@ -153,7 +153,8 @@ def _sentence(what: str, one: Judgement, first: str, second: str, seeds: int) ->
     quantile = NormalDist().inv_cdf
     detectable = (one.high - one.low) / 2 * (1 + quantile(0.8) / quantile((1 + LEVEL) / 2))
     interval = f"{LEVEL:.0%} interval {signed(one.low)} … {signed(one.high)} (over {drawn})".replace("%", " %")
-    return f"{what}: {signed(one.estimate)} AUROC, {interval}: {end}; could detect {number(detectable, digits=2)}."
+    power = f"a true difference of {number(detectable, digits=2)} could be detected"
+    return f"{what}: {signed(one.estimate)} AUROC, {interval}: {end}; {power}."
 
 
 def _champion(registry: Mapping[str, Any], fits: pd.DataFrame) -> tuple[tuple[str, Text], ...]:
