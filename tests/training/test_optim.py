@@ -65,6 +65,7 @@ def test_the_linear_scaling_rule_multiplies_by_batch_over_reference():
         ({"steps": None}, "give exactly one of epochs and steps"),
         ({"schedule": PlateauSchedule()}, "a plateau schedule needs a selection metric to watch"),
         ({"batch_size": 0}, "greater than 0"),
+        ({"batch_size": 1}, "batch_size is 1, expected at least 2: batch norm cannot normalise one image alone"),
         ({"save_every_s": -1}, "greater than or equal to 0"),
         ({"optimizer": {"name": "lion", "lr": 1}}, "'sgd', 'adam', 'adamw', 'lars'"),
         ({"optimizer": {"name": "sgd", "lr": 0.1, "momentum": 1.0}}, "less than 1"),

@@ -113,6 +113,10 @@ class TrainConfig(Config):
             raise ValueError("give exactly one of epochs and steps")
         if self.schedule.name == "plateau" and self.selection is None:
             raise ValueError("a plateau schedule needs a selection metric to watch")
+        if self.batch_size == 1 and not self.frozen_norm:
+            raise ValueError(
+                "batch_size is 1, expected at least 2: batch norm cannot normalise one image alone; raise it"
+            )
         return self
 
     @property
