@@ -72,7 +72,7 @@ def test_resuming_inside_an_epoch_gives_the_rest_of_it(data):
     assert all(same(a, b) for a, b in zip(straight[1:], resumed, strict=True))
 
 
-def test_prefetched_batches_equal_direct_ones(data):
+def test_batches_of_an_epoch_equal_direct_ones(data):
     ours = loader(data)
     assert all(same(batch, ours.batch(2, step)) for step, batch in enumerate(ours.epoch(2)))
 
@@ -225,6 +225,12 @@ def test_options_that_do_not_fit_are_refused(data, options, message):
 def test_a_step_outside_the_epoch_is_an_error(data):
     with pytest.raises(IndexError, match="step 3 is not one of the epoch's 3 steps"):
         loader(data).batch(0, 3)
+
+
+def test_on_a_processor_no_thread_works_beside_the_step(data):
+    batches = loader(data).epoch(0)
+    next(batches)
+    assert not _threads()
 
 
 def test_an_error_in_the_thread_comes_at_its_place():

@@ -1,7 +1,7 @@
 """Batches as a pure function of (seed, epoch, step): nothing is kept, so a run resumes at any step from these numbers.
 
-Order and augmentation come from counters that are hashed to seeds. One background thread works ahead; on a GPU the
-augmentation runs there.
+Order and augmentation come from counters that are hashed to seeds. For a GPU the augmentation runs there and one
+background thread works ahead.
 """
 
 import contextlib
@@ -154,8 +154,15 @@ class Loader:
         return batch
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch from step ``start`` on; a background thread prepares two ahead."""
-        return prefetch(lambda step: self.batch(epoch, step), range(start, self.steps))
+        """Yield the batches of an epoch from step ``start`` on; for a GPU a background thread prepares two ahead.
+
+        On a processor the step already takes every core: a thread beside it makes the step's own threads wait for each
+        other, which costs several times what the thread saves.
+        """
+        steps = range(start, self.steps)
+        if self.device.type == "cpu":
+            return (self.batch(epoch, step) for step in steps)
+        return prefetch(lambda step: self.batch(epoch, step), steps)
 
     def _order(self, epoch: int) -> Rows:
         if not self.train:
