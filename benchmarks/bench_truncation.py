@@ -43,7 +43,7 @@ def step(model: Classifier, pictures: torch.Tensor) -> Callable[[], float]:
 def compare(side: int, batch: int) -> list[dict[str, Any]]:
     """Return a row a cut: ratio of step times (median, p10, p90) and of multiply-adds, median seconds."""
     pictures = torch.randn(batch, 3, side, side)
-    names = ["densenet121", *(f"densenet121@{cut}" for cut in CUTS)]
+    names = ["densenet121", *(f"densenet121_to_{cut}" for cut in CUTS)]
     models = [build_network(network_config(name), 2, seed=0) for name in names]
     seen = block_features(models[0], pictures)
     for cut, model in zip(CUTS, models[1:], strict=True):

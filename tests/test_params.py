@@ -63,6 +63,17 @@ def test_every_profile_parses_over_the_shipped_parameters(profile):
     assert {str(dataset.pointer.parent) for dataset in params.datasets.values()} == {"datasets"}
 
 
+@pytest.mark.parametrize("profile", [None, *PROFILES])
+def test_names_that_become_stages_hold_no_at_sign(profile):
+    """DVC joins a stage and its variant by one, and looks for the variant behind the last."""
+    tree = with_profile(ROOT, profile) if profile else TREE
+    attentive, truncated = tree["attentive_transfer"], tree["truncated_transfer"]
+    lists = (value for study in (attentive, truncated) for value in study.values() if isinstance(value, list))
+    names = [str(name) for found in (*lists, tree["datasets"], truncated["start"]) for name in found]
+    assert len(names) > 10
+    assert not [name for name in names if "@" in name]
+
+
 def test_the_stable_profile_differs_from_the_paper_in_its_rates_alone():
     paper, stable = (flatten(with_profile(ROOT, name)) for name in ("paper", "paper-stable"))
     different = {key for key in paper.keys() | stable.keys() if paper.get(key) != stable.get(key)}

@@ -17,7 +17,7 @@ from medtransfer.models.weights import load_model, save_weights
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "peng_networks.json").read_text())
 QUICK = (
     *("densenet121_t1", "densenet121_t2", "densenet121_s1", "resnet50_t1", "cbr_small_same", "cbr_tiny_w32_same"),
-    *("tf_efficientnet_lite0@blocks.3", "test_convnext@stages.2.blocks.1"),
+    *("tf_efficientnet_lite0_to_blocks.3", "test_convnext_to_stages.2.blocks.1"),
 )
 LARGE = (
     *("resnet50", "resnet50_t2", "resnet50_t3", "resnet50_t4", "resnet50_t5"),
@@ -71,7 +71,7 @@ def test_every_structure_builds_learns_saves_and_loads_equal(name: str, head: An
     assert torch.equal(loaded(x), loaded.head(loaded.pool(loaded.feature_map(x))))
 
 
-@pytest.mark.parametrize("name", [*QUICK, *LARGE, "cbr_larget", "cbr_tiny_w32", "densenet169_s2", "vgg11@features"])
+@pytest.mark.parametrize("name", [*QUICK, *LARGE, "cbr_larget", "cbr_tiny_w32", "densenet169_s2", "vgg11_to_features"])
 def test_a_name_gives_a_configuration_that_gives_the_name(name: str) -> None:
     config = network_config(name)
     assert network_name(config) == name
@@ -125,7 +125,7 @@ def test_unknown_names_are_refused_with_those_that_exist() -> None:
 )
 def test_a_cut_that_the_paper_has_not_is_refused_with_those_that_it_has(name: str, known: str) -> None:
     with pytest.raises(
-        ModelError, match=rf"cut '{name}' does not exist; there are .*{known}, and any block as \w+@<block>"
+        ModelError, match=rf"cut '{name}' does not exist; there are .*{known}, and any block as \w+_to_<block>"
     ):
         network_config(name)
 

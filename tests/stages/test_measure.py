@@ -9,7 +9,7 @@ from medtransfer.models.classifier import build_network
 from medtransfer.models.networks import network_config
 
 STUDY = "truncated_transfer"
-WHOLE, CUT = "resnet18", "resnet18@layer2.1"
+WHOLE, CUT = "resnet18", "resnet18_to_layer2.1"
 ARMS = (f"{WHOLE}-random", f"{WHOLE}-transfer", f"{CUT}-transfer")
 TRAIN = {"steps": 2, "validate_every": 1, "batch_size": 4}
 

@@ -29,8 +29,8 @@ class NetworkConfig(Structure):
 
     @property
     def title(self) -> str:
-        """For example ``resnet50`` or ``resnet50@layer3.0``."""
-        return f"{self.backbone}@{self.cut}" if self.cut else self.backbone
+        """For example ``resnet50`` or ``resnet50_to_layer3.0``; an @ would end the name of a DVC stage."""
+        return f"{self.backbone}_to_{self.cut}" if self.cut else self.backbone
 
     def build_trunk(self) -> tuple[nn.Module, LeftOut]:
         """Return timm's network up to the cut; see ``create_trunk`` and ``truncate``."""

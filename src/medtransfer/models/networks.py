@@ -4,7 +4,7 @@
 name                      network
 ========================  ==============================================================================
 ``densenet121``           timm's network, whole
-``densenet121@blocks``    timm's network cut after a named block: ``<timm name>@<block>``
+``resnet18_to_layer2.0``  timm's network cut after a named block: ``<timm name>_to_<block>``
 ``resnet50_t1`` … ``t5``  ResNet-50 cut as Res-T1 … Res-T5 of Peng et al. 2021; also ``res_t1`` …
 ``densenet121_t1`` … 3    DenseNet-121 cut as Dens-T1 … Dens-T3; also ``dens_t1`` …
 ``densenet121_s1`` … 3    slim DenseNet-121, Dens-S1 … Dens-S3; also ``dens_s1`` …; any DenseNet of timm
@@ -64,13 +64,13 @@ def network_config(
     if numbered := _NUMBERED.fullmatch(full):
         known = ", ".join(cut for cut in _CUTS if cut.startswith(numbered["backbone"]))
         raise ModelError(
-            f"cut {name!r} does not exist; there are {known}, and any block as {numbered['backbone']}@<block>"
+            f"cut {name!r} does not exist; there are {known}, and any block as {numbered['backbone']}_to_<block>"
         )
     if slim := _SLIM.fullmatch(full):
         return SlimConfig(backbone=slim["backbone"], after=int(slim["after"]), **options)
     if cbr := _CBR.fullmatch(full):
         return _cbr(cbr["size"], padded=cbr["same"] is not None, options=options)
-    backbone, _, cut = full.partition("@")
+    backbone, _, cut = full.partition("_to_")
     return NetworkConfig(backbone=backbone, cut=cut, **options)
 
 

@@ -9,9 +9,9 @@ from medtransfer.studies.truncated_transfer.config import Arm, Cell, TaskConfig
 
 def test_an_arm_is_a_network_and_a_strategy(make_config):
     config = make_config()
-    assert config.arm("test_resnet@layer2-transfer") == Arm("test_resnet@layer2", "transfer")
-    assert config.structure("test_resnet@layer2-transfer").cut == "layer2"
-    assert config.backbone("test_resnet@layer2-transfer") == "test_resnet"
+    assert config.arm("test_resnet_to_layer2-transfer") == Arm("test_resnet_to_layer2", "transfer")
+    assert config.structure("test_resnet_to_layer2-transfer").cut == "layer2"
+    assert config.backbone("test_resnet_to_layer2-transfer") == "test_resnet"
 
 
 def test_a_network_of_its_own_kind_is_its_own_backbone(make_config):

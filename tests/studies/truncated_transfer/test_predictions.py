@@ -15,7 +15,7 @@ from medtransfer.training.run import run_stage
 def fitted_study(workspace, make_config, setting):
     """One arm, fitted on a class and on two findings, with all cases and with some left out."""
     config = make_config(
-        arms=["test_resnet-random", "test_resnet@layer2-random"],
+        arms=["test_resnet-random", "test_resnet_to_layer2-random"],
         tasks={
             "ill": {"dataset": "toy", "positive": "ill"},
             "both": {"dataset": "toy", "findings": ["other", "bright"], "regimes": ["all"]},

@@ -67,7 +67,9 @@ def test_transfer_starts_from_the_pretrained_layers_and_random_does_not(workspac
     pretrain(config, setting)
     whole = load_model(study.pretrained_folder("test_resnet") / "weights" / "seed0")[0].state_dict()
     started = {arm: study.jobs(config, arm, setting)[0][0].task().module.state_dict() for arm in config.arms}
-    cut = {name: value for name, value in started["test_resnet@layer2-transfer"].items() if name.startswith("trunk.")}
+    cut = {
+        name: value for name, value in started["test_resnet_to_layer2-transfer"].items() if name.startswith("trunk.")
+    }
     assert not any("layer3" in name for name in cut)
     assert all(torch.equal(value, whole[name]) for name, value in cut.items())
     first = next(name for name in cut if name.endswith("weight"))
@@ -88,7 +90,7 @@ def test_ready_made_weights_are_a_start_too(workspace, make_config, setting):
 
 
 def test_weights_of_another_network_are_refused(workspace, make_config):
-    other = network_config("test_resnet@layer2")
+    other = network_config("test_resnet_to_layer2")
     save_weights(build_network(other, 2, seed=0), Path("other"), config=other, classes=("a", "b"), preprocessing={})
     config = make_config(start={"test_resnet": {"kind": "file", "path": "other"}})
     with pytest.raises(ModelError, match="the weights are of another network"):
