@@ -25,7 +25,7 @@ from medtransfer.reporting.origin import (
     tree_state,
     uncommitted,
 )
-from medtransfer.reporting.records import chain_fits, curves, provenance
+from medtransfer.reporting.records import Fit, chain_fits, curves, provenance
 from medtransfer.reporting.sources import source_frame, source_table
 from medtransfer.reporting.transferability import correlation_table, leep_figure, leep_table, routes_table
 from medtransfer.reporting.words import chain_title, number, signed
@@ -73,8 +73,6 @@ def collect(
     seeds = len(next(iter(next(iter(grid.values())).values())).seeds)
     recorded = list(chain_fits(study_folder, config.networks))
     fits = provenance(recorded)
-    auroc = (f"val/auroc_{config.positive}", "val/macro_auroc")
-    history = curves(recorded, {"loss": ["train/loss"], "auroc": auroc})
     return ReportContent(
         title="Attentive transfer: does attention transfer better than convolution?",
         about=ABOUT,
@@ -90,11 +88,7 @@ def collect(
             *explanation_tables(facts),
             tables.claims_table(verdicts),
         ),
-        figures=(
-            *_figures(grid, history, config),
-            leep_figure(scores, config),
-            *explanation_figures(looks, facts, recorded),
-        ),
+        figures=(*_figures(grid, recorded, scores, config), *explanation_figures(looks, facts, recorded)),
         data=(datasets_table(datasets), *gate_tables(gate)),
         provenance=(provenance_table(fits),),
         limits=_limits(grid, fits, config),
@@ -178,8 +172,10 @@ def _champion(registry: Mapping[str, Any], fits: pd.DataFrame) -> tuple[tuple[st
     return tuple(facts)
 
 
-def _figures(grid: Grid, history: pd.DataFrame, config: ReportSettings) -> list[Figure]:
+def _figures(grid: Grid, fits: Sequence[Fit], scores: pd.DataFrame, config: ReportSettings) -> list[Figure]:
     cells = next(iter(grid.values()))
+    auroc = (f"val/auroc_{config.positive}", "val/macro_auroc")
+    history = curves(fits, {"loss": ["train/loss"], "auroc": auroc})
     drawn = [figures.forest(estimates(grid, config).query("metric == 'auroc'"))]
     ends = {chain for _, chain in cells}
     both_classes = len(set(next(iter(cells.values())).target)) == 2
@@ -189,7 +185,7 @@ def _figures(grid: Grid, history: pd.DataFrame, config: ReportSettings) -> list[
     for phase, title in titles.items():
         if (history["phase"] == phase).any():
             drawn.append(figures.learning_curves(history, phase, title, config.networks))
-    return drawn
+    return [*drawn, leep_figure(scores, config)]
 
 
 def _limits(grid: Grid, fits: pd.DataFrame, config: ReportSettings) -> tuple[str, ...]:
