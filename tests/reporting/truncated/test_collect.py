@@ -40,6 +40,7 @@ def test_every_fit_trial_and_pretraining_has_its_run(content, config):
 def test_a_single_seed_is_a_limit(build, make_config, predictions):
     found = build(config=make_config(seeds=(0,)), predictions=predictions[predictions["seed"] == 0])
     assert "With one seed, chance in training is not part of any interval." in found.limits[0]
+    assert any("chosen once, with the first seed" in limit for limit in found.limits)
 
 
 def test_the_page_has_no_champion_and_no_colour_key_of_the_other_study(content):

@@ -165,10 +165,12 @@ def _figures(compared: _Compared) -> list[Figure]:
 
 def _limits(config: TruncatedTransferConfig) -> tuple[str, ...]:
     seeds = len(config.seeds)
+    chosen = "Tuned learning rates were chosen once, with the first seed; chance in that choice is in no interval."
     return (
         f"Every fit was run with {seeds} {'seed' if seeds == 1 else 'seeds'}, all from one pretrained network; chance "
         "in pretraining is in no interval."
         + (" With one seed, chance in training is not part of any interval." if seeds == 1 else ""),
+        *([chosen] if "tuned" in config.protocols else []),
         "Cuts are claims of their own: the best of several by its test value would flatter itself.",
         "The paper’s COVID-19 set is private and its results are bars without numbers; only what its text states "
         "stands beside ours.",
