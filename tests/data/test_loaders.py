@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from medtransfer.data.loaders import Loader, RecycledMemory, counter_seed, prefetch
+from medtransfer.data.loaders import Loader, counter_seed, prefetch
 from medtransfer.data.manifest import build_manifest
 from medtransfer.data.packed import DatasetMeta, PackConfig, PackedDataset
 from medtransfer.data.transforms import AugmentConfig, crop_boxes
@@ -158,35 +158,6 @@ def test_flipped_views_of_rows_pictures_boxes_and_targets_are_taken(data, train)
     rows = np.arange(22)[::-1].copy()
     options = {"boxes": boxes[::-1].copy(), "targets": targets[:, ::-1].copy(), "region_size": 8}
     assert same(turned.batch(0, 1), loader(copied, rows=rows, train=train, **options).batch(0, 1))
-
-
-def test_batches_that_are_kept_are_not_written_over(data):
-    ours = loader(data, views=2)
-    kept = [list(ours.epoch(epoch)) for epoch in range(4)]
-    parts = [batch["query"][:, 1] for batch in ours.epoch(9)]  # only a view of each batch lives on
-    list(ours.epoch(10))
-    for epoch, batches in enumerate(kept):
-        assert all(same(batch, loader(data, views=2).batch(epoch, step)) for step, batch in enumerate(batches))
-    assert all(torch.equal(part, ours.batch(9, step)["query"][:, 1]) for step, part in enumerate(parts))
-
-
-def test_memory_is_lent_again_once_its_last_view_is_gone():
-    empty = RecycledMemory()
-    first = empty((2, 3))
-    place, view = first.data_ptr(), first.expand(4, 2, 3)[1, 1:]
-    del first
-    assert empty((2, 3)).data_ptr() != place
-    del view
-    assert place in {empty((2, 3)).data_ptr() for _ in range(2)}
-
-
-def test_a_pile_of_batches_is_not_kept_for_ever():
-    empty = RecycledMemory()
-    pile = [empty((5,)) for _ in range(50)]
-    places = {tensor.data_ptr() for tensor in pile}
-    assert len(places) == 50
-    del pile
-    assert sum(len(free) for free in empty._free.values()) == RecycledMemory.KEPT
 
 
 def test_another_normalisation_replaces_that_of_the_data(data):

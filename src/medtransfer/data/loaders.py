@@ -8,8 +8,6 @@ import contextlib
 import hashlib
 import queue
 import threading
-import weakref
-from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Literal, TypeVar
 
@@ -32,30 +30,6 @@ def counter_seed(*numbers: int) -> int:
     """Return a 63-bit seed that is a hash of the numbers: neighbouring counters give unrelated streams."""
     digest = hashlib.blake2b(",".join(map(str, numbers)).encode(), digest_size=8).digest()
     return int.from_bytes(digest) >> 1
-
-
-class RecycledMemory:
-    """Float32 memory of the processor that is lent again once the last tensor in it is gone.
-
-    The system hands out new memory a page at a time, at a fault a page: for a batch that takes longer than filling it.
-    """
-
-    KEPT = 8  # of each shape: two views of the batches ahead, the one being made and the one in use
-
-    def __init__(self) -> None:
-        self._free: defaultdict[tuple[int, ...], deque[Tensor]] = defaultdict(lambda: deque(maxlen=self.KEPT))
-
-    def __call__(self, shape: tuple[int, ...]) -> Tensor:
-        """Return a float32 tensor of the shape with arbitrary values; no living tensor shares its memory."""
-        free = self._free[shape]
-        try:
-            memory = free.pop()
-        except IndexError:
-            memory = torch.empty(shape, dtype=torch.float32)
-        # every tensor that shares the memory keeps this one array alive; when the array goes, the memory is free
-        lent = memory.numpy()
-        weakref.finalize(lent, free.append, memory).atexit = False
-        return torch.from_numpy(lent)
 
 
 class Loader:
@@ -123,7 +97,6 @@ class Loader:
         self.boxes, self.region_size, self.region_augment = boxes, region_size or 0, region_augment
         self.mean, self.std = normalization or (data.meta.mean, data.meta.std)
         self.device, self.rank, self.world = torch.device(device), rank, world
-        self._empty = RecycledMemory() if self.device.type == "cpu" else None
 
     @property
     def steps(self) -> int:
@@ -183,8 +156,8 @@ class Loader:
 
     def _finish(self, pictures: Tensor, recipe: AugmentConfig | None, crop: int, generator: torch.Generator) -> Tensor:
         if recipe is None:
-            return evaluate_view(pictures, crop, mean=self.mean, std=self.std, empty=self._empty)
-        return augment(pictures, recipe, generator, mean=self.mean, std=self.std, empty=self._empty)
+            return evaluate_view(pictures, crop, mean=self.mean, std=self.std)
+        return augment(pictures, recipe, generator, mean=self.mean, std=self.std)
 
     def _to_device(self, pictures: Pixels) -> Tensor:
         tensor = torch.from_numpy(pictures)

@@ -2,13 +2,12 @@
 
 Geometry is one step: integer crops and flips copy pixels; rotation, translation and resized crops sample once,
 bilinearly. Nothing loops over images but the copy of crops on a processor. Later steps work in place where they can,
-because fresh memory costs more than arithmetic. Grey pictures (one channel) stay one channel until the end, where three
+because memory costs more than arithmetic. Grey pictures (one channel) stay one channel until the end, where three
 channels are shown by a view that shares memory; saturation, hue and greyscale are the identity on them and are skipped.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -23,7 +22,6 @@ from medtransfer.errors import ConfigError
 
 TRIES = 10
 ASPECT = (3 / 4, 4 / 3)
-Memory = Callable[[tuple[int, ...]], Tensor]
 
 
 class AugmentConfig(Config):
@@ -66,7 +64,6 @@ def augment(
     *,
     mean: Sequence[float] = (0.0,),
     std: Sequence[float] = (1.0,),
-    empty: Memory | None = None,
 ) -> Float[Tensor, "batch 3 crop crop"]:
     """Return randomly changed, normalised pictures.
 
@@ -76,13 +73,12 @@ def augment(
         generator: source of every draw; on the processor it gives the same draws for pictures on any device.
         mean: one or three values on 0–1, subtracted at the end.
         std: one or three values on 0–1, divided by at the end.
-        empty: gives float32 memory of a shape on the pictures' device; new memory when not given.
 
     Raises:
         ConfigError: the crop is larger than the pictures.
     """
     _require_room(images, config.crop)
-    pictures = _geometry(images, config, generator, empty or _new_memory(images))
+    pictures = _geometry(images, config, generator)
     if config.intensity > 0:
         pictures = _shift_intensity(pictures, config, generator)
     if any(config.jitter):
@@ -100,7 +96,6 @@ def evaluate_view(
     *,
     mean: Sequence[float] = (0.0,),
     std: Sequence[float] = (1.0,),
-    empty: Memory | None = None,
 ) -> Float[Tensor, "batch 3 crop crop"]:
     """Return the centre crop, normalised: the only view that validation and test rows are seen in.
 
@@ -109,7 +104,6 @@ def evaluate_view(
         crop: side of the result in pixels.
         mean: as for ``augment``.
         std: as for ``augment``.
-        empty: as for ``augment``.
 
     Raises:
         ConfigError: the crop is larger than the pictures.
@@ -117,8 +111,7 @@ def evaluate_view(
     _require_room(images, crop)
     top, left = ((side - crop) // 2 for side in images.shape[-2:])
     centre = images[..., top : top + crop, left : left + crop]
-    copied = (empty or _new_memory(images))(tuple(centre.shape)).copy_(centre)
-    return _normalize(_scale(copied, images.dtype), mean, std)
+    return _normalize(_scale(centre.to(torch.float32, copy=True), images.dtype), mean, std)
 
 
 def crop_boxes(
@@ -173,17 +166,13 @@ def _scale(levels: Tensor, dtype: torch.dtype) -> Tensor:
     return levels if dtype.is_floating_point else levels.mul_(1 / torch.iinfo(dtype).max)
 
 
-def _new_memory(images: Tensor) -> Memory:
-    return partial(torch.empty, device=images.device)
-
-
-def _geometry(images: Tensor, config: AugmentConfig, generator: torch.Generator, empty: Memory) -> Tensor:
+def _geometry(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
     batch = images.shape[0]
     flip = chance(generator, batch, config.hflip)
     if config.crop_style == "random" and config.translate == 0 and config.rotate == 0:
         top, left = (_integers(generator, batch, side - config.crop) for side in images.shape[-2:])
         if images.device.type == "cpu":
-            return _copy_windows(images, config.crop, (top, left, flip), empty)
+            return _copy_windows(images, config.crop, (top, left, flip))
         return _gather_windows(images, config.crop, (top, left, flip))
     box = _draw_boxes(images.shape, config, generator)
     theta = _turn_and_shift(box, flip, images.shape, config, generator).to(images.device)
@@ -195,9 +184,9 @@ def _geometry(images: Tensor, config: AugmentConfig, generator: torch.Generator,
     return F.avg_pool2d(sampled, over) if over > 1 else sampled
 
 
-def _copy_windows(images: Tensor, crop: int, places: tuple[Tensor, Tensor, Tensor], empty: Memory) -> Tensor:
+def _copy_windows(images: Tensor, crop: int, places: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     """Cut windows at (top, left, flip): on a processor one converting copy an image is the only pass over pixels."""
-    cut = empty((*images.shape[:2], crop, crop))
+    cut = torch.empty((*images.shape[:2], crop, crop))
     for target, image, top, left, flip in zip(cut, images, *(place.tolist() for place in places), strict=True):
         window = image[:, top : top + crop, left : left + crop]
         target.copy_(window.flip(-1) if flip else window)
