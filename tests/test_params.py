@@ -109,6 +109,14 @@ def test_moco_changes_the_light_of_every_view(profile):
     assert parse_params(with_profile(ROOT, profile)).attentive_transfer.recipes["moco"].augment.jitter_p == 1.0
 
 
+def test_moco_v2_differs_from_moco_in_head_temperature_and_blur_alone():
+    study = parse_params(with_profile(ROOT, "real-cpu")).attentive_transfer
+    one, two = study.recipes["moco"], study.recipes["moco_v2"]
+    assert two.method == one.method.model_copy(update={"head": "mlp", "temperature": 0.2})
+    assert two.augment == one.augment.model_copy(update={"blur": 0.5})
+    assert {"moco", "moco_v2"} <= set(study.methods) and "stl_n-stl_m-moco_v2" in study.chains
+
+
 def test_the_protocol_of_the_truncated_paper_is_a_profile():
     study = parse_params(with_profile(ROOT, "paper-truncated")).truncated_transfer
     train, arms = study.train, [study.arm(name) for name in study.arms]
