@@ -5,8 +5,8 @@ The same command works on a processor, on one GPU, and under ``torchrun`` on sev
 
 import ctypes
 import os
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from medtransfer.config import Config
 from medtransfer.errors import ConfigError
+from medtransfer.training.depthwise import DepthwiseInFp32
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -73,10 +74,15 @@ class Engine:
         """Move a batch to the device; pictures take the memory format of the run."""
         return {key: self._move(value) for key, value in batch.items()}
 
-    def autocast(self) -> AbstractContextManager[Any]:
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
         """Return the context in which forward passes run."""
-        dtype = DTYPES.get(self.precision, torch.float32)
-        return torch.autocast(self.device.type, dtype=dtype, enabled=self.precision in DTYPES)
+        if self.precision not in DTYPES:
+            yield
+            return
+        kept = DepthwiseInFp32() if self.device.type == "cpu" else nullcontext()
+        with torch.autocast(self.device.type, dtype=DTYPES[self.precision]), kept:
+            yield
 
     def scaler(self) -> torch.amp.GradScaler:
         """Return a gradient scaler; it only acts in fp16."""
