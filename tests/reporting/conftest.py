@@ -21,6 +21,8 @@ QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-ne
 NETWORKS = ("resnet50_attn0", "resnet50_attn5")
 CHAINS = ("none", "stl_n", "none-stl_m", "stl_n-stl_m", "stl_n-stl_m-sstl_m")
 SEEDS = (0, 1)
+ATTENTION_STAGES = (3, 4)
+BEST_STEP = 70
 IDLE = ("resnet50_attn5", "none")
 """The fit whose ATTN layers change nothing."""
 
@@ -90,13 +92,23 @@ def write_record(folder, phase, seed):
         "status": "FINISHED",
     }
     (folder / "run.json").write_text(json.dumps(record))
+    layers = [f"attention/{part}_layer{n}.2" for n in ATTENTION_STAGES for part in ("gamma_abs", "entropy")]
+    layers = layers if "attn5" in variant else []
     name = "val/auroc_covid" if phase == "finetuned" or "sstl" in variant else "val/macro_auroc"
     with (folder / "history.csv").open("w", newline="") as handle:
         writer = csv.writer(handle)
-        writer.writerow(["step", "train/loss", name])
-        writer.writerows([s * 10, 0.7 * 0.9**s + 0.01 * seed, 0.5 + 0.03 * s] for s in range(1, 9))
+        writer.writerow(["step", "train/loss", name, *layers])
+        for s in range(1, 9):
+            state = [round(0.001 * s + 0.01 * seed + 0.1 * n, 4) for n in range(len(layers))]
+            writer.writerow([s * 10, 0.7 * 0.9**s + 0.01 * seed, 0.5 + 0.03 * s, *state])
     counts = {"data/images": 300, "data/without_lungs": 2} if phase == "pretrained" and "sstl" in variant else {}
-    event = {"seq": 0, "time": 1.0, "kind": "metrics", "step": 0, "values": counts | {"fit/seconds": 12.5}}
+    event = {
+        "seq": 0,
+        "time": 1.0,
+        "kind": "metrics",
+        "step": 0,
+        "values": counts | {"fit/seconds": 12.5, "fit/best_step": BEST_STEP},
+    }
     (folder / "events.jsonl").write_text(json.dumps(event) + "\n")
 
 

@@ -125,15 +125,18 @@ def attention_change(predictions: pd.DataFrame, settings: ReportSettings) -> pd.
     """Return how much switching the ATTN layers off changes the probabilities.
 
     Compares the outputs ``<positive>`` and ``<positive>_attention_off`` over all images and seeds of a fit. Columns:
-    ``network, chain, largest`` (change of a probability), ``inactive`` (``largest`` < 0.01).
+    ``network, chain, largest`` (change of a probability), ``mean`` and ``sd`` over seeds of the images' mean change
+    (``sd`` NaN with one seed), ``inactive`` (``largest`` < 0.01).
     """
     key = ["network", "chain", "seed", "dataset", "split", "image_id"]
     on, off = (
         predictions[predictions["output"] == f"{settings.positive}{suffix}"].set_index(key)["score"]
         for suffix in ("", ATTENTION_OFF)
     )
-    change = (on.loc[off.index] - off).abs().groupby(["network", "chain"]).max().rename("largest").reset_index()
-    return change.assign(inactive=change["largest"] < INACTIVE_BELOW)
+    seeds = (on.loc[off.index] - off).abs().groupby(["network", "chain", "seed"]).agg(["mean", "max"])
+    fits = seeds.groupby(["network", "chain"])
+    change = pd.DataFrame({"largest": fits["max"].max(), "mean": fits["mean"].mean(), "sd": fits["mean"].std()})
+    return change.assign(inactive=change["largest"] < INACTIVE_BELOW).reset_index()
 
 
 def _own_test_set(test: pd.DataFrame, settings: ReportSettings) -> str:

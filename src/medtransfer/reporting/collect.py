@@ -10,6 +10,7 @@ import pandas as pd
 from medtransfer.evaluation.summary import LEVEL
 from medtransfer.files import read_json
 from medtransfer.reporting import figures, tables
+from medtransfer.reporting.attention import attention_table, layer_frame
 from medtransfer.reporting.cells import Grid, ReportSettings, attention_change, estimates, measure
 from medtransfer.reporting.comparisons import attention_against_convolution, method_against_method
 from medtransfer.reporting.content import Figure, ReportContent, Table, Text
@@ -66,7 +67,6 @@ def collect(
     """
     grid = measure(predictions, config)
     inactive = attention_change(predictions, config)
-    compared = attention_against_convolution(next(iter(grid.values())), config.networks, config.chains)
     scores, looks = read_scores(study_folder / "transferability.csv"), study_folder / "explanations"
     facts = read_json(looks / "explanations.json")
     verdicts = _judgements(grid, inactive, config)
@@ -81,7 +81,8 @@ def collect(
         headline=_headline(verdicts, config, seeds),
         champion=_champion(registry, fits),
         results=(
-            *_performance(predictions, grid, inactive, compared, config),
+            *_performance(predictions, grid, inactive, config),
+            *_attention(recorded, grid, inactive, config),
             leep_table(scores, grid, config),
             routes_table(hand_overs(scores, grid, config)),
             correlation_table(correlations(scores, grid)),
@@ -95,16 +96,24 @@ def collect(
     )
 
 
-def _performance(
-    predictions: pd.DataFrame, grid: Grid, inactive: pd.DataFrame, compared: pd.DataFrame, config: ReportSettings
-) -> list[Table]:
-    """Return the tables of test results: the grid, Tables 1 to 5, and the paired comparisons."""
+def _performance(predictions: pd.DataFrame, grid: Grid, inactive: pd.DataFrame, config: ReportSettings) -> list[Table]:
+    """Return the tables of test results: the grid and Tables 1 to 5."""
     found = estimates(grid, config).query("metric == 'auroc'")
     outside = {name: found[found["dataset"] == name] for name in list(grid)[1:]}
     shown = [tables.grid_table(grid, config, inactive), source_table(source_frame(predictions, config), config)]
-    shown += [tables.paper_table(table, tables.paper_frame(table, grid, config), inactive, outside) for table in TABLES]
-    shown.append(tables.comparison_table(compared, inactive))
-    methods = method_against_method(next(iter(grid.values())), config.networks, config.chains)
+    return shown + [
+        tables.paper_table(table, tables.paper_frame(table, grid, config), inactive, outside) for table in TABLES
+    ]
+
+
+def _attention(fits: Sequence[Fit], grid: Grid, inactive: pd.DataFrame, config: ReportSettings) -> list[Table]:
+    """Return whether attention is at work, and the paired comparisons of networks and of methods."""
+    cells, names = next(iter(grid.values())), (config.networks, config.chains)
+    shown = [
+        attention_table(layer_frame(fits), inactive, *names),
+        tables.comparison_table(attention_against_convolution(cells, *names), inactive),
+    ]
+    methods = method_against_method(cells, *names)
     return shown if methods.empty else [*shown, tables.method_table(methods)]
 
 

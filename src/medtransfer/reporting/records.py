@@ -78,6 +78,19 @@ def last_values(folder: Path) -> dict[str, float]:
     return {key: value for key, _, value in points(events)}
 
 
+def kept_values(folder: Path) -> dict[str, float]:
+    """Return what a fit measured of the weights that it kept, by metric; empty without a history."""
+    best = last_values(folder).get("fit/best_step")
+    if best is None or not (folder / "history.csv").exists():
+        return {}
+    history = pd.read_csv(folder / "history.csv")
+    return {
+        str(key): float(value)
+        for row in history[history["step"] == best].to_dict("records")
+        for key, value in row.items()
+    }
+
+
 def _first(history: pd.DataFrame, names: Sequence[str]) -> Any:
     return next((history[name] for name in names if name in history), float("nan"))
 
