@@ -49,10 +49,11 @@ def attention_table(
     return Table(
         "attention",
         "Is attention at work?",
-        "Mean |γ| of each ATTN layer of the fine-tuned networks in running order, mean over seeds; below it the "
-        "entropy of its attention, from 0 (all look at one place) to 1 (at all places alike). γ weighs what a layer "
-        "adds to its map; at 0 it is the identity. Change: of the predicted probability on switching all ATTN layers off, over all validation, "
-        "test and outside images; its mean (± sd over seeds) and the largest of any image and seed.",
+        "Mean |γ| of each ATTN layer of the fine-tuned networks in running order, mean over seeds: γ weighs what a "
+        "layer adds to its map, at 0 it is the identity. Below it the entropy of its attention, from 0 (all look at "
+        "one place) to 1 (at all places alike). Change: of the predicted probability on switching all ATTN layers "
+        "off, over all validation, test and outside images; its mean (± sd over seeds) and the largest of any image "
+        "and seed.",
         (
             *(Column(name, number=False) for name in ("Network", "Chain")),
             *(Column(str(place + 1), "|γ| by ATTN layer") for place in places),
