@@ -9,7 +9,10 @@ from medtransfer.explain.gradcam import grad_cam
 
 
 def literal_grad_cam(model, image, output):
-    """Selvaraju et al. 2017, Eq. 1 and 2, with a hook, a whole backward pass and loops, for one picture."""
+    """Selvaraju et al. 2017, Eq. 1 and 2, with a hook, a whole backward pass and loops, for one picture.
+
+    The score of one of two classes is the log odds of its probability.
+    """
     kept = {}
 
     def keep(_module, _inputs, result):
@@ -18,7 +21,8 @@ def literal_grad_cam(model, image, output):
 
     model = copy.deepcopy(model).eval()
     handle = model.trunk.layer4.register_forward_hook(keep)
-    model(image[None])[0, output].backward()
+    chance = model(image[None]).softmax(1)[0, output]
+    torch.log(chance / (1 - chance)).backward()
     handle.remove()
     maps, gradients = kept["map"][0], kept["map"].grad[0]
     channels, rows, columns = maps.shape
@@ -45,7 +49,8 @@ def test_grad_cam_equals_the_literal_formula(name, output, images, request):
 def test_under_average_pooling_it_is_the_class_activation_map(plain, images):
     """The gradient of a linear head behind a mean is the head's own weight (Zhou et al. 2016)."""
     with torch.no_grad():
-        activation = torch.einsum("c,bchw->bhw", plain.head.weight[1], plain.feature_map(images)).relu()
+        weight = plain.head.weight[1] - plain.head.weight[0]
+        activation = torch.einsum("c,bchw->bhw", weight, plain.feature_map(images)).relu()
     large = F.interpolate(activation[:, None], (96, 64), mode="bilinear", align_corners=False)[:, 0]
     expected = (large - large.amin((1, 2), True)) / (large.amax((1, 2), True) - large.amin((1, 2), True))
     torch.testing.assert_close(grad_cam(plain, images, 1), expected, rtol=1e-4, atol=1e-4)
@@ -58,8 +63,24 @@ def test_a_picture_does_not_depend_on_its_batch(attentive, images):
 
 def test_without_evidence_for_the_class_there_is_no_heat(plain, images):
     model = copy.deepcopy(plain)
-    model.head.weight.data[1] = -model.head.weight.data[1].abs()
+    model.head.weight.data[1] = model.head.weight.data[0] - 0.1
     assert not grad_cam(model, images, 1).any()
+
+
+def test_what_both_logits_share_is_no_evidence(plain, images):
+    model = copy.deepcopy(plain)
+    model.head.weight.data -= torch.linspace(0, 1, model.head.in_features)
+    torch.testing.assert_close(grad_cam(model, images, 1), grad_cam(plain, images, 1), rtol=1e-3, atol=1e-3)
+
+
+def test_of_three_classes_the_logit_alone_is_explained(plain, images):
+    model = copy.deepcopy(plain)
+    model.head = torch.nn.Linear(plain.head.in_features, 3)
+    with torch.no_grad():
+        activation = torch.einsum("c,bchw->bhw", model.head.weight[2], model.feature_map(images)).relu()
+    large = F.interpolate(activation[:, None], (96, 64), mode="bilinear", align_corners=False)[:, 0]
+    expected = (large - large.amin((1, 2), True)) / (large.amax((1, 2), True) - large.amin((1, 2), True))
+    torch.testing.assert_close(grad_cam(model, images, 2), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -11,7 +11,7 @@ from medtransfer.data.manifest import build_manifest
 from medtransfer.data.packed import DatasetMeta, PackConfig, PackedDataset
 from medtransfer.explain.localisation import agreement
 from medtransfer.explain.methods import GRAD_CAM, LAST_MAP, Method, heat_maps
-from medtransfer.explain.networks import agreement_table, example_rows, explain_network, map_table
+from medtransfer.explain.networks import Explanation, agreement_table, example_rows, explain_network, map_table
 
 CLASSES = ("healthy", "ill")
 
@@ -89,7 +89,8 @@ def test_tables_have_a_row_for_every_network_method_and_region(explained):
     left[:, :, :32] = True
     scores = agreement_table({"a": found, "b": found}, {"left": left, "right": ~left})
     assert len(scores) == 2 * len(found.heats) * 2
-    first = agreement(found.heats[Method(GRAD_CAM, LAST_MAP)], left)
+    mapped = np.all([heat.any(axis=(1, 2)) for heat in found.heats.values()], axis=0)
+    first = agreement(found.heats[Method(GRAD_CAM, LAST_MAP)], left, among=mapped)
     assert scores[0] == {"network": "a", "name": GRAD_CAM, "layer": LAST_MAP, "region": "left"} | vars(first)
     assert map_table({"a": found})[0] == {
         "network": "a",
@@ -98,3 +99,16 @@ def test_tables_have_a_row_for_every_network_method_and_region(explained):
         "rows": 2,
         "columns": 2,
     }
+
+
+def test_all_methods_of_a_network_are_scored_on_the_same_images():
+    """Grad-CAM is flat on image 0, one layer on image 1, another on all four: images 2 and 3 are left."""
+    heat = np.ones((4, 2, 2), dtype=np.float32)
+    cam, last, asleep = heat.copy(), heat.copy(), np.zeros_like(heat)
+    cam[0], last[1] = 0, 0
+    heats = {Method("grad_cam", "last map"): cam, Method("attention", "a"): last, Method("attention", "b"): asleep}
+    found = Explanation(heats, {}, np.zeros(4, dtype=np.float32))
+    rows = agreement_table({"net": found}, {"all": np.ones((4, 2, 2), dtype=bool)})
+    assert [(row["images"], row["flat"]) for row in rows] == [(2, 1), (2, 1), (0, 4)]
+    nothing = Explanation({Method("attention", "b"): asleep}, {}, np.zeros(4, dtype=np.float32))
+    assert agreement_table({"net": nothing}, {"all": np.ones((4, 2, 2), dtype=bool)})[0]["flat"] == 4

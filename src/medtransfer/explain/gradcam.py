@@ -14,14 +14,15 @@ def grad_cam(
 ) -> Float[Tensor, "batch {images.shape[2]} {images.shape[3]}"]:
     """Return where evidence for one class lies, on 0–1 at the pictures' size.
 
-    ``heat = ReLU(Σ_c α_c · map_c)`` with ``α_c`` the mean over positions of the gradient of the class's logit by
-    channel c. A picture whose map holds no evidence for the class is 0 everywhere. The network keeps its modes and its
-    parameters' gradients; ATTN layers after the last block belong to the map.
+    ``heat = ReLU(Σ_c α_c · map_c)`` with ``α_c`` the mean over positions of the gradient of the class's score by
+    channel c. The score is the logit; of two classes it is the class's logit minus the other, the log odds, since what
+    both logits share moves no probability. A picture whose map holds no evidence for the class is 0 everywhere. The
+    network keeps its modes and its parameters' gradients; ATTN layers after the last block belong to the map.
 
     Args:
         model: any network that makes logits from pooled features of one map.
         images: normalised pictures.
-        output: column of the logit.
+        output: column of the class.
 
     Raises:
         ModelError: the network has no such output.
@@ -36,8 +37,9 @@ def grad_cam(
             maps = model.feature_map(images)
         with torch.enable_grad():  # from the map on only, so the trunk keeps nothing for a backward pass
             leaf = maps.detach().requires_grad_()
-            logit = model.head(model.pool(leaf))[:, output]
-            (gradient,) = torch.autograd.grad(logit.sum(), leaf)
+            logits = model.head(model.pool(leaf))
+            score = logits[:, output] - logits[:, 1 - output] if logits.shape[1] == 2 else logits[:, output]
+            (gradient,) = torch.autograd.grad(score.sum(), leaf)
     weight = gradient.mean((2, 3), keepdim=True)
     heat = torch.relu((weight * maps).sum(1))
     return to_unit_heat(heat, (images.shape[2], images.shape[3]))

@@ -11,8 +11,8 @@ class Agreement:
     """Heat against a known region, over the images that show the region.
 
     Attributes:
-        images: images that were scored: the region is there and the heat is not flat.
-        flat: images left out because their heat is 0 everywhere: it points nowhere.
+        images: images that were scored: among those asked about, the region is there and the heat is not flat.
+        flat: images that show the region whose heat is 0 everywhere: it points nowhere.
         energy: mean share of the heat that lies in the region.
         area: mean share of the picture that the region covers: what heat spread evenly would reach.
         ratio: mean over images of energy ÷ area; 1 is chance, more is better than chance.
@@ -28,19 +28,22 @@ class Agreement:
     pointing: float | None
 
 
-def agreement(heat: NDArray[np.floating], region: NDArray[np.bool_]) -> Agreement:
+def agreement(
+    heat: NDArray[np.floating], region: NDArray[np.bool_], *, among: NDArray[np.bool_] | None = None
+) -> Agreement:
     """Score heat maps against one region an image; images without the region are not asked.
 
     Args:
         heat: ``[N, h, w]``, not negative.
         region: ``[N, h, w]``.
+        among: which images to score ``[N]``, so that several explanations are scored on the same; all if not given.
 
     Returns:
         Means over images; ``None`` where no image could be scored.
     """
     shown = region.any(axis=(1, 2))
     warm = heat.any(axis=(1, 2))
-    chosen = shown & warm
+    chosen = shown & warm if among is None else shown & warm & among
     flat = int((shown & ~warm).sum())
     if not chosen.any():
         return Agreement(0, flat, None, None, None, None)

@@ -54,16 +54,27 @@ def agreement_table(
 ) -> list[dict[str, Any]]:
     """Return a row a network, method and region: its names and the fields of ``localisation.Agreement``.
 
+    All methods of a network are scored on the same images: those on which each has a map that is not flat. A method
+    that is flat on every image decides nothing about the others.
+
     Args:
         explanations: by network, all of the same images.
         regions: by name ``[N, h, w]``, where the images show them.
     """
     return [
-        {"network": network, **asdict(method), "region": name, **asdict(agreement(heat, region))}
+        {"network": network, **asdict(method), "region": name, **asdict(agreement(heat, region, among=mapped))}
         for network, explanation in explanations.items()
+        for mapped in [_mapped(explanation)]
         for method, heat in explanation.heats.items()
         for name, region in regions.items()
     ]
+
+
+def _mapped(explanation: Explanation) -> NDArray[np.bool_]:
+    """Return on which images ``[N]`` no method is flat, methods that always are aside."""
+    warm = [heat.any(axis=(1, 2)) for heat in explanation.heats.values()]
+    mapped: NDArray[np.bool_] = np.all([found for found in warm if found.any()] or warm, axis=0)
+    return mapped
 
 
 def example_rows(data: PackedDataset, rows: Rows, *, count: int) -> Rows:

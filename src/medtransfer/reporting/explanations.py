@@ -71,7 +71,7 @@ def _heat_table(facts: Mapping[str, Any]) -> Table:
             Text(_METHODS.get(row["name"], row["name"]), row["layer"]),
             Text(row["region"]),
             *(Text(number(row[name])) if row[name] is not None else MISSING for name in names),
-            Text(f"{row['images']}", f"{row['flat']} flat" if row["flat"] else ""),
+            *(Text(str(row[name])) for name in ("images", "flat")),
         )
         for row in facts["scores"]
     )
@@ -81,10 +81,14 @@ def _heat_table(facts: Mapping[str, Any]) -> Table:
         "Where the heat lies",
         f"Test images, chain {chain_title(facts['chain'])}. Energy: share of the heat inside the region; area: share "
         "of the picture that the region takes; ratio: one by the other, 1 is chance; pointing: share of the images "
-        "whose hottest place lies inside.",
-        (*labels, *(Column(name) for name in (*names, "images"))),
+        "whose hottest place lies inside. All explanations of a network are scored on the same images: those that show "
+        "the region and on which each has a map.",
+        (*labels, *(Column(name) for name in (*names, "images")), Column("flat maps")),
         rows,
-        ("Flat maps, which show nothing, are left out and counted.",),
+        (
+            "Flat maps, which show nothing, are counted over the images that show the region. Grad-CAM is flat where no "
+            "place speaks for the class. An explanation that is flat on every image takes none from the others.",
+        ),
     )
 
 
