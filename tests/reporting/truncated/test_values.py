@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from medtransfer.evaluation.binary import auprc_trapezoid, auroc
@@ -66,19 +67,25 @@ def test_pairs_that_were_not_tested_are_left_out(found, config):
     assert differences(found, [((WHOLE, cell), ("resnet50-transfer", cell))]) == []
 
 
-def test_one_seed_is_tested_by_delong_and_several_by_the_bootstrap(predictions, found, make_config, evaluation):
-    several = paired_tests(found, pairs(found.config, "a1"))
-    assert {row["test"] for row in several} == {"bootstrap"}
-    single = make_config(seeds=(0,))
-    one = results(predictions[predictions["seed"] == 0], single, evaluation)
-    rows = {row["metric"]: row for row in paired_tests(one, pairs(single, "a1")[:1])}
+def test_auroc_is_tested_by_delong_on_whole_patients_and_scores_averaged_over_seeds(found, predictions):
+    pair = pairs(found.config, "a1")[0]
+    rows = {row["metric"]: row for row in paired_tests(found, [pair])}
     assert (rows["auroc"]["test"], rows["auprc"]["test"]) == ("DeLong", "bootstrap")
-    cell = single.cells()[0]
-    target, first = of(predictions, WHOLE, cell, 0)
-    _, second = of(predictions, "densenet121-random", cell, 0)
-    expected = delong_test(target, first, second)
-    assert rows["auroc"]["p"] == pytest.approx(expected.p)
-    assert rows["auroc"]["mean"] == pytest.approx(expected.difference)
+    table = predictions.set_index(["variant", "image_id"])
+    first, second = (table.loc[f"{arm}-{cell.name}"].groupby("image_id") for arm, cell in pair)
+    images = first["target"].first(), first["score"].mean(), second["score"].mean()
+    patients = first["patient_id"].first()
+    assert rows["auroc"]["p"] == pytest.approx(delong_test(*images, patients).p)
+    assert rows["auroc"]["p"] != pytest.approx(delong_test(*images).p, rel=1e-3)
+
+
+def test_copies_of_a_patients_images_change_no_p_of_delong(predictions, config, evaluation):
+    copies = [predictions.assign(image_id=predictions["image_id"] + mark) for mark in ("", "b", "c")]
+    once, thrice = (
+        paired_tests(results(table, config, evaluation), pairs(config, "a1"))[0]["p"]
+        for table in (predictions, pd.concat(copies, ignore_index=True))
+    )
+    assert thrice == pytest.approx(once)
 
 
 def test_holm_never_makes_a_p_value_smaller_and_counts_one_metric_at_a_time(found, config):

@@ -159,8 +159,10 @@ def tests_table(tests: Sequence[Row]) -> Table:
         (*labels, *columns),
         tuple(body),
         (
-            "DeLong, for AUROC with one seed, takes images as independent. Bootstrap: twice the share of the resampled "
-            "differences beyond zero; it draws whole patients and, from two seeds on, seeds.",
+            "DeLong, for AUROC of one output: both arms’ scores of an image are averaged over seeds and paired; the "
+            "variance is that of whole patients. Chance in training is not in its p, but in the interval beside it.",
+            "Bootstrap: twice the share of the resampled differences beyond zero, never below 2 ÷ (resamples + 1); it "
+            "draws whole patients and, from two seeds on, seeds, both arms the same.",
         ),
     )
 

@@ -104,9 +104,9 @@ def differences(found: Results, wanted: Iterable[Pair], *, relative: bool = Fals
 def paired_tests(found: Results, wanted: Iterable[Pair]) -> list[Row]:
     """Return the rows of :func:`differences` with ``p``, ``p_holm`` (over all pairs of a metric) and ``test``.
 
-    AUROC of one output and one seed: DeLong. Otherwise the two-sided p that inverts the percentile interval: twice the
-    smaller share of resamples on one side of zero (Davison & Hinkley 1997, section 4.4), +1 in numerator and
-    denominator, so that it is never 0.
+    AUROC of one output: DeLong's test of scores averaged over seeds, the variance that of whole patients. Otherwise the
+    two-sided p that inverts the percentile interval: twice the smaller share of resamples on one side of zero (Davison
+    & Hinkley 1997, section 4.4), +1 in numerator and denominator, so that it is never 0.
     """
     rows = differences(found, wanted)
     for row in rows:
@@ -138,10 +138,10 @@ def _share(part: Floats, whole: Floats) -> Floats:
 
 def _p(found: Results, a: Key, b: Key, metric: str) -> tuple[float, str]:
     first, second = found.fits[a], found.fits[b]
-    if metric == "auroc" and len(first.outputs) == len(first.seeds) == 1:
+    if metric == "auroc" and len(first.outputs) == 1:
         known = ~np.isnan(first.target[:, 0])
-        scores = [fits.scores[0, known, 0] for fits in (first, second)]
-        return delong_test(first.target[known, 0], *scores).p, "DeLong"
+        scores = [fits.scores[:, known, 0].mean(0) for fits in (first, second)]
+        return delong_test(first.target[known, 0], *scores, first.patients[known]).p, "DeLong"
     drawn = _difference(found.measured[metric], (a, b), relative=False).values
     mean = mean_of_drawn_seeds(drawn, seed=found.settings.seed) if len(drawn) > 1 else drawn[0]
     return bootstrap_p(mean), "bootstrap"
