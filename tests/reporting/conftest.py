@@ -154,6 +154,16 @@ EXPLANATIONS = {
         | {"energy": 0.3, "area": 0.1, "ratio": 3.0, "pointing": 0.5}
         for number, network in enumerate(NETWORKS)
     ],
+    "phantoms": {
+        "slices": 40,
+        "coverage": {
+            pose: {
+                table: {"ru": 0.9 - n / 10, "rm": 0.2, "rl": 0.8, "lu": 0.8, "ll": None}
+                for table in ("reference", "axial")
+            }
+            for n, pose in enumerate(("upright", "tilted", "collapsed"))
+        },
+    },
     "regions": {
         "dataset": "ct",
         "boxes": "axial",

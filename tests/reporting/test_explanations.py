@@ -32,7 +32,7 @@ def test_the_number_that_self_supervised_fits_tracked_stands_below_the_regions(s
 
 
 def test_heat_and_coverage_are_laid_out_with_flat_maps_counted(facts):
-    heat, coverage = explanation_tables(facts)
+    heat, coverage, _ = explanation_tables(facts)
     assert [cell.main for cell in heat.rows[1]] == [
         "resnet50 + 5 ATTN",
         "Grad-CAM",
@@ -49,6 +49,20 @@ def test_heat_and_coverage_are_laid_out_with_flat_maps_counted(facts):
     assert [cell.main for cell in coverage.rows[1][1:]] == ["0.92", "0.95", "0.90", "0.90", "—"]
 
 
-def test_without_masks_there_are_no_scores(facts):
+def test_without_masks_the_data_set_has_no_scores(facts):
     unknown = facts | {"scores": None, "regions": facts["regions"] | {"coverage": None}}
-    assert explanation_tables(unknown) == []
+    assert [table.key for table in explanation_tables(unknown)] == ["coverage-phantoms"]
+
+
+def test_coverage_on_phantoms_is_shown_by_pose_and_boxes_whatever_the_data_set(facts):
+    table = explanation_tables(facts)[-1]
+    assert [(row[0].main, row[1].main, row[1].detail, row[2].main) for row in table.rows] == [
+        ("lies straight", "reference", "", "0.90"),
+        ("lies straight", "axial", "used here", "0.90"),
+        ("turned by more than 8°", "reference", "", "0.80"),
+        ("turned by more than 8°", "axial", "used here", "0.80"),
+        ("one lobe collapsed", "reference", "", "0.70"),
+        ("one lobe collapsed", "axial", "used here", "0.70"),
+    ]
+    assert [row[-1].main for row in table.rows] == ["—"] * 6
+    assert "40 drawn slices of each kind" in table.intro

@@ -57,10 +57,11 @@ def _recorded(fits: Iterable[Fit]) -> str:
 
 
 def explanation_tables(facts: Mapping[str, Any]) -> list[Table]:
-    """Return where the heat lies and how much of each lobe its box holds; nothing where no masks are known."""
+    """Return where the heat lies and how much of each lobe its box holds; of the data only where masks are known."""
     tables = [] if facts["scores"] is None else [_heat_table(facts)]
-    coverage = facts["regions"]["coverage"]
-    return tables if coverage is None else [*tables, _coverage_table(facts["regions"])]
+    if facts["regions"]["coverage"] is not None:
+        tables.append(_coverage_table(facts["regions"]))
+    return [*tables, _phantom_table(facts["phantoms"], used=facts["regions"]["boxes"])]
 
 
 def _heat_table(facts: Mapping[str, Any]) -> Table:
@@ -86,29 +87,56 @@ def _heat_table(facts: Mapping[str, Any]) -> Table:
         (*labels, *(Column(name) for name in (*names, "images")), Column("flat maps")),
         rows,
         (
-            "Flat maps, which show nothing, are counted over the images that show the region. Grad-CAM is flat where no "
+            "Flat maps, which show nothing, are counted over the images with the region. Grad-CAM is flat where no "
             "place speaks for the class. An explanation that is flat on every image takes none from the others.",
         ),
     )
 
 
 def _coverage_table(regions: Mapping[str, Any]) -> Table:
-    used, lobes = regions["boxes"], list(next(iter(regions["coverage"].values())))
-    rows = tuple(
-        (
-            Text(table, "used here" if table == used else ""),
-            *(Text(number(shares[lobe], digits=2)) if shares[lobe] is not None else MISSING for lobe in lobes),
-        )
-        for table, shares in regions["coverage"].items()
-    )
     return Table(
         "coverage",
         "How much of each lobe its box holds",
-        "Share of a lobe’s pixels inside its box, over the training slices that show the lobe. “axial” was made for "
-        "axial slices, “reference” stacks the lobes as a coronal picture shows them.",
-        (Column("Boxes", number=False), *(Column(lobe) for lobe in lobes)),
+        f"Share of a lobe’s pixels inside its box, over the training slices that show the lobe. {_BOXES}",
+        (Column("Boxes", number=False), *_lobes(regions["coverage"])),
+        tuple(_shares(table, shares, regions["boxes"]) for table, shares in regions["coverage"].items()),
+    )
+
+
+def _phantom_table(phantoms: Mapping[str, Any], *, used: str) -> Table:
+    """Lay out the coverage on drawn slices: a row a pose of the patient and table of boxes."""
+    rows = tuple(
+        (Text(_POSES[pose]), *_shares(table, shares, used))
+        for pose, tables in phantoms["coverage"].items()
+        for table, shares in tables.items()
+    )
+    return Table(
+        "coverage-phantoms",
+        "How much of each lobe its box holds, on phantoms",
+        f"The same on {phantoms['slices']} drawn slices of each kind, whatever the data set: their lobes are known. "
+        f"{_BOXES}",
+        (
+            *(Column(name, number=False) for name in ("Patient", "Boxes")),
+            *_lobes(next(iter(phantoms["coverage"].values()))),
+        ),
         rows,
     )
+
+
+def _shares(table: str, shares: Mapping[str, float | None], used: str) -> tuple[Text, ...]:
+    values = (Text(number(share, digits=2)) for share in shares.values())
+    return (Text(table, "used here" if table == used else ""), *values)
+
+
+def _lobes(coverage: Mapping[str, Mapping[str, float | None]]) -> list[Column]:
+    return [Column(lobe) for lobe in next(iter(coverage.values()))]
+
+
+_BOXES = (
+    "“axial” was made for axial slices, “reference” stacks the lobes as a coronal picture shows them. Boxes overlap: "
+    "a large share is no proof that a box shows its lobe alone."
+)
+_POSES = {"upright": "lies straight", "tilted": "turned by more than 8°", "collapsed": "one lobe collapsed"}
 
 
 def _picture(file: Path, words: str) -> str:

@@ -2,7 +2,7 @@ import pytest
 
 from medtransfer.params import parse_params, read_tree
 from medtransfer.stages.workspace import overlay
-from medtransfer.studies.attentive_transfer.explanations import whole_chain
+from medtransfer.studies.attentive_transfer.explanations import phantom_coverage, whole_chain
 
 CHAINS = ("none", "none-stl_m", "none-stl_m-sstl_m", "none-stl_m-moco")
 
@@ -15,3 +15,11 @@ def test_the_whole_chain_is_the_longest_and_the_first_of_equals(checkout, order,
     methods = {"methods": ["moco"], "methods_after": ["none-stl_m"]}
     tree = overlay(read_tree(checkout / "params.yaml"), {"attentive_transfer": chains | methods})
     assert whole_chain(parse_params(tree).attentive_transfer) == whole
+
+
+def test_axial_boxes_hold_more_of_every_lobe_of_drawn_slices_however_the_patient_lies():
+    found = phantom_coverage()
+    assert list(found["coverage"]) == ["upright", "tilted", "collapsed"]
+    for pose, tables in found["coverage"].items():
+        assert min(tables["axial"].values()) > 0.75, pose
+        assert tables["axial"]["rm"] > tables["reference"]["rm"] + 0.2, pose

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from medtransfer.data.loaders import Loader
 from medtransfer.data.packed import PackedDataset, Rows
+from medtransfer.data.phantom.poses import POSES, draw_posed
 from medtransfer.data.phantom.record import lesions, lungs
 from medtransfer.explain.methods import ATTENTION, GRAD_CAM, LAST_MAP, Method
 from medtransfer.explain.networks import Explanation, agreement_table, example_rows, explain_network, map_table
@@ -29,13 +30,16 @@ if TYPE_CHECKING:
 
 SHOWN = 6
 """Test images in Fig. 4."""
+PHANTOMS = 40
+"""Drawn slices of each pose on which the boxes of lobes are checked."""
 
 
 def explanations(config: AttentiveTransferConfig, engine: Engine) -> tuple[dict[str, "Figure"], dict[str, Any]]:
     """Return the panels ``figure4`` and ``regions``, and what they show as facts fit for JSON."""
     figure, facts = _networks(config, engine)
     sheet, regions = _regions(config)
-    return {"figure4": figure, "regions": sheet}, {"study": study.STUDY, **facts, "regions": regions}
+    facts |= {"study": study.STUDY, "regions": regions, "phantoms": phantom_coverage()}
+    return {"figure4": figure, "regions": sheet}, facts
 
 
 def whole_chain(config: AttentiveTransferConfig) -> str:
@@ -128,6 +132,16 @@ def _regions(config: AttentiveTransferConfig) -> tuple["Figure", dict[str, Any]]
 def _coverage(pictures: NDArray[np.uint8], masks: NDArray[np.uint8]) -> dict[str, dict[str, float | None]]:
     """Share of each lobe that its box holds, by table of boxes."""
     return {table: coverage(masks, locate(pictures, table=table).boxes).share() for table in TABLES}
+
+
+def phantom_coverage() -> dict[str, Any]:
+    """Return the coverage on drawn slices, whatever the data set: by pose of the patient and table of boxes."""
+    drawn = {pose: draw_posed(pose, count=PHANTOMS, seed=0) for pose in POSES}
+    shares = {
+        pose: _coverage(np.stack([one.image for one in slices]), np.stack([one.mask for one in slices]))
+        for pose, slices in drawn.items()
+    }
+    return {"slices": PHANTOMS, "coverage": shares}
 
 
 def _masks(data: PackedDataset, rows: Rows, crop: int) -> NDArray[np.uint8] | None:
