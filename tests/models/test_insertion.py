@@ -56,6 +56,15 @@ def test_two_layers_in_a_stage_of_one_block_need_explicit_sites() -> None:
         choose_sites(resnet(1, 1, 1, 1), AttentionConfig(count=5))
 
 
+@pytest.mark.parametrize("wanted", [{"count": 1}, {"sites": ("features.3",)}])
+def test_a_network_without_blocks_is_refused_with_what_can_be_done(wanted: dict[str, object]) -> None:
+    with pytest.raises(
+        ModelError, match=r"no sequence of blocks \(a VGG .* use it plain, with 0 layers, or take one made"
+    ):
+        choose_sites({}, AttentionConfig.model_validate(wanted))
+    assert choose_sites({}, AttentionConfig()) == ()
+
+
 @pytest.mark.parametrize("wrong", [{"count": 2}, {"placement": "middle"}, {"width_ratio": 0}, {"heads": 4}])
 def test_impossible_settings_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):

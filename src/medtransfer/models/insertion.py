@@ -39,11 +39,17 @@ def choose_sites(known: Mapping[str, Site], config: AttentionConfig) -> tuple[st
         config: which layers are wanted.
 
     Raises:
-        ModelError: a named site does not exist, or a stage has too few blocks for the placement.
+        ModelError: the network has no blocks, a named site does not exist, or a stage has too few blocks for the
+            placement.
     """
+    if not known and (config.sites or config.count):
+        raise ModelError(
+            "attention: this network is no sequence of blocks (a VGG is one such), so ATTN layers have no place in it; "
+            "use it plain, with 0 layers, or take one made of blocks: a ResNet, DenseNet, EfficientNet or ConvNeXt"
+        )
     for name in config.sites:
         if name not in known:
-            raise ModelError(f"attention site {name!r} does not exist; this network has {', '.join(known) or 'none'}")
+            raise ModelError(f"attention site {name!r} does not exist; this network has {', '.join(known)}")
     if config.sites:
         return tuple(sorted(config.sites, key=list(known).index))
     chosen: list[str] = []
