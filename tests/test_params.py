@@ -15,7 +15,7 @@ from medtransfer.config import flatten
 from medtransfer.data.sources.chexpert import FINDINGS as CHEXPERT_FINDINGS
 from medtransfer.errors import ConfigError
 from medtransfer.params import load_params, parse_params
-from medtransfer.stages.workspace import overlay, with_profile
+from medtransfer.stages.workspace import overlay, targets, with_profile
 
 ROOT = Path(__file__).parent.parent
 TREE = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
@@ -61,6 +61,16 @@ def test_every_profile_parses_over_the_shipped_parameters(profile):
     assert params.profile == profile
     assert not any(dataset.phantoms for dataset in params.datasets.values())
     assert {str(dataset.pointer.parent) for dataset in params.datasets.values()} == {"datasets"}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_profile_names_the_stages_of_the_one_study_that_it_is_made_for(profile):
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    named = targets(ROOT, profile)
+    assert named[0].startswith("report-")
+    assert set(named) <= set(stages)
+    assert len({name.partition("-")[2] for name in named}) == 1
+    assert "repro" not in with_profile(ROOT, profile)
 
 
 @pytest.mark.parametrize("profile", [None, *PROFILES])
@@ -114,7 +124,8 @@ def test_moco_v2_differs_from_moco_in_head_temperature_and_blur_alone():
     one, two = study.recipes["moco"], study.recipes["moco_v2"]
     assert two.method == one.method.model_copy(update={"head": "mlp", "temperature": 0.2})
     assert two.augment == one.augment.model_copy(update={"blur": 0.5})
-    assert {"moco", "moco_v2"} <= set(study.methods) and "stl_n-stl_m-moco_v2" in study.chains
+    assert {"moco", "moco_v2"} <= set(study.methods)
+    assert "stl_n-stl_m-moco_v2" in study.chains
 
 
 def test_the_protocol_of_the_truncated_paper_is_a_profile():

@@ -22,6 +22,7 @@ def digests(folder):
 def test_a_workspace_leaves_the_sample_alone_and_is_complete(checkout_copy, capsys):
     before = digests(checkout_copy)
     assert run(["workspace", "mine", "--profile", "paper"]) == 0
+    assert "next: cd workspaces/mine && dvc repro report-attentive_transfer\n" in capsys.readouterr().out
     assert digests(checkout_copy) == before
     made = checkout_copy / "workspaces" / "mine"
     params = parse_params(yaml.safe_load((made / "params.yaml").read_text(encoding="utf-8")))

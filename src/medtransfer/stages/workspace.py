@@ -20,6 +20,8 @@ from medtransfer.files import write_text
 from medtransfer.params import parse_params, read_tree
 
 UP = "../.."
+TARGETS = "repro"
+"""Key of a profile that names stages: what to reproduce, no parameter of any of them."""
 
 
 def run(options: Namespace) -> None:
@@ -50,7 +52,8 @@ def run(options: Namespace) -> None:
         ["config", "cache.type", "hardlink,copy"],
     ):
         _dvc(command, target)
-    print(f"made workspaces/{options.name}; next: cd workspaces/{options.name} && dvc repro")  # noqa: T201
+    repro = " ".join(("dvc repro", *targets(root, options.profile)))
+    print(f"made workspaces/{options.name}; next: cd workspaces/{options.name} && {repro}")  # noqa: T201
 
 
 def with_profile(root: Path, profile: str) -> dict[str, Any]:
@@ -64,8 +67,15 @@ def with_profile(root: Path, profile: str) -> dict[str, Any]:
     layers = list(_with_bases(root, profile, ()))
     tree = read_tree(root / paths.PARAMS)
     for layer in layers:
-        tree = overlay(tree, layer)
+        tree = overlay(tree, {key: value for key, value in layer.items() if key != TARGETS})
     return tree | {"profile": profile}
+
+
+def targets(root: Path, profile: str) -> list[str]:
+    """Return the stages that a profile is made for, by its key ``repro`` or that of its base; none stands for all."""
+    layers = list(_with_bases(root, profile, ()))
+    named: list[str] = next((layer[TARGETS] for layer in reversed(layers) if TARGETS in layer), [])
+    return named
 
 
 def _with_bases(root: Path, profile: str, above: tuple[str, ...]) -> Iterator[dict[str, Any]]:
