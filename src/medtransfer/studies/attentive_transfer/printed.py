@@ -18,7 +18,7 @@ Cell = tuple[str, str]
 PAPER = Path(__file__).parent / "paper"
 NO_TRANSFER = "none"
 WHOLE_CHAIN = "stl_n-stl_m-sstl_m"
-_CHAINS = {
+CHAINS = {
     "no_tl": NO_TRANSFER,
     "stl-n": "stl_n",
     "stl-m": "none-stl_m",
@@ -28,8 +28,8 @@ _CHAINS = {
     "stl-n+stl-m+moco": "stl_n-stl_m-moco",
     "stl-n+stl-m+simclr": "stl_n-stl_m-simclr",
 }
-_ATTENTION = {"baseline": 0, "1attn": 1, "5attn": 5}
-_METRICS = {"accuracy": "accuracy", "f1": "f1", "auc": "auroc"}
+ATTENTION = {"baseline": 0, "1attn": 1, "5attn": 5}
+METRICS = {"accuracy": "accuracy", "f1": "f1", "auc": "auroc"}
 
 
 def attention_layers(network: str) -> int:
@@ -99,12 +99,12 @@ def printed() -> pd.DataFrame:
     """
     raw = pd.concat(pd.read_csv(PAPER / f"mstl_table{number}.csv").assign(table=number) for number in (2, 3, 4, 5))
     raw["network"] = [
-        f"{network}{depth}_attn{_ATTENTION[variant]}"
+        f"{network}{depth}_attn{ATTENTION[variant]}"
         for network, depth, variant in raw[["network", "depth", "variant"]].itertuples(index=False)
     ]
-    raw["chain"] = raw["setting"].map(_CHAINS)
+    raw["chain"] = raw["setting"].map(CHAINS)
     raw["part"] = np.where(raw["metric"].str.endswith("_improvement"), "gain", "value")
-    raw["metric"] = raw["metric"].str.removesuffix("_improvement").map(_METRICS)
+    raw["metric"] = raw["metric"].str.removesuffix("_improvement").map(METRICS)
     wide = raw.pivot(index=["table", "network", "chain", "metric"], columns="part", values="value") / 100
     return (
         wide.round(4).reset_index()[["table", "network", "chain", "metric", "value", "gain"]].rename_axis(None, axis=1)
@@ -136,7 +136,7 @@ def printed_sources() -> pd.DataFrame:
     """
     raw = pd.read_csv(PAPER / "mstl_table1.csv")
     raw = raw[raw["metric"].isin(("top1", "top5"))]
-    names = [f"{row.network}{row.depth}_attn{_ATTENTION[row.variant]}" for row in raw.itertuples()]
+    names = [f"{row.network}{row.depth}_attn{ATTENTION[row.variant]}" for row in raw.itertuples()]
     return pd.DataFrame(
         {
             "network": names,
