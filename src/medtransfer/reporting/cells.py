@@ -28,7 +28,7 @@ INACTIVE_BELOW = 0.01
 
 
 class ReportSettings(Config):
-    """What the report shows: networks and chains in order, outside data sets, and how intervals are drawn."""
+    """What the report shows: networks and chains in order, outside data sets, budgets, and how intervals are drawn."""
 
     positive: str = "covid"
     networks: tuple[str, ...]
@@ -36,6 +36,8 @@ class ReportSettings(Config):
     outside: tuple[str, ...] = ()
     threshold: Rule = "youden"
     pretraining_runs: int = Field(default=1, ge=1)
+    budgets: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Parameters ``train`` of every self-supervised method that is compared, by its step in a chain."""
     draws: int = Field(default=1000, ge=1)
     seed: int = Field(default=0, ge=0)
 

@@ -31,6 +31,7 @@ def run(options: Namespace) -> None:
 
 def _attentive(params: Params, folder: Path) -> ReportContent:
     study = params.attentive_transfer
+    compared = {"sstl_m": study.sstl_m, **{name: study.recipes[name] for name in study.methods}}
     return collect(
         read_predictions(folder / "predictions.parquet"),
         study_folder=folder,
@@ -45,6 +46,7 @@ def _attentive(params: Params, folder: Path) -> ReportContent:
             outside=study.outside,
             threshold=params.evaluation.threshold,
             pretraining_runs=len(study.pretrain_seeds),
+            budgets={step: recipe.train.model_dump(mode="json") for step, recipe in compared.items()},
             draws=params.evaluation.draws,
             seed=params.evaluation.seed,
         ),
