@@ -38,12 +38,13 @@ def test_a_headline_about_idle_attention_says_so(again, predictions):
     on = predictions[predictions["output"] == "covid"]
     off = on[on["network"] == "resnet50_attn5"].assign(output="covid_attention_off")
     found = again(predictions=pd.concat([on, off], ignore_index=True))
-    assert "attention is inactive in resnet50_attn5" in found.headline[0]
+    assert "attention is inactive in resnet50 + 5 ATTN (STL-N → STL-M → SSTL-M)" in found.headline[0]
 
 
 def test_a_headline_without_the_whole_chain_is_not_decidable(again, predictions):
     found = again(predictions=predictions[predictions["chain"] != FULL])
-    assert found.headline[0] == f"Attention − convolution after the whole chain: not decidable (not run: {FULL})."
+    what, titled = "Attention − convolution after the whole chain", "STL-N → STL-M → SSTL-M"
+    assert found.headline[0] == f"{what}: not decidable (not run: {titled})."
     assert "curves" not in [figure.key for figure in found.figures]
 
 
@@ -88,7 +89,49 @@ def test_limits_state_sizes_seeds_and_uncommitted_fits(content):
     assert "18 of 36 fits ran with uncommitted changes" in limits
 
 
+def test_few_seeds_and_one_pretraining_are_named_as_limits(content, again, predictions, settings):
+    assert content.limits[1].startswith(
+        "An interval over 2 seeds is too narrow: drawing from so few shows on average 50 % of the variance of training"
+    )
+    once = "Each network was pretrained once along a chain: chance in pretraining is in no interval."
+    assert once in content.limits
+    twice = settings.model_copy(update={"pretraining_runs": 2, "draws": 50})
+    assert once not in again(config=twice).limits
+    more = [predictions.assign(seed=predictions["seed"] + 2 * n) for n in range(3)]
+    many = again(predictions=pd.concat(more, ignore_index=True)).limits
+    assert not [limit for limit in many if "too narrow" in limit]
+
+
+def test_methods_on_one_budget_are_said_to_be(again, predictions, settings):
+    renamed = predictions.replace({"chain": {"stl_n-stl_m": "stl_n-stl_m-simclr"}})
+    budget = {"optimizer": {"name": "sgd", "lr": 0.1, "reference_batch": None}, "batch_size": 8}
+    budget |= {"epochs": 2, "steps": None}
+    changed = {"chains": ("none", "stl_n-stl_m-simclr", FULL), "budgets": {"sstl_m": budget, "simclr": budget}}
+    found = again(predictions=renamed, config=settings.model_copy(update=changed | {"draws": 50}))
+    notes = next(table.notes for table in found.results if table.key == "methods")
+    assert notes[1].startswith("SSTL-M and SimCLR learn here with one optimiser and budget (SGD, learning rate 0.1, ")
+
+
 def test_one_seed_is_named_as_a_limit(again, predictions):
     found = again(predictions=predictions[predictions["seed"] == 0])
-    assert "chance in training is not part of any interval" in found.limits[0]
+    assert found.limits[1] == "With one seed, chance in training is not part of any interval."
     assert " (over patients, one seed): " in found.headline[0]
+
+
+def test_no_text_of_the_report_holds_an_internal_name(again, predictions):
+    """Without the whole chain many verdicts have nothing to compare, and must say so in words."""
+    found = again(predictions=predictions[predictions["chain"] != FULL])
+    cells = [cell for table in found.results for row in table.rows for cell in row]
+    texts = [text for cell in cells for text in (cell.main, cell.detail, cell.hover)]
+    texts += [
+        *found.headline,
+        *found.limits,
+        *(note for table in found.results for note in (table.intro, *table.notes)),
+    ]
+    assert not [text for text in texts if re.search(r"stl_|_attn\d|none-|_off", text)]
+
+
+def test_comparisons_routes_and_claims_have_a_column_for_each_outside_set(content):
+    last = {table.key: table.columns[-1] for table in content.results}
+    for key in ("delong", "routes", "claims"):
+        assert (last[key].name, last[key].group.endswith("outside sets")) == ("far", True), key

@@ -1,7 +1,8 @@
 import pytest
 
 from medtransfer.reporting.cells import attention_change, estimates, measure
-from medtransfer.reporting.tables import grid_table, paper_frame, paper_table
+from medtransfer.reporting.comparisons import attention_against_convolution
+from medtransfer.reporting.tables import comparison_table, grid_table, paper_frame, paper_table
 from medtransfer.studies.attentive_transfer.printed import TABLES
 
 FULL = "stl_n-stl_m-sstl_m"
@@ -127,3 +128,16 @@ def test_every_table_has_a_column_for_each_outside_set(grid, settings, inactive)
     assert (shown.columns[-1].name, shown.columns[-1].group) == ("far", "AUROC, outside sets")
     mean = grid["far"]["resnet50_attn0", "none"].samples["auroc"].points.mean()
     assert shown.rows[0][-1].main.startswith(f"{mean:.3f}")
+
+
+def test_a_comparison_is_repeated_on_each_outside_set_and_a_dash_where_it_was_not_measured(grid, settings, inactive):
+    compared = {
+        name: attention_against_convolution(cells, settings.networks, settings.chains) for name, cells in grid.items()
+    }
+    shown = comparison_table(compared, inactive)
+    far = compared["far"].set_index("chain")["difference"]
+    assert shown.columns[-1].name == "far"
+    values = [float(line[-1].main.replace("−", "-")) for line in shown.rows]
+    assert values == pytest.approx(list(far[list(settings.chains)]), abs=6e-4)
+    part = comparison_table(compared | {"far": compared["far"].iloc[1:]}, inactive)
+    assert part.rows[0][-1].main == "—"

@@ -8,10 +8,8 @@ import pytest
 from medtransfer.errors import DataError
 from medtransfer.evaluation.ranks import rank_correlation
 from medtransfer.reporting.cells import ReportSettings, measure
-from medtransfer.reporting.handovers import correlations, hand_overs, printed_leep, read_scores
+from medtransfer.reporting.handovers import correlations, hand_overs, printed_leep, read_scores, step_gains
 from medtransfer.reporting.transferability import correlation_table, leep_figure, leep_table, routes_table
-
-NO_LABELS = "stl_n-stl_m-sstl_m ends self-supervised: its head was never trained"
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +56,7 @@ def test_scores_stand_beside_the_papers_and_beside_the_gain(scores, grid, settin
 def test_a_source_without_labels_is_not_available_and_says_why(scores, grid, settings):
     row = leep_table(scores, grid, settings).rows[4]
     assert [text.main for text in row[1:6]] == ["STL-N → STL-M → SSTL-M", "n/a", "n/a", "n/a", "−0.7400"]
-    assert row[3].hover == NO_LABELS
+    assert row[3].hover == "STL-N → STL-M → SSTL-M ends self-supervised: its head was never trained"
 
 
 def test_source_labels_without_probability_are_counted(scores, grid, settings):
@@ -74,7 +72,7 @@ def test_no_table_prints_nan(scores, grid, settings):
     for part in (scores, few):
         tables = (
             leep_table(part, grid, settings),
-            routes_table(hand_overs(part, grid, settings)),
+            routes_table(hand_overs(part, grid, settings), step_gains(grid, settings)),
             correlation_table(correlations(part[part["network"] == "resnet50_attn0"].head(4), grid)),
         )
         assert not [t for table in tables for row in table.rows for t in row if "nan" in (t.main + t.detail).lower()]
@@ -95,9 +93,19 @@ def test_both_routes_are_differences_across_one_step(scores, grid, settings):
 
 
 def test_a_step_without_labels_has_a_change_in_logme_alone(scores, grid, settings):
-    row = routes_table(hand_overs(scores, grid, settings)).rows[3]
+    row = routes_table(hand_overs(scores, grid, settings), {}).rows[3]
     assert row[1].main == "STL-N → STL-M, then SSTL-M"
     assert [text.main for text in row[5:]] == ["n/a", "n/a", "−0.0100"]
+
+
+def test_a_step_has_its_difference_on_each_outside_set(scores, grid, settings):
+    table = routes_table(hand_overs(scores, grid, settings), step_gains(grid, settings))
+    assert [(column.name, column.group) for column in table.columns[-1:]] == [("far", "Δ AUROC, outside sets")]
+    cells = grid["far"]
+    points = {chain: cells["resnet50_attn0", chain].samples["auroc"].points.mean() for chain in ("none", "stl_n")}
+    shown = table.rows[0][-1]
+    assert float(shown.main.replace("−", "-")) == pytest.approx(points["stl_n"] - points["none"], abs=6e-4)
+    assert re.fullmatch(r"\[\S+, \S+\]", shown.detail)
 
 
 def test_correlations_pair_every_source_with_the_mean_gain_of_its_fits(scores, grid):

@@ -2,20 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
 import pandas as pd
 
-from medtransfer.evaluation.summary import LEVEL
 from medtransfer.files import read_json
 from medtransfer.reporting import figures, tables
 from medtransfer.reporting.attention import attention_table, layer_frame
+from medtransfer.reporting.budgets import shared_budget
 from medtransfer.reporting.cells import Grid, ReportSettings, attention_change, estimates, measure
 from medtransfer.reporting.comparisons import attention_against_convolution, method_against_method
 from medtransfer.reporting.content import Figure, ReportContent, Table, Text
 from medtransfer.reporting.explanations import explanation_figures, explanation_tables
-from medtransfer.reporting.handovers import correlations, hand_overs, read_scores
+from medtransfer.reporting.handovers import correlations, hand_overs, read_scores, step_gains
 from medtransfer.reporting.origin import (
     datasets_table,
     digests,
@@ -27,10 +26,11 @@ from medtransfer.reporting.origin import (
     uncommitted,
 )
 from medtransfer.reporting.records import Fit, chain_fits, curves, provenance
+from medtransfer.reporting.slips import slips_table
 from medtransfer.reporting.sources import source_frame, source_table
 from medtransfer.reporting.transferability import correlation_table, leep_figure, leep_table, routes_table
-from medtransfer.reporting.words import chain_title, number, signed
-from medtransfer.studies.attentive_transfer.claims import CLAIMS, Judgement, attention_pairs, judge
+from medtransfer.reporting.verdicts import claims_table, headline, judgements
+from medtransfer.reporting.words import chain_title, number
 from medtransfer.studies.attentive_transfer.printed import TABLES, WHOLE_CHAIN, network_title
 
 ABOUT = (
@@ -38,6 +38,9 @@ ABOUT = (
     "(STL-M), then self-supervised on CT (SSTL-M), and fine-tuned to tell COVID-19 on CT slices: the study of "
     "Liu & Ji 2021, rebuilt. Paper values stand beside ours."
 )
+
+FEW_SEEDS = 4
+"""Up to so many, the report says that an interval over them is too narrow."""
 
 
 def collect(
@@ -69,7 +72,7 @@ def collect(
     inactive = attention_change(predictions, config)
     scores, looks = read_scores(study_folder / "transferability.csv"), study_folder / "explanations"
     facts = read_json(looks / "explanations.json")
-    verdicts = _judgements(grid, inactive, config)
+    verdicts = judgements(grid, inactive, config)
     seeds = len(next(iter(next(iter(grid.values())).values())).seeds)
     recorded = list(chain_fits(study_folder, config.networks))
     fits = provenance(recorded)
@@ -78,16 +81,17 @@ def collect(
         about=ABOUT,
         origin=pictures(datasets, profile),
         phantoms=any(meta["phantoms"] for meta in datasets.values()),
-        headline=_headline(verdicts, config, seeds),
+        headline=headline(next(iter(verdicts.values())), config, seeds),
         champion=_champion(registry, fits),
         results=(
             *_performance(predictions, grid, inactive, config),
             *_attention(recorded, grid, inactive, config),
             leep_table(scores, grid, config),
-            routes_table(hand_overs(scores, grid, config)),
+            routes_table(hand_overs(scores, grid, config), step_gains(grid, config)),
             correlation_table(correlations(scores, grid)),
             *explanation_tables(facts),
-            tables.claims_table(verdicts),
+            claims_table(verdicts),
+            slips_table(),
         ),
         figures=(*_figures(grid, recorded, scores, config), *explanation_figures(looks, facts, recorded)),
         data=(datasets_table(datasets), *gate_tables(gate)),
@@ -108,56 +112,13 @@ def _performance(predictions: pd.DataFrame, grid: Grid, inactive: pd.DataFrame, 
 
 def _attention(fits: Sequence[Fit], grid: Grid, inactive: pd.DataFrame, config: ReportSettings) -> list[Table]:
     """Return whether attention is at work, and the paired comparisons of networks and of methods."""
-    cells, names = next(iter(grid.values())), (config.networks, config.chains)
-    shown = [
-        attention_table(layer_frame(fits), inactive, *names),
-        tables.comparison_table(attention_against_convolution(cells, *names), inactive),
-    ]
-    methods = method_against_method(cells, *names)
-    return shown if methods.empty else [*shown, tables.method_table(methods)]
-
-
-def _judgements(grid: Grid, inactive: pd.DataFrame, config: ReportSettings) -> list[Judgement]:
-    cells = next(iter(grid.values()))
-    samples = {cell: measured.samples["auroc"] for cell, measured in cells.items()}
-    off = inactive[inactive["inactive"]]
-    idle = set(zip(off["network"], off["chain"], strict=True))
-    return [
-        judge(claim, samples, networks=config.networks, inactive=idle, level=LEVEL, seed=config.seed)
-        for claim in CLAIMS
-    ]
-
-
-def _headline(verdicts: Sequence[Judgement], config: ReportSettings, seeds: int) -> tuple[str, ...]:
-    found = {one.claim.key: one for one in verdicts}
-    attention, transfer = found["attention_is_better"], found["transfer_helps"]
-    what, pairs = "Attention − convolution after the whole chain", len(attention_pairs(config.networks))
-    if pairs > 1:
-        what = f"{what}, mean over {pairs} pairs of networks"
-    return (
-        _sentence(what, attention, "attention", "convolution", seeds),
-        _sentence("Whole chain − no transfer, mean over networks", transfer, "the chain", "no transfer", seeds),
-    )
-
-
-def _sentence(what: str, one: Judgement, first: str, second: str, seeds: int) -> str:
-    """Say what was found, what its interval draws, and which true difference would be found in 80 of 100 such studies.
-
-    The detectable difference belongs to the same estimate: (z of 97.5 % + z of 80 %) × its standard error, which is
-    half the interval's length ÷ z of 97.5 %.
-    """
-    if one.estimate is None or one.low is None or one.high is None:
-        return f"{what}: not decidable ({one.reason})."
-    if one.verdict == "not decidable":
-        end = one.reason if "inactive" in one.reason else "no difference shown"
-    else:
-        end = f"{first if one.verdict == 'holds' else second} is better"
-    drawn = "patients, one seed" if seeds == 1 else f"patients and {seeds} seeds"
-    quantile = NormalDist().inv_cdf
-    detectable = (one.high - one.low) / 2 * (1 + quantile(0.8) / quantile((1 + LEVEL) / 2))
-    interval = f"{LEVEL:.0%} interval {signed(one.low)} … {signed(one.high)} (over {drawn})".replace("%", " %")
-    power = f"a true difference of {number(detectable, digits=2)} could be detected"
-    return f"{what}: {signed(one.estimate)} AUROC, {interval}: {end}; {power}."
+    names = (config.networks, config.chains)
+    networks = {name: attention_against_convolution(cells, *names) for name, cells in grid.items()}
+    methods = {name: method_against_method(cells, *names) for name, cells in grid.items()}
+    shown = [attention_table(layer_frame(fits), inactive, *names), tables.comparison_table(networks, inactive)]
+    if next(iter(methods.values())).empty:
+        return shown
+    return [*shown, tables.method_table(methods, shared_budget(config.budgets))]
 
 
 def _champion(registry: Mapping[str, Any], fits: pd.DataFrame) -> tuple[tuple[str, Text], ...]:
@@ -203,13 +164,32 @@ def _limits(grid: Grid, fits: pd.DataFrame, config: ReportSettings) -> tuple[str
     rule = (
         "0.5" if config.threshold == "half" else f"the rule “{config.threshold}” on validation images of the same fit"
     )
+    runs = config.pretraining_runs
     limits = [
         f"The test set has {cell.images} images of {cell.patients} patients; fine-tuning was run with {seeds} "
-        f"{'seed' if seeds == 1 else 'seeds'} from {config.pretraining_runs} pretraining "
-        f"{'run' if config.pretraining_runs == 1 else 'runs'} of each chain; chance in pretraining is in no interval."
-        + (" With one seed, chance in training is not part of any interval." if seeds == 1 else ""),
+        f"{'seed' if seeds == 1 else 'seeds'} from {runs} pretraining {'run' if runs == 1 else 'runs'} of each chain.",
+        *_chance(seeds, runs),
         f"Thresholds of accuracy and F1 are chosen by {rule}; the paper does not say how it chose its own.",
         "The paper’s numbers come from its own data, sizes and training budget; they are no target for this profile.",
         "Intervals are per comparison; only DeLong’s p-values are adjusted for their number.",
     ]
     return (*limits, *uncommitted(fits))
+
+
+def _chance(seeds: int, pretraining_runs: int) -> list[str]:
+    """Say which chance the intervals do not hold.
+
+    Drawing n seeds anew shows on average (n − 1) ÷ n of the variance between seeds.
+    """
+    said = []
+    if seeds == 1:
+        said.append("With one seed, chance in training is not part of any interval.")
+    elif seeds <= FEW_SEEDS:
+        share = round(100 * (seeds - 1) / seeds)
+        said.append(
+            f"An interval over {seeds} seeds is too narrow: drawing from so few shows on average {share} % of the "
+            "variance of training."
+        )
+    if pretraining_runs == 1:
+        said.append("Each network was pretrained once along a chain: chance in pretraining is in no interval.")
+    return said

@@ -49,16 +49,9 @@ def hand_overs(scores: pd.DataFrame, grid: Grid, settings: ReportSettings) -> pd
     logme``: mean over seeds of after − before (NaN = not available); ``mean, sd, low, high, low_seeds, high_seeds`` of
     the difference in test AUROC after fine-tuning; ``paper_leep, paper_auroc``: the paper's differences.
     """
-    cells = next(iter(grid.values()))
-    steps = [
-        (network, chain, chain.rpartition("-")[0] or NO_TRANSFER)
-        for network in settings.networks
-        for chain in settings.chains
-        if chain != NO_TRANSFER
-    ]
-    found = paired(cells, [((network, chain), (network, before)) for network, chain, before in steps], settings)
-    frame = pd.DataFrame(steps, columns=[*KEY, "before"])
-    frame = frame.merge(found.query("metric == 'auroc'").drop(columns="metric"), "left", KEY)
+    steps = _steps(settings)
+    found = next(iter(step_gains(grid, settings).values()))
+    frame = pd.DataFrame(steps, columns=[*KEY, "before"]).merge(found, "left", KEY)
     values = scores.set_index([*KEY, "seed"])[list(SCORES)].sort_index()
     changes = [_change(values, network, chain, before) for network, chain, before in steps]
     leep = printed_leep().set_index(KEY)["paper"]
@@ -68,6 +61,16 @@ def hand_overs(scores: pd.DataFrame, grid: Grid, settings: ReportSettings) -> pd
         for name, paper in (("paper_leep", leep), ("paper_auroc", auroc))
     }
     return frame.join(pd.DataFrame(changes, columns=list(SCORES))).assign(**theirs)
+
+
+def step_gains(grid: Grid, settings: ReportSettings) -> dict[str, pd.DataFrame]:
+    """Return what every step changed in AUROC after fine-tuning, by data set: a row a network and chain.
+
+    Columns: ``network, chain, mean, sd, low, high, low_seeds, high_seeds``.
+    """
+    pairs = [((network, chain), (network, before)) for network, chain, before in _steps(settings)]
+    found = {name: paired(cells, pairs, settings) for name, cells in grid.items()}
+    return {name: frame.query("metric == 'auroc'").drop(columns="metric") for name, frame in found.items()}
 
 
 def correlations(scores: pd.DataFrame, grid: Grid) -> pd.DataFrame:
@@ -88,6 +91,16 @@ def correlations(scores: pd.DataFrame, grid: Grid) -> pd.DataFrame:
                 found = rank_correlation(pairs[name], pairs["gain"], kind=kind)
             rows.append({"score": name, "kind": kind} | vars(found))
     return pd.DataFrame(rows)
+
+
+def _steps(settings: ReportSettings) -> list[tuple[str, str, str]]:
+    """Return (network, chain, the chain without its last step) of every chain with a step."""
+    return [
+        (network, chain, chain.rpartition("-")[0] or NO_TRANSFER)
+        for network in settings.networks
+        for chain in settings.chains
+        if chain != NO_TRANSFER
+    ]
 
 
 def _change(values: pd.DataFrame, network: str, chain: str, before: str) -> list[float]:

@@ -1,4 +1,4 @@
-"""The paper's Tables 2, 4 and 5 rebuilt, the whole grid, attention against convolution, and the verdicts on claims."""
+"""The paper's Tables 2 to 5 rebuilt, the whole grid, and the paired comparisons of networks and of methods."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -21,7 +21,6 @@ from medtransfer.reporting.words import (
     signed,
     step_title,
 )
-from medtransfer.studies.attentive_transfer.claims import Judgement
 from medtransfer.studies.attentive_transfer.printed import (
     NO_TRANSFER,
     PaperTable,
@@ -108,67 +107,67 @@ def grid_table(grid: Grid, settings: ReportSettings, inactive: pd.DataFrame) -> 
     )
 
 
-def comparison_table(comparisons: pd.DataFrame, inactive: pd.DataFrame) -> Table:
-    """Lay out attention against convolution after the same chain."""
+def comparison_table(comparisons: Mapping[str, pd.DataFrame], inactive: pd.DataFrame) -> Table:
+    """Lay out attention against convolution after the same chain.
+
+    Args:
+        comparisons: frames of ``comparisons.compare`` by data set, the own test set first.
+        inactive: frame of ``cells.attention_change``.
+    """
     labels = (Column("Chain", number=False), Column("Network", number=False))
+    own, *outside = comparisons.values()
     rows = tuple(
-        (Text(chain_title(row.chain)), _network(row.network, row.chain, inactive), *_tested(row))
-        for row in comparisons.itertuples()
+        (
+            Text(chain_title(row.chain)),
+            _network(row.network, row.chain, inactive),
+            *_tested(row),
+            *_elsewhere(row, outside),
+        )
+        for row in own.itertuples()
     )
     return Table(
         "delong",
         "Attention against convolution after the same chain",
         _DELONG,
-        (*labels, *map(Column, ("with ATTN", "without", *_TESTED))),
+        (*labels, *map(Column, ("with ATTN", "without", *_TESTED)), *_outside_columns(comparisons)),
         rows,
         (_INDEPENDENT,),
     )
 
 
-def method_table(comparisons: pd.DataFrame) -> Table:
-    """Lay out the paper's self-supervised method against every other in its place."""
+def method_table(comparisons: Mapping[str, pd.DataFrame], budget: str) -> Table:
+    """Lay out the paper's self-supervised method against every other in its place.
+
+    Args:
+        comparisons: frames of ``comparisons.compare`` by data set, the own test set first.
+        budget: what ``budgets.shared_budget`` says.
+    """
     labels = (Column("Network", number=False), Column("Instead of SSTL-M", number=False))
+    own, *outside = comparisons.values()
     rows = tuple(
-        (Text(network_title(row.network)), Text(step_title(row.chain_b.rpartition("-")[2])), *_tested(row))
-        for row in comparisons.itertuples()
+        (
+            Text(network_title(row.network)),
+            Text(step_title(row.chain_b.rpartition("-")[2])),
+            *_tested(row),
+            *_elsewhere(row, outside),
+        )
+        for row in own.itertuples()
     )
     return Table(
         "methods",
         "The paper’s self-supervision against other methods in its place",
         _DELONG,
-        (*labels, *map(Column, ("SSTL-M", "instead", *_TESTED))),
+        (*labels, *map(Column, ("SSTL-M", "instead", *_TESTED)), *_outside_columns(comparisons)),
         rows,
-        (_INDEPENDENT,),
-    )
-
-
-def claims_table(judgements: Iterable[Judgement]) -> Table:
-    """Lay out the verdict on every claim of the paper."""
-    rows = tuple(
-        (
-            Text(one.claim.statement, hover=one.claim.how),
-            Text(one.claim.source),
-            NOT_PRINTED if one.paper is None else Text(signed(one.paper)),
-            Text(signed(one.estimate), interval(one.low, one.high, difference=True)),
-            Text(one.verdict, one.reason),
-        )
-        for one in judgements
-    )
-    columns = (Column("Claim", number=False), Column("Printed in", number=False), Column("paper"), Column("ours"))
-    return Table(
-        "claims",
-        "The paper’s claims",
-        "Each claim is a difference in AUROC on the test images that must be above zero; the paper’s value is the same "
-        "difference of its printed numbers. How each is computed shows on hovering.",
-        (*columns, Column("Verdict", number=False)),
-        rows,
+        (_INDEPENDENT, *([budget] if budget else ())),
     )
 
 
 _TESTED = ("difference", "p", "p, Holm", "detectable")
 _DELONG = (
     "AUROC of scores averaged over seeds, on the test images; paired DeLong test, adjusted by Holm over all rows. "
-    "“Detectable” is the true difference that these images would show in 80 of 100 such studies at p < 0.05."
+    "“Detectable” is the true difference that these images would show in 80 of 100 such studies at p < 0.05. Outside "
+    "sets were seen by no stage; their differences are not tested."
 )
 _INDEPENDENT = (
     "Patients count as independent, not their images (Obuchowski 1997). Chance in training is no part of this test."
@@ -193,6 +192,22 @@ def _tested(row: Any) -> tuple[Text, ...]:
         Text(probability(row.p_holm)),
         Text(number(row.detectable)),
     )
+
+
+def _elsewhere(row: Any, outside: Iterable[pd.DataFrame]) -> list[Text]:
+    """Return the same comparison on each outside set: the difference with its interval, without a test."""
+    cell = (row.network, row.chain, row.network_b, row.chain_b)
+    found = [frame.set_index(["network", "chain", "network_b", "chain_b"]) for frame in outside]
+    return [
+        Text(signed(frame.loc[cell, "difference"]), interval(*frame.loc[cell, ["low", "high"]], difference=True))
+        if cell in frame.index
+        else MISSING
+        for frame in found
+    ]
+
+
+def _outside_columns(datasets: Iterable[str]) -> list[Column]:
+    return [Column(name, "difference, outside sets") for name in list(datasets)[1:]]
 
 
 def _compared(row: Mapping[str, Any], *, reference: bool) -> list[Text]:

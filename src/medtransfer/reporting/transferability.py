@@ -1,5 +1,6 @@
 """Scores of source models beside the gain that fine-tuning brought: Table 6, both routes, rank correlations, Fig. 3."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -62,8 +63,12 @@ def leep_table(scores: pd.DataFrame, grid: Grid, settings: ReportSettings) -> Ta
     )
 
 
-def routes_table(frame: pd.DataFrame) -> Table:
-    """Lay out a frame of :func:`hand_overs`: difference after fine-tuning beside difference of the scores."""
+def routes_table(frame: pd.DataFrame, gains: Mapping[str, pd.DataFrame]) -> Table:
+    """Lay out a frame of :func:`hand_overs`: difference after fine-tuning beside difference of the scores.
+
+    ``gains`` are those of :func:`step_gains`: one more column for each data set behind the first.
+    """
+    outside = {name: found.set_index(KEY) for name, found in list(gains.items())[1:]}
     rows = [
         (
             Text(network_title(row["network"])),
@@ -72,6 +77,7 @@ def routes_table(frame: pd.DataFrame) -> Table:
             MISSING if is_missing(row["mean"]) else estimate(row, difference=True),
             _printed_change(row["paper_leep"]),
             *(_available(signed(row[name], digits=_DIGITS), _NO_HEAD) for name in SCORES),
+            *(_gain(found, (row["network"], row["chain"])) for found in outside.values()),
         )
         for row in frame.to_dict("records")
     ]
@@ -79,7 +85,8 @@ def routes_table(frame: pd.DataFrame) -> Table:
         "routes",
         "What each step of a chain changed, by both of the paper’s routes",
         "First route: test AUROC after fine-tuning, with and without the step. Second: scores of the sources with and "
-        "without the step, before fine-tuning. Ours are means over seeds; below AUROC stands its 95 % interval.",
+        "without the step, before fine-tuning. Ours are means over seeds; below AUROC stands its 95 % interval. "
+        "Outside sets were seen by no stage.",
         (
             Column("Network", number=False),
             Column("Step", number=False),
@@ -89,6 +96,7 @@ def routes_table(frame: pd.DataFrame) -> Table:
             Column("ours", "Δ LEEP, bits"),
             Column("ours", "Δ NCE, nats"),
             Column("ours", "Δ LogME, nats"),
+            *(Column(name, "Δ AUROC, outside sets") for name in outside),
         ),
         tuple(rows),
         (_NO_HEAD,),
@@ -185,7 +193,8 @@ def _score(rows: pd.DataFrame | None, name: str) -> Text:
     if rows is None:
         return MISSING
     if rows[name].isna().any():
-        return Text("n/a", hover=next(reason for reason in rows["unavailable"] if reason))
+        chain, reason = next((row.chain, row.unavailable) for row in rows.itertuples() if row.unavailable)
+        return Text("n/a", hover=reason.replace(chain, chain_title(chain)))
     spread = f" ± {number(rows[name].std(), digits=_DIGITS)}" if len(rows) > 1 else ""
     return Text(number(rows[name].mean(), digits=_DIGITS) + spread)
 

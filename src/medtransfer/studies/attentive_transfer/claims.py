@@ -47,7 +47,8 @@ class Claim:
 class Judgement:
     """Verdict on a claim: the estimate with its interval, the paper's value of the same contrast, and the reason.
 
-    ``estimate``, ``low``, ``high`` and ``paper`` are None where they do not exist.
+    ``estimate``, ``low``, ``high`` and ``paper`` are None where they do not exist. Where cells are the reason,
+    ``reason`` is empty: ``absent`` holds the chains that were not run, or ``idle`` the cells with inactive attention.
     """
 
     claim: Claim
@@ -57,6 +58,8 @@ class Judgement:
     low: float | None = None
     high: float | None = None
     paper: float | None = None
+    absent: tuple[str, ...] = ()
+    idle: tuple[Cell, ...] = ()
 
 
 def attention_pairs(networks: Sequence[str]) -> list[tuple[str, str]]:
@@ -92,15 +95,15 @@ def judge(
         return Judgement(claim, "not decidable", "the study has no pair of networks with and without ATTN")
     contrast = mean_contrast(contrasts)
     paper = _paper_value(contrast)
-    missing = sorted({chain for _, chain in contrast.keys() - samples.keys()})
-    if missing:
-        return Judgement(claim, "not decidable", f"not run: {', '.join(missing)}", paper=paper)
+    absent = tuple(sorted({chain for _, chain in contrast.keys() - samples.keys()}))
+    if absent:
+        return Judgement(claim, "not decidable", "", paper=paper, absent=absent)
     found = judge_contrast(contrast, samples, level=level, seed=seed)
-    verdict, reason = found.verdict, found.reason
-    empty = sorted(f"{network} ({chain})" for network, chain in contrast if (network, chain) in inactive)
-    if claim.attention and empty:
-        verdict, reason = "not decidable", f"attention is inactive in {', '.join(empty)}"
-    return Judgement(claim, verdict, reason, found.estimate, found.low, found.high, paper)
+    values = (found.estimate, found.low, found.high, paper)
+    idle = tuple(sorted(contrast.keys() & set(inactive))) if claim.attention else ()
+    if idle:
+        return Judgement(claim, "not decidable", "", *values, idle=idle)
+    return Judgement(claim, found.verdict, found.reason, *values)
 
 
 def _paper_value(contrast: Contrast) -> float | None:
