@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medtransfer.data.manifest import build_manifest
-from medtransfer.data.regimes import RegimeConfig, apply_regime, monthly_balance, take_share, thin_positives
+from medtransfer.data.regimes import RegimeConfig, apply_regime, take_share, thin_positives
 from medtransfer.errors import DataError
 
 
@@ -147,14 +147,13 @@ def test_thinning_leaves_the_ratio_and_touches_one_split():
     assert count(thin_positives(found, "train", 4, positive="covid")) == {"covid": 10, "other": 160}
 
 
-def test_a_regime_can_give_every_split_its_own_balance():
+def test_training_and_validation_are_thinned_and_every_test_image_stays():
     manifest = pd.concat([images({"covid": 300, "other": 163}), *held_out({"covid": 40, "other": 49})])
-    found = apply_regime(
-        manifest.reset_index(drop=True), RegimeConfig(negatives={"train": 16.3, "test": 2.94}), positive="covid"
-    )
+    regime = RegimeConfig(negatives={"train": 16.3, "val": 2.94, "test": 16})
+    found = apply_regime(manifest.reset_index(drop=True), regime, positive="covid")
     assert count(found) == {"covid": 10, "other": 163}
-    assert count(found, "test") == {"covid": 16, "other": 49}
-    assert count(found, "val") == {"covid": 40, "other": 49}
+    assert count(found, "val") == {"covid": 16, "other": 49}
+    assert count(found, "test") == {"covid": 40, "other": 49}
 
 
 def test_thinning_without_positives_or_negatives_is_an_error():
@@ -165,26 +164,6 @@ def test_thinning_without_positives_or_negatives_is_an_error():
         thin_positives(manifest, "train", 4, positive="flu")
     with pytest.raises(DataError, match="has 10 negatives, expected at least 16 for 1:16; lower the ratio"):
         thin_positives(manifest, "train", 16, positive="covid")
-
-
-def test_the_balance_of_every_month_is_reported():
-    days = ["2020-07-01", "2020-07-31", "2020-08-05", "2020-10-05"]
-    parts = [
-        images({label: 1}, split="test", date=day, image_id=f"toy/{i}", patient_id=f"toy:{i}")
-        for i, (day, label) in enumerate(zip(days, ["covid", "other", "other", "covid"], strict=True))
-    ]
-    found = monthly_balance(pd.concat(parts, ignore_index=True), positive="covid")
-    assert found.to_dict("list") == {
-        "month": ["2020-07", "2020-08", "2020-10"],
-        "images": [2, 1, 1],
-        "positives": [1, 0, 1],
-        "prevalence": [0.5, 0.0, 1.0],
-    }
-
-
-def test_a_month_needs_dates():
-    with pytest.raises(DataError, match="2 of 2 images of the test split have no date"):
-        monthly_balance(images({"covid": 2}, split="test"), positive="covid")
 
 
 def test_a_finding_that_only_comes_with_rarer_ones_is_named_when_the_draw_loses_it():

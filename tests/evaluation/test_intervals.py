@@ -43,6 +43,47 @@ def test_every_resampled_metric_equals_its_slow_twin_with_the_same_draws(name, c
         assert fast[draw] == pytest.approx(slow, abs=1e-12, nan_ok=True)
 
 
+@pytest.mark.parametrize("name", [*BINARY, "mse"])
+def test_weighting_by_a_whole_factor_equals_repeating_rows(name):
+    target = np.repeat([1.0, 0.0], [12, 18])
+    score = np.round(np.random.default_rng(0).random(30) * 0.7 + 0.3 * target, 1)
+    found = intervals.at_balance([name], target, np.stack([score, 1 - score]), thresholds=[0.5, 0.4], negatives=6)[name]
+    again = np.repeat(np.arange(30), np.where(target == 1, 1, 4))
+    assert (target[again] == 0).sum() == 6 * (target[again] == 1).sum()
+    slow = [intervals.evaluate(name, target[again], s[again], t) for s, t in ((score, 0.5), (1 - score, 0.4))]
+    assert found == pytest.approx(slow, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", BINARY)
+def test_every_draw_is_weighted_to_the_balance(name):
+    target, score, groups = rows(name, count=40)
+    options = {"thresholds": [0.5], "negatives": 16.0}
+    fast = intervals.resample([name], target, score[None], groups, draws=40, seed=3, **options)[name][0]
+    names, position = np.unique(groups, return_inverse=True)
+    counts = np.concatenate(list(intervals.patient_counts(len(names), draws=40, seed=3)), axis=1).astype(int)
+    for draw in range(40):
+        again = np.repeat(np.arange(40), counts[position, draw])
+        slow = intervals.at_balance([name], target[again], score[again][None], **options)[name][0]
+        assert fast[draw] == pytest.approx(slow, abs=1e-12, nan_ok=True)
+
+
+def test_average_precision_at_a_balance_is_that_of_weighted_rows():
+    from sklearn.metrics import average_precision_score
+
+    target, score, _ = rows("auprc")
+    weight = np.where(target == 1, 1.0, 16 * (target == 1).sum() / (target == 0).sum())
+    found = intervals.at_balance(["auprc", "auroc"], target, score[None], thresholds=[0.5], negatives=16)
+    assert found["auprc"][0] == pytest.approx(average_precision_score(target, score, sample_weight=weight))
+    assert found["auroc"][0] == pytest.approx(intervals.evaluate("auroc", target, score, 0.5))
+
+
+def test_a_balance_needs_both_classes():
+    for target in ([1, 1], [0, 0], []):
+        scores = np.full((1, len(target)), 0.3)
+        found = intervals.at_balance(["auprc", "accuracy"], target, scores, thresholds=[0.5], negatives=16)
+        assert np.isnan([*found["auprc"], *found["accuracy"]]).all()
+
+
 def test_the_small_sample_above_really_meets_undefined_draws():
     target, score, groups = rows("auroc", count=6)
     values = intervals.resample(["auroc"], target, score[None], groups, draws=40, seed=3, thresholds=[0.5])["auroc"]

@@ -109,6 +109,22 @@ def test_an_outer_data_set_uses_the_threshold_of_the_inner_validation_rows(binar
     assert card["plain/resnet50/stl_n/outer/test"]["probability"]["thresholds"] == inner
 
 
+def test_test_rows_are_weighted_to_a_balance_and_validation_rows_are_not(binary_table):
+    plain = scorecard.scorecard(binary_table, CONFIG)
+    found = scorecard.scorecard(binary_table, CONFIG, negatives={"plain": 16.0, "other": 4.0})
+    name = "plain/resnet50/stl_n/ct"
+    assert found[f"{name}/val"] == plain[f"{name}/val"]
+    assert found[f"{name}/test"]["negatives"] == 16
+    before, after = (card[f"{name}/test"]["probability"] for card in (plain, found))
+    assert after["thresholds"] == before["thresholds"]
+    assert after["metrics"]["sensitivity"]["mean"] == pytest.approx(before["metrics"]["sensitivity"]["mean"])
+    rows = only(binary_table, 1, "test")
+    balance = intervals.at_balance(
+        ["auprc"], rows["target"], rows["score"].to_numpy()[None], thresholds=[0.5], negatives=16
+    )
+    assert after["metrics"]["auprc"]["per_seed"][1] == pytest.approx(balance["auprc"][0])
+
+
 def test_without_validation_rows_only_half_is_possible(binary_table):
     test = binary_table[binary_table["split"] == "test"]
     with pytest.raises(DataError, match="variant plain, seed 0, output covid has validation rows of 0 data sets"):
@@ -200,6 +216,19 @@ def test_an_output_without_any_target_is_null_with_a_reason(fit_rows):
     block = scorecard.scorecard(table, CONFIG)["plain/resnet50/stl_n/ct/test"]["severity"]
     assert block["metrics"]["mse"]["reason"] == "mse is undefined: there is no row"
     json.dumps(block, allow_nan=False)
+
+
+def test_a_mean_over_outputs_leaves_out_those_without_a_value_and_counts_them(fit_rows):
+    target = np.random.default_rng(3).integers(0, 2, (50, 3)).astype(float)
+    target[:, 1] = 0
+    table = fit_rows(scores_of(target, 4), target, outputs=("edema", "fracture", "mass"))
+    block = scorecard.scorecard(table, HALF)["plain/resnet50/stl_n/ct/test"]["probability"]
+    of = {name: part["metrics"]["auroc"]["mean"] for name, part in block["by_output"].items()}
+    assert of["fracture"] is None
+    found = block["metrics"]["auroc"]
+    assert found["mean"] == pytest.approx((of["edema"] + of["mass"]) / 2)
+    assert found["low"] < found["mean"] < found["high"]
+    assert found["reason"].startswith("the mean over 2 of 3 outputs; of the others one says: auroc is undefined")
 
 
 def test_the_card_does_not_depend_on_the_order_of_the_rows(binary_table):

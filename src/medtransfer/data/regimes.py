@@ -26,7 +26,9 @@ class RegimeConfig(Config):
 
     Attributes:
         share: share of each class's training images, rounded down; validation and test stay whole.
-        negatives: in the named splits, positives are thinned until there are at least so many negatives to each.
+        negatives: negatives to one positive, by split. In ``train`` and ``val`` positives are thinned until there are
+            at least so many to each. In ``test`` every image stays, and whoever measures weights the classes to this
+            ratio (``evaluation.intervals.at_balance``): thinning would leave few positives and wide intervals.
     """
 
     share: float = Field(1.0, gt=0, le=1)
@@ -55,7 +57,8 @@ def apply_regime(
     """
     result = manifest
     for split, ratio in regime.negatives.items():
-        result = thin_positives(result, split, ratio, positive=positive)
+        if split != "test":
+            result = thin_positives(result, split, ratio, positive=positive)
     return result if regime.share == 1 else take_share(result, regime.share, findings=findings, seed=seed)
 
 
@@ -97,8 +100,8 @@ def take_share(manifest: pd.DataFrame, share: float, *, findings: Sequence[str] 
 def thin_positives(manifest: pd.DataFrame, split: Split, ratio: float, *, positive: str) -> pd.DataFrame:
     """Leave positives out until a split has at least ``ratio`` negatives to each, for example 16 as in Peng et al.
 
-    A split that has them already stays as it is. There is one draw, so that all seeds are tested on the same images;
-    smaller ratios keep what larger ones keep.
+    A split that has them already stays as it is. There is one draw, the same for all seeds; smaller ratios keep what
+    larger ones keep.
 
     Raises:
         DataError: no positive class is given or none occurs, or the split has fewer negatives than one positive needs.
@@ -117,24 +120,6 @@ def thin_positives(manifest: pd.DataFrame, split: Split, ratio: float, *, positi
             f"{math.ceil(ratio)} for 1:{ratio:g}; lower the ratio"
         )
     return _without(manifest, hit.index.difference(_ordered(hit, 0)[:count]))
-
-
-def monthly_balance(manifest: pd.DataFrame, *, positive: str, split: str = "test") -> pd.DataFrame:
-    """Return how the balance of a split drifts: ``month, images, positives, prevalence``, one row a calendar month.
-
-    Raises:
-        DataError: a labelled image of the split has no date.
-    """
-    rows = manifest[(manifest["split"] == split) & (manifest["label"] != "")]
-    undated = rows["date"].isna()
-    if rows.empty or undated.any():
-        raise DataError(
-            f"{_name(manifest)}: {int(undated.sum())} of {len(rows)} images of the {split} split have no date, "
-            "expected one for each; fill the column date"
-        )
-    table = pd.DataFrame({"month": rows["date"].dt.strftime("%Y-%m"), "hit": rows["label"] == positive})
-    counts = table.groupby("month")["hit"].agg(images="size", positives="sum").reset_index()
-    return counts.assign(prevalence=counts["positives"] / counts["images"])
 
 
 def _ordered(rows: pd.DataFrame, seed: int) -> list[int]:

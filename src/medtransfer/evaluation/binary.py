@@ -51,15 +51,18 @@ def average_precision(target: ArrayLike, score: ArrayLike) -> float:
     return float(np.diff(hits, prepend=0) @ (hits / (hits + alarms))) / float(hits[-1])
 
 
-def auprc_trapezoid(target: ArrayLike, score: ArrayLike) -> float:
+def auprc_trapezoid(target: ArrayLike, score: ArrayLike, *, negatives: float | None = None) -> float:
     """Area under the straight-line precision-recall curve from (recall 0, precision 1), as in Peng et al. 2021.
 
-    Straight lines between the points are too optimistic where scores tie; prefer :func:`average_precision`.
+    Straight lines between the points are too optimistic where scores tie; prefer :func:`average_precision`. With
+    ``negatives`` precision is that at so many negatives to one positive, by weighting; then both classes need a row.
     """
     _, hits, alarms = operating_points(target, score)
     if not hits.size or not hits[-1]:
         return undefined("auprc", "there is no positive row")
-    precision = hits / (hits + alarms)
+    if negatives is not None and not alarms[-1]:
+        return undefined("auprc", "there is no negative row")
+    precision = hits / (hits + alarms * (1.0 if negatives is None else negatives * hits[-1] / alarms[-1]))
     height = precision + np.append(1.0, precision[:-1])
     return float(np.diff(hits, prepend=0) @ height) / (2.0 * float(hits[-1]))
 

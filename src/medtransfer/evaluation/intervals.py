@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from medtransfer.errors import ConfigError, DataError
 from medtransfer.evaluation.checks import Floats, Ints, binary_rows, class_rows, undefined, value_rows
 from medtransfer.evaluation.metrics import METRICS
-from medtransfer.evaluation.weighted import WEIGHTED, Resampled
+from medtransfer.evaluation.weighted import WEIGHTED, Resampled, class_weights
 
 _CELLS = 1 << 16
 """Groups × draws worked on at once: small enough for a processor's second-level cache."""
@@ -118,11 +118,13 @@ def resample(
     seed: int,
     thresholds: Sequence[float],
     population: ArrayLike | None = None,
+    negatives: float | None = None,
 ) -> dict[str, Floats]:
     """Return every metric ``[seeds, draws]`` of scores ``[seeds, rows]`` under one set of patient resamples.
 
     ``thresholds`` has one number a seed. ``population`` names all patients that can be drawn, where some have no row
-    here; outputs with different missing labels thus share their resamples.
+    here; outputs with different missing labels thus share their resamples. With ``negatives`` the rows of a two-class
+    target are weighted in every draw as in :func:`at_balance`.
     """
     if draws < 1:
         raise ConfigError(f"draws is {draws}: expected at least 1 resample; 1000 are usual")
@@ -133,10 +135,33 @@ def resample(
     group = np.searchsorted(patients, np.asarray(groups))
     if not len(group):
         return {name: np.full((len(scores), draws), math.nan) for name in metrics}
-    jobs = [_prepare(name, target, scores[s], group, t) for name in metrics for s, t in enumerate(thresholds)]
+    table = _table(metrics, target, scores, group, thresholds, negatives=negatives)
     counted = patient_counts(len(patients), draws=draws, seed=seed)
-    table = np.concatenate([np.stack([job(counts) for job in jobs]) for counts in counted], axis=1)
-    return dict(zip(metrics, table.reshape(len(metrics), len(scores), draws), strict=True))
+    values = np.concatenate([table(counts) for counts in counted], axis=1)
+    return dict(zip(metrics, values.reshape(len(metrics), len(scores), draws), strict=True))
+
+
+def at_balance(
+    metrics: Sequence[str], target: ArrayLike, scores: Floats, *, thresholds: Sequence[float], negatives: float
+) -> dict[str, Floats]:
+    """Return every metric ``[seeds]`` as it would be with so many ``negatives`` to one positive, by weighting rows.
+
+    All rows stay; each of a class weighs the same, and the weights of the classes are as 1 to ``negatives``. Where
+    this is the same as having every row a whole number of times, it is the metric of those rows. NaN where a class has
+    no row. Sensitivity, specificity and AUROC do not depend on the balance.
+
+    Args:
+        metrics: names in ``weighted.WEIGHTED`` of two-class targets.
+        target: ``[rows]`` of 0 and 1.
+        scores: ``[seeds, rows]``.
+        thresholds: one number a seed.
+        negatives: negatives to one positive.
+    """
+    if not np.size(target):
+        return {name: np.full(len(scores), math.nan) for name in metrics}
+    each = np.arange(np.size(target))
+    values = _table(metrics, target, scores, each, thresholds, negatives=negatives)(np.ones((each.size, 1)))
+    return dict(zip(metrics, values.reshape(len(metrics), len(scores)), strict=True))
 
 
 def patient_counts(size: int, *, draws: int, seed: int) -> Iterator[Floats]:
@@ -207,6 +232,33 @@ def _same_shape(networks: Sequence[Floats]) -> None:
             f"scores have shape {networks[0].shape} and baseline {networks[-1].shape}: expected the same seeds "
             "and rows for both networks; leave out seeds that one of them lacks"
         )
+
+
+def _table(
+    metrics: Sequence[str],
+    target: ArrayLike,
+    scores: Floats,
+    group: Ints,
+    thresholds: Sequence[float],
+    *,
+    negatives: float | None,
+) -> Resampled:
+    """Return a function from counts ``[groups, draws]`` to all metrics of all seeds ``[metrics · seeds, draws]``."""
+
+    def prepared(group: Ints) -> list[Resampled]:
+        return [_prepare(name, target, scores[s], group, t) for name in metrics for s, t in enumerate(thresholds)]
+
+    if negatives is None:
+        jobs = prepared(group)
+        return lambda counts: np.stack([job(counts) for job in jobs])
+    truth = binary_rows(target, scores[0])[0]
+    jobs = prepared(2 * group + truth)
+
+    def balanced(counts: Floats) -> Floats:
+        weights = class_weights(counts, group, truth, negatives=negatives)
+        return np.stack([job(weights) for job in jobs])
+
+    return balanced
 
 
 def _prepare(name: str, target: ArrayLike, score: Floats, group: Ints, threshold: float) -> Resampled:

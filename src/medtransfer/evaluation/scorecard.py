@@ -110,7 +110,7 @@ def score_multiclass(
     return _intervals(_of_classes(fits, EvaluationConfig(draws=draws, seed=seed)), level)
 
 
-def scorecard(table: pd.DataFrame, config: EvaluationConfig) -> dict[str, Any]:
+def scorecard(table: pd.DataFrame, config: EvaluationConfig, *, negatives: Mapping[str, float] = {}) -> dict[str, Any]:
     """Return all numbers of a study's predictions table, ready for JSON.
 
     One entry a (variant, network, chain, data set, split), keyed by these joined with ``/``, with its seeds, images,
@@ -118,6 +118,12 @@ def scorecard(table: pd.DataFrame, config: EvaluationConfig) -> dict[str, Any]:
     outputs that are not exclusive classes, ``metrics`` is their mean and ``by_output`` has a block for each. Several
     probabilities that sum to one are exclusive classes. Thresholds are chosen on the validation rows of the same fit
     (of the same data set where it has any), so thresholded metrics of a ``val`` entry flatter.
+
+    Args:
+        table: the predictions of one study.
+        config: how scores become numbers.
+        negatives: variant → negatives to one positive that its test rows are weighted to (``intervals.at_balance``);
+            its test entries say so under ``negatives``.
 
     Raises:
         DataError: the table is not valid, holds two studies, or lacks the validation rows the threshold rule needs.
@@ -130,31 +136,43 @@ def scorecard(table: pd.DataFrame, config: EvaluationConfig) -> dict[str, Any]:
     validation = dict(tuple(table[table["split"] == "val"].groupby(FIT)))
     card = {}
     for key, rows in table.groupby(ENTRY):
+        ratio = negatives.get(key[0]) if key[-1] == "test" else None
         card["/".join(key)] = {
             **dict(zip(ENTRY, key, strict=True)),
             "seeds": sorted({int(seed) for seed in rows["seed"]}),
             "images": int(rows["image_id"].nunique()),
             "patients": int(rows["patient_id"].nunique()),
             "level": LEVEL,
-        } | {kind: _block(part, validation.get(key[:3]), config) for kind, part in rows.groupby("kind")}
+            **({} if ratio is None else {"negatives": ratio}),
+        } | {kind: _block(part, validation.get(key[:3]), config, ratio) for kind, part in rows.groupby("kind")}
     return card
 
 
-def _block(rows: pd.DataFrame, validation: pd.DataFrame | None, config: EvaluationConfig) -> dict[str, Any]:
+def _block(
+    rows: pd.DataFrame, validation: pd.DataFrame | None, config: EvaluationConfig, ratio: float | None
+) -> dict[str, Any]:
     fits = align(rows, list(dict.fromkeys(rows["output"])))
     if rows["kind"].iloc[0] != "probability":
         return _parts(fits, "regression", VALUES, [[0.5] * len(fits.seeds)] * len(fits.outputs), config)
     if _exclusive(fits):
         return _head(fits, "multiclass", _of_classes(fits, config), config)
     thresholds = [[_threshold(rows, validation, s, o, config.threshold) for s in fits.seeds] for o in fits.outputs]
-    block = _parts(fits, "binary" if len(fits.outputs) == 1 else "multilabel", BINARY, thresholds, config)
+    task = "binary" if len(fits.outputs) == 1 else "multilabel"
+    block = _parts(fits, task, BINARY, thresholds, config, ratio=ratio)
     return block | {"threshold_rule": config.threshold, "thresholds": dict(zip(fits.outputs, thresholds, strict=True))}
 
 
 def _parts(
-    fits: Fits, task: str, metrics: Sequence[str], thresholds: Sequence[Sequence[float]], config: EvaluationConfig
+    fits: Fits,
+    task: str,
+    metrics: Sequence[str],
+    thresholds: Sequence[Sequence[float]],
+    config: EvaluationConfig,
+    *,
+    ratio: float | None = None,
 ) -> dict[str, Any]:
-    parts = [_of_output(fits, index, metrics, thresholds[index], config) for index in range(len(fits.outputs))]
+    columns = range(len(fits.outputs))
+    parts = [_of_output(fits, index, metrics, thresholds[index], config, ratio=ratio) for index in columns]
     block = _head(fits, task, {name: average([part[name] for part in parts]) for name in metrics}, config)
     if len(parts) == 1:
         return block
@@ -177,7 +195,13 @@ def _summaries(samples: Mapping[str, Sample], config: EvaluationConfig) -> dict[
 
 
 def _of_output(
-    fits: Fits, index: int, metrics: Sequence[str], thresholds: Sequence[float], config: EvaluationConfig
+    fits: Fits,
+    index: int,
+    metrics: Sequence[str],
+    thresholds: Sequence[float],
+    config: EvaluationConfig,
+    *,
+    ratio: float | None = None,
 ) -> dict[str, Sample]:
     known = ~np.isnan(fits.target[:, index])
     return sample(
@@ -189,6 +213,7 @@ def _of_output(
         population=fits.patients,
         draws=config.draws,
         seed=config.seed,
+        negatives=ratio,
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from medtransfer.evaluation.checks import Floats, attempt
-from medtransfer.evaluation.intervals import evaluate, mean_of_drawn_seeds, percentile_interval, resample
+from medtransfer.evaluation.intervals import at_balance, evaluate, mean_of_drawn_seeds, percentile_interval, resample
 
 LEVEL = 0.95
 """Coverage of every interval in metric files and reports; a constant, because their captions say it."""
@@ -34,11 +34,15 @@ def sample(
     population: ArrayLike,
     draws: int,
     seed: int,
+    negatives: float | None = None,
 ) -> dict[str, Sample]:
     """Return every metric of scores ``[seeds, rows]`` or ``[seeds, rows, classes]``; arguments as in ``resample``."""
-    values = resample(
-        metrics, target, scores, groups, draws=draws, seed=seed, thresholds=thresholds, population=population
-    )
+    options: dict[str, Any] = {"thresholds": thresholds, "negatives": negatives}
+    values = resample(metrics, target, scores, groups, draws=draws, seed=seed, population=population, **options)
+    if negatives is not None:
+        points = at_balance(metrics, target, scores, **options)
+        reason = "" if len(np.unique(target)) == 2 else "another balance is undefined: the rows hold a single class"
+        return {name: Sample(points[name], values[name], reason) for name in metrics}
     samples = {}
     for name in metrics:
         tries = [attempt(evaluate, name, target, s, t) for s, t in zip(scores, thresholds, strict=True)]
@@ -48,10 +52,23 @@ def sample(
 
 
 def average(samples: Sequence[Sample]) -> Sample:
-    """Return the mean of one metric over outputs that share their resamples; NaN when one of them is."""
+    """Return the mean of one metric over outputs that share their resamples; one without a value is left out.
+
+    The reason says how many were. Draws that leave one of the others undefined do not count, so that all draws are of
+    the same mean. NaN when no output has a value.
+    """
+    defined = [one for one in samples if not np.isnan(one.points).any()]
     reason = next((one.reason for one in samples if one.reason), "")
-    points, values = (np.mean([getattr(one, part) for one in samples], axis=0) for part in ("points", "values"))
+    if defined and len(defined) < len(samples):
+        reason = f"the mean over {len(defined)} of {len(samples)} outputs; of the others one says: {reason}"
+    kept = defined or samples
+    points, values = (np.mean([getattr(one, part) for one in kept], axis=0) for part in ("points", "values"))
     return Sample(points, values, reason)
+
+
+def drawn_means(one: Sample, *, seed: int) -> Floats:
+    """Return resampled means over seeds ``[draws]``: drawing seeds and patients, patients alone where there is one."""
+    return mean_of_drawn_seeds(one.values, seed=seed) if len(one.points) > 1 else one.values[0]
 
 
 def summarise(one: Sample, *, level: float, seed: int) -> dict[str, Any]:

@@ -179,6 +179,19 @@ WEIGHTED: dict[str, Callable[..., Resampled]] = {
 """The names of ``metrics.METRICS`` that have a bootstrap interval."""
 
 
+def class_weights(counts: Floats, group: Ints, truth: Bools, *, negatives: float) -> Floats:
+    """Return counts by group and class, ``[2 · groups, draws]``, with ``negatives`` negatives to each positive drawn.
+
+    Entry ``2 · group`` weighs a group's negatives, the next its positives, which keep their counts: weights of
+    positives are whole numbers, as average precision expects. NaN where a draw has no row of a class.
+    """
+    positive, negative = (np.bincount(group[rows], minlength=len(counts)) @ counts for rows in (truth, ~truth))
+    weights = np.repeat(counts, 2, axis=0)
+    weights[0::2] *= negatives * _divide(positive, negative)
+    weights[:, (positive == 0) | (negative == 0)] = np.nan
+    return weights
+
+
 def _split(truth: Floats, score: Floats, group: Ints, order: Ints) -> tuple[Ints, Ints]:
     return order[truth[order] == 1], order[truth[order] == 0]
 

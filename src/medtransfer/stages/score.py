@@ -26,12 +26,14 @@ def run(options: Namespace) -> None:
     params = load_params()
     table = read_predictions(paths.OUT / options.study / "predictions.parquet")
     table = table[(table["kind"] == "probability") & ~table["output"].str.endswith(ATTENTION_OFF)]
-    card = scorecard(table, params.evaluation)
+    study = import_module(f"medtransfer.studies.{options.study}.predictions")
+    fits: list[Fitted] = list(study.fitted(getattr(params, options.study)))
+    weighted = {fit.variant: fit.negatives for fit in fits if fit.negatives is not None}
+    card = scorecard(table, params.evaluation, negatives=weighted)
     write_json(paths.METRICS / f"{options.study}.json", card)
     _bring_missing_runs(paths.OUT / options.study)
-    study = import_module(f"medtransfer.studies.{options.study}.predictions")
     parts = dict(tuple(table.groupby(["variant", "seed"])))
-    for fit in study.fitted(getattr(params, options.study)):
+    for fit in fits:
         with append(fit.records) as tracker:
             for (dataset, split), rows in parts[fit.variant, fit.seed].groupby(["dataset", "split"]):
                 where = split if dataset == fit.dataset else f"outside_{dataset}"
@@ -50,7 +52,8 @@ def _track(tracker: Tracker, entry: dict[str, Any], fit: Fitted, rows: pd.DataFr
     for output, thresholds in block.get("thresholds", {}).items():
         part = rows[rows["output"] == output]
         name = where if len(block["outputs"]) == 1 else f"{where}_{output}"
-        tracker.figure(f"{name}_curves.png", curves_figure(part, name))
+        title = name if fit.negatives is None else f"{name}, images unweighted"
+        tracker.figure(f"{name}_curves.png", curves_figure(part, title))
         tracker.figure(f"{name}_confusion.png", confusion_figure(part, thresholds[number], output))
 
 

@@ -15,6 +15,7 @@ class Fitted:
         seed: see variant.
         folder: holds ``weights/seed<N>`` and ``records/seed<N>``.
         dataset: the data set that the fit was trained and validated on.
+        negatives: negatives to one positive that its test rows are weighted to; None leaves them as they are.
     """
 
     variant: str
@@ -23,6 +24,7 @@ class Fitted:
     seed: int
     folder: Path
     dataset: str
+    negatives: float | None = None
 
     @property
     def weights(self) -> Path:

@@ -8,7 +8,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from medtransfer.evaluation.predictions import prediction_rows
 from medtransfer.evaluation.scorecard import EvaluationConfig
 from medtransfer.evaluation.summary import Sample
-from medtransfer.studies.truncated_transfer.claims import MARGIN, claims, judge_claim, judge_ties, measure
+from medtransfer.studies.truncated_transfer.claims import MARGIN, claims, judge_claim, judge_ties, measure, separates
 from medtransfer.studies.truncated_transfer.config import Cell
 
 ALL, FEW = Cell("ill", "all", "tuned"), Cell("ill", "half", "tuned")
@@ -65,7 +65,7 @@ def test_gains_with_few_data_are_compared_to_gains_with_all(make_config):
 def test_a_cut_is_as_good_as_the_whole_up_to_the_margin(make_config, cut, verdict):
     (claim,) = by_key(make_config(**ARMS), "b")
     assert claim.margin == MARGIN
-    assert claim.statement.startswith("densenet121_t1 is at least as good")
+    assert claim.statement.startswith("Dens-T1 is at least as good")
     found = judge_claim(claim, measured(VALUES | {"densenet121_t1-transfer": cut}), level=0.95)
     assert found["auprc"].verdict == found["auroc"].verdict == verdict
 
@@ -109,6 +109,17 @@ def test_auprc_breaks_ties_or_does_not(auroc, auprc, verdict, broken):
     assert (ties.broken_by_auprc, ties.broken_by_auroc) == broken
 
 
+def test_a_corrected_test_does_not_rest_on_the_most_extreme_resamples():
+    draw = np.random.default_rng(0)
+    one = Sample(np.array([3.2]), 3.2 + draw.normal(size=(1, 100)), "")
+    corrected = 1 - 0.05 / 190
+    assert (one.values > 0).all()  # percentiles of so few resamples would say that the difference is off zero
+    assert not separates(one, level=corrected)
+    assert separates(one, level=0.95)
+    assert separates(Sample(one.points + 1.2, one.values + 1.2, ""), level=corrected)
+    assert not separates(Sample(np.zeros(1), np.zeros((1, 100)), ""), level=corrected)
+
+
 def predictions(config, draw):
     """Two seeds of every arm and cell on sixty patients, of which every fourth is positive."""
     images = pd.DataFrame({"image_id": [f"toy/{k}" for k in range(60)], "patient_id": [f"toy:{k}" for k in range(60)]})
@@ -147,6 +158,28 @@ def test_predictions_are_measured_arm_by_arm_with_shared_resamples(make_config):
         expected = [f(rows["target"], rows["score"]) for f in (roc_auc_score, average_precision_score)]
         assert points == pytest.approx(expected)
     assert found["auroc"][arm, ALL].values.shape == (2, 50)
+
+
+def test_a_regime_that_sets_the_balance_is_measured_by_weighting_all_test_images(make_config):
+    config = make_config(**ARMS, regimes={"all": {}, "half": {"negatives": {"test": 16}}})
+    table = predictions(config, np.random.default_rng(0))
+    found, arm = measure(table, config, EvaluationConfig(draws=50)), config.arms[1]
+    rows = table[(table["variant"] == f"{arm}-{FEW.name}") & (table["seed"] == 0)].sort_values("image_id")
+    weight = np.where(rows["target"] == 1, 1, 16 / 3)
+    expected = average_precision_score(rows["target"], rows["score"], sample_weight=weight)
+    assert found["auprc"][arm, FEW].points[0] == pytest.approx(expected)
+    assert found["auroc"][arm, FEW].points[0] == pytest.approx(roc_auc_score(rows["target"], rows["score"]))
+
+
+def test_a_finding_of_one_class_is_left_out_of_the_mean(make_config):
+    config = make_config(**ARMS, tasks={"ill": {"dataset": "toy", "findings": ["ill", "rare"]}})
+    table = predictions(config, np.random.default_rng(0))
+    both = [table, table.assign(output="rare", target=0.0), table.assign(output="full", target=1.0)]
+    alone, found = (measure(part, config, EvaluationConfig(draws=20)) for part in (table, pd.concat(both)))
+    for metric in ("auroc", "auprc"):
+        for key, one in found[metric].items():
+            assert np.array_equal(one.points, alone[metric][key].points)
+            assert np.array_equal(one.values, alone[metric][key].values, equal_nan=True)
 
 
 def test_cells_that_were_not_predicted_are_left_out(make_config):

@@ -46,6 +46,13 @@ def test_a_task_can_be_asked_under_some_regimes_alone(make_config):
             "tasks: no regime is called 'tenth'; there are all, half",
         ),
         ({"regimes": {"none": {"share": 0}}}, "greater than 0"),
+        (
+            {
+                "tasks": {"a": {"dataset": "toy", "findings": ["x", "y"]}},
+                "regimes": {"all": {}, "rare": {"negatives": {"test": 16}}},
+            },
+            "regime 'rare': task 'a' has several findings, and negatives to a positive of each cannot be had at once",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_in_a_sentence(make_config, changes, message):

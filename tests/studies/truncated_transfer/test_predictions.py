@@ -39,7 +39,8 @@ def test_the_table_holds_every_fit_and_can_be_scored_and_judged(fitted_study):
     assert all((fit.weights / "config.json").exists() and fit.records.is_dir() for fit in module.fitted(config))
     counts = table.groupby(["variant", "split"])["image_id"].nunique()
     assert counts["test_resnet-random-ill-all-paper"].to_dict() == {"test": 16, "val": 16}
-    assert counts["test_resnet-random-ill-rare-paper"].to_dict() == {"test": 8 + 4, "val": 16}
+    assert counts["test_resnet-random-ill-rare-paper"].to_dict() == {"test": 16, "val": 16}
+    assert {fit.negatives for fit in module.fitted(config) if "-rare-" in fit.variant} == {2.0}
     assert set(table[table["variant"] == "test_resnet-random-both-all-paper"]["output"]) == {"other", "bright"}
     card = scorecard(table, EvaluationConfig(draws=10))
     name = "test_resnet-random-both-all-paper/test_resnet/random-all-paper/toy/test"

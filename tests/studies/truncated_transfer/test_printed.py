@@ -4,7 +4,7 @@ from math import floor
 
 import pytest
 
-from medtransfer.studies.truncated_transfer.printed import stated
+from medtransfer.studies.truncated_transfer.printed import network_title, stated
 
 
 @pytest.fixture
@@ -35,3 +35,20 @@ def test_the_small_sets_are_floors_of_each_class(number, group, share):
 def test_the_chexpert_split_is_72_8_20(number):
     counts = [number("chexpert", split) for split in ("train", "val", "test")]
     assert [count / sum(counts) for count in counts] == pytest.approx([0.72, 0.08, 0.2], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("network", "title"),
+    [
+        ("densenet121_t1", "Dens-T1"),
+        ("dens_s3", "Dens-S3"),
+        ("res_t5", "Res-T5"),
+        ("resnet50", "ResNet-50"),
+        ("cbr_tiny_w32_same", "CBR-Tiny of width 32, padded"),
+        ("densenet121_to_features.denseblock1", "densenet121_to_features.denseblock1"),
+        ("densenet169_s1", "densenet169_s1"),
+        ("some_same", "some_same"),
+    ],
+)
+def test_networks_are_called_as_in_the_paper_where_it_has_a_name(network, title):
+    assert network_title(network) == title

@@ -11,12 +11,11 @@ from medtransfer.evaluation.binary import auprc_trapezoid
 from medtransfer.evaluation.checks import Floats
 from medtransfer.evaluation.compare import delong_test, holm
 from medtransfer.evaluation.contrasts import combine, difference
-from medtransfer.evaluation.intervals import mean_of_drawn_seeds
 from medtransfer.evaluation.predictions import validate_predictions
 from medtransfer.evaluation.scorecard import EvaluationConfig, Fits, align
-from medtransfer.evaluation.summary import Sample
+from medtransfer.evaluation.summary import Sample, drawn_means
 from medtransfer.reporting.cells import summary
-from medtransfer.studies.truncated_transfer.claims import METRICS, Key, Measured, claims, measure
+from medtransfer.studies.truncated_transfer.claims import METRICS, Key, Measured, claims, measure, measured_outputs
 from medtransfer.studies.truncated_transfer.config import Cell, TruncatedTransferConfig
 
 Pair = tuple[Key, Key]
@@ -68,10 +67,11 @@ def values(found: Results) -> list[Row]:
 
 
 def trapezoids(found: Results) -> dict[Key, tuple[float, float | None]]:
-    """Return mean and sd over seeds of AUPRC by the trapezoid, the mean over outputs of a multi-label task."""
+    """Return mean and sd over seeds of AUPRC by the trapezoid, of several outputs the mean."""
     result = {}
     for key, fits in found.fits.items():
-        points = np.mean([_of_output(fits, column) for column in range(len(fits.outputs))], axis=0)
+        negatives = found.config.test_negatives(key[1])
+        points = np.mean([_of_output(fits, column, negatives) for column in measured_outputs(fits)], axis=0)
         result[key] = (float(points.mean()), float(points.std(ddof=1)) if len(points) > 1 else None)
     return result
 
@@ -142,9 +142,8 @@ def _p(found: Results, a: Key, b: Key, metric: str) -> tuple[float, str]:
         known = ~np.isnan(first.target[:, 0])
         scores = [fits.scores[:, known, 0].mean(0) for fits in (first, second)]
         return delong_test(first.target[known, 0], *scores, first.patients[known]).p, "DeLong"
-    drawn = _difference(found.measured[metric], (a, b), relative=False).values
-    mean = mean_of_drawn_seeds(drawn, seed=found.settings.seed) if len(drawn) > 1 else drawn[0]
-    return bootstrap_p(mean), "bootstrap"
+    paired = _difference(found.measured[metric], (a, b), relative=False)
+    return bootstrap_p(drawn_means(paired, seed=found.settings.seed)), "bootstrap"
 
 
 def bootstrap_p(drawn: Any) -> float:
@@ -157,6 +156,7 @@ def bootstrap_p(drawn: Any) -> float:
     return float(min(1.0, 2 * (1 + side) / (1 + valid.size)))
 
 
-def _of_output(fits: Fits, column: int) -> list[float]:
+def _of_output(fits: Fits, column: int, negatives: float | None) -> list[float]:
     known = ~np.isnan(fits.target[:, column])
-    return [auprc_trapezoid(fits.target[known, column], scores[known, column]) for scores in fits.scores]
+    target = fits.target[known, column]
+    return [auprc_trapezoid(target, scores[known, column], negatives=negatives) for scores in fits.scores]

@@ -6,17 +6,19 @@ Claims are linear contrasts of (arm, cell) with paired intervals; *at least as g
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 
-from medtransfer.evaluation.contrasts import Judged, Verdict, difference, judge, mean_contrast
+from medtransfer.evaluation.contrasts import Judged, Verdict, combine, difference, judge, mean_contrast
 from medtransfer.evaluation.predictions import validate_predictions
-from medtransfer.evaluation.scorecard import EvaluationConfig, align
-from medtransfer.evaluation.summary import Sample, average, sample
+from medtransfer.evaluation.scorecard import EvaluationConfig, Fits, align
+from medtransfer.evaluation.summary import Sample, average, drawn_means, sample
 from medtransfer.models.classifier import NetworkConfig
 from medtransfer.models.slim import SlimConfig
 from medtransfer.studies.truncated_transfer.config import Cell, TruncatedTransferConfig
+from medtransfer.studies.truncated_transfer.printed import network_title
 
 METRICS = ("auroc", "auprc")
 MARGIN = 0.02
@@ -25,7 +27,7 @@ MARGIN = 0.02
 Key = tuple[str, Cell]
 """(arm, cell)"""
 Measured = dict[str, dict[Key, Sample]]
-"""Metric → (arm, cell) → its values on the test images, the mean over findings of a multi-label task."""
+"""Metric → (arm, cell) → its values on the test images, of a multi-label task the mean over findings that have one."""
 Contrast = dict[Key, float]
 
 
@@ -60,7 +62,7 @@ class Ties:
         cell: task, regime and protocol.
         pairs: pairs of arms that were compared.
         tied_auroc: pairs whose AUROC interval holds zero.
-        broken_by_auprc: of these, pairs whose AUPRC interval does not, Bonferroni-corrected for their number.
+        broken_by_auprc: of these, pairs that AUPRC :func:`separates`, Bonferroni-corrected for their number.
         tied_auprc: the same with the metrics exchanged.
         broken_by_auroc: the same with the metrics exchanged.
         judged: the verdict, without an estimate.
@@ -78,6 +80,8 @@ class Ties:
 def measure(predictions: pd.DataFrame, config: TruncatedTransferConfig, settings: EvaluationConfig) -> Measured:
     """Measure every (arm, cell) of a predictions table on its test rows; cells of one task share their resamples.
 
+    Where a regime sets the balance of test images, they are weighted to it (``evaluation.intervals.at_balance``).
+
     Raises:
         DataError: the table is not valid, or a seed lacks an image.
     """
@@ -88,9 +92,18 @@ def measure(predictions: pd.DataFrame, config: TruncatedTransferConfig, settings
         for cell in config.cells():
             rows = parts.get(f"{arm}-{cell.name}")
             if rows is not None:
-                for metric, found in _measure_rows(rows, settings).items():
+                for metric, found in _measure_rows(rows, settings, config.test_negatives(cell)).items():
                     measured[metric][arm, cell] = found
     return measured
+
+
+def measured_outputs(fits: Fits) -> list[int]:
+    """Return the positions of the outputs that a mean over findings is of, as on validation images.
+
+    Those whose known images are of both classes; all where there is none, so that the mean is undefined too.
+    """
+    classes = [np.unique(target[~np.isnan(target)]) for target in fits.target.T]
+    return [c for c, found in enumerate(classes) if len(found) == 2] or list(range(len(classes)))
 
 
 def claims(config: TruncatedTransferConfig) -> list[Claim]:
@@ -143,7 +156,17 @@ def _broken(
     """Count pairs that one metric ties and, of these, pairs that the other separates at a corrected level."""
     tied = [pair for pair in pairs if not _separated(pair, tied_in, level, seed)]
     corrected = 1 - (1 - level) / max(len(tied), 1)
-    return len(tied), sum(_separated(pair, broken_by, corrected, seed) for pair in tied)
+    return len(tied), sum(separates(combine(pair, broken_by), level=corrected, seed=seed) for pair in tied)
+
+
+def separates(one: Sample, *, level: float, seed: int = 0) -> bool:
+    """Return whether the normal interval of a difference, its sd that of the resampled differences, is off zero.
+
+    Corrected for many ties, a level lies so far out that percentiles would rest on the one or two most extreme
+    resamples; the sd rests on all of them.
+    """
+    far = NormalDist().inv_cdf((1 + level) / 2) * float(np.nanstd(drawn_means(one, seed=seed)))
+    return abs(float(one.points.mean())) > far
 
 
 def _separated(pair: Contrast, samples: Mapping[Key, Sample], level: float, seed: int) -> bool:
@@ -151,10 +174,10 @@ def _separated(pair: Contrast, samples: Mapping[Key, Sample], level: float, seed
     return found.low is not None and found.high is not None and (found.low > 0 or found.high < 0)
 
 
-def _measure_rows(rows: pd.DataFrame, settings: EvaluationConfig) -> dict[str, Sample]:
+def _measure_rows(rows: pd.DataFrame, settings: EvaluationConfig, negatives: float | None) -> dict[str, Sample]:
     fits = align(rows, sorted(set(rows["output"])))
     parts = []
-    for column in range(len(fits.outputs)):
+    for column in measured_outputs(fits):
         known = ~np.isnan(fits.target[:, column])
         parts.append(
             sample(
@@ -166,6 +189,7 @@ def _measure_rows(rows: pd.DataFrame, settings: EvaluationConfig) -> dict[str, S
                 population=fits.patients,
                 draws=settings.draws,
                 seed=settings.seed,
+                negatives=negatives,
             )
         )
     return {metric: average([part[metric] for part in parts]) for metric in METRICS}
@@ -225,7 +249,8 @@ def _cuts(config: TruncatedTransferConfig, cell: Cell) -> list[Claim]:
             found.append(
                 Claim(
                     "b",
-                    f"{config.arm(arm).network} is at least as good as the whole network, both with transfer.",
+                    f"{network_title(config.arm(arm).network)} is at least as good as the whole network, both with "
+                    "transfer.",
                     "Fig. 5, 6, 7",
                     "cut network − whole network",
                     cell,

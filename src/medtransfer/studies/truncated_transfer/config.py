@@ -115,6 +115,12 @@ class TruncatedTransferConfig(Config):
         unknown = [name for task in self.tasks.values() for name in task.regimes if name not in self.regimes]
         if unknown:
             raise ValueError(f"tasks: no regime is called {unknown[0]!r}; there are {', '.join(self.regimes)}")
+        for cell in self.cells():
+            if self.tasks[cell.task].findings and self.regimes[cell.regime].negatives:
+                raise ValueError(
+                    f"regime {cell.regime!r}: task {cell.task!r} has several findings, and negatives to a positive of "
+                    "each cannot be had at once; name the regimes of the task without this one"
+                )
         for name in self.arms:
             strategy = self.arm(name).strategy
             slim, backbone = isinstance(self.structure(name), SlimConfig), self.backbone(name)
@@ -149,6 +155,10 @@ class TruncatedTransferConfig(Config):
     def cells(self) -> list[Cell]:
         """Return what every arm is trained on."""
         return [Cell(t, r, p) for t in self.tasks for r in self.regimes_of(t) for p in self.protocols]
+
+    def test_negatives(self, cell: Cell) -> float | None:
+        """Return the negatives to one positive that a cell's test images are weighted to, None where they are not."""
+        return self.regimes[cell.regime].negatives.get("test")
 
     def regimes_of(self, task: str) -> tuple[str, ...]:
         """Return the names of the regimes of a task."""

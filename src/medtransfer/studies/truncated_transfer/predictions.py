@@ -64,6 +64,7 @@ def _fit(config: TruncatedTransferConfig, arm: str, cell: Cell, seed: int) -> Fi
         seed=seed,
         folder=study.finetuned_folder(arm) / cell.name,
         dataset=config.tasks[cell.task].dataset,
+        negatives=config.test_negatives(cell),
     )
 
 
