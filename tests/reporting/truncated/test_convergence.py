@@ -39,7 +39,7 @@ def test_the_table_gives_mean_and_sd_over_seeds(fits, config):
     row = convergence_table(convergence(fits), config).rows[1]
     assert [cell.main for cell in row] == [
         "ct · all · tuned",
-        "densenet121",
+        "DenseNet-121",
         "TL",
         "0.900 ± 0.000",
         "35 ± 7",
@@ -55,4 +55,4 @@ def test_a_study_without_records_has_an_empty_table(tmp_path, config):
 
 def test_an_arm_is_named_once_for_all_its_seeds(fits, config):
     svg = convergence_figure(validation_curves(fits), config).svg
-    assert svg.count(">densenet121_s1 · transfusion<") == 1
+    assert svg.count(">Dens-S1 · transfusion<") == 1

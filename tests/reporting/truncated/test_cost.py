@@ -41,7 +41,7 @@ def test_the_table_marks_the_fronts_of_a_setting(found, costs):
 def test_a_network_that_was_not_measured_has_no_cost_and_no_place_on_a_front(found, costs):
     known = {name: cost for name, cost in costs["networks"].items() if name != "cbr_tiny"}
     row = cost_table(found, values(found), costs | {"networks": known}).rows[-1]
-    assert [cell.main for cell in row[:6]] == ["cbr_tiny", "RI", "—", "—", "—", "—"]
+    assert [cell.main for cell in row[:6]] == ["CBR-Tiny", "RI", "—", "—", "—", "—"]
     assert {cell.detail for cell in row[6:]} == {""}
 
 

@@ -1,12 +1,14 @@
+import pandas as pd
 import pytest
 
 from medtransfer.evaluation.contrasts import Judged
 from medtransfer.reporting.truncated import tables
 from medtransfer.reporting.truncated.headline import headline
 from medtransfer.reporting.truncated.stated import stated_table
-from medtransfer.reporting.truncated.values import differences, paired_tests, pairs, values
+from medtransfer.reporting.truncated.values import differences, paired_tests, pairs, results, values
 from medtransfer.studies.truncated_transfer.claims import Claim, Ties
 from medtransfer.studies.truncated_transfer.config import Cell
+from medtransfer.studies.truncated_transfer.printed import stated
 
 ALL = Cell("ct", "all", "tuned")
 
@@ -22,16 +24,26 @@ def mains(row):
 
 def test_the_leading_table_has_an_arm_a_row_and_a_setting_a_group(found, rows, costs):
     table = tables.networks_table(found, rows, costs)
-    assert [mains(row)[:3] for row in table.rows][2] == ["densenet121_t1", "TL", "0.38 M"]
+    assert [mains(row)[:3] for row in table.rows][2] == ["Dens-T1", "TL", "0.38 M"]
     assert [column.group for column in table.columns[3:]] == ["ct · all · tuned"] * 2 + ["ct · tenth · tuned"] * 2
     said = "80 test images of 40 patients; chance is AUROC 0.5 and AUPRC 0.350, the share of positives."
     assert table.notes == (f"ct · all · tuned, ct · tenth · tuned: {said}",)
 
 
+def test_findings_without_both_classes_are_counted_and_named(make_config, predictions, evaluation, costs):
+    config = make_config(tasks={"ct": {"dataset": "ct", "findings": ("covid", "rare")}})
+    table = pd.concat([predictions, predictions.assign(output="rare", target=0.0)])
+    found = results(table, config, evaluation)
+    (note,) = tables.networks_table(found, values(found), costs).notes
+    assert note.endswith(
+        "AUPRC 0.350, the share of positives. Means are over 1 of 2 findings; of one class here: rare."
+    )
+
+
 def test_an_arm_that_was_not_run_is_a_dash(found, make_config, costs):
     wider = make_config(arms=(*found.config.arms, "resnet50-random"))
     table = tables.networks_table(type(found)(wider, found.settings, found.measured, found.fits), values(found), costs)
-    assert mains(table.rows[-1]) == ["resnet50", "RI", *["—"] * 5]
+    assert mains(table.rows[-1]) == ["ResNet-50", "RI", *["—"] * 5]
 
 
 def test_the_difference_of_a_row_is_that_of_its_values(found, rows):
@@ -72,7 +84,7 @@ def test_networks_that_are_no_densenets_have_no_partner(make_config):
 
 def test_tests_name_both_arms_and_the_test(found):
     table = tables.tests_table(paired_tests(found, pairs(found.config, "b_transfusion")))
-    assert mains(table.rows[0])[:3] == ["ct · all · tuned", "densenet121_t1 · TL", "densenet121_s1 · transfusion"]
+    assert mains(table.rows[0])[:3] == ["ct · all · tuned", "Dens-T1 · TL", "Dens-S1 · transfusion"]
     assert [table.rows[0][place].detail for place in (4, 7)] == ["DeLong", "bootstrap"]
 
 
@@ -96,8 +108,8 @@ def test_ties_are_counted_both_ways():
 
 def test_the_headline_spells_out_few_settings_and_counts_many(costs):
     few = headline([(claim("b", ALL), HOLDS)], [TIES], costs)
-    assert "+0.100 [+0.050, +0.150] (densenet121_t1, ct · all · tuned): holds." in few[2]
-    assert "densenet121_t1 has 5 % of the parameters and steps 3.6 times as fast." in few[2]
+    assert "+0.100 [+0.050, +0.150] (Dens-T1, ct · all · tuned): holds." in few[2]
+    assert "Dens-T1 has 5 % of the parameters and steps 3.6 times as fast." in few[2]
     assert few[0].endswith("not decidable (nothing to compare was run).")
     many = headline([(claim("b", ALL), HOLDS)] * 4, [TIES], costs)
     assert "AUPRC: holds in 4 of 4." in many[2]
@@ -109,10 +121,11 @@ def test_the_papers_numbers_stand_beside_ours_where_they_mean_the_same(found, ro
     ours = {(row[0].main, row[1].main): row[3] for row in table.rows}
     assert ours["training", "lr"].main == "1e-05"
     assert ours["training", "repeats"].main == "2"
-    assert ours["training", "epochs"].main == "not available"
-    assert ours["private COVID-19 set, images", "positives"].main == "not available"
+    assert ("training", "epochs") not in ours
+    assert ("private COVID-19 set, images", "positives") not in ours
     assert ours["results", "dens t1 param reduction pct"].main == "94.6"
-    assert ours["results", "chexpert std max"].main == "not available"
+    assert ("results", "chexpert std max") not in ours
+    assert table.notes[-1].startswith(f"{len(stated()) - len(table.rows)} more have nothing of the same meaning here")
     largest = max(row["sd"] for row in rows)
     assert ours["results", "covid std max"].main == f"{largest:.3f}"
     assert ours["example of Fig. 2", "CB auprc"].main == "0.402"

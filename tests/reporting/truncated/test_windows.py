@@ -31,7 +31,7 @@ def test_a_window_holds_its_own_images_only(table, dated, config):
     rows = dated[(dated["variant"] == f"{arm}-{cell.name}") & (dated["date"] < "2020-08-01")]
     points = [auroc(part["target"], part["score"]) for _, part in rows.groupby("seed")]
     shown = next(
-        row for row in table.rows if [c.main for c in row[:4]] == ["ct · all · tuned", "2020-07", "densenet121", "TL"]
+        row for row in table.rows if [c.main for c in row[:4]] == ["ct · all · tuned", "2020-07", "DenseNet-121", "TL"]
     )
     assert shown[4].main == "40"
     assert shown[5].main == f"{rows['target'].mean():.3f}"

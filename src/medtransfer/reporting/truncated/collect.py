@@ -15,6 +15,7 @@ from medtransfer.reporting.content import Figure, ReportContent, Table
 from medtransfer.reporting.origin import datasets_table, gate_tables, pictures, provenance_table, uncommitted
 from medtransfer.reporting.records import provenance
 from medtransfer.reporting.truncated import figures, tables
+from medtransfer.reporting.truncated.balance import balance_note, noted_figures, noted_tables
 from medtransfer.reporting.truncated.convergence import (
     convergence,
     convergence_figure,
@@ -26,6 +27,7 @@ from medtransfer.reporting.truncated.example import example_figure, example_tabl
 from medtransfer.reporting.truncated.findings import findings_table
 from medtransfer.reporting.truncated.fits import arm_fits
 from medtransfer.reporting.truncated.headline import headline
+from medtransfer.reporting.truncated.rates import learning_rates, rates_table, starved
 from medtransfer.reporting.truncated.similarity import depths, similarity_figure, similarity_table
 from medtransfer.reporting.truncated.stated import stated_table
 from medtransfer.reporting.truncated.values import (
@@ -80,30 +82,35 @@ def collect(
     compared = _compare(found)
     sometimes = (findings_table(found), windows_table(predictions, found, datasets))
     fits = provenance(recorded := list(arm_fits(study_folder, config)))
+    rates, best = learning_rates(recorded, config), convergence(recorded)
+    note = balance_note(config)
+    measured = (
+        tables.networks_table(found, compared.rows, costs),
+        *_performance(found, compared),
+        *(table for table in sometimes if table),
+        cost_table(found, compared.rows, costs),
+    )
     return ReportContent(
         **_heading(datasets, profile),
         headline=headline(compared.judged, compared.ties, costs),
         champion=(),
         results=(
-            tables.networks_table(found, compared.rows, costs),
-            *_performance(found, compared),
-            *(table for table in sometimes if table),
-            cost_table(found, compared.rows, costs),
-            convergence_table(convergence(recorded), config),
+            *noted_tables(measured, note),
+            rates_table(rates, best, config),
+            convergence_table(best, config),
             similarity_table(depths(alike), alike),
             example_table(),
             stated_table(found, compared.rows, costs),
         ),
         figures=(
             example_figure(),
-            *_figures(compared),
-            cost_figure(found, compared.rows, costs),
+            *noted_figures((*_figures(compared), cost_figure(found, compared.rows, costs)), note),
             convergence_figure(validation_curves(recorded), config),
             *([similarity_figure(depths(alike))] if alike["fits"] else []),
         ),
         data=(datasets_table(datasets), *gate_tables(gate)),
         provenance=(provenance_table(fits),),
-        limits=(*_limits(config), *uncommitted(fits)),
+        limits=(*_limits(config), *starved(rates, best), *uncommitted(fits)),
     )
 
 

@@ -9,7 +9,7 @@ from medtransfer.reporting.content import Column, Figure, Table, Text
 from medtransfer.reporting.records import Fit, curves, provenance
 from medtransfer.reporting.svg import grid_rows, panels, svg
 from medtransfer.reporting.truncated.figures import LOOKS
-from medtransfer.reporting.truncated.names import arm_title, cell_title, network_of, start_title, strategy_of
+from medtransfer.reporting.truncated.names import arm_title, cell_title, network_title, start_title, strategy_of
 from medtransfer.reporting.words import MISSING, is_missing, number
 from medtransfer.studies.truncated_transfer.config import Cell, TruncatedTransferConfig
 
@@ -53,7 +53,7 @@ def convergence_table(found: pd.DataFrame, config: TruncatedTransferConfig) -> T
                     _spread(part["step"], 0),
                     Text(f"{100 * part['share'].mean():.0f} %"),
                 )
-                labels = (Text(cell_title(cell)), Text(network_of(arm)), Text(start_title(arm)))
+                labels = (Text(cell_title(cell)), Text(network_title(arm)), Text(start_title(arm)))
                 body.append((*labels, *shown, _spread(part["seconds"], 1)))
     return Table(
         "convergence",

@@ -6,7 +6,14 @@ from typing import Any, NamedTuple
 from medtransfer.reporting.content import Column, Figure, Table, Text
 from medtransfer.reporting.svg import INK, QUIET, legend, svg
 from medtransfer.reporting.truncated.figures import LOOKS
-from medtransfer.reporting.truncated.names import STRATEGIES, cell_title, network_of, start_title, strategy_of
+from medtransfer.reporting.truncated.names import (
+    STRATEGIES,
+    cell_title,
+    network_of,
+    network_title,
+    start_title,
+    strategy_of,
+)
 from medtransfer.reporting.truncated.values import Results, Row
 from medtransfer.reporting.words import MISSING, is_missing, number
 from medtransfer.studies.truncated_transfer.config import Cell
@@ -49,7 +56,7 @@ def cost_table(found: Results, rows: Sequence[Row], costs: Mapping[str, Any]) ->
         for cell in found.cells:
             letters = [unit.letter for name, unit in COSTS.items() if arm in fronts[cell][name]]
             shown.append(Text(number(quality.get((arm, cell))), f"front {' '.join(letters)}" if letters else ""))
-        body.append((Text(network_of(arm)), Text(start_title(arm)), *shown))
+        body.append((Text(network_title(arm)), Text(start_title(arm)), *shown))
     return Table(
         "cost",
         "Quality against cost",
@@ -119,7 +126,7 @@ def _panel(axis: Any, points: Mapping[str, tuple[float, float]]) -> None:
         axis.plot([cost], [quality], **look, **edge, markersize=6, linestyle="none")
         if arm in front:
             beside = {"xytext": (0, 8 if front.index(arm) % 2 else -14), "textcoords": "offset points", "ha": "center"}
-            axis.annotate(network_of(arm), (cost, quality), **beside, fontsize=7)
+            axis.annotate(network_title(arm), (cost, quality), **beside, fontsize=7)
     for strategy in dict.fromkeys(map(strategy_of, points)):
         axis.plot([], [], **LOOKS[strategy], linestyle="none", label=STRATEGIES[strategy])
     _plain_log(axis)

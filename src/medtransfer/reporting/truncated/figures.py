@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 
 from medtransfer.reporting.content import Figure
 from medtransfer.reporting.svg import BLUE, GREEN, ORANGE, QUIET, legend, svg
-from medtransfer.reporting.truncated.names import METRIC_TITLES, STRATEGIES, cell_title, network_of, strategy_of
+from medtransfer.reporting.truncated.names import (
+    METRIC_TITLES,
+    STRATEGIES,
+    cell_title,
+    network_of,
+    network_title,
+    strategy_of,
+)
 from medtransfer.reporting.truncated.values import Row
 from medtransfer.reporting.words import bounds, is_missing
 from medtransfer.studies.truncated_transfer.claims import METRICS
@@ -48,7 +55,7 @@ def cuts_figure(changes: Sequence[Row]) -> Figure:
 
 def transfusion_figure(rows: Sequence[Row], gaps: Sequence[Row]) -> Figure:
     """Draw truncated transfer and transfusion at the same depth (Fig. 6)."""
-    line = {row[side]: network_of(row["arm"]) for row in gaps for side in ("arm", "arm_b")}
+    line = {row[side]: network_title(row["arm"]) for row in gaps for side in ("arm", "arm_b")}
     marks = [Mark(line[row["arm"]], strategy_of(row["arm"]), row) for row in rows if row["arm"] in line]
     caption = f"Blue: cut after the block; green: the same blocks under a slimmer, random top. {_HOW}"
     return _forest("figure6", "Fig. 6 · Truncated transfer and transfusion", caption, marks)
@@ -60,7 +67,7 @@ def networks_figure(rows: Sequence[Row]) -> Figure:
 
 
 def _mark(row: Row) -> Mark:
-    return Mark(network_of(row["arm"]), strategy_of(row["arm"]), row)
+    return Mark(network_title(row["arm"]), strategy_of(row["arm"]), row)
 
 
 def _forest(key: str, title: str, caption: str, marks: Iterable[Mark], *, zero: bool = False) -> Figure:

@@ -1,5 +1,6 @@
 """How arms and cells are written."""
 
+from medtransfer.studies.truncated_transfer import printed
 from medtransfer.studies.truncated_transfer.config import Cell
 
 STRATEGIES = {"random": "RI", "transfer": "TL", "transfusion": "transfusion"}
@@ -9,6 +10,11 @@ METRIC_TITLES = {"auroc": "AUROC", "auprc": "AUPRC"}
 def network_of(arm: str) -> str:
     """Return the network of an arm's name: ``densenet121_t1``."""
     return arm.rpartition("-")[0]
+
+
+def network_title(arm: str) -> str:
+    """Return how the network of an arm is written: ``Dens-T1``, as in the paper where it has a name for it."""
+    return printed.network_title(network_of(arm))
 
 
 def strategy_of(arm: str) -> str:
@@ -22,8 +28,8 @@ def start_title(arm: str) -> str:
 
 
 def arm_title(arm: str) -> str:
-    """Return how an arm is written: ``densenet121_t1 · TL``."""
-    return f"{network_of(arm)} · {start_title(arm)}"
+    """Return how an arm is written: ``Dens-T1 · TL``."""
+    return f"{network_title(arm)} · {start_title(arm)}"
 
 
 def cell_title(cell: Cell) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 
 from medtransfer.reporting.content import Column, Figure, Table, Text
 from medtransfer.reporting.svg import BLUE, GREEN, grid_rows, panels, svg
-from medtransfer.reporting.truncated.names import cell_title, network_of, start_title, strategy_of
+from medtransfer.reporting.truncated.names import arm_title, cell_title, network_title, start_title, strategy_of
 from medtransfer.reporting.words import number
 from medtransfer.studies.truncated_transfer.config import Cell
 
@@ -34,7 +34,7 @@ def similarity_table(found: Depths, facts: Mapping[str, Any]) -> Table:
         names = list(blocks)
         shown = [names[0], names[len(names) // 2], names[-1], min(names, key=lambda name: blocks[name])]
         values = [Text(number(blocks[name]), name) for name in shown]
-        body.append((Text(cell_title(cell)), Text(network_of(arm)), Text(start_title(arm)), *values))
+        body.append((Text(cell_title(cell)), Text(network_title(arm)), Text(start_title(arm)), *values))
     images = ", ".join(f"{count} of {name}" for name, count in facts["images"].items()) or "none"
     return Table(
         "similarity",
@@ -72,7 +72,7 @@ def _panel(axis: Any, lines: Mapping[str, Mapping[str, float]], arms: Sequence[s
     for arm, blocks in lines.items():
         colour = GREEN if strategy_of(arm) == "transfusion" else BLUE
         dash = _DASHES[arms.index(arm) % len(_DASHES)]
-        label = f"{network_of(arm)} · {start_title(arm)}"
+        label = arm_title(arm)
         axis.plot(
             range(1, len(blocks) + 1), list(blocks.values()), color=colour, linestyle=dash, marker=".", label=label
         )

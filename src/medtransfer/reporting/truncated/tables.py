@@ -3,14 +3,21 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from medtransfer.evaluation.contrasts import Judged
+from medtransfer.evaluation.scorecard import Fits
 from medtransfer.reporting.content import Column, Table, Text
-from medtransfer.reporting.truncated.names import METRIC_TITLES, arm_title, cell_title, network_of, start_title
+from medtransfer.reporting.truncated.balance import balance_title, share_of_positives
+from medtransfer.reporting.truncated.names import (
+    METRIC_TITLES,
+    arm_title,
+    cell_title,
+    network_of,
+    network_title,
+    start_title,
+)
 from medtransfer.reporting.truncated.values import Results, Row, by_pair
 from medtransfer.reporting.words import MISSING, bounds, estimate, interval, is_missing, number, probability, signed
-from medtransfer.studies.truncated_transfer.claims import METRICS, Claim, Key, Ties
+from medtransfer.studies.truncated_transfer.claims import METRICS, Claim, Key, Ties, measured_outputs
 from medtransfer.studies.truncated_transfer.config import TruncatedTransferConfig
 
 READING = (
@@ -63,7 +70,7 @@ def transfer_table(rows: Sequence[Row], gains: Sequence[Row]) -> Table:
     body = []
     for part in by_pair(gains):
         arm, other, cell = (part[0][name] for name in ("arm", "arm_b", "cell"))
-        cells = [Text(cell_title(cell)), Text(network_of(arm))]
+        cells = [Text(cell_title(cell)), Text(network_title(arm))]
         for row in part:
             cells += [_estimate(known, (name, cell, row["metric"])) for name in (other, arm)]
             cells.append(estimate(row, difference=True))
@@ -83,7 +90,7 @@ def cuts_table(changes: Sequence[Row]) -> Table:
     """Lay out the relative change of cut networks against the whole one (Fig. 5), in per cent."""
     columns = [Column("change, %", METRIC_TITLES[metric]) for metric in METRICS]
     body = [
-        (Text(cell_title(part[0]["cell"])), Text(network_of(part[0]["arm"])), *map(_percent, part))
+        (Text(cell_title(part[0]["cell"])), Text(network_title(part[0]["arm"])), *map(_percent, part))
         for part in by_pair(changes)
     ]
     return Table(
@@ -103,7 +110,7 @@ def transfusion_table(rows: Sequence[Row], gaps: Sequence[Row], config: Truncate
     body = []
     for part in by_pair(gaps):
         arm, other, cell = (part[0][name] for name in ("arm", "arm_b", "cell"))
-        cells = [Text(cell_title(cell)), Text(network_of(arm)), Text(network_of(other))]
+        cells = [Text(cell_title(cell)), Text(network_title(arm)), Text(network_title(other))]
         for row in part:
             cells += [_estimate(known, (name, cell, row["metric"])) for name in (arm, other)]
             cells.append(estimate(row, difference=True))
@@ -215,15 +222,15 @@ def ties_table(ties: Iterable[Ties]) -> Table:
     return Table(
         "ties",
         "What one metric ties and the other separates",
-        "Pairs of arms; tied: the 95 % interval of the difference holds zero; separated: the interval corrected for "
-        "the number of ties does not.",
+        "Pairs of arms; tied: the 95 % interval of the difference holds zero; separated: its normal interval (± z sd "
+        "of the resampled differences), corrected by Bonferroni for the number of ties, does not.",
         (Column("Setting", number=False), Column("pairs"), *columns),
         body,
     )
 
 
 def _arm(arm: str) -> tuple[Text, Text]:
-    return Text(network_of(arm)), Text(start_title(arm))
+    return Text(network_title(arm), hover=network_of(arm)), Text(start_title(arm))
 
 
 def _lookup(rows: Iterable[Row]) -> dict[tuple[Any, ...], Row]:
@@ -245,13 +252,24 @@ def _chance(found: Results) -> tuple[str, ...]:
     settings: dict[str, list[str]] = {}
     for cell in found.cells:
         fits = next(fits for (_, other), fits in found.fits.items() if other == cell)
-        share = np.nanmean(fits.target, axis=0).mean()
+        negatives = found.config.test_negatives(cell)
+        share = number(share_of_positives(fits, negatives))
+        at = "" if negatives is None else f" at {balance_title(negatives)}"
         text = (
             f"{len(fits.target)} test images of {len(set(fits.patients))} patients; chance is AUROC 0.5 and AUPRC "
-            f"{number(share)}, the share of positives."
+            f"{share}, the share of positives{at}.{_left_out(fits)}"
         )
         settings.setdefault(text, []).append(cell_title(cell))
     return tuple(f"{', '.join(cells)}: {text}" for text, cells in settings.items())
+
+
+def _left_out(fits: Fits) -> str:
+    """Name the findings that no mean holds because their known test images are all positive or all negative."""
+    columns = measured_outputs(fits)
+    names = [name for column, name in enumerate(fits.outputs) if column not in columns]
+    if not names:
+        return ""
+    return f" Means are over {len(columns)} of {len(fits.outputs)} findings; of one class here: {', '.join(names)}."
 
 
 def _percent(row: Mapping[str, Any]) -> Text:

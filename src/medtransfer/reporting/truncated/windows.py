@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from medtransfer.reporting.content import Column, Table, Text
-from medtransfer.reporting.truncated.names import METRIC_TITLES, cell_title, network_of, start_title
+from medtransfer.reporting.truncated.balance import share_of_positives
+from medtransfer.reporting.truncated.names import METRIC_TITLES, cell_title, network_title, start_title
 from medtransfer.reporting.truncated.values import Results, results, values
 from medtransfer.reporting.words import estimate, number
 from medtransfer.studies.truncated_transfer.claims import METRICS
@@ -51,8 +51,8 @@ def _rows(month: str, window: Results, cell: Any) -> list[tuple[Text, ...]]:
     shown = []
     for (arm, other), fits in window.fits.items():
         if other == cell:
-            share = float(np.mean([np.mean(column[~np.isnan(column)]) for column in fits.target.T]))
-            labels = (Text(cell_title(cell)), Text(month), Text(network_of(arm)), Text(start_title(arm)))
+            share = share_of_positives(fits, window.config.test_negatives(cell))
+            labels = (Text(cell_title(cell)), Text(month), Text(network_title(arm)), Text(start_title(arm)))
             numbers = (Text(str(len(fits.target))), Text(number(share)))
             shown.append((*labels, *numbers, *(estimate(known[arm, cell, metric]) for metric in METRICS)))
     return shown
