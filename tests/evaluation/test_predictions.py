@@ -1,8 +1,11 @@
 """What the predictions table carries and what it refuses."""
 
+import weakref
+
 import numpy as np
 import pandas as pd
 import pytest
+from pyarrow.parquet import ParquetFile
 
 from medtransfer.errors import DataError
 from medtransfer.evaluation.predictions import (
@@ -32,7 +35,7 @@ def test_labels_with_gaps_zones_and_values_of_one_fit_survive_a_file(fit_rows, t
     zones = fit_rows([np.arange(6) / 2] * 2, [[0, 1, 2, 3, np.nan, 1]] * 2, outputs=ZONES, kind="severity")
     value = fit_rows([-3.5, 120.0], [np.nan, 119.0], outputs=("age",), kind="value")
     table = pd.concat([findings, zones, value], ignore_index=True)
-    write_predictions(table, tmp_path / "predictions.parquet")
+    write_predictions([table], tmp_path / "predictions.parquet")
     again = read_predictions(tmp_path / "predictions.parquet")
     pd.testing.assert_frame_equal(again, validate_predictions(table))
     assert again["target"].isna().sum() == 1 + 3 + 2 + 1
@@ -47,8 +50,34 @@ def test_a_missing_date_source_and_view_are_allowed(fit_rows):
 
 
 def test_an_empty_table_is_a_table(tmp_path):
-    write_predictions(pd.DataFrame(columns=list(PREDICTION_COLUMNS)), tmp_path / "none.parquet")
-    assert len(read_predictions(tmp_path / "none.parquet")) == 0
+    for parts in ([], [pd.DataFrame(columns=list(PREDICTION_COLUMNS))]):
+        write_predictions(parts, tmp_path / "none.parquet")
+        assert len(read_predictions(tmp_path / "none.parquet")) == 0
+
+
+def test_parts_are_written_one_after_the_other_and_none_is_kept(fit_rows, tmp_path):
+    made = []
+
+    def parts():
+        for seed, date in enumerate([None, pd.Timestamp("2020-03-01"), None, pd.Timestamp("2020-03-01 12:30")]):
+            assert sum(part() is not None for part in made) <= 1
+            part = fit_rows([0.1, 0.9], [0, 1], seed=seed).assign(date=date)
+            made.append(weakref.ref(part))
+            yield part
+
+    path = tmp_path / "predictions.parquet"
+    write_predictions(parts(), path)
+    assert ParquetFile(path).num_row_groups == 4
+    table = read_predictions(path)
+    assert table["seed"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert table["date"].isna().tolist() == [True, True, False, False] * 2
+    assert table["date"].iloc[-1] == pd.Timestamp("2020-03-01 12:30")
+
+
+def test_parts_that_contradict_each_other_are_refused_by_the_reader(fit_rows, tmp_path):
+    write_predictions([fit_rows([0.1], [0])] * 2, tmp_path / "twice.parquet")
+    with pytest.raises(DataError, match=r"image_id of image ct/test0.*one row for each fit, data set, split"):
+        read_predictions(tmp_path / "twice.parquet")
 
 
 @pytest.mark.parametrize(
@@ -113,10 +142,10 @@ def test_unreadable_files_are_named(tmp_path):
 
 def test_a_refused_table_leaves_the_file_as_it_was(fit_rows, tmp_path):
     path = tmp_path / "predictions.parquet"
-    write_predictions(fit_rows([0.1], [0]), path)
+    write_predictions([fit_rows([0.1], [0])], path)
     before = path.read_bytes()
     with pytest.raises(DataError):
-        write_predictions(fit_rows([0.1], [0]).assign(score=7.0), path)
+        write_predictions([fit_rows([0.1], [0], seed=1), fit_rows([0.1], [0]).assign(score=7.0)], path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 

@@ -1,6 +1,6 @@
 """The predictions table: one row an image and output, the only thing that metrics are computed from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -102,10 +102,27 @@ def validate_predictions(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def write_predictions(table: pd.DataFrame, path: Path) -> None:
-    """Validate and write a table as parquet, whole or not at all."""
-    checked = validate_predictions(table)
-    write_atomic(path, lambda staged: checked.to_parquet(staged, index=False))
+def write_predictions(parts: Iterable[pd.DataFrame], path: Path) -> None:
+    """Validate the parts of a table one by one and write each as a row group of a parquet file, whole or not at all.
+
+    Only one part is in memory at a time; whether parts contradict each other shows when the table is read.
+
+    Raises:
+        DataError: a part is no predictions table.
+    """
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
+
+    kinds = dict.fromkeys(_TEXT, pa.string()) | {"seed": pa.int64(), "date": pa.timestamp("us")}
+    schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in PREDICTION_COLUMNS])
+
+    def write(staged: Path) -> None:
+        with ParquetWriter(staged, schema) as writer:
+            for part in parts:
+                checked = validate_predictions(part)
+                writer.write_table(pa.Table.from_pandas(checked, schema=schema, preserve_index=False))
+
+    write_atomic(path, write)
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
@@ -127,9 +144,8 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
     try:
         texts = {name: table[name].astype(object).fillna("").astype(str) for name in _TEXT}
         numbers = {name: table[name].astype(np.float64) for name in ("score", "target")}
-        return table.assign(
-            **texts, **numbers, seed=_whole(table["seed"]), date=pd.to_datetime(table["date"], format="ISO8601")
-        )
+        dates = pd.to_datetime(table["date"], format="ISO8601").astype("datetime64[us]")
+        return table.assign(**texts, **numbers, seed=_whole(table["seed"]), date=dates)
     except (TypeError, ValueError) as error:
         raise DataError(
             f"predictions table: {error}; expected numbers in score and target, whole numbers in seed and dates in date"

@@ -50,7 +50,7 @@ def run(options: Namespace) -> None:
         "positive_class": positive,
         "trained_on": description["extra"]["dataset"],
     }
-    write_predictions(table, options.out / "predictions.parquet")
+    write_predictions([table], options.out / "predictions.parquet")
     write_json(options.out / "metrics.json", facts | {"metrics": {k: _plain(m) for k, m in (metrics or {}).items()}})
     write_text(options.out / "report.md", evaluation_markdown(options.model, facts, metrics))
     if metrics:

@@ -1,6 +1,7 @@
 """``medtransfer predict STUDY``: every fitted network on validation, test and outside data, in one table."""
 
 from argparse import Namespace
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 
 import pandas as pd
@@ -13,15 +14,18 @@ from medtransfer.training.progress import console
 
 
 def run(options: Namespace) -> None:
-    """Write ``out/<study>/predictions.parquet``."""
+    """Write ``out/<study>/predictions.parquet``, fit by fit."""
     params = load_params()
     engine = Engine(params.hardware.model_copy(update={"precision": "fp32"}))
     study = import_module(f"medtransfer.studies.{options.study}.predictions")
-    parts: list[pd.DataFrame] = []
-    for rows in study.predictions(getattr(params, options.study), engine):
+    parts = study.predictions(getattr(params, options.study), engine)
+    write_predictions(_told(parts), paths.OUT / options.study / "predictions.parquet")
+
+
+def _told(parts: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    for rows in parts:
         fit = rows.iloc[0]
         console.print(
             f"predicted {fit['variant']} · seed {fit['seed']} · {fit['dataset']} {fit['split']}", markup=False
         )
-        parts.append(rows)
-    write_predictions(pd.concat(parts, ignore_index=True), paths.OUT / options.study / "predictions.parquet")
+        yield rows
