@@ -88,7 +88,7 @@ def test_a_view_filter_reports_what_it_leaves_out(tmp_path, small):
 
 
 def test_one_table_alone_leaves_the_splits_to_be_drawn(tmp_path, picture, text):
-    text("train.csv", table(line(FIRST)))
+    text("train.csv", table(line(FIRST, No_Finding="1.0")))
     picture(FIRST)
     scan = ChexpertSource(root=tmp_path).scan()
     assert (scan.rows[0]["split"], scan.official_splits) == ("", False)
@@ -102,6 +102,14 @@ def test_underscores_in_the_header_and_paths_below_the_prefix_are_read(tmp_path,
     assert (row["path"], row["patient_id"], row["y_pleural_effusion"]) == (place, "patient00001", 1)
 
 
+@pytest.mark.parametrize("blank", ["zero", "missing"])
+def test_a_table_of_blank_labels_is_refused(tmp_path, picture, text, blank):
+    text("train.csv", table(line(FIRST), line(SECOND)))
+    picture(FIRST, SECOND)
+    with pytest.raises(DataError, match=r"train\.csv: every label of all 2 rows is blank, expected 1, 0 or -1 in some"):
+        ChexpertSource(root=tmp_path, blank=blank).scan()
+
+
 def test_other_cells_paths_and_headers_are_refused_or_reported(tmp_path, picture, text):
     with pytest.raises(DataError, match=r"no train\.csv or valid\.csv, expected CheXpert"):
         ChexpertSource(root=tmp_path).scan()
@@ -112,7 +120,7 @@ def test_other_cells_paths_and_headers_are_refused_or_reported(tmp_path, picture
     with pytest.raises(DataError, match="column Fracture is missing"):
         ChexpertSource(root=tmp_path).scan()
     picture(FIRST)
-    text("train.csv", table(line(FIRST), line("somewhere/else.jpg")))
+    text("train.csv", table(line(FIRST, Edema="0"), line("somewhere/else.jpg")))
     assert ChexpertSource(root=tmp_path).scan().skipped == [
         Skipped("somewhere/else.jpg", 3, "path names no patient and study")
     ]

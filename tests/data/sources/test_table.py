@@ -38,6 +38,16 @@ def test_every_column_of_the_layout_arrives(tmp_path, picture, text):
     assert scan.classes == ("covid",)
 
 
+@pytest.mark.parametrize("column", ["label", "y_edema"])
+def test_a_blank_column_of_labels_is_refused_unless_it_is_ignored(tmp_path, picture, text, column):
+    text("labels.csv", f"image,{column}\na.png,\nb.png, \n")
+    picture("a.png", "b.png")
+    expected = rf"labels\.csv: column {column} is blank in all 2 rows, expected a label in some; fill it, leave it out"
+    with pytest.raises(DataError, match=expected):
+        CsvSource(root=tmp_path).scan()
+    assert len(CsvSource(root=tmp_path, ignore=(column,)).scan().rows) == 2
+
+
 def test_the_order_of_the_classes_is_an_option(tmp_path, picture, text):
     text("labels.csv", "image,label\na.png,covid\nb.png,normal\n")
     picture("a.png", "b.png")

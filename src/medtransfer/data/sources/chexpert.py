@@ -66,7 +66,7 @@ class ChexpertSource(Source):
         """List the images of the tables that are there.
 
         Raises:
-            DataError: there is no table, a column is missing, or a label is none of 1, 0, −1 and blank.
+            DataError: there is no table, a column is missing, a label is none of 1, 0, −1 and blank, or all are blank.
         """
         listing = Listing(self.root)
         tables = [name for name in TABLES if (self.root / name).is_file()]
@@ -126,6 +126,11 @@ def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
     missing = next((column for column in ("Path", "Frontal/Lateral", "AP/PA", *FINDINGS) if column not in found), None)
     if missing:
         raise DataError(f"{path}: column {missing} is missing or has no rows, expected CheXpert's; correct the header")
+    if not any(entry[name].strip() for _, entry in records for name in FINDINGS):
+        raise DataError(
+            f"{path}: every label of all {len(records)} rows is blank, expected 1, 0 or -1 in some; blanks alone would "
+            "make every finding absent: take the published table"
+        )
     return records
 
 

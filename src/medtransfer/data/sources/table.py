@@ -6,6 +6,7 @@ image is a patient of its own), ``label``, ``split``, ``source``, ``view``, ``da
 in a cell is an error, not a row left out, because the table is the user's own.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
@@ -40,15 +41,28 @@ class CsvSource(Source):
         """List the images of the table.
 
         Raises:
-            DataError: a column is unknown, or a cell does not fit its column; names table, row and column.
+            DataError: a column is unknown, a cell does not fit its column, or a column of labels is blank; names table,
+                row and column.
         """
         listing = Listing(self.root)
-        for row, entry in read_table(self.root / self.table, ("image",)):
+        entries = read_table(self.root / self.table, ("image",))
+        self._require_labels([entry for _, entry in entries])
+        for row, entry in entries:
             cells = {column: cell.strip() for column, cell in entry.items() if column not in self.ignore}
             self._add_entry(listing, row, cells)
         found = {row["label"] for row in listing.rows} - {""}
         official = any(row["split"] for row in listing.rows)
         return listing.scan(self.classes or sorted(found), official_splits=official, metadata=(self.table,))
+
+    def _require_labels(self, entries: Sequence[dict[str, str]]) -> None:
+        """Refuse a column of labels that says nothing: whoever made it meant to fill it."""
+        for column in entries[0] if entries else ():
+            named = (column == "label" or column.startswith("y_")) and column not in self.ignore
+            if named and not any(entry[column].strip() for entry in entries):
+                raise DataError(
+                    f"{self.root / self.table}: column {column} is blank in all {len(entries)} rows, expected a label "
+                    "in some; fill it, leave it out, or name it in ignore"
+                )
 
     def _add_entry(self, listing: Listing, row: int, cells: dict[str, str]) -> None:
         fields: dict[str, Any] = {"label": "", "split": "", "modality": self.modality}
