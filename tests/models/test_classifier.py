@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from medtransfer.errors import ModelError
+from medtransfer.models import classifier
+from medtransfer.models.cbr import CBRConfig
 from medtransfer.models.classifier import (
     Classifier,
     NetworkConfig,
@@ -16,6 +18,7 @@ from medtransfer.models.classifier import (
     attention_off,
     attention_report,
     build_network,
+    require_network,
 )
 from medtransfer.models.insertion import AttentionConfig
 
@@ -189,3 +192,15 @@ def test_distributed_training_reduces_the_gradients_of_attention(tmp_path: Path)
 def test_no_classes_are_refused() -> None:
     with pytest.raises(ModelError, match="needs at least one class, got 0"):
         small(classes=0)
+
+
+def test_networks_that_cannot_be_built_or_fed_are_refused_on_the_meta_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+    whole = classifier.build_network
+    monkeypatch.setattr(classifier, "build_network", lambda *given: built.append(whole(*given)) or built[-1])
+    require_network(NetworkConfig(backbone="test_resnet", cut="layer2"), side=24)
+    assert {value.device.type for model in built for value in model.state_dict().values()} == {"meta"}
+    with pytest.raises(ModelError, match="cut 'layer9' does not exist; this network can be cut after layer1"):
+        require_network(NetworkConfig(backbone="test_resnet", cut="layer9"), side=24)
+    with pytest.raises(ModelError, match="CBR without padding needs pictures of at least 91 px, got 64"):
+        require_network(CBRConfig(size="tiny"), side=64)

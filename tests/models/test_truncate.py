@@ -131,6 +131,60 @@ def test_a_cut_that_does_not_exist_is_refused_with_those_that_do() -> None:
         build_network(config, 2)
 
 
+def test_a_network_of_single_layers_is_cut_where_its_stages_end() -> None:
+    with torch.device("meta"):
+        known = cuts(create_trunk("vgg11_bn"))
+    assert known == (
+        "features.2",
+        "features.6",
+        "features.13",
+        "features.20",
+        "features.27",
+        "features.28",
+        "features",
+        "pre_logits",
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "cut", "side"),
+    [
+        ("vgg11_bn", "features.6", 96),
+        ("hrnet_w18_small", "final_layer", 96),
+        ("selecsls42", "head.1", 96),
+        ("coatnet_nano_rw_224", "stages.1", 224),
+        ("maxvit_rmlp_pico_rw_256", "stages.0", 256),
+        ("efficientformer_l1", "stages.1", 224),
+    ],
+)
+def test_networks_of_other_kinds_are_cut_at_their_own_input_size(name: str, cut: str, side: int) -> None:
+    trunk = create_trunk(name, cut=True)
+    assert cut in cuts(trunk)
+    x = torch.randn(1, 3, side, side)
+    expected = outputs_at(copy.deepcopy(trunk), (cut,), x)[cut]
+    truncate(trunk, cut)
+    with torch.no_grad():
+        assert torch.equal(trunk.eval().forward_features(x), expected)  # type: ignore[operator]
+    model = build_network(NetworkConfig(backbone=name, cut=cut), 2, seed=0).eval()
+    assert model(x).shape == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "cut", "reason"),
+    [
+        ("vit_tiny_patch16_224", "blocks.3", "this network has no block behind which maps .* flow in a single chain"),
+        pytest.param(
+            *("swin_tiny_patch4_window7_224", "layers.1", "does not end in a channels-first map"),
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_a_network_without_such_maps_is_refused_for_that_and_not_for_its_size(name: str, cut: str, reason: str) -> None:
+    with pytest.raises(ModelError, match=reason):
+        build_network(NetworkConfig(backbone=name, cut=cut), 2)
+
+
 def test_looking_for_cuts_leaves_statistics_mode_and_hooks_as_they_were() -> None:
     trunk = create_trunk("test_resnet").train()
     before = copy.deepcopy(trunk.state_dict())

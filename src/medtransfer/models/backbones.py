@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from medtransfer.errors import ModelError
 
 _PROBE = 96
-"""Side in pixels of the empty image that is sent through a trunk to see its maps."""
+"""Side in pixels of the empty image that is sent through a trunk to see its maps, unless the trunk takes one side."""
 
 
 @contextmanager
@@ -36,10 +36,11 @@ class Site:
     stride: int
 
 
-def create_trunk(name: str, *, drop_path: float = 0.0) -> nn.Module:
+def create_trunk(name: str, *, drop_path: float = 0.0, cut: bool = False) -> nn.Module:
     """Return a randomly initialised timm network without classifier.
 
-    Its ``forward_features`` gives the last map, its ``forward_head(map, pre_logits=True)`` pools it as timm does.
+    Its ``forward_features`` gives the last map, its ``forward_head(map, pre_logits=True)`` pools it as timm does. A
+    network that will be ``cut`` may end otherwise, in tokens for example, as long as it has maps before.
 
     Raises:
         ModelError: timm has no such network (the message lists close names), or it is not convolutional.
@@ -55,10 +56,16 @@ def create_trunk(name: str, *, drop_path: float = 0.0) -> nn.Module:
         shape = _probe(trunk, ())["map"]
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         raise ModelError(f"network {name!r} cannot be a trunk here ({error}); take a convolutional network") from error
-    if len(shape) != 4 or getattr(trunk, "output_fmt", "NCHW") == "NHWC":
+    if (len(shape) != 4 and not cut) or getattr(trunk, "output_fmt", "NCHW") == "NHWC":
         raise ModelError(f"network {name!r} does not end in a channels-first map; take a convolutional network")
     _open_residual_branches(trunk)
     return trunk
+
+
+def probe_side(trunk: nn.Module) -> int:
+    """Return the side in pixels of a picture that shows a trunk's maps: 96, or its own where it takes no other."""
+    known: Any = getattr(trunk, "pretrained_cfg", None) or {}
+    return int(known["input_size"][-1]) if known.get("fixed_input_size") else _PROBE
 
 
 def _open_residual_branches(trunk: nn.Module) -> None:
@@ -90,9 +97,9 @@ def sites(trunk: nn.Module) -> tuple[str, ...]:
 
 def survey(trunk: nn.Module) -> dict[str, Site]:
     """Return every site of a trunk with its channels and stride, in the order in which they run."""
-    shapes = _probe(trunk, block_names(trunk))
+    shapes, side = _probe(trunk, block_names(trunk)), probe_side(trunk)
     return {
-        name: Site(channels=shape[1], stride=_PROBE // shape[2])
+        name: Site(channels=shape[1], stride=side // shape[2])
         for name, shape in shapes.items()
         if name not in ("map", "pooled") and len(shape) == 4
     }
@@ -130,7 +137,8 @@ def _probe(trunk: Any, names: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
     ]
     try:
         with evaluating(trunk):
-            last = trunk.forward_features(next(trunk.parameters()).new_zeros(1, 3, _PROBE, _PROBE))
+            side = probe_side(trunk)
+            last = trunk.forward_features(next(trunk.parameters()).new_zeros(1, 3, side, side))
             note("map", last)
             note("pooled", trunk.forward_head(last, pre_logits=True))
     finally:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from medtransfer.errors import ModelError
 from medtransfer.models.attention import AttentionLayer
-from medtransfer.models.backbones import create_trunk, feature_width
+from medtransfer.models.backbones import create_trunk, evaluating, feature_width
 from medtransfer.models.insertion import AttentionConfig, insert_attention
 from medtransfer.models.structures import Flatten, GlobalAverage, LeftOut, Structure
 from medtransfer.models.truncate import truncate
@@ -34,7 +34,7 @@ class NetworkConfig(Structure):
 
     def build_trunk(self) -> tuple[nn.Module, LeftOut]:
         """Return timm's network up to the cut; see ``create_trunk`` and ``truncate``."""
-        trunk = create_trunk(self.backbone, drop_path=self.drop_path)
+        trunk = create_trunk(self.backbone, drop_path=self.drop_path, cut=bool(self.cut))
         return trunk, truncate(trunk, self.cut) if self.cut else {}
 
     def insert_layers(self, trunk: nn.Module) -> dict[str, AttentionLayer]:
@@ -106,6 +106,34 @@ def build_network(config: Structure, classes: int, *, seed: int | None = None) -
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Classifier(config, classes)
+
+
+def require_network(config: Structure, *, side: int) -> None:
+    """Refuse a network that cannot be built, or that pictures of ``side`` pixels do not pass through.
+
+    It is laid out on the meta device, without weights and arithmetic. What cannot be done there, as some constructors
+    read numbers off tensors, is built for real: that has the last word, and gives the reason.
+
+    Raises:
+        ModelError: names the network and what is wrong.
+    """
+    try:
+        with torch.device("meta"):
+            _pass(config, side)
+    except (ModelError, RuntimeError, TypeError, ValueError, AssertionError):
+        _pass(config, side)
+
+
+def _pass(config: Structure, side: int) -> None:
+    model = build_network(config, 1)
+    try:
+        with evaluating(model):
+            model(torch.zeros(1, 3, side, side))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise ModelError(
+            f"network {config.title!r}: pictures of {side} px do not pass through it ({error}); change the crop, or "
+            "take another network"
+        ) from error
 
 
 def attention_layers(model: Classifier) -> dict[str, AttentionLayer]:

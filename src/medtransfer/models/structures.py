@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from medtransfer.config import Config
 from medtransfer.errors import ModelError
 from medtransfer.models.attention import AttentionLayer
-from medtransfer.models.backbones import evaluating
+from medtransfer.models.backbones import evaluating, probe_side
 
 LeftOut = Mapping[str, tuple[int, ...]]
 """Keys and shapes of the weights that the whole network has and a trunk made from it has not."""
@@ -79,7 +79,7 @@ class Structure(Config):
 
     def build_pool(self, trunk: nn.Module) -> GlobalAverage | Flatten | None:
         """Return what turns the last map into features of ``width``; ``None`` leaves that to the trunk."""
-        shape = map_shape(trunk, self.flatten_at or self.least_side)
+        shape = map_shape(trunk, self.flatten_at or max(self.least_side, probe_side(trunk)))
         return Flatten(shape, self.flatten_at) if self.flatten_at else GlobalAverage(shape[0])
 
 

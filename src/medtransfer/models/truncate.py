@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from medtransfer.errors import ModelError
-from medtransfer.models.backbones import block_names, evaluating
+from medtransfer.models.backbones import block_names, evaluating, probe_side
 
 
 @dataclass(frozen=True)
@@ -37,18 +37,20 @@ class _Call:
     inner: list["_Call"] = field(default_factory=list)
 
 
-def cuts(trunk: nn.Module, *, side: int = 96) -> tuple[str, ...]:
+def cuts(trunk: nn.Module, *, side: int | None = None) -> tuple[str, ...]:
     """Return the names of all blocks after which a trunk can be cut, in the order in which they end.
 
     A cut is a block or a row of blocks behind which data flow in a single chain to the last map: ``layer3.0`` and
     ``layer3`` of a ResNet, ``features.transition1`` of a DenseNet, ``blocks.3`` of an EfficientNet. Nothing inside a
-    residual or dense block qualifies.
+    residual or dense block qualifies. A network of single layers, such as a VGG, is cut where timm says that its stages
+    end.
 
     Args:
         trunk: the network without head.
-        side: side in pixels of the empty picture that is sent through it to see how data flow.
+        side: side in pixels of the empty picture that is sent through it to see how data flow; ``probe_side`` of the
+            trunk if not given.
     """
-    return _cuts(trunk, _trace(trunk, side)[0])
+    return _cuts(trunk, _trace(trunk, side or probe_side(trunk))[0])
 
 
 def truncate(trunk: nn.Module, cut: str) -> dict[str, tuple[int, ...]]:
@@ -60,10 +62,15 @@ def truncate(trunk: nn.Module, cut: str) -> dict[str, tuple[int, ...]]:
     Raises:
         ModelError: there is no such cut; the message lists all.
     """
-    root, ended = _trace(trunk, 96)
+    root, ended = _trace(trunk, probe_side(trunk))
     known = _cuts(trunk, root)
+    if not known:
+        raise ModelError(
+            f"cut {cut!r} does not exist: this network has no block behind which maps (batch, channels, rows, columns) "
+            "flow in a single chain to its end; take another network, or this one whole"
+        )
     if cut not in known:
-        raise ModelError(f"cut {cut!r} does not exist; this network can be cut after {', '.join(known) or 'no block'}")
+        raise ModelError(f"cut {cut!r} does not exist; this network can be cut after {', '.join(known)}")
     before = {key: tuple(value.shape) for key, value in trunk.state_dict().items()}
     running = [trunk.get_submodule(name) for name in ended]
     _keep(trunk, ran=set(running[: ended.index(cut) + 1]), runs=set(running))
@@ -85,8 +92,9 @@ def _keep(module: nn.Module, *, ran: set[nn.Module], runs: set[nn.Module]) -> No
 
 def _cuts(trunk: nn.Module, root: _Call) -> tuple[str, ...]:
     blocks = set(block_names(trunk))
-    found = [call for call in _chain(root, blocks) if _is_block(trunk.get_submodule(call.name), call)]
-    return tuple(call.name for call in reversed(found))
+    stages = set() if blocks else {entry["module"] for entry in getattr(trunk, "feature_info", ())}
+    found = [call.name for call in _chain(root, blocks) if _ends_a_block(trunk, call, stages)]
+    return tuple(reversed(found))
 
 
 def _chain(call: _Call, closed: set[str]) -> Iterator[_Call]:
@@ -101,9 +109,10 @@ def _chain(call: _Call, closed: set[str]) -> Iterator[_Call]:
         wanted = inner.taken
 
 
-def _is_block(module: nn.Module, call: _Call) -> bool:
+def _ends_a_block(trunk: nn.Module, call: _Call, stages: set[str]) -> bool:
+    module = trunk.get_submodule(call.name)
     weighted = any(isinstance(part, nn.Conv2d | nn.Linear) for part in module.modules() if part is not module)
-    return weighted and call.given is not None and call.given.tensor.ndim == 4
+    return (weighted or call.name in stages) and call.given is not None and call.given.tensor.ndim == 4
 
 
 def _trace(trunk: nn.Module, side: int) -> tuple[_Call, list[str]]:

@@ -107,7 +107,7 @@ def test_a_regime_reaches_the_training_rows_alone(workspace, make_config, settin
     assert set(other.loaders.rows) != rows["half"]
 
 
-def test_a_thinned_regime_tests_every_seed_on_the_same_images(workspace, make_config):
+def test_a_thinned_regime_tests_every_seed_on_all_test_images(workspace, make_config):
     config = make_config(regimes={"rare": {"negatives": {"train": 3, "test": 4}}})
     data = study.open_dataset("toy")
     found = [
@@ -115,7 +115,7 @@ def test_a_thinned_regime_tests_every_seed_on_the_same_images(workspace, make_co
         for seed in (0, 1)
     ]
     assert found[0] == found[1]
-    assert len(found[0]) == 8 + 2
+    assert len(found[0]) == 8 + 8
 
 
 def test_several_findings_are_one_fit_with_an_output_each(workspace, make_config, setting):
@@ -138,6 +138,13 @@ def test_a_class_with_too_few_cases_for_the_regime_is_refused(workspace, make_co
     config = make_config(regimes={"all": {}, "few": {"share": 0.01}})
     with pytest.raises(DataError, match="class healthy has 24 training images, and 1% of them is none, expected at"):
         study.jobs(config, "test_resnet-random", setting)
+
+
+def test_every_arm_is_checked_at_once_before_anything_trains(make_config):
+    study.require_arms(make_config())
+    wrong = make_config(arms=["test_resnet-random", "test_resnet_to_layer9-transfer"])
+    with pytest.raises(ModelError, match="cut 'layer9' does not exist; this network can be cut after layer1"):
+        study.require_arms(wrong)
 
 
 def test_an_arm_that_is_not_configured_is_refused(workspace, make_config, setting):

@@ -14,7 +14,7 @@ from medtransfer.data.packed import PackedDataset
 from medtransfer.data.regimes import RegimeConfig, apply_regime
 from medtransfer.errors import ConfigError
 from medtransfer.losses.classification import balanced_class_weight, positive_weight
-from medtransfer.models.classifier import Classifier, build_network
+from medtransfer.models.classifier import Classifier, build_network, require_network
 from medtransfer.models.networks import network_config
 from medtransfer.models.weights import load_into
 from medtransfer.studies.truncated_transfer.config import (
@@ -70,6 +70,16 @@ def fitted_folder(arm: str, cell: Cell, seed: int) -> Path:
 def chain(arm: str, cell: Cell) -> str:
     """Return how strategy, regime and protocol are written in one word: ``transfer-tenth-tuned``."""
     return "-".join((arm.rpartition("-")[2], cell.regime, cell.protocol))
+
+
+def require_arms(config: TruncatedTransferConfig) -> None:
+    """Refuse arms whose networks cannot be built, before the first of them trains for hours; nothing is computed.
+
+    Raises:
+        ModelError: a backbone or a cut does not exist, or pictures of the crop do not pass through a network.
+    """
+    for structure in {config.arm(arm).network: config.structure(arm) for arm in config.arms}.values():
+        require_network(structure, side=config.augment.crop)
 
 
 def write_ready_made(config: TruncatedTransferConfig, backbone: str) -> None:
