@@ -142,7 +142,6 @@ def test_a_network_of_single_layers_is_cut_where_its_stages_end() -> None:
         "features.27",
         "features.28",
         "features",
-        "pre_logits",
     )
 
 

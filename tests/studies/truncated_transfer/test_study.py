@@ -143,7 +143,7 @@ def test_a_class_with_too_few_cases_for_the_regime_is_refused(workspace, make_co
 def test_every_arm_is_checked_at_once_before_anything_trains(make_config):
     study.require_arms(make_config())
     wrong = make_config(arms=["test_resnet-random", "test_resnet_to_layer9-transfer"])
-    with pytest.raises(ModelError, match="cut 'layer9' does not exist; this network can be cut after layer1"):
+    with pytest.raises(ModelError, match="cut 'layer9' does not exist; this network can be cut after conv1, layer1"):
         study.require_arms(wrong)
 
 
