@@ -40,9 +40,9 @@ def sample(
     options: dict[str, Any] = {"thresholds": thresholds, "negatives": negatives}
     values = resample(metrics, target, scores, groups, draws=draws, seed=seed, population=population, **options)
     if negatives is not None:
-        points = at_balance(metrics, target, scores, **options)
+        balanced = at_balance(metrics, target, scores, **options)
         reason = "" if len(np.unique(target)) == 2 else "another balance is undefined: the rows hold a single class"
-        return {name: Sample(points[name], values[name], reason) for name in metrics}
+        return {name: Sample(balanced[name], values[name], reason) for name in metrics}
     samples = {}
     for name in metrics:
         tries = [attempt(evaluate, name, target, s, t) for s, t in zip(scores, thresholds, strict=True)]

@@ -140,8 +140,8 @@ def _p(found: Results, a: Key, b: Key, metric: str) -> tuple[float, str]:
     first, second = found.fits[a], found.fits[b]
     if metric == "auroc" and len(first.outputs) == 1:
         known = ~np.isnan(first.target[:, 0])
-        scores = [fits.scores[:, known, 0].mean(0) for fits in (first, second)]
-        return delong_test(first.target[known, 0], *scores, first.patients[known]).p, "DeLong"
+        one, other = (fits.scores[:, known, 0].mean(0) for fits in (first, second))
+        return delong_test(first.target[known, 0], one, other, groups=first.patients[known]).p, "DeLong"
     paired = _difference(found.measured[metric], (a, b), relative=False)
     return bootstrap_p(drawn_means(paired, seed=found.settings.seed)), "bootstrap"
 
