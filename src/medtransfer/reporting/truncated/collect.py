@@ -1,6 +1,6 @@
 """Put the report of the truncated-transfer study together; no file is written here."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from medtransfer.evaluation.summary import LEVEL
 from medtransfer.files import read_json
 from medtransfer.reporting.content import Figure, ReportContent, Table
 from medtransfer.reporting.origin import datasets_table, gate_tables, pictures, provenance_table, uncommitted
-from medtransfer.reporting.records import provenance
+from medtransfer.reporting.records import Fit, provenance
 from medtransfer.reporting.truncated import figures, tables
 from medtransfer.reporting.truncated.balance import balance_note, noted_figures, noted_tables
 from medtransfer.reporting.truncated.convergence import (
@@ -83,13 +83,9 @@ def collect(
     sometimes = (findings_table(found), windows_table(predictions, found, datasets))
     fits = provenance(recorded := list(arm_fits(study_folder, config)))
     rates, best = learning_rates(recorded, config), convergence(recorded)
-    note = balance_note(config)
-    measured = (
-        tables.networks_table(found, compared.rows, costs),
-        *_performance(found, compared),
-        *(table for table in sometimes if table),
-        cost_table(found, compared.rows, costs),
-    )
+    note, cost = balance_note(config), cost_table(found, compared.rows, costs)
+    leading = tables.networks_table(found, compared.rows, costs)
+    measured = (leading, *_performance(found, compared), *filter(None, sometimes), cost)
     return ReportContent(
         **_heading(datasets, profile),
         headline=headline(compared.judged, compared.ties, costs),
@@ -105,8 +101,7 @@ def collect(
         figures=(
             example_figure(),
             *noted_figures((*_figures(compared), cost_figure(found, compared.rows, costs)), note),
-            convergence_figure(validation_curves(recorded), config),
-            *([similarity_figure(depths(alike))] if alike["fits"] else []),
+            *_figures_of_training(recorded, alike, config),
         ),
         data=(datasets_table(datasets), *gate_tables(gate)),
         provenance=(provenance_table(fits),),
@@ -168,6 +163,15 @@ def _figures(compared: _Compared) -> list[Figure]:
         figures.networks_figure(compared.rows),
     ]
     return [figure for figure in drawn if figure]
+
+
+def _figures_of_training(
+    recorded: Sequence[Fit], alike: Mapping[str, Any], config: TruncatedTransferConfig
+) -> Iterator[Figure]:
+    """Yield the learning curves, and the similarity to the start where any fit has one."""
+    yield convergence_figure(validation_curves(recorded), config)
+    if alike["fits"]:
+        yield similarity_figure(depths(alike))
 
 
 def _limits(config: TruncatedTransferConfig) -> tuple[str, ...]:
