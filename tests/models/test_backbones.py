@@ -62,7 +62,7 @@ def test_an_unknown_network_is_refused_with_close_names() -> None:
         create_trunk("resnet5")
 
 
-@pytest.mark.parametrize("name", ["test_vit", "swinv2_cr_tiny_ns_224"])
+@pytest.mark.parametrize("name", ["test_vit", "swin_tiny_patch4_window7_224"])
 def test_a_transformer_is_refused(name: str) -> None:
     with pytest.raises(ModelError, match=f"network '{name}' .*; take a convolutional network"):
         create_trunk(name)
