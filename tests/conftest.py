@@ -2,6 +2,7 @@
 
 import ast
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,13 @@ def refuse_skip(report):
     if reason != MAY_BE_SKIPPED:
         report.outcome = "failed"
         report.longrepr = f"skipped ({reason}), which MEDTRANSFER_NO_SKIP forbids"
+
+
+@pytest.fixture(autouse=True)
+def same_draws():
+    """What a test draws without a generator of its own does not depend on the tests before it."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 class Sources:
