@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from medtransfer.data.loaders import Loader, counter_seed, prefetch
+from medtransfer.data.loaders import Loader, Regions, counter_seed, prefetch
 from medtransfer.data.manifest import build_manifest
 from medtransfer.data.packed import DatasetMeta, PackConfig, PackedDataset
 from medtransfer.data.transforms import AugmentConfig, crop_boxes
@@ -134,12 +134,12 @@ def test_regions_are_the_boxes_of_their_own_image(data):
     corner = np.arange(22, dtype=np.float32)[:, None, None] % 4
     boxes = np.concatenate([corner, corner, corner + 8, corner + 8], 2).repeat(5, 1).astype(np.float32)
     boxes[:, :, 2] += np.arange(5)
-    batch = loader(data, views=2, boxes=boxes, region_size=8).batch(0, 1)
+    batch = loader(data, views=2, regions=Regions(boxes, 8)).batch(0, 1)
     assert batch["regions"].shape == (30, 3, 8, 8)
     rows = batch["index"].numpy()
     plain = crop_boxes(torch.from_numpy(data.images[rows]), torch.from_numpy(boxes[rows]), 8)
     torch.testing.assert_close(batch["regions"][:, :1], (plain - 0.5) / 0.25)
-    changed = loader(data, boxes=boxes, region_size=8, region_augment=AugmentConfig(crop=8, intensity=0.2))
+    changed = loader(data, regions=Regions(boxes, 8, AugmentConfig(crop=8, intensity=0.2)))
     assert changed.batch(0, 1)["regions"].shape == (30, 3, 8, 8)
     assert not torch.equal(changed.batch(0, 1)["regions"], batch["regions"])
 
@@ -151,12 +151,12 @@ def test_flipped_views_of_rows_pictures_boxes_and_targets_are_taken(data, train)
     mirrored = PackedDataset(data.folder, data.manifest, data.meta)
     mirrored.images = data.images[..., ::-1]
     turned = loader(
-        mirrored, rows=np.arange(22)[::-1], boxes=boxes[::-1], targets=targets[:, ::-1], region_size=8, train=train
+        mirrored, rows=np.arange(22)[::-1], regions=Regions(boxes[::-1], 8), targets=targets[:, ::-1], train=train
     )
     copied = PackedDataset(data.folder, data.manifest, data.meta)
     copied.images = mirrored.images.copy()
     rows = np.arange(22)[::-1].copy()
-    options = {"boxes": boxes[::-1].copy(), "targets": targets[:, ::-1].copy(), "region_size": 8}
+    options = {"regions": Regions(boxes[::-1].copy(), 8), "targets": targets[:, ::-1].copy()}
     assert same(turned.batch(0, 1), loader(copied, rows=rows, train=train, **options).batch(0, 1))
 
 
@@ -183,7 +183,6 @@ def test_no_rows_are_refused(data):
         ({"augment": None}, "without an augmentation a crop and one view"),
         ({"augment": None, "crop": 8, "views": 2}, "without an augmentation a crop and one view"),
         ({"crop": 8}, "crop 8 differs from the augmentation's 12"),
-        ({"region_size": 8}, "boxes and region_size belong together"),
         ({"world": 4}, "batch size 6 cannot be shared by rank 0 of 4 processes"),
         ({"rank": 2, "world": 2}, "batch size 6 cannot be shared by rank 2 of 2 processes"),
     ],

@@ -261,14 +261,13 @@ def gate():
 @pytest.fixture(scope="session")
 def content(predictions, study_folder, gate, datasets, champion, settings):
     from medtransfer.reporting.collect import collect
+    from medtransfer.reporting.origin import Origin
 
     return collect(
         predictions,
         study_folder=study_folder,
-        gate=gate,
-        datasets=datasets,
+        origin=Origin(datasets, gate, profile="sample"),
         registry=champion,
-        profile="sample",
         config=settings,
     )
 

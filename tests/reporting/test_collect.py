@@ -5,6 +5,7 @@ import pytest
 
 from medtransfer.reporting.cells import measure
 from medtransfer.reporting.collect import collect
+from medtransfer.reporting.origin import Origin
 
 FULL = "stl_n-stl_m-sstl_m"
 
@@ -14,8 +15,9 @@ def again(predictions, study_folder, gate, datasets, champion, settings):
     """Collect with some arguments changed."""
 
     def build(**changes):
-        same = {"study_folder": study_folder, "gate": gate, "datasets": datasets, "registry": champion}
-        same |= {"profile": "sample", "config": settings.model_copy(update={"draws": 50})}
+        origin = Origin(changes.pop("datasets", datasets), gate, changes.pop("profile", "sample"))
+        same = {"study_folder": study_folder, "origin": origin, "registry": champion}
+        same |= {"config": settings.model_copy(update={"draws": 50})}
         table = changes.pop("predictions", predictions)
         return collect(table, **(same | changes))
 

@@ -6,6 +6,7 @@ import pytest
 
 from medtransfer.reporting.collect import collect
 from medtransfer.reporting.content import Column, Table, Text
+from medtransfer.reporting.origin import Origin
 from medtransfer.reporting.page import render_html, render_markdown, write_report
 
 FRONT = "../index.html"
@@ -52,10 +53,12 @@ def evil(predictions, study_folder, gate, datasets, champion, settings):
     return collect(
         predictions.assign(dataset=predictions["dataset"].replace("far", EVIL)),
         study_folder=study_folder,
-        gate=gate | {"declared": {EVIL: EVIL}},
-        datasets={EVIL: datasets["ct"] | {"licence": EVIL, "classes": [EVIL]}},
+        origin=Origin(
+            datasets={EVIL: datasets["ct"] | {"licence": EVIL, "classes": [EVIL]}},
+            gate=gate | {"declared": {EVIL: EVIL}},
+            profile=EVIL,
+        ),
         registry=champion | {"model": EVIL},
-        profile=EVIL,
         config=settings.model_copy(update={"outside": (EVIL,), "draws": 20}),
     )
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from medtransfer.data.loaders import Regions
 from medtransfer.errors import CheckpointError
 from medtransfer.ssl.multiscale import MultiScale, MultiScaleConfig
 from medtransfer.training.engine import Engine, HardwareConfig
@@ -88,7 +89,7 @@ def self_supervised(make_fit, data, toys, scratch):
     config = MultiScaleConfig(dim=4, queue=16, momentum=0.9)
     task = SelfSupervisedTask(MultiScale(config, toys.net(), images=24, batch_size=8))
     boxes = np.tile(np.array([0, 0, 9, 9], np.float32), (40, 5, 1)) + np.arange(5, dtype=np.float32)[:, None]
-    loader = toys.loader(data, views=2, boxes=boxes, region_size=8)
+    loader = toys.loader(data, views=2, regions=Regions(boxes, 8))
     return make_fit(task, toys.config(selection=None), loader, validate=None, scratch=scratch)
 
 

@@ -9,7 +9,7 @@ import hashlib
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,17 @@ def counter_seed(*numbers: int) -> int:
     return int.from_bytes(digest) >> 1
 
 
+class Regions(NamedTuple):
+    """Five regions of every image: where they lie, and how they become pictures."""
+
+    boxes: npt.NDArray[np.float32]
+    """x0, y0, x1, y1 in pixels for every manifest row ``[N, 5, 4]``."""
+    size: int
+    """Side of a region's picture."""
+    augment: AugmentConfig | None = None
+    """Recipe for regions; none means only normalised."""
+
+
 class Loader:
     """Batches of one data set's rows.
 
@@ -39,7 +50,7 @@ class Loader:
     the order of a run does not depend on the number of processes.
 
     A batch holds ``index`` (manifest positions), ``target`` (class number, −1 without a label; else ``targets``) and
-    ``image``; with two views ``query`` and ``key`` instead of ``image``; with boxes also ``regions``, five an image,
+    ``image``; with two views ``query`` and ``key`` instead of ``image``; with regions also ``regions``, five an image,
     image-major.
     """
 
@@ -55,9 +66,7 @@ class Loader:
         crop: int | None = None,
         targets: npt.NDArray[np.float32] | None = None,
         views: Literal[1, 2] = 1,
-        boxes: npt.NDArray[np.float32] | None = None,
-        region_size: int | None = None,
-        region_augment: AugmentConfig | None = None,
+        regions: Regions | None = None,
         normalization: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
         device: str | torch.device = "cpu",
         rank: int = 0,
@@ -75,9 +84,7 @@ class Loader:
             crop: side of the centre crop, needed without a recipe.
             targets: target of every manifest row ``[N, ...]``, NaN where not known; class numbers when not given.
             views: two draws ``query`` and ``key`` from the recipe apart.
-            boxes: x0, y0, x1, y1 in pixels of five regions of every manifest row ``[N, 5, 4]``.
-            region_size: side of a region.
-            region_augment: recipe for regions; none means only normalised.
+            regions: five regions of every manifest row, cut out of the whole picture beside its views.
             normalization: mean and standard deviation on 0–1; those of the data set when not given.
             device: where pictures are augmented and delivered.
             rank: this process.
@@ -88,13 +95,12 @@ class Loader:
             ConfigError: the options do not fit each other.
         """
         _check_rows(data, rows, batch_size, train)
-        _check_options(augment, crop, views, boxes, region_size, (batch_size, rank, world))
+        _check_options(augment, crop, views, (batch_size, rank, world))
         self.data, self.rows = data, np.ascontiguousarray(rows, np.int64)  # torch takes no negative strides
         self.targets = data.class_index if targets is None else targets
         self.batch_size, self.seed, self.train = batch_size, seed, train
-        self.augment, self.views = augment, views
+        self.augment, self.views, self.regions = augment, views, regions
         self.crop = augment.crop if augment else crop or 0
-        self.boxes, self.region_size, self.region_augment = boxes, region_size or 0, region_augment
         self.mean, self.std = normalization or (data.meta.mean, data.meta.std)
         self.device, self.rank, self.world = torch.device(device), rank, world
 
@@ -122,8 +128,10 @@ class Loader:
         else:
             batch["query"] = self._view(pictures, self._generator(epoch, step, 0))
             batch["key"] = self._view(pictures, self._generator(epoch, step, 1))
-        if self.boxes is not None:
-            batch["regions"] = self._regions(pictures, self.boxes[rows], self._generator(epoch, step, 2))
+        if self.regions:
+            boxes = torch.from_numpy(self.regions.boxes[rows])
+            cut, recipe = crop_boxes(pictures, boxes, self.regions.size), self.regions.augment
+            batch["regions"] = self._finish(cut, recipe, self.regions.size, self._generator(epoch, step, 2))
         return batch
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -149,10 +157,6 @@ class Loader:
 
     def _view(self, pictures: Tensor, generator: torch.Generator) -> Tensor:
         return self._finish(pictures, self.augment, self.crop, generator)
-
-    def _regions(self, pictures: Tensor, boxes: npt.NDArray[np.float32], generator: torch.Generator) -> Tensor:
-        regions = crop_boxes(pictures, torch.from_numpy(boxes), self.region_size)
-        return self._finish(regions, self.region_augment, self.region_size, generator)
 
     def _finish(self, pictures: Tensor, recipe: AugmentConfig | None, crop: int, generator: torch.Generator) -> Tensor:
         if recipe is None:
@@ -219,8 +223,6 @@ def _check_options(
     augment: AugmentConfig | None,
     crop: int | None,
     views: int,
-    boxes: npt.NDArray[np.float32] | None,
-    region_size: int | None,
     parts: tuple[int, int, int],
 ) -> None:
     batch_size, rank, world = parts
@@ -228,8 +230,6 @@ def _check_options(
         raise ConfigError("loader: without an augmentation a crop and one view are expected; give augment or crop")
     if augment is not None and crop not in (None, augment.crop):
         raise ConfigError(f"loader: crop {crop} differs from the augmentation's {augment.crop}; give one of them")
-    if (boxes is None) != (region_size is None):
-        raise ConfigError("loader: boxes and region_size belong together; give both or neither")
     if not 0 <= rank < world or batch_size < 1 or batch_size % world:
         raise ConfigError(
             f"loader: batch size {batch_size} cannot be shared by rank {rank} of {world} processes; "

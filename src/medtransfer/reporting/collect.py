@@ -15,16 +15,7 @@ from medtransfer.reporting.comparisons import attention_against_convolution, met
 from medtransfer.reporting.content import Figure, ReportContent, Table, Text
 from medtransfer.reporting.explanations import explanation_figures, explanation_tables
 from medtransfer.reporting.handovers import correlations, hand_overs, read_scores, step_gains
-from medtransfer.reporting.origin import (
-    datasets_table,
-    digests,
-    gate_tables,
-    pictures,
-    provenance_table,
-    short,
-    tree_state,
-    uncommitted,
-)
+from medtransfer.reporting.origin import Origin, digests, provenance_table, short, tree_state, uncommitted
 from medtransfer.reporting.records import Fit, chain_fits, curves, provenance
 from medtransfer.reporting.slips import slips_table
 from medtransfer.reporting.sources import source_frame, source_table
@@ -47,10 +38,8 @@ def collect(
     predictions: pd.DataFrame,
     *,
     study_folder: Path,
-    gate: Mapping[str, Any],
-    datasets: Mapping[str, Mapping[str, Any]],
+    origin: Origin,
     registry: Mapping[str, Any],
-    profile: str,
     config: ReportSettings,
 ) -> ReportContent:
     """Compute everything that the report says.
@@ -58,11 +47,9 @@ def collect(
     Args:
         predictions: the study's predictions table.
         study_folder: ``out/<study>``, with ``pretrained/``, ``finetuned/``, transferability.csv and ``explanations/``.
-        gate: content of gate.json.
-        datasets: name → content of dataset.json, ``phantoms`` (bool), ``splits`` {split: {images, patients}}.
+        origin: where the pictures come from.
         registry: content of champion.json: ``model, version, alias, network, chain, seed, val_auroc, run_key``; empty
             when no model is registered.
-        profile: name of the parameter profile.
         config: what to show.
 
     Raises:
@@ -79,8 +66,7 @@ def collect(
     return ReportContent(
         title="Attentive transfer: does attention transfer better than convolution?",
         about=ABOUT,
-        origin=pictures(datasets, profile),
-        phantoms=any(meta["phantoms"] for meta in datasets.values()),
+        **origin.parts(),
         headline=headline(next(iter(verdicts.values())), config, seeds),
         champion=_champion(registry, fits),
         results=(
@@ -94,7 +80,6 @@ def collect(
             slips_table(),
         ),
         figures=(*_figures(grid, recorded, scores, config), *explanation_figures(looks, facts, recorded)),
-        data=(datasets_table(datasets), *gate_tables(gate)),
         provenance=(provenance_table(fits),),
         limits=_limits(grid, fits, config),
     )

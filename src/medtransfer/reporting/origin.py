@@ -1,6 +1,7 @@
 """Where the numbers come from: data sets, the leak gate, and the run behind every fit, as tables."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -13,8 +14,32 @@ SHOWN_PAIRS = 20
 SHORT = 8
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What every report says of its pictures.
+
+    Attributes:
+        datasets: name → content of dataset.json, ``phantoms`` (bool), ``until`` (the last day before a chronological
+            test split, or None), ``splits`` ``{split: {"images": n, "patients": n}}``.
+        gate: content of gate.json.
+        profile: name of the parameter profile.
+    """
+
+    datasets: Mapping[str, Mapping[str, Any]]
+    gate: Mapping[str, Any]
+    profile: str
+
+    def parts(self) -> dict[str, Any]:
+        """Return the parts ``origin``, ``phantoms`` and ``data`` of a report's content."""
+        return {
+            "origin": pictures(self.datasets, self.profile),
+            "phantoms": any(meta["phantoms"] for meta in self.datasets.values()),
+            "data": (datasets_table(self.datasets), *gate_tables(self.gate)),
+        }
+
+
 def pictures(datasets: Mapping[str, Mapping[str, Any]], profile: str) -> str:
-    """Say in plain words which profile was run on which pictures; ``datasets`` as in :func:`datasets_table`."""
+    """Say in plain words which profile was run on which pictures; ``datasets`` as in :class:`Origin`."""
     drawn = [name for name, meta in datasets.items() if meta["phantoms"]]
     real = [name for name in datasets if name not in drawn]
     if not real:
@@ -27,11 +52,7 @@ def pictures(datasets: Mapping[str, Mapping[str, Any]], profile: str) -> str:
 
 
 def datasets_table(datasets: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Lay out the data sets: kind, images and patients a split, classes, size, licence, content hash.
-
-    ``datasets`` maps a name to the content of its dataset.json, ``phantoms`` (bool) and ``splits``
-    ``{split: {"images": n, "patients": n}}``.
-    """
+    """Lay out the data sets: kind, images and patients a split, classes, size, licence, content hash."""
     columns = [Column(name, number=False) for name in ("Data set", "Pictures", "Classes")]
     columns += [Column(split, "images / patients") for split in SPLITS]
     columns += [Column(name, number=False) for name in ("Stored as", "Licence", "Source", "Content")]

@@ -13,6 +13,7 @@ from medtransfer.params import Params, load_params
 from medtransfer.reporting.cells import ReportSettings
 from medtransfer.reporting.collect import collect
 from medtransfer.reporting.content import ReportContent, summary_json, summary_of
+from medtransfer.reporting.origin import Origin
 from medtransfer.reporting.page import write_report
 from medtransfer.reporting.truncated.collect import collect as collect_truncated
 from medtransfer.training.progress import console
@@ -35,10 +36,8 @@ def _attentive(params: Params, folder: Path) -> ReportContent:
     return collect(
         read_predictions(folder / "predictions.parquet"),
         study_folder=folder,
-        gate=read_json(paths.GATE),
-        datasets=_describe(params, params.datasets),
+        origin=_origin(params, params.datasets),
         registry=read_json(folder / "champion.json"),
-        profile=params.profile,
         config=ReportSettings(
             positive=study.positive,
             networks=study.networks,
@@ -60,20 +59,19 @@ def _truncated(params: Params, folder: Path) -> ReportContent:
     return collect_truncated(
         read_predictions(folder / "predictions.parquet"),
         study_folder=folder,
-        gate=read_json(paths.GATE),
-        datasets=_describe(params, dict.fromkeys(used)),
-        profile=params.profile,
+        origin=_origin(params, dict.fromkeys(used)),
         config=study,
         evaluation=params.evaluation,
     )
 
 
-def _describe(params: Params, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """What a report says about data sets: dataset.json, images and patients of each split, the day that splits them."""
-    return {name: _dataset(params, name) for name in names}
+def _origin(params: Params, names: Iterable[str]) -> Origin:
+    datasets = {name: _dataset(params, name) for name in names}
+    return Origin(datasets, gate=read_json(paths.GATE), profile=params.profile)
 
 
 def _dataset(params: Params, name: str) -> dict[str, Any]:
+    """What a report says about a data set: dataset.json, images and patients a split, the day that splits it."""
     data = PackedDataset.open(paths.dataset(name))
     groups = data.manifest.groupby("split")["patient_id"]
     splits = {split: {"images": len(ids), "patients": ids.nunique()} for split, ids in groups}

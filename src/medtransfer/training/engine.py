@@ -5,6 +5,7 @@ The same command works on a processor, on one GPU, and under ``torchrun`` on sev
 
 import ctypes
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
@@ -130,7 +131,7 @@ def keep_freed_memory() -> None:
     By default every large tensor is mapped anew, and the system clears each of its pages again: tens of thousands of
     page faults a step, up to a fifth of its time. With another C library nothing happens.
     """
-    tell = getattr(ctypes.CDLL(None), "mallopt", None)
+    tell = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if tell is not None:
         for option, value in MALLOC.values():
             tell(option, value)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from medtransfer import paths
-from medtransfer.data.loaders import Loader
+from medtransfer.data.loaders import Loader, Regions
 from medtransfer.data.packed import PackedDataset, Rows
 from medtransfer.data.transforms import AugmentConfig
 from medtransfer.errors import DataError
@@ -88,19 +88,8 @@ def self_supervised_loader(
     Only the training split is read, labelled or not: validation and test images never enter pretraining.
     """
     rows = data.rows(split="train", labelled=False)
-    if regions is None:
-        return _training_loader(data, rows, phase, seed, engine, views=2)
-    return _training_loader(
-        data,
-        rows,
-        phase,
-        seed,
-        engine,
-        views=2,
-        boxes=regions.boxes,
-        region_size=phase.region_size,
-        region_augment=phase.region_augment,
-    )
+    cut = regions and Regions(regions.boxes, phase.region_size, phase.region_augment)
+    return _training_loader(data, rows, phase, seed, engine, views=2, regions=cut)
 
 
 def evaluation_loader(

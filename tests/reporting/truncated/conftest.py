@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from medtransfer.evaluation.scorecard import EvaluationConfig
+from medtransfer.reporting.origin import Origin
 from medtransfer.reporting.truncated.collect import collect
 from medtransfer.reporting.truncated.values import results
 from medtransfer.studies.truncated_transfer.config import TruncatedTransferConfig
@@ -188,8 +189,8 @@ def build(predictions, study_folder, gate, datasets, config, evaluation):
     """Collect with some arguments changed."""
 
     def again(**changes):
-        same = {"study_folder": study_folder, "gate": gate, "datasets": datasets, "profile": "sample"}
-        same |= {"config": config, "evaluation": evaluation}
+        origin = Origin(changes.pop("datasets", datasets), gate, "sample")
+        same = {"study_folder": study_folder, "origin": origin, "config": config, "evaluation": evaluation}
         table = changes.pop("predictions", predictions)
         return collect(table, **(same | changes))
 

@@ -12,7 +12,7 @@ from medtransfer.evaluation.scorecard import EvaluationConfig
 from medtransfer.evaluation.summary import LEVEL
 from medtransfer.files import read_json
 from medtransfer.reporting.content import Figure, ReportContent, Table
-from medtransfer.reporting.origin import datasets_table, gate_tables, pictures, provenance_table, uncommitted
+from medtransfer.reporting.origin import Origin, provenance_table, uncommitted
 from medtransfer.reporting.records import Fit, provenance
 from medtransfer.reporting.truncated import figures, tables
 from medtransfer.reporting.truncated.balance import balance_note, noted_figures, noted_tables
@@ -56,9 +56,7 @@ def collect(
     predictions: pd.DataFrame,
     *,
     study_folder: Path,
-    gate: Mapping[str, Any],
-    datasets: Mapping[str, Mapping[str, Any]],
-    profile: str,
+    origin: Origin,
     config: TruncatedTransferConfig,
     evaluation: EvaluationConfig,
 ) -> ReportContent:
@@ -67,10 +65,7 @@ def collect(
     Args:
         predictions: the study's predictions table.
         study_folder: ``out/<study>``, with ``pretrained/``, ``finetuned/``, cost.json and similarity.json.
-        gate: content of gate.json.
-        datasets: name → content of dataset.json, ``phantoms`` (bool), ``until`` (the last day before a chronological
-            test split, or None), ``splits`` {split: {images, patients}}.
-        profile: name of the parameter profile.
+        origin: where the pictures come from.
         config: the study's parameters.
         evaluation: resamples of the intervals.
 
@@ -80,14 +75,16 @@ def collect(
     found = results(predictions, config, evaluation)
     costs, alike = (read_json(study_folder / name) for name in ("cost.json", "similarity.json"))
     compared = _compare(found)
-    sometimes = (findings_table(found), windows_table(predictions, found, datasets))
+    sometimes = (findings_table(found), windows_table(predictions, found, origin.datasets))
     fits = provenance(recorded := list(arm_fits(study_folder, config)))
     rates, best = learning_rates(recorded, config), convergence(recorded)
     note, cost = balance_note(config), cost_table(found, compared.rows, costs)
     leading = tables.networks_table(found, compared.rows, costs)
     measured = (leading, *_performance(found, compared), *filter(None, sometimes), cost)
     return ReportContent(
-        **_heading(datasets, profile),
+        title=TITLE,
+        about=ABOUT,
+        **origin.parts(),
         headline=headline(compared.judged, compared.ties, costs),
         champion=(),
         results=(
@@ -103,15 +100,9 @@ def collect(
             *noted_figures((*_figures(compared), cost_figure(found, compared.rows, costs)), note),
             *_figures_of_training(recorded, alike, config),
         ),
-        data=(datasets_table(datasets), *gate_tables(gate)),
         provenance=(provenance_table(fits),),
         limits=(*_limits(config), *starved(rates, best), *uncommitted(fits)),
     )
-
-
-def _heading(datasets: Mapping[str, Mapping[str, Any]], profile: str) -> dict[str, Any]:
-    drawn = any(meta["phantoms"] for meta in datasets.values())
-    return {"title": TITLE, "about": ABOUT, "origin": pictures(datasets, profile), "phantoms": drawn}
 
 
 @dataclass(frozen=True)
