@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from medtransfer.reporting.attention import attention_table, layer_frame
 from medtransfer.reporting.cells import attention_change
@@ -57,12 +58,25 @@ def test_the_mean_change_is_over_images_and_its_spread_over_seeds(predictions, c
     assert (found["mean"], found["sd"]) == pytest.approx((seeds.mean(), seeds.std()))
 
 
+def test_what_attention_adds_to_the_auroc_is_that_of_the_test_images(predictions, settings):
+    """Switched off, the images are ranked backwards: AUROC a becomes 1 − a."""
+    own = predictions["dataset"].eq("ct") & predictions["split"].eq("test")
+    off = predictions["output"].eq("covid_attention_off")
+    turned = predictions.assign(score=predictions["score"].mask(off & own, 1 - predictions["score"]))
+    fits = turned[own & ~off & turned["network"].eq("resnet50_attn5") & turned["chain"].eq("stl_n")].groupby("seed")
+    aurocs = [roc_auc_score(part["target"], part["score"]) for _, part in fits]
+    change = attention_change(turned, settings).set_index(["network", "chain"])
+    # clipping at zero left ties among the least likely, so that the ranks are not quite those of the full network
+    assert change.loc[("resnet50_attn5", "stl_n"), "auroc"] == pytest.approx(2 * sum(aurocs) / 2 - 1, abs=0.02)
+    assert change.loc[("resnet50_attn5", "stl_n"), "auroc"] > 0.2
+
+
 def test_what_was_not_recorded_or_not_switched_off_is_a_dash(layers, change, settings):
     part = layers[layers["chain"] != "stl_n"]
     unrecorded = attention_table(part, change, settings.networks, settings.chains).rows[1]
     assert [text.main for text in unrecorded[2:4]] == ["—", "—"]
     unchecked = attention_table(layers, change.iloc[:0], settings.networks, settings.chains).rows[1]
-    assert [text.main for text in unchecked[4:]] == ["—", "—"]
+    assert [text.main for text in unchecked[4:]] == ["—", "—", "—"]
     nothing = attention_table(layers.iloc[:0], change.iloc[:0], settings.networks, settings.chains)
     assert nothing.rows == ()
 

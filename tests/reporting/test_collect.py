@@ -3,7 +3,7 @@ import re
 import pandas as pd
 import pytest
 
-from medtransfer.reporting.cells import measure
+from medtransfer.reporting.cells import attention_change, measure
 from medtransfer.reporting.collect import collect
 from medtransfer.reporting.origin import Origin
 
@@ -33,7 +33,17 @@ def test_the_headline_is_the_measured_difference_with_interval_and_power(content
     assert " (over patients and 2 seeds): no difference shown; a true difference of " in sentence
     low, high, detectable = (float(part.replace("−", "-")) for part in re.findall(r"[−+]?0\.\d+", sentence)[1:])
     assert detectable == pytest.approx((high - low) / (2 * 1.959964) * (1.959964 + 0.841621), abs=0.006)
-    assert "the chain is better; a true difference of " in content.headline[1]
+    assert "the chain is better; a true difference of " in content.headline[2]
+
+
+def test_the_headline_says_how_much_of_the_difference_attention_makes_itself(again, predictions, settings):
+    turned = predictions.assign(score=predictions["score"].mask(predictions["output"] == "covid_attention_off", 0.5))
+    added = attention_change(turned, settings).set_index("chain").loc[FULL, "auroc"]
+    assert added > 0.2
+    sentence = again(predictions=turned).headline[1]
+    assert sentence.startswith(
+        f"Of this the ATTN layers themselves make {added:+.3f} AUROC (as trained − switched off)"
+    )
 
 
 def test_a_headline_about_idle_attention_says_so(again, predictions):

@@ -191,9 +191,9 @@ def test_a_lobe_that_no_slice_shows_has_no_coverage():
     assert coverage(masks, boxes).share() == {"ru": None, "rm": None, "rl": 0.5, "lu": None, "ll": None}
 
 
-@pytest.mark.parametrize(("kind", "least"), [("upright", 0.85), ("tilted", 0.80), ("collapsed", 0.70)])
+@pytest.mark.parametrize(("kind", "least"), [("upright", 0.85), ("tilted", 0.80), ("collapsed", 0.75)])
 def test_axial_boxes_cover_every_lobe_of_phantoms_and_reference_boxes_do_not(kind, least):
-    drawn = draw_posed(kind, count=40, seed=1)
+    drawn = draw_posed(kind, count=120, seed=1)
     images, masks = np.stack([p.image for p in drawn]), np.stack([p.mask for p in drawn])
     axial, reference = (locate(images, table=table) for table in ("axial", "reference"))
     assert axial.found.all()

@@ -7,7 +7,7 @@ import pandas as pd
 
 from medtransfer.reporting.content import Column, Table, Text
 from medtransfer.reporting.records import Fit, kept_values
-from medtransfer.reporting.words import MISSING, chain_title, is_missing, number
+from medtransfer.reporting.words import MISSING, chain_title, is_missing, number, signed
 from medtransfer.studies.attentive_transfer.printed import attention_layers, network_title
 
 _GAMMA, _ENTROPY = "attention/gamma_abs_", "attention/entropy_"
@@ -53,11 +53,12 @@ def attention_table(
         "layer adds to its map, at 0 it is the identity. Below it the entropy of its attention, from 0 (all look at "
         "one place) to 1 (at all places alike). Change: of the predicted probability on switching all ATTN layers "
         "off, over all validation, test and outside images; its mean (± sd over seeds) and the largest of any image "
-        "and seed.",
+        "and seed. Beside it what the layers add to the AUROC of the test images: as trained − switched off.",
         (
             *(Column(name, number=False) for name in ("Network", "Chain")),
             *(Column(str(place + 1), "|γ| by ATTN layer") for place in places),
             *(Column(name, "change without ATTN") for name in ("mean", "largest")),
+            Column("added by ATTN", "AUROC"),
         ),
         tuple(rows),
         tuple(_sites_note(network, part) for network, part in layers.groupby("network", sort=False)),
@@ -72,13 +73,12 @@ def _layer(rows: pd.DataFrame | None) -> Text:
     return Text(number(rows["gamma"].mean(), digits=4), f"entropy {number(rows['entropy'].mean())}", hover)
 
 
-def _change(found: Any) -> tuple[Text, Text]:
+def _change(found: Any) -> tuple[Text, ...]:
     if found is None:
-        return MISSING, MISSING
+        return MISSING, MISSING, MISSING
     spread = "" if is_missing(found["sd"]) else f" ± {number(found['sd'])}"
-    return Text(number(found["mean"]) + spread), Text(
-        number(found["largest"]), "attention inactive" if found["inactive"] else ""
-    )
+    largest = Text(number(found["largest"]), "attention inactive" if found["inactive"] else "")
+    return Text(number(found["mean"]) + spread), largest, Text(signed(found["auroc"]))
 
 
 def _sites_note(network: str, rows: pd.DataFrame) -> str:

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from medtransfer.config import Config
 from medtransfer.errors import DataError
+from medtransfer.evaluation.binary import auroc
 from medtransfer.evaluation.checks import Floats
 from medtransfer.evaluation.contrasts import combine, difference
 from medtransfer.evaluation.predictions import ATTENTION_OFF, validate_predictions
@@ -124,21 +125,35 @@ def summary(found: Sample, settings: ReportSettings | EvaluationConfig) -> dict[
 
 
 def attention_change(predictions: pd.DataFrame, settings: ReportSettings) -> pd.DataFrame:
-    """Return how much switching the ATTN layers off changes the probabilities.
+    """Return how much switching the ATTN layers off changes the probabilities, and what they add to the AUROC.
 
     Compares the outputs ``<positive>`` and ``<positive>_attention_off`` over all images and seeds of a fit. Columns:
     ``network, chain, largest`` (change of a probability), ``mean`` and ``sd`` over seeds of the images' mean change
-    (``sd`` NaN with one seed), ``inactive`` (``largest`` < 0.01).
+    (``sd`` NaN with one seed), ``auroc`` (on − off, mean over seeds, on the study's own test images), ``inactive``
+    (``largest`` < 0.01).
     """
     key = ["network", "chain", "seed", "dataset", "split", "image_id"]
     on, off = (
-        predictions[predictions["output"] == f"{settings.positive}{suffix}"].set_index(key)["score"]
+        predictions[predictions["output"] == f"{settings.positive}{suffix}"].set_index(key)[["score", "target"]]
         for suffix in ("", ATTENTION_OFF)
     )
-    seeds = (on.loc[off.index] - off).abs().groupby(["network", "chain", "seed"]).agg(["mean", "max"])
+    on = on.loc[off.index]
+    seeds = (on["score"] - off["score"]).abs().groupby(["network", "chain", "seed"]).agg(["mean", "max"])
     fits = seeds.groupby(["network", "chain"])
     change = pd.DataFrame({"largest": fits["max"].max(), "mean": fits["mean"].mean(), "sd": fits["mean"].std()})
+    change["auroc"] = _mean_auroc(on, settings) - _mean_auroc(off, settings)
     return change.assign(inactive=change["largest"] < INACTIVE_BELOW).reset_index()
+
+
+def _mean_auroc(rows: pd.DataFrame, settings: ReportSettings) -> pd.Series:
+    """AUROC of a network after a chain on its own test images, mean over seeds."""
+    own = rows.query("split == 'test' and dataset not in @settings.outside and target.notna()")
+    seeds = own.groupby(["network", "chain", "seed"])
+    return (
+        pd.Series({fit: auroc(part["target"], part["score"]) for fit, part in seeds}, dtype=float)
+        .groupby(level=[0, 1])
+        .mean()
+    )
 
 
 def _own_test_set(test: pd.DataFrame, settings: ReportSettings) -> str:

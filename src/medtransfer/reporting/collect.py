@@ -67,7 +67,7 @@ def collect(
         title="Attentive transfer: does attention transfer better than convolution?",
         about=ABOUT,
         **origin.parts(),
-        headline=headline(next(iter(verdicts.values())), config, seeds),
+        headline=headline(next(iter(verdicts.values())), inactive, config, seeds),
         champion=_champion(registry, fits),
         results=(
             *_performance(predictions, grid, inactive, config),

@@ -10,7 +10,7 @@ from medtransfer.reporting.cells import Grid, ReportSettings
 from medtransfer.reporting.content import Column, Table, Text
 from medtransfer.reporting.words import MISSING, NOT_PRINTED, chain_title, interval, number, signed
 from medtransfer.studies.attentive_transfer.claims import CLAIMS, Judgement, attention_pairs, judge
-from medtransfer.studies.attentive_transfer.printed import network_title
+from medtransfer.studies.attentive_transfer.printed import WHOLE_CHAIN, network_title
 
 
 def judgements(grid: Grid, inactive: pd.DataFrame, settings: ReportSettings) -> dict[str, list[Judgement]]:
@@ -32,8 +32,13 @@ def judgements(grid: Grid, inactive: pd.DataFrame, settings: ReportSettings) -> 
     }
 
 
-def headline(judged: Sequence[Judgement], settings: ReportSettings, seeds: int) -> tuple[str, ...]:
-    """Return the study's answer in two sentences, from the judgements on the own test set."""
+def headline(
+    judged: Sequence[Judgement], change: pd.DataFrame, settings: ReportSettings, seeds: int
+) -> tuple[str, ...]:
+    """Return the study's answer in sentences, from the judgements on the own test set.
+
+    ``change`` is a frame of ``cells.attention_change``.
+    """
     found = {one.claim.key: one for one in judged}
     attention, transfer = found["attention_is_better"], found["transfer_helps"]
     what, pairs = "Attention − convolution after the whole chain", len(attention_pairs(settings.networks))
@@ -41,7 +46,19 @@ def headline(judged: Sequence[Judgement], settings: ReportSettings, seeds: int) 
         what = f"{what}, mean over {pairs} pairs of networks"
     return (
         _sentence(what, attention, "attention", "convolution", seeds),
+        *_own_work(change),
         _sentence("Whole chain − no transfer, mean over networks", transfer, "the chain", "no transfer", seeds),
+    )
+
+
+def _own_work(change: pd.DataFrame) -> tuple[str, ...]:
+    """Say how much of a difference the ATTN layers make themselves; the rest came about in training."""
+    added = change.loc[change["chain"] == WHOLE_CHAIN, "auroc"].dropna()
+    if added.empty:
+        return ()
+    return (
+        f"Of this the ATTN layers themselves make {signed(added.mean())} AUROC (as trained − switched off); the rest "
+        "is that networks with them were trained otherwise.",
     )
 
 

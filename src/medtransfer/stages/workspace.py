@@ -27,6 +27,8 @@ TARGETS = "repro"
 def run(options: Namespace) -> None:
     """Make the workspace and say what to do next."""
     root = paths.workspace()
+    if Path(options.name).name != options.name:
+        raise ConfigError(f"workspace {options.name!r}: a plain folder name was expected; it is made below workspaces/")
     target = root / "workspaces" / options.name
     if target.exists():
         raise ConfigError(
