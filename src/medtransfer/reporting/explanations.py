@@ -113,8 +113,7 @@ def _phantom_table(phantoms: Mapping[str, Any], *, used: str) -> Table:
     return Table(
         "coverage-phantoms",
         "How much of each lobe its box holds, on phantoms",
-        f"The same on {phantoms['slices']} drawn slices of each kind, whatever the data set: their lobes are known. "
-        f"{_BOXES}",
+        f"On {phantoms['slices']} drawn slices of each kind, whatever the data set: their lobes are known. {_BOXES}",
         (
             *(Column(name, number=False) for name in ("Patient", "Boxes")),
             *_lobes(next(iter(phantoms["coverage"].values()))),

@@ -165,9 +165,7 @@ def leep_figure(scores: pd.DataFrame, settings: ReportSettings) -> Figure:
     caption = (
         "LEEP of the source models on the target’s training images, mean over pretraining seeds; higher is better."
     )
-    return Figure(
-        "leep", "Fig. 3 · LEEP over the hand-overs", caption, svg(draw, "leep", height=3.4, width=5.5 * len(backbones))
-    )
+    return Figure("leep", "Fig. 3 · LEEP over the hand-overs", caption, svg(draw, "leep", height=3.4))
 
 
 _NO_HEAD = "n/a: no label head that LEEP and NCE could read before or after the step."

@@ -102,7 +102,8 @@ def _heat_rows(explained: Mapping[str, Explanation], places: NDArray[np.int64], 
         last = {sizes[method]: method for method in heats if method.name == ATTENTION}
         for method in [Method(GRAD_CAM, LAST_MAP), *reversed(last.values())]:
             how = "Grad-CAM" if method.name == GRAD_CAM else f"attention {method.layer}"
-            label = f"{network_title(network)}\n{how}\n{sizes[method][0]} × {sizes[method][1]}"
+            title = network_title(network).replace(" + ", "\n+ ")
+            label = f"{title}\n{how}\n{sizes[method][0]} × {sizes[method][1]}"
             captions = chances if method.name == GRAD_CAM else [""] * len(places)
             rows.append(HeatRow(label, heats[method][places], captions))
     return rows
