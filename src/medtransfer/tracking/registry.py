@@ -2,7 +2,6 @@
 
 import re
 import tempfile
-import warnings
 from collections.abc import Mapping
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -140,17 +139,15 @@ def _save(path: Path, folder: Path, config: Mapping[str, Any]) -> None:
     columns = [ColSpec("string", "label"), *(ColSpec("double", f"probability_{c}") for c in config["classes"])]
     pictures = TensorSpec(np.dtype("uint8"), (-1, channels, -1, -1))
     ramp = np.linspace(0, 255, _EXAMPLE_SIDE, dtype=np.uint8)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="(?s).*[Tt]ype hint")  # the signature below is explicit
-        save_model(
-            path,
-            python_model=str(Path(__file__).with_name("serving.py")),
-            artifacts={"weights": str(folder / WEIGHTS), "config": str(folder / CONFIG)},
-            code_paths=[str(Path(medtransfer.__file__).parent)],
-            signature=ModelSignature(Schema([pictures]), Schema(columns)),
-            input_example=np.broadcast_to(ramp, (1, channels, _EXAMPLE_SIDE, _EXAMPLE_SIDE)).copy(),
-            pip_requirements=[f"{package}=={installed(package)}" for package in _PACKAGES],
-        )
+    save_model(
+        path,
+        python_model=str(Path(__file__).with_name("serving.py")),
+        artifacts={"weights": str(folder / WEIGHTS), "config": str(folder / CONFIG)},
+        code_paths=[str(Path(medtransfer.__file__).parent)],
+        signature=ModelSignature(Schema([pictures]), Schema(columns)),
+        input_example=np.broadcast_to(ramp, (1, channels, _EXAMPLE_SIDE, _EXAMPLE_SIDE)).copy(),
+        pip_requirements=[f"{package}=={installed(package)}" for package in _PACKAGES],
+    )
     _forget_machine_paths(path / "MLmodel")
 
 

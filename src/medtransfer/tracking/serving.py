@@ -33,7 +33,12 @@ class PictureClassifier(PythonModel):  # type: ignore[misc]  # MLflow ships no t
         self.network, self.config = load_model(Path(context.artifacts["weights"]).parent)
         self.network.eval()
 
-    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
+    def predict(
+        self,
+        context: Any,
+        model_input: np.ndarray,  # so typed, MLflow neither guesses a signature nor warns
+        params: dict[str, Any] | None = None,
+    ) -> pd.DataFrame:
         """Return the table of probabilities; input outside the contract is an invalid-parameter error (HTTP 400)."""
         from mlflow.exceptions import MlflowException
 
