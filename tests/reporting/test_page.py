@@ -1,11 +1,12 @@
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import pytest
 
 from medtransfer.reporting.collect import collect
-from medtransfer.reporting.content import Column, Table, Text
+from medtransfer.reporting.content import Column, Figure, Table, Text
 from medtransfer.reporting.origin import Origin
 from medtransfer.reporting.page import render_html, render_markdown, write_report
 
@@ -63,9 +64,25 @@ def evil(predictions, study_folder, gate, datasets, champion, settings):
     )
 
 
-def test_both_files_are_written_and_no_other(tmp_path, content):
+def test_page_tables_and_drawings_are_written_and_nothing_that_holds_pictures(tmp_path, content):
+    photograph = Figure("photograph", "Photograph", "", '<img alt="" src="data:image/png;base64,AAAA">')
+    write_report(tmp_path / "report", replace(content, figures=(*content.figures, photograph)))
+    written = {path.relative_to(tmp_path / "report").as_posix() for path in (tmp_path / "report").rglob("*.*")}
+    drawings = {f"figures/{key}.svg" for key in ("forest", "curves", "leep", "learning-finetuned")}
+    assert {"index.html", "results.md"} | drawings <= written
+    linked = set(re.findall(r"\]\((figures/.*?)\)", (tmp_path / "report/results.md").read_text(encoding="utf-8")))
+    assert written == {"index.html", "results.md"} | linked
+    assert "figures/photograph.svg" not in written
+
+
+def test_a_drawing_stands_alone(tmp_path, content):
     write_report(tmp_path / "report", content)
-    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == ["index.html", "results.md"]
+    for file in (tmp_path / "report/figures").iterdir():
+        text = file.read_text(encoding="utf-8")
+        assert ElementTree.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
+        assert "var(" not in text
+        assert 'style="background: #fdfdfb"' in text
+        assert "#e4e7ea" not in text, "the ink of the dark page"
 
 
 def test_the_page_asks_nothing_of_any_host(page):

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from medtransfer.files import write_text
-from medtransfer.reporting.content import Column, ReportContent, Summary, Table, Text
+from medtransfer.reporting.content import Column, Figure, ReportContent, Summary, Table, Text
+from medtransfer.reporting.svg import standalone
 from medtransfer.reporting.words import GLOSSARY
 
 _HERE = Path(__file__).parent
@@ -19,9 +20,14 @@ _TERMS = re.compile(
 
 
 def write_report(folder: Path, content: ReportContent) -> None:
-    """Write ``index.html`` and ``results.md``, each whole or not at all."""
+    """Write ``index.html``, ``results.md`` and every drawing as ``figures/<key>.svg``, each whole or not at all.
+
+    Figures that hold pictures, which may be of patients, stand in the page alone.
+    """
     write_text(folder / "index.html", render_html(content))
     write_text(folder / "results.md", render_markdown(content))
+    for figure in _drawings(content):
+        write_text(folder / _file(figure), standalone(figure.svg, _style()))
 
 
 def write_overview(folder: Path, studies: Sequence[Summary]) -> None:
@@ -41,13 +47,14 @@ def render_html(content: ReportContent) -> str:
 
 
 def render_markdown(content: ReportContent) -> str:
-    """Return the tables of the page in Markdown, without the figures."""
+    """Return the page in Markdown: its tables, and its drawings as the files that ``write_report`` writes."""
     lines = [f"# {_plain(content.title)}", "", _plain(content.about), "", f"**{_plain(content.origin)}**", ""]
     lines += [line for sentence in content.headline for line in (_plain(sentence), "")]
     champion = [f"- {_plain(name)}: {_cell(value)}" for name, value in content.champion]
     lines += ["## Champion", "", *champion, ""] if champion else []
-    sections = {"Results": content.results, "Data": content.data, "Provenance": content.provenance}
-    for title, tables in sections.items():
+    lines += ["## Results", "", *(line for table in content.results for line in _markdown_table(table))]
+    lines += ["## Figures", "", *(line for figure in _drawings(content) for line in _markdown_figure(figure))]
+    for title, tables in (("Data", content.data), ("Provenance", content.provenance)):
         lines += [f"## {title}", "", *(line for table in tables for line in _markdown_table(table))]
     lines += ["## Limits", "", *(f"- {_plain(limit)}" for limit in content.limits), ""]
     return "\n".join(lines)
@@ -56,8 +63,19 @@ def render_markdown(content: ReportContent) -> str:
 def _page(template: str, **values: Any) -> str:
     from markupsafe import Markup
 
-    style = Markup((_HERE / "page.css").read_text(encoding="utf-8"))
-    return str(_environment().get_template(template).render(style=style, **values))
+    return str(_environment().get_template(template).render(style=Markup(_style()), **values))
+
+
+def _style() -> str:
+    return (_HERE / "page.css").read_text(encoding="utf-8")
+
+
+def _drawings(content: ReportContent) -> list[Figure]:
+    return [figure for figure in content.figures if figure.svg.startswith("<svg")]
+
+
+def _file(figure: Figure) -> str:
+    return f"figures/{figure.key}.svg"
 
 
 @cache
@@ -108,6 +126,11 @@ def _markdown_table(table: Table) -> list[str]:
     lines = [f"| {' | '.join(cells)} |" for cells in ([_plain(head) for head in heads], marks, *rows)]
     notes = [line for note in table.notes for line in (_plain(note), "")]
     return [f"### {_plain(table.title)}", "", _plain(table.intro), "", *lines, "", *notes]
+
+
+def _markdown_figure(figure: Figure) -> list[str]:
+    title = _plain(figure.title)
+    return [f"### {title}", "", f"![{title}]({_file(figure)})", "", _plain(figure.caption), ""]
 
 
 def _cell(value: Text) -> str:

@@ -74,6 +74,13 @@ def svg(draw: Callable[[Any], None], key: str, *, height: float, width: float = 
     return _variable_colours(target.getvalue())
 
 
+def standalone(drawing: str, style: str) -> str:
+    """Return a drawing as a file of its own: the first colour that a style sheet gives each variable, on that paper."""
+    colours = dict(reversed(re.findall(r"(--\w+): (#\w+)", style)))
+    text = re.sub(r"var\((--\w+)\)", lambda match: colours[match[1]], drawing)
+    return text.replace("<svg", f'<svg style="background: {colours["--paper"]}"', 1) + "\n"
+
+
 def _variable_colours(text: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
