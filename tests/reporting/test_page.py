@@ -156,6 +156,7 @@ def test_a_remark_stands_in_brackets_in_markdown(content):
 def test_an_empty_table_says_so(content):
     table = Table("t", "Nothing", "", (Column("a"), Column("b")), ())
     assert '<td colspan="2">nothing to show</td>' in render_html(replace(content, results=(table,)))
+    assert "\nnothing to show\n" in render_markdown(replace(content, results=(table,)))
 
 
 def test_the_page_is_the_same_every_time(content):

@@ -125,7 +125,15 @@ def _markdown_table(table: Table) -> list[str]:
     rows = [[_cell(value) for value in row] for row in table.rows]
     lines = [f"| {' | '.join(cells)} |" for cells in ([_plain(head) for head in heads], marks, *rows)]
     notes = [line for note in table.notes for line in (_plain(note), "")]
-    return [f"### {_plain(table.title)}", "", _plain(table.intro), "", *lines, "", *notes]
+    return [
+        f"### {_plain(table.title)}",
+        "",
+        _plain(table.intro),
+        "",
+        *(lines if rows else ["nothing to show"]),
+        "",
+        *notes,
+    ]
 
 
 def _markdown_figure(figure: Figure) -> list[str]:

@@ -125,12 +125,13 @@ def _panel(axis: Any, points: Mapping[str, tuple[float, float]]) -> None:
         edge = {"markeredgecolor": INK, "markeredgewidth": 1.2} if arm in front else {}
         axis.plot([cost], [quality], **look, **edge, markersize=6, linestyle="none")
         if arm in front:
-            beside = {"xytext": (0, 8 if front.index(arm) % 2 else -14), "textcoords": "offset points", "ha": "center"}
-            axis.annotate(network_title(arm), (cost, quality), **beside, fontsize=7)
+            place = {"xytext": (0, 5), "va": "bottom"} if front.index(arm) % 2 else {"xytext": (0, -5), "va": "top"}
+            title = network_title(arm).replace("_to_", "\nto ")
+            axis.annotate(title, (cost, quality), **place, textcoords="offset points", ha="center", fontsize=7)
     for strategy in dict.fromkeys(map(strategy_of, points)):
         axis.plot([], [], **LOOKS[strategy], linestyle="none", label=STRATEGIES[strategy])
     _plain_log(axis)
-    axis.margins(x=0.25, y=0.25)
+    axis.margins(x=0.3, y=0.3)
 
 
 def _plain_log(axis: Any) -> None:
