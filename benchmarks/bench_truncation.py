@@ -28,7 +28,7 @@ CUTS = {
 }
 """Where the network is cut → how the row is called; Dens-T1 is the paper's cut after block 1."""
 SIZES = ((64, 8), (112, 8), (224, 2))
-ROUNDS = 9
+ROUNDS = 25
 
 Times = tuple[float, float]
 """Seconds of a step without the optimiser, and with it."""
