@@ -76,7 +76,8 @@ def outputs(folder):
 
 def test_every_seed_has_weights_records_and_a_run_of_its_own(here, make_job, engine):
     workspace, trackers = here
-    run_stage("toy", [make_job(0), make_job(1)], out=Path("out/toy"), engine=engine)
+    jobs = [make_job(0), make_job(1)]
+    run_stage("toy", jobs, out=Path("out/toy"), engine=engine)
     assert outputs(workspace / "out" / "toy") == [
         f"{kind}/{file}"
         for kind, names in (("records", ("history.csv", "run.json")), ("weights", ("model",)))
@@ -84,7 +85,15 @@ def test_every_seed_has_weights_records_and_a_run_of_its_own(here, make_job, eng
     ]
     assert len(trackers) == 2
     keys = {key for key, _, _ in trackers[0].points}
-    assert {"best/auroc_ill", "fit/best_step", "fit/steps", "fit/seconds", "train/loss", "val/auroc_ill"} <= keys
+    assert {
+        "best/auroc_ill",
+        "fit/best_step",
+        "fit/steps",
+        "fit/epochs",
+        "fit/seconds",
+        "train/loss",
+        "val/auroc_ill",
+    } <= keys
     assert outputs(workspace / ".scratch") == []
 
 

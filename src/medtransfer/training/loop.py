@@ -53,6 +53,7 @@ class FitResult:
     metrics: dict[str, float]
     best_step: int
     steps: int
+    epochs: float
     seconds: float
     history: list[dict[str, float]]
 
@@ -124,6 +125,7 @@ class Fit:
             metrics=metrics,
             best_step=state.best_step or state.step,
             steps=state.step,
+            epochs=state.step / self.epoch_steps,
             seconds=state.seconds,
             history=state.history,
         )

@@ -160,7 +160,7 @@ def _fit(job: Job, scratch: Path, engine: Engine, tracker: Tracker) -> FitResult
         best = {f"best/{k.split('/', 1)[1]}": v for k, v in result.metrics.items() if k.startswith("val/")}
         tracker.metrics(best, result.best_step)
         tracker.figure("learning_curves.png", learning_figure(result.history, job.spec.name))
-        summary = {"best_step": float(result.best_step), "steps": float(result.steps), "seconds": result.seconds}
+        summary = {name: float(getattr(result, name)) for name in ("best_step", "steps", "epochs", "seconds")}
         tracker.metrics({f"fit/{name}": value for name, value in summary.items()}, 0)
     return result
 

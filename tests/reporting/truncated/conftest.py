@@ -92,7 +92,13 @@ def write_record(folder, name, seed):
         writer.writerows([step, 0.7, 0.9 - abs(step - BEST_STEP[seed]) / 100] for step in (10, 20, 30, 40))
     events = [
         {"seq": 0, "time": 1.0, "kind": "open", "tags": {"learning_rate": "0.0001"}},
-        {"seq": 1, "time": 1.0, "kind": "metrics", "step": 0, "values": {"fit/seconds": 80.0, "best/auprc": 0.9}},
+        {
+            "seq": 1,
+            "time": 1.0,
+            "kind": "metrics",
+            "step": 0,
+            "values": {"fit/seconds": 80.0, "fit/epochs": 5.0, "best/auprc": 0.9},
+        },
     ]
     (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
 

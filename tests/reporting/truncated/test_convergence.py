@@ -44,8 +44,14 @@ def test_the_table_gives_mean_and_sd_over_seeds(fits, config):
         "0.900 ± 0.000",
         "35 ± 7",
         "88 %",
+        "4.4 ± 0.9",
         "70.0 ± 14.1",
     ]
+
+
+def test_fits_that_recorded_no_epochs_have_a_dash(fits, config):
+    found = convergence(fits).assign(epochs=float("nan"))
+    assert convergence_table(found, config).rows[1][6].main == "—"
 
 
 def test_a_study_without_records_has_an_empty_table(tmp_path, config):

@@ -1,4 +1,4 @@
-"""How fast each arm reaches its best validation AUPRC: steps and seconds, from the records of the fits."""
+"""How fast each arm reaches its best validation AUPRC: steps, epochs, seconds, from the records of the fits."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from medtransfer.reporting.content import Column, Figure, Table, Text
-from medtransfer.reporting.records import Fit, curves, provenance
+from medtransfer.reporting.records import Fit, curves, last_values, provenance
 from medtransfer.reporting.svg import grid_rows, panels, svg
 from medtransfer.reporting.truncated.figures import LOOKS
 from medtransfer.reporting.truncated.names import arm_title, cell_title, network_title, start_title, strategy_of
@@ -24,20 +24,23 @@ def validation_curves(fits: Sequence[Fit]) -> pd.DataFrame:
 
 
 def convergence(fits: Sequence[Fit]) -> pd.DataFrame:
-    """Return a row a fit that counts: ``arm, cell, seed, best, step, share, seconds``.
+    """Return a row a fit that counts: ``arm, cell, seed, best, step, share, epochs, seconds``.
 
     ``best`` is the best validation AUPRC, ``step`` where it was first reached, ``share`` that step as a share of all,
-    ``seconds`` the same share of the fit's time: validations stand evenly, so time runs as steps do.
+    ``epochs`` and ``seconds`` the same share of the fit's (NaN where not recorded): validations stand evenly, so time
+    runs as steps do.
     """
     counting = [fit for fit in fits if fit[0]["phase"] == "finetuned"]
     times = {_key(row): row["seconds"] for row in provenance(counting).to_dict("records")}
+    epochs = {_key(names): last_values(folder).get("fit/epochs", float("nan")) for names, folder in counting}
     rows = []
     for key, part in validation_curves(fits).dropna(subset="auprc").groupby(["arm", "cell", "seed"], sort=False):
         best = part.loc[part["auprc"].idxmax()]
         share = float(best["step"] / part["step"].max())
-        numbers = {"best": best["auprc"], "step": best["step"], "share": share, "seconds": share * times[key]}
+        numbers = {"best": best["auprc"], "step": best["step"], "share": share}
+        numbers |= {"epochs": share * epochs[key], "seconds": share * times[key]}
         rows.append(dict(zip(("arm", "cell", "seed"), key, strict=True)) | numbers)
-    return pd.DataFrame(rows, columns=["arm", "cell", "seed", "best", "step", "share", "seconds"])
+    return pd.DataFrame(rows, columns=["arm", "cell", "seed", "best", "step", "share", "epochs", "seconds"])
 
 
 def convergence_table(found: pd.DataFrame, config: TruncatedTransferConfig) -> Table:
@@ -54,15 +57,15 @@ def convergence_table(found: pd.DataFrame, config: TruncatedTransferConfig) -> T
                     Text(f"{100 * part['share'].mean():.0f} %"),
                 )
                 labels = (Text(cell_title(cell)), Text(network_title(arm)), Text(start_title(arm)))
-                body.append((*labels, *shown, _spread(part["seconds"], 1)))
+                body.append((*labels, *shown, *(_spread(part[name], 1) for name in ("epochs", "seconds"))))
     return Table(
         "convergence",
-        "Steps and seconds to the best validation AUPRC",
+        "Steps, epochs and seconds to the best validation AUPRC",
         "The paper holds that transfer converges faster. Mean ± sd over seeds; training on this machine, validations "
         "included. A best at the end of the budget means that the fit had not converged.",
         (
             *(Column(name, number=False) for name in ("Setting", "Network", "Start")),
-            *map(Column, ("best validation AUPRC", "steps to it", "of all steps", "seconds to it")),
+            *map(Column, ("best validation AUPRC", "steps to it", "of all steps", "epochs to it", "seconds to it")),
         ),
         tuple(body),
     )
