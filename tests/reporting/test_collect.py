@@ -57,6 +57,7 @@ def test_a_headline_without_the_whole_chain_is_not_decidable(again, predictions)
     found = again(predictions=predictions[predictions["chain"] != FULL])
     what, titled = "Attention − convolution after the whole chain", "STL-N → STL-M → SSTL-M"
     assert found.headline[0] == f"{what}: not decidable (not run: {titled})."
+    assert not [sentence for sentence in found.headline if sentence.startswith("Of this")]
     assert "curves" not in [figure.key for figure in found.figures]
 
 
@@ -64,8 +65,23 @@ def test_a_mean_over_several_pairs_is_named_as_one(again, predictions, settings)
     third = predictions[predictions["network"] == "resnet50_attn5"].assign(network="resnet50_attn1")
     networks = (*settings.networks, "resnet50_attn1")
     wider = settings.model_copy(update={"networks": networks, "draws": 50})
-    sentence = again(predictions=pd.concat([predictions, third], ignore_index=True), config=wider).headline[0]
-    assert sentence.startswith("Attention − convolution after the whole chain, mean over 2 pairs of networks: ")
+    found = again(predictions=pd.concat([predictions, third], ignore_index=True), config=wider)
+    assert found.headline[0].startswith(
+        "Attention − convolution after the whole chain, mean over 2 pairs of networks: "
+    )
+    assert "(as trained − switched off, mean over 2 networks)" in found.headline[1]
+
+
+def test_without_a_plain_network_nothing_is_said_of_a_difference(again, predictions, settings):
+    alone = settings.model_copy(update={"networks": ("resnet50_attn5",), "draws": 50})
+    found = again(predictions=predictions[predictions["network"] == "resnet50_attn5"], config=alone)
+    assert not [sentence for sentence in found.headline if sentence.startswith("Of this")]
+
+
+def test_the_time_of_all_fits_stands_below_them(content):
+    (runs,) = content.provenance
+    seconds = sum(float(row[-1].main) for row in runs.rows)
+    assert runs.notes == (f"{len(runs.rows)} runs, together {seconds / 60:.0f} minutes of fitting.",)
 
 
 @pytest.mark.filterwarnings("ignore::medtransfer.evaluation.checks.UndefinedMetricWarning")

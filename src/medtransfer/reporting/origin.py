@@ -117,6 +117,7 @@ def provenance_table(fits: pd.DataFrame) -> Table:
         "Every number above comes from these runs. Hover over a shortened value for the whole of it.",
         tuple(Column(name, number=name == "Seconds") for name in names),
         rows,
+        (f"{len(fits)} runs, together {number(fits['seconds'].sum() / 60, digits=0)} minutes of fitting.",),
     )
 
 

@@ -46,7 +46,7 @@ def headline(
         what = f"{what}, mean over {pairs} pairs of networks"
     return (
         _sentence(what, attention, "attention", "convolution", seeds),
-        *_own_work(change),
+        *(_own_work(change) if attention.estimate is not None else ()),
         _sentence("Whole chain − no transfer, mean over networks", transfer, "the chain", "no transfer", seeds),
     )
 
@@ -56,9 +56,10 @@ def _own_work(change: pd.DataFrame) -> tuple[str, ...]:
     added = change.loc[change["chain"] == WHOLE_CHAIN, "auroc"].dropna()
     if added.empty:
         return ()
+    how = "as trained − switched off" + (f", mean over {len(added)} networks" if len(added) > 1 else "")
     return (
-        f"Of this the ATTN layers themselves make {signed(added.mean())} AUROC (as trained − switched off); the rest "
-        "is that networks with them were trained otherwise.",
+        f"Of this the ATTN layers themselves make {signed(added.mean())} AUROC ({how}); the rest is that networks with "
+        "them were trained otherwise.",
     )
 
 

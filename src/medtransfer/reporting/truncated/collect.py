@@ -75,12 +75,10 @@ def collect(
     found = results(predictions, config, evaluation)
     costs, alike = (read_json(study_folder / name) for name in ("cost.json", "similarity.json"))
     compared = _compare(found)
-    sometimes = (findings_table(found), windows_table(predictions, found, origin.datasets))
-    fits = provenance(recorded := list(arm_fits(study_folder, config)))
-    rates, best = learning_rates(recorded, config), convergence(recorded)
-    note, cost = balance_note(config), cost_table(found, compared.rows, costs)
-    leading = tables.networks_table(found, compared.rows, costs)
-    measured = (leading, *_performance(found, compared), *filter(None, sometimes), cost)
+    months = windows_table(predictions, found, origin.datasets)
+    note = balance_note(config)
+    recorded = list(arm_fits(study_folder, config))
+    fits, rates, best = provenance(recorded), learning_rates(recorded, config), convergence(recorded)
     return ReportContent(
         title=TITLE,
         about=ABOUT,
@@ -88,7 +86,7 @@ def collect(
         headline=headline(compared.judged, compared.ties, costs),
         champion=(),
         results=(
-            *noted_tables(measured, note),
+            *noted_tables(_performance(found, compared, costs, months), note),
             rates_table(rates, best, config),
             convergence_table(best, config),
             similarity_table(depths(alike), alike),
@@ -132,9 +130,10 @@ def _compare(found: Results) -> _Compared:
     )
 
 
-def _performance(found: Results, compared: _Compared) -> list[Table]:
-    """Return the verdicts, the tables behind Fig. 3 to 6, the paired tests, both kinds of AUPRC, and the ties."""
-    return [
+def _performance(found: Results, compared: _Compared, costs: Mapping[str, Any], months: Table | None) -> list[Table]:
+    """Return the tables of test results, the leading one first; findings and months where the tasks have them."""
+    shown = [
+        tables.networks_table(found, compared.rows, costs),
         tables.claims_table(compared.judged, compared.ties),
         tables.transfer_table(compared.rows, compared.gains),
         tables.cuts_table(compared.cuts),
@@ -142,7 +141,11 @@ def _performance(found: Results, compared: _Compared) -> list[Table]:
         tables.tests_table(compared.tests),
         tables.kinds_table(compared.rows, trapezoids(found)),
         tables.ties_table(compared.ties),
+        findings_table(found),
+        months,
+        cost_table(found, compared.rows, costs),
     ]
+    return [table for table in shown if table]
 
 
 def _figures(compared: _Compared) -> list[Figure]:
