@@ -110,11 +110,25 @@ def _user_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     workspace.add_argument("name")
     workspace.add_argument("--profile", required=True, help="a file in profiles/ without .yaml")
+    _registry_verbs(_verb(verbs, "registry", "show or move an alias of a registered model", stage="registry"))
     imported = _verb(
         verbs, "import", "bring runs of restored or copied outputs into the tracker, once each", stage="imports"
     )
     imported.add_argument("folder", type=Path, nargs="?", default=Path("out"))
     _verb(verbs, "check", "validate params.yaml and the profiles", stage="check")
+
+
+def _registry_verbs(registry: argparse.ArgumentParser) -> None:
+    actions = registry.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")
+    log = actions.add_parser("log", help="which version carried the alias, since when, by whom and why")
+    promote = actions.add_parser("promote", help="give the alias to a version whose gates are open")
+    promote.add_argument("--version", type=int, required=True)
+    back = actions.add_parser("rollback", help="give the alias back to the version that carried it before")
+    for action in (log, promote, back):
+        action.add_argument("model", help="for example covid-ct")
+        action.add_argument("--alias", default="champion")
+    for action in (promote, back):
+        action.add_argument("--why", required=True, help="the reason, kept in the log")
 
 
 def _verb(

@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from getpass import getuser
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from medtransfer.cli import run
 from medtransfer.errors import GateClosed, ModelError, TrackingError
 from medtransfer.models.classifier import NetworkConfig, build_network
 from medtransfer.models.weights import load_model, save_weights
@@ -147,6 +149,23 @@ def test_rollback_goes_back_one_version_after_the_other(here, registered, record
     assert [(entry.previous, entry.version) for entry in log] == [(0, 1), (1, 2), (2, 3), (3, 2), (2, 1)]
     assert log[3].why == "worse outside"
     assert [entry.time for entry in log] == sorted(entry.time for entry in log)
+
+
+def test_the_command_line_shows_and_moves_an_alias(here, registered, records, capsys):
+    assert run(["registry", "log", NAME, "--alias", "shadow"]) == 0
+    assert capsys.readouterr().out == "covid-ct@shadow: never promoted\n"
+    register_model(fit(here / "weights1", 1), records=records, why="better")
+    assert run(["registry", "rollback", NAME, "--why", "worse outside"]) == 0
+    assert client().get_model_version_by_alias(NAME, "champion").version == 1
+    assert run(["registry", "promote", NAME, "--version", "2", "--alias", "shadow", "--why", "to watch"]) == 0
+    assert client().get_model_version_by_alias(NAME, "shadow").version == 2
+    capsys.readouterr()
+    assert run(["registry", "log", NAME]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" · ")[2] for line in lines] == ["version 1", "version 1 → 2", "version 2 → 1"]
+    assert lines[2].endswith(f"covid-ct@champion · version 2 → 1 · {getuser()} · worse outside")
+    assert run(["registry", "rollback", NAME, "--why", "again"]) == 2
+    assert "no earlier version to go back to" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
