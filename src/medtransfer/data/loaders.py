@@ -129,9 +129,7 @@ class Loader:
             batch["query"] = self._view(pictures, self._generator(epoch, step, 0))
             batch["key"] = self._view(pictures, self._generator(epoch, step, 1))
         if self.regions:
-            boxes = torch.from_numpy(self.regions.boxes[rows])
-            cut, recipe = crop_boxes(pictures, boxes, self.regions.size), self.regions.augment
-            batch["regions"] = self._finish(cut, recipe, self.regions.size, self._generator(epoch, step, 2))
+            batch["regions"] = self._cut(self.regions, pictures, rows, self._generator(epoch, step, 2))
         return batch
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -157,6 +155,10 @@ class Loader:
 
     def _view(self, pictures: Tensor, generator: torch.Generator) -> Tensor:
         return self._finish(pictures, self.augment, self.crop, generator)
+
+    def _cut(self, regions: Regions, pictures: Tensor, rows: Rows, generator: torch.Generator) -> Tensor:
+        cut = crop_boxes(pictures, torch.from_numpy(regions.boxes[rows]), regions.size)
+        return self._finish(cut, regions.augment, regions.size, generator)
 
     def _finish(self, pictures: Tensor, recipe: AugmentConfig | None, crop: int, generator: torch.Generator) -> Tensor:
         if recipe is None:
