@@ -25,7 +25,6 @@ def run(options: Namespace) -> None:
 def _told(parts: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
     for rows in parts:
         fit = rows.iloc[0]
-        console.print(
-            f"predicted {fit['variant']} · seed {fit['seed']} · {fit['dataset']} {fit['split']}", markup=False
-        )
+        what = f"{fit['dataset']} {fit['split']} · {', '.join(rows['output'].unique())}"
+        console.print(f"predicted {fit['variant']} · seed {fit['seed']} · {what}", markup=False, soft_wrap=True)
         yield rows
