@@ -39,7 +39,7 @@ from medtransfer.training.engine import Engine, HardwareConfig
 from medtransfer.training.loading import self_supervised_loader, supervised_loader, training_regions
 from medtransfer.training.loop import Fit
 from medtransfer.training.optim import SGDConfig, TrainConfig
-from medtransfer.training.task import SelfSupervisedTask, SupervisedTask
+from medtransfer.training.task import SelfSupervisedTask, SupervisedTask, Task
 
 ROUNDS, BATCH, CROP = 5, 32, 64
 JITTER = {"jitter": (0.4, 0.4, 0.0, 0.0), "jitter_p": 0.5}
@@ -155,7 +155,8 @@ def measure(name: str, method: SSLConfig | None, count: int, *, data: PackedData
     model, twin = (build_network(network, 2, seed=0) for _ in range(2))
     regions = isinstance(method, MultiScaleConfig) and method.alpha2 > 0
     if method is None:
-        task, loader = SupervisedTask(model), supervised_loader(data, Phase, 0, engine)
+        task: Task = SupervisedTask(model)
+        loader = supervised_loader(data, Phase, 0, engine)
     else:
         task = SelfSupervisedTask(build(method, model, images=len(data.manifest), batch_size=BATCH))
         located = training_regions(data, locate) if regions else None
@@ -163,7 +164,8 @@ def measure(name: str, method: SSLConfig | None, count: int, *, data: PackedData
     spec, folder = RunSpec(experiment="bench", name=f"{name} {count}"), root / f"{name}{count}"
     with open_run(spec, folder, uri=f"sqlite:///{root}/bench.db") as tracker:
         fit = Fit(task, loader, Phase.train, engine=engine, tracker=tracker, scratch=folder / "scratch", seed=0)
-        jobs = bare_jobs(method, engine.place(twin).train(), engine)
+        engine.place(twin)
+        jobs = bare_jobs(method, twin.train(), engine)
         row = compare(f"{name} resnet50+{count}attn {CROP}px {engine.precision}", fit, passes(engine, jobs))
     return row | ({"region_share": region_seconds(loader) / row["step_s"]} if regions else {})
 
