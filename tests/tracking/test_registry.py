@@ -15,6 +15,7 @@ from medtransfer.cli import run
 from medtransfer.errors import GateClosed, ModelError, TrackingError
 from medtransfer.models.classifier import NetworkConfig, build_network
 from medtransfer.models.weights import load_model, save_weights
+from medtransfer.stages import registry
 from medtransfer.tracking import fetch_model, finish, open_run, promote, promotions, register_model, rollback
 from medtransfer.tracking.store import client
 
@@ -151,7 +152,7 @@ def test_rollback_goes_back_one_version_after_the_other(here, registered, record
     assert [entry.time for entry in log] == sorted(entry.time for entry in log)
 
 
-def test_the_command_line_shows_and_moves_an_alias(here, registered, records, capsys):
+def test_the_command_line_shows_and_moves_an_alias(here, registered, records, capsys, monkeypatch):
     assert run(["registry", "log", NAME, "--alias", "shadow"]) == 0
     assert capsys.readouterr().out == "covid-ct@shadow: never promoted\n"
     register_model(fit(here / "weights1", 1), records=records, why="better")
@@ -164,6 +165,10 @@ def test_the_command_line_shows_and_moves_an_alias(here, registered, records, ca
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(" · ")[2] for line in lines] == ["version 1", "version 1 → 2", "version 2 → 1"]
     assert lines[2].endswith(f"covid-ct@champion · version 2 → 1 · {getuser()} · worse outside")
+    monkeypatch.setattr(registry, "getuser", lambda: {}["no such user"])
+    assert run(["registry", "promote", NAME, "--version", "2", "--why", "mended"]) == 0
+    assert "version 1 → 2 · a user without a name · mended" in capsys.readouterr().out
+    run(["registry", "rollback", NAME, "--why", "no"])
     assert run(["registry", "rollback", NAME, "--why", "again"]) == 2
     assert "no earlier version to go back to" in capsys.readouterr().err
 

@@ -12,9 +12,9 @@ def run(options: Namespace) -> None:
     if options.action == "log":
         entries = promotions(options.model, options.alias)
     elif options.action == "promote":
-        entries = [promote(options.model, options.version, options.alias, options.why, who=getuser())]
+        entries = [promote(options.model, options.version, options.alias, options.why, who=_who())]
     else:
-        entries = [rollback(options.model, options.alias, why=options.why, who=getuser())]
+        entries = [rollback(options.model, options.alias, why=options.why, who=_who())]
     for entry in entries:
         print(line(options.model, entry))  # noqa: T201
     if not entries:
@@ -26,3 +26,10 @@ def line(model: str, entry: Promotion) -> str:
     moved = datetime.fromtimestamp(entry.time, UTC).strftime("%Y-%m-%d %H:%M UTC")
     before = f"version {entry.previous} → {entry.version}" if entry.previous else f"version {entry.version}"
     return f"{moved} · {model}@{entry.alias} · {before} · {entry.who} · {entry.why}"
+
+
+def _who() -> str:
+    try:
+        return getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return "a user without a name"
