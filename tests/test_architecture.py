@@ -12,7 +12,7 @@ MODULES = sorted(
 )
 LEAVES = ("losses", "models", "data", "evaluation", "tracking")
 GROUND = ("errors", "files", "paths", "types", "config")
-LAYERS = (GROUND, LEAVES, ("ssl", "explain"), ("training",), ("studies",), ("params", "reporting", "tuning"))
+LAYERS = (GROUND, LEAVES, ("ssl", "explain", "reporting"), ("training",), ("studies",), ("params", "tuning"))
 TOP = ("cli", "stages", "__main__")
 OWNERS = {"mlflow": "tracking", "optuna": "tuning", "timm": "models"}
 MODELS_FROM_CODE = "medtransfer.tracking.serving"

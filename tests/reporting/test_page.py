@@ -5,10 +5,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from medtransfer.reporting.collect import collect
 from medtransfer.reporting.content import Column, Figure, Table, Text
 from medtransfer.reporting.origin import Origin
 from medtransfer.reporting.page import render_html, render_markdown, write_report
+from medtransfer.studies.attentive_transfer.report.collect import collect
 
 FRONT = "../index.html"
 EVIL = '<script>alert("1")</script>|$x$'

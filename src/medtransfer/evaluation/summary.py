@@ -93,6 +93,12 @@ def summarise(one: Sample, *, level: float, seed: int) -> dict[str, Any]:
     return result | ({"reason": one.reason or why} if one.reason or why else {})
 
 
+def brief(one: Sample, *, seed: int) -> dict[str, Any]:
+    """Return ``mean, sd, low, high, low_seeds, high_seeds`` of :func:`summarise`; what does not exist is None."""
+    values = summarise(one, level=LEVEL, seed=seed)
+    return {name: values.get(name) for name in ("mean", "sd", "low", "high", "low_seeds", "high_seeds")}
+
+
 def _bounds(mean: float, values: Floats, level: float) -> tuple[tuple[float | None, float | None], str]:
     """Return percentile bounds, null when the mean or every draw is undefined, and the reason."""
     if math.isnan(mean):

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from medtransfer.reporting.content import Column, Table, Text
-from medtransfer.reporting.words import MISSING, is_missing, number
+from medtransfer.reporting.formatting import MISSING, is_missing, number
 
 SPLITS = ("train", "val", "test")
 SHOWN_PAIRS = 20

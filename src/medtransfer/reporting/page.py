@@ -8,8 +8,8 @@ from typing import Any
 
 from medtransfer.files import write_text
 from medtransfer.reporting.content import Column, Figure, ReportContent, Summary, Table, Text
-from medtransfer.reporting.svg import standalone
-from medtransfer.reporting.words import GLOSSARY
+from medtransfer.reporting.drawing import standalone
+from medtransfer.reporting.formatting import GLOSSARY
 
 _HERE = Path(__file__).parent
 FRONT = "Which pretrained knowledge transfers?"

@@ -10,12 +10,12 @@ from medtransfer.data.packed import PackedDataset
 from medtransfer.evaluation.predictions import read_predictions
 from medtransfer.files import read_json, write_text
 from medtransfer.params import Params, load_params
-from medtransfer.reporting.cells import ReportSettings
-from medtransfer.reporting.collect import collect
 from medtransfer.reporting.content import ReportContent, summary_json, summary_of
 from medtransfer.reporting.origin import Origin
 from medtransfer.reporting.page import write_report
-from medtransfer.reporting.truncated.collect import collect as collect_truncated
+from medtransfer.studies.attentive_transfer.report.collect import collect
+from medtransfer.studies.attentive_transfer.report.results import ReportSettings
+from medtransfer.studies.truncated_transfer.report.collect import collect as collect_truncated
 from medtransfer.training.progress import console
 
 

@@ -4,7 +4,7 @@ import pytest
 from medtransfer.evaluation.contrasts import combine
 from medtransfer.evaluation.summary import Sample
 from medtransfer.studies.attentive_transfer.claims import CLAIMS, attention_pairs, judge
-from medtransfer.studies.attentive_transfer.printed import WHOLE_CHAIN
+from medtransfer.studies.attentive_transfer.paper.values import WHOLE_CHAIN
 
 NETWORKS = ("resnet50_attn0", "resnet50_attn5")
 CHAINS = ("none", "stl_n", "none-stl_m", WHOLE_CHAIN)

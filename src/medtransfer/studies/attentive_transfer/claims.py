@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from medtransfer.evaluation.contrasts import Verdict, difference, mean_contrast
 from medtransfer.evaluation.contrasts import judge as judge_contrast
 from medtransfer.evaluation.summary import Sample
-from medtransfer.studies.attentive_transfer.printed import (
+from medtransfer.studies.attentive_transfer.paper.values import (
     NO_TRANSFER,
     WHOLE_CHAIN,
     Cell,

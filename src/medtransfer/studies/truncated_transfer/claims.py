@@ -18,7 +18,7 @@ from medtransfer.evaluation.summary import Sample, average, drawn_means, sample
 from medtransfer.models.classifier import NetworkConfig
 from medtransfer.models.slim import SlimConfig
 from medtransfer.studies.truncated_transfer.config import Cell, TruncatedTransferConfig
-from medtransfer.studies.truncated_transfer.printed import network_title
+from medtransfer.studies.truncated_transfer.paper.values import network_title
 
 METRICS = ("auroc", "auprc")
 MARGIN = 0.02

@@ -1,0 +1,1 @@
+"""What Peng et al. 2021 printed, as data: the CSV files of this folder and how they are read."""

@@ -1,0 +1,160 @@
+"""Quality against what a network costs, with the Pareto front: what no cheaper network beats."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from medtransfer.reporting.content import Column, Figure, Table, Text
+from medtransfer.reporting.drawing import INK, QUIET, legend, svg
+from medtransfer.reporting.formatting import MISSING, is_missing, number
+from medtransfer.studies.truncated_transfer.config import Cell
+from medtransfer.studies.truncated_transfer.report.figures import LOOKS
+from medtransfer.studies.truncated_transfer.report.names import (
+    STRATEGIES,
+    cell_title,
+    network_of,
+    network_title,
+    start_title,
+    strategy_of,
+)
+from medtransfer.studies.truncated_transfer.report.values import Results, Row
+
+
+class Unit(NamedTuple):
+    """How a cost is written: title, factor, digits, and its letter in the table."""
+
+    title: str
+    factor: float
+    digits: int
+    letter: str
+
+
+COSTS = {
+    "parameters": Unit("parameters, millions", 1e-6, 2, "P"),
+    "multiply_adds": Unit("multiply-adds, millions", 1e-6, 0, "M"),
+    "step_seconds": Unit("training step, ms", 1e3, 0, "S"),
+    "latency_seconds": Unit("latency, ms", 1e3, 1, "L"),
+}
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Return the positions of (cost, quality) points that no other beats, cheapest first.
+
+    A point is beaten by one that costs no more and is no worse, and is better in one of the two.
+    """
+    order = sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1]))
+    return [i for i in order if not any(_beats(other, points[i]) for other in points)]
+
+
+def cost_table(found: Results, rows: Sequence[Row], costs: Mapping[str, Any]) -> Table:
+    """Lay out cost and AUPRC of every arm; the letters name the fronts that it stands on."""
+    fronts = {cell: _fronts(cell, rows, costs) for cell in found.cells}
+    quality = {(row["arm"], row["cell"]): row["mean"] for row in rows if row["metric"] == "auprc"}
+    body = []
+    for arm in found.config.arms:
+        own = costs["networks"].get(network_of(arm), {})
+        shown = [_cost(own, name) for name in COSTS]
+        for cell in found.cells:
+            letters = [unit.letter for name, unit in COSTS.items() if arm in fronts[cell][name]]
+            shown.append(Text(number(quality.get((arm, cell))), f"front {' '.join(letters)}" if letters else ""))
+        body.append((Text(network_title(arm)), Text(start_title(arm)), *shown))
+    return Table(
+        "cost",
+        "Quality against cost",
+        f"AUPRC on the test images, mean over seeds. “front” names the costs (P, M, S, L as in the column heads) by "
+        f"which no other arm is both as cheap and as good. {_machine(costs)}",
+        (
+            Column("Network", number=False),
+            Column("Start", number=False),
+            *(Column(f"{unit.title} ({unit.letter})") for unit in COSTS.values()),
+            *(Column("AUPRC", cell_title(cell)) for cell in found.cells),
+        ),
+        tuple(body),
+        ("The front takes means as they are; where intervals overlap, a neighbour may stand on it as well.",),
+    )
+
+
+def cost_figure(found: Results, rows: Sequence[Row], costs: Mapping[str, Any]) -> Figure:
+    """Draw AUPRC against each cost: a row of panels a setting, the front as a line."""
+    cells = found.cells
+
+    def draw(figure: Any) -> None:
+        axes = figure.subplots(len(cells), len(COSTS), sharex="col", sharey="row", squeeze=False)
+        for cell, panels in zip(cells, axes, strict=True):
+            for name, axis in zip(COSTS, panels, strict=True):
+                _panel(axis, _points(cell, rows, costs, name))
+            panels[0].set_ylabel(f"AUPRC\n{cell_title(cell)}")
+        for (_, unit), axis in zip(COSTS.items(), axes[-1], strict=True):
+            axis.set_xlabel(unit.title)
+        legend(figure, axes.ravel())
+
+    caption = f"The line is the front: arms that no other beats in both. Logarithmic costs. {_machine(costs)}"
+    height = 0.6 + 2.6 * len(cells)
+    return Figure(
+        "pareto", "Quality against cost, with the Pareto front", caption, svg(draw, "pareto", height=height), False
+    )
+
+
+def _points(cell: Cell, rows: Sequence[Row], costs: Mapping[str, Any], name: str) -> dict[str, tuple[float, float]]:
+    """Return cost and AUPRC of every arm that has both."""
+    networks = costs["networks"]
+    return {
+        row["arm"]: (networks[network_of(row["arm"])][name] * COSTS[name].factor, row["mean"])
+        for row in rows
+        if row["metric"] == "auprc"
+        and row["cell"] == cell
+        and network_of(row["arm"]) in networks
+        and not is_missing(row["mean"])
+    }
+
+
+def _fronts(cell: Cell, rows: Sequence[Row], costs: Mapping[str, Any]) -> dict[str, set[str]]:
+    fronts = {}
+    for name in COSTS:
+        points = _points(cell, rows, costs, name)
+        arms = list(points)
+        fronts[name] = {arms[i] for i in pareto_front(list(points.values()))}
+    return fronts
+
+
+def _panel(axis: Any, points: Mapping[str, tuple[float, float]]) -> None:
+    arms = list(points)
+    front = [arms[i] for i in pareto_front(list(points.values()))]
+    axis.step(*zip(*(points[arm] for arm in front), strict=True), where="post", color=QUIET, linewidth=1, zorder=0)
+    for arm, (cost, quality) in points.items():
+        look = LOOKS[strategy_of(arm)]
+        edge = {"markeredgecolor": INK, "markeredgewidth": 1.2} if arm in front else {}
+        axis.plot([cost], [quality], **look, **edge, markersize=6, linestyle="none")
+        if arm in front:
+            place = {"xytext": (0, 5), "va": "bottom"} if front.index(arm) % 2 else {"xytext": (0, -5), "va": "top"}
+            title = network_title(arm).replace("_to_", "\nto ")
+            axis.annotate(title, (cost, quality), **place, textcoords="offset points", ha="center", fontsize=7)
+    for strategy in dict.fromkeys(map(strategy_of, points)):
+        axis.plot([], [], **LOOKS[strategy], linestyle="none", label=STRATEGIES[strategy])
+    _plain_log(axis)
+    axis.margins(x=0.3, y=0.3)
+
+
+def _plain_log(axis: Any) -> None:
+    """Make the horizontal axis logarithmic with plain numbers at its ticks."""
+    axis.set_xscale("log")
+    axis.xaxis.get_major_locator().set_params(subs=(1.0, 2.0, 5.0))
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.xaxis.set_minor_formatter(lambda *_: "")
+
+
+def _beats(a: tuple[float, float], b: tuple[float, float]) -> bool:
+    return a[0] <= b[0] and a[1] >= b[1] and a != b
+
+
+def _cost(own: Mapping[str, float], name: str) -> Text:
+    unit = COSTS[name]
+    return Text(number(own[name] * unit.factor, digits=unit.digits)) if name in own else MISSING
+
+
+def _machine(costs: Mapping[str, Any]) -> str:
+    machine = costs["machine"]
+    where = machine["gpus"][0] if machine["device"] == "cuda" else f"{machine['cpu']}, {machine['threads']} thread(s)"
+    return (
+        f"Pictures of {costs['side']} px; a step trains {costs['batch']} of them, latency is of one; measured on "
+        f"{where}, {machine['precision']}."
+    )

@@ -1,0 +1,119 @@
+"""Fig. 2: two classifiers that AUROC hardly tells apart and AUPRC does, computed from their definition.
+
+Ten positives among 1000 images, all within the first 12 ranks (A) or the first 30 (B). The paper says "uniformly" and
+prints one pair of values each, which is one draw; here stand evenly spaced ranks, the mean over all placements and the
+worst placement.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from medtransfer.evaluation.binary import auprc_trapezoid, auroc, average_precision, operating_points
+from medtransfer.evaluation.checks import Floats
+from medtransfer.reporting.content import Column, Figure, Table, Text
+from medtransfer.reporting.drawing import BLUE, ORANGE, legend, svg
+from medtransfer.reporting.formatting import MISSING, NOT_PRINTED, number
+from medtransfer.studies.truncated_transfer.paper.values import stated
+
+CLASSIFIERS = {"CA": "A", "CB": "B"}
+
+
+def evenly_spaced(positives: int, top: int) -> list[int]:
+    """Return ranks 1 … top of evenly spaced positives, the nearest whole ones."""
+    return [int(rank) for rank in np.round(np.linspace(1, top, positives))]
+
+
+def by_ranks(ranks: list[int], total: int) -> tuple[Floats, Floats]:
+    """Return targets and scores ``[total]`` of a strict order whose positives have these ranks, 1 the highest."""
+    target = np.zeros(total)
+    target[np.array(ranks) - 1] = 1
+    return target, np.arange(total, 0, -1.0) / total
+
+
+def mean_over_placements(positives: int, negatives: int, top: int) -> tuple[float, float]:
+    """Return the mean AUROC and average precision over all placements of the positives within the first ranks.
+
+    With ``H`` the harmonic number of ``top`` and ``q = (positives − 1) / (top − 1)``: the precision at a positive of
+    rank k is on average ``(1 + (k − 1) q) / k``, so AP averages ``(H (1 − q) + top · q) / top``; half of the
+    ``top − positives`` negatives above stand before a positive on average.
+    """
+    q = (positives - 1) / (top - 1)
+    harmonic = sum(1 / rank for rank in range(1, top + 1))
+    return 1 - (top - positives) / 2 / negatives, (harmonic * (1 - q) + top * q) / top
+
+
+def example() -> dict[str, dict[str, tuple[float, float, float | None]]]:
+    """Return AUROC, average precision and trapezoid (None: no closed form) by classifier and placement."""
+    facts = _stated()
+    positives, negatives = int(facts["positives"]), int(facts["negatives"])
+    found: dict[str, dict[str, tuple[float, float, float | None]]] = {}
+    for name in CLASSIFIERS:
+        top = int(facts[f"{name}_top"])
+        worst = list(range(top - positives + 1, top + 1))
+        found[name] = {
+            "evenly spaced ranks": _areas(evenly_spaced(positives, top), positives + negatives),
+            "mean over all placements": (*mean_over_placements(positives, negatives, top), None),
+            "worst placement": _areas(worst, positives + negatives),
+        }
+    return found
+
+
+def example_table() -> Table:
+    """Lay the example out with the paper's pair on top."""
+    facts, rows = _stated(), []
+    for name, placements in example().items():
+        label = Text(f"{CLASSIFIERS[name]}: 10 positives in the first {facts[f'{name}_top']:.0f} of 1000")
+        paper = [Text(number(facts[f"{name}_{metric}"])) for metric in ("auroc", "auprc")]
+        rows.append((label, Text("the paper, one draw"), *paper, NOT_PRINTED))
+        rows += [
+            (label, Text(how), *(MISSING if value is None else Text(number(value)) for value in areas))
+            for how, areas in placements.items()
+        ]
+    labels = (Column("Classifier", number=False), Column("Positives", number=False))
+    return Table(
+        "example",
+        "What AUROC does not show (Fig. 2)",
+        "Both find every positive among the first 30 of 1000 images; one of them with twice as many false alarms as "
+        "hits. Computed from this definition.",
+        (*labels, Column("AUROC"), Column("average precision"), Column("trapezoid")),
+        tuple(rows),
+        (
+            "No mean gives the paper’s pairs: 0.999 and 0.990 are the single order with ranks 1 to 9 and 11, cut off "
+            "after three digits.",
+        ),
+    )
+
+
+def example_figure() -> Figure:
+    """Draw ROC and precision–recall curves of both classifiers with evenly spaced positives (Fig. 2)."""
+    facts = _stated()
+    positives = int(facts["positives"])
+    total = positives + int(facts["negatives"])
+
+    def draw(figure: Any) -> None:
+        roc, precision = figure.subplots(1, 2)
+        for name, colour, dash in zip(CLASSIFIERS, (BLUE, ORANGE), ("-", "--"), strict=True):
+            target, score = by_ranks(evenly_spaced(positives, int(facts[f"{name}_top"])), total)
+            _, hits, alarms = operating_points(target, score)
+            style = {"color": colour, "linestyle": dash, "linewidth": 1.6, "label": f"classifier {CLASSIFIERS[name]}"}
+            roc.plot([0, *(alarms / alarms[-1])], [0, *(hits / hits[-1])], **style)
+            share = hits / (hits + alarms)
+            precision.plot([0, *(hits / hits[-1])], [share[0], *share], drawstyle="steps-pre", **style)
+        roc.set(xlabel="1 − specificity", ylabel="sensitivity", title="ROC", xlim=(-0.02, 1))
+        precision.set(xlabel="sensitivity", ylabel="precision", title="Precision–recall", ylim=(0, 1.03))
+        legend(figure, [roc])
+
+    caption = "Ten positives among 1000 images, evenly spaced over the first 12 (A) or 30 (B) ranks."
+    title = "Fig. 2 · Two classifiers that AUROC hardly tells apart"
+    return Figure("figure2", title, caption, svg(draw, "figure2", height=3.2), keyed=False)
+
+
+def _areas(ranks: list[int], total: int) -> tuple[float, float, float]:
+    target, score = by_ranks(ranks, total)
+    return auroc(target, score), average_precision(target, score), auprc_trapezoid(target, score)
+
+
+def _stated() -> dict[str, float]:
+    rows = stated().query("group == 'example'")
+    return dict(zip(rows["item"], rows["value"].astype(float), strict=True))

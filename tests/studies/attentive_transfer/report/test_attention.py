@@ -1,0 +1,87 @@
+"""Whether attention is at work: the state of the layers that were kept, and what switching them off changes."""
+
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from medtransfer.reporting.records import chain_fits
+from medtransfer.studies.attentive_transfer.report.attention import attention_table, layer_frame
+from medtransfer.studies.attentive_transfer.report.results import attention_change
+
+
+@pytest.fixture(scope="module")
+def layers(study_folder, settings):
+    return layer_frame(chain_fits(study_folder, settings.networks))
+
+
+@pytest.fixture(scope="module")
+def change(predictions, settings):
+    return attention_change(predictions, settings)
+
+
+def test_layers_are_read_at_the_step_whose_weights_were_kept(layers):
+    """The made-up fits keep step 70 of 80: 0.007 for the first column, 0.1 more for each further, 0.01 for seed 1."""
+    assert len(layers) == 5 * 2 * 2
+    fit = layers.query("chain == 'stl_n' and seed == 1")
+    assert list(zip(fit["place"], fit["site"], fit["gamma"], fit["entropy"], strict=True)) == [
+        (0, "layer3.2", 0.017, 0.117),
+        (1, "layer4.2", 0.217, 0.317),
+    ]
+    assert set(layers["network"]) == {"resnet50_attn5"}
+
+
+def test_the_table_shows_every_layer_and_what_switching_off_changes(layers, change, settings):
+    table = attention_table(layers, change, settings.networks, settings.chains)
+    assert [row[1].main for row in table.rows] == [
+        "no transfer",
+        "STL-N",
+        "STL-M",
+        "STL-N → STL-M",
+        "STL-N → STL-M → SSTL-M",
+    ]
+    idle, awake = table.rows[:2]
+    assert [(text.main, text.detail) for text in awake[2:4]] == [
+        ("0.0120", "entropy 0.112"),
+        ("0.2120", "entropy 0.312"),
+    ]
+    assert awake[2].hover == "layer3.2; |γ| of the seeds: 0.0070 to 0.0170"
+    assert (idle[4].main, idle[5].main, idle[5].detail) == ("0.004 ± 0.000", "0.004", "attention inactive")
+    assert awake[5].detail == ""
+    assert table.notes == ("Layers of resnet50 + 5 ATTN: layer3.2, layer4.2.",)
+
+
+def test_the_mean_change_is_over_images_and_its_spread_over_seeds(predictions, change):
+    rows = predictions.query("network == 'resnet50_attn5' and chain == 'stl_n'")
+    wide = rows.pivot_table(index=["seed", "dataset", "split", "image_id"], columns="output", values="score")
+    seeds = (wide["covid"] - wide["covid_attention_off"]).abs().groupby("seed").mean()
+    found = change.set_index(["network", "chain"]).loc[("resnet50_attn5", "stl_n")]
+    assert (found["mean"], found["sd"]) == pytest.approx((seeds.mean(), seeds.std()))
+
+
+def test_what_attention_adds_to_the_auroc_is_that_of_the_test_images(predictions, settings):
+    """Switched off, the test images are ranked backwards; validation and outside images would say otherwise."""
+    own = predictions["dataset"].eq("ct") & predictions["split"].eq("test")
+    off = predictions["output"].eq("covid_attention_off")
+    turned = predictions.assign(score=predictions["score"].mask(off & own, 1 - predictions["score"]))
+    rows = turned[own & turned["network"].eq("resnet50_attn5") & turned["chain"].eq("stl_n")]
+    aurocs = {key: roc_auc_score(part["target"], part["score"]) for key, part in rows.groupby(["output", "seed"])}
+    expected = sum(aurocs["covid", seed] - aurocs["covid_attention_off", seed] for seed in (0, 1)) / 2
+    assert expected > 0.2
+    change = attention_change(turned, settings).set_index(["network", "chain"])
+    assert change.loc[("resnet50_attn5", "stl_n"), "auroc"] == pytest.approx(expected)
+
+
+def test_what_was_not_recorded_or_not_switched_off_is_a_dash(layers, change, settings):
+    part = layers[layers["chain"] != "stl_n"]
+    unrecorded = attention_table(part, change, settings.networks, settings.chains).rows[1]
+    assert [text.main for text in unrecorded[2:4]] == ["—", "—"]
+    unchecked = attention_table(layers, change.iloc[:0], settings.networks, settings.chains).rows[1]
+    assert [text.main for text in unchecked[4:]] == ["—", "—", "—"]
+    nothing = attention_table(layers.iloc[:0], change.iloc[:0], settings.networks, settings.chains)
+    assert nothing.rows == ()
+
+
+def test_one_seed_has_no_spread(predictions, settings, layers):
+    change = attention_change(predictions[predictions["seed"] == 0], settings)
+    assert pd.isna(change["sd"]).all()
+    assert "±" not in attention_table(layers, change, settings.networks, settings.chains).rows[1][4].main

@@ -1,0 +1,52 @@
+import pandas as pd
+
+from medtransfer.studies.attentive_transfer.report import misprints
+from medtransfer.studies.attentive_transfer.report.misprints import slips_table
+
+
+def rows():
+    return [tuple(text.main for text in row) for row in slips_table().rows]
+
+
+def test_every_slip_that_the_numbers_show_is_listed_with_what_they_give():
+    found = [(where, printed, instead) for where, _, printed, instead, _ in rows()]
+    assert found == [
+        ("Table 5", "3.1 %", "4.1 %"),
+        ("Table 5", "6.6 %", "6.4 %"),
+        ("Section 6.4", "0.6 %", "0.7 %"),
+        ("Section 6.5", "2.7 %", "3.7 %"),
+        ("Section 6.5", "3.7 %", "4.7 %"),
+        ("Section 6.5", "2.5 %", "1.5 %"),
+        ("Section 6.6", "3.5 %", "3.3 %"),
+        ("Section 6.6", "1.3 %", "1.2 %"),
+        ("Section 6.1", "16,898", "14,198"),
+        ("Tables 2 to 5", "36 values", "24 are no share of 203"),
+        ("Table 6", "down to −0.918", "in nats none is below −0.693; bits fit"),
+        ("Eq. 2", "in the positive term alone", "in every term"),
+        ("Section 6.6", "R-10", "R-50"),
+        ("Table 6", "0.-909", "−0.909"),
+    ]
+
+
+def test_a_slip_is_described_in_words():
+    what = {(where, printed): text for where, text, printed, *_ in rows()}
+    assert what["Table 5", "6.6 %"] == "gain in AUROC, resnet50 + 1 ATTN, STL-M"
+    assert what["Section 6.5", "2.7 %"] == (
+        "what ATTN adds to the gain of STL-N → STL-M → SSTL-M, Accuracy, resnet50 + 1 ATTN"
+    )
+    assert what["Section 6.4", "0.6 %"] == (
+        "SSTL-M over SimCLR, Accuracy, mean over resnet101, resnet101 + 1 ATTN, resnet101 + 5 ATTN"
+    )
+
+
+def test_numbers_that_agree_are_no_slips(monkeypatch):
+    monkeypatch.setattr(misprints, "covidx_images", lambda: {"covid": 1, "normal": 2, "total": 3})
+    sound = misprints.text_margins()
+    monkeypatch.setattr(misprints, "text_margins", lambda: sound.assign(value=sound["difference"]))
+    monkeypatch.setattr(misprints, "printed_leep", lambda: pd.DataFrame({"paper": [-0.69]}))
+    monkeypatch.setattr(misprints, "printed", lambda: slips_of_accuracy(157 / 203))
+    assert [row[0] for row in rows()] == ["Table 5", "Table 5", "Eq. 2", "Section 6.6", "Table 6"]
+
+
+def slips_of_accuracy(value):
+    return pd.DataFrame({"metric": ["accuracy"], "network": ["a"], "chain": ["none"], "value": [round(value, 3)]})

@@ -1,0 +1,55 @@
+import pytest
+
+from medtransfer.studies.truncated_transfer.report.balance import balance_note, noted_figures, noted_tables
+from medtransfer.studies.truncated_transfer.report.values import results, trapezoids, values
+from medtransfer.studies.truncated_transfer.report.windows import windows_table
+
+
+@pytest.fixture(scope="module")
+def rare(make_config):
+    return make_config(regimes={"all": {}, "tenth": {"negatives": {"train": 4, "test": 16}}})
+
+
+def test_a_report_names_the_balance_that_a_regime_sets(build, rare):
+    content = build(config=rare)
+    tables = {table.key: table for table in content.results}
+    said = "AUPRC of the regime tenth at 1 : 16, by weighting: every test image counts"
+    for key in ("networks", "claims", "transfer", "cuts", "tests", "ties", "cost"):
+        assert tables[key].notes[-1].startswith(said)
+    assert not any(said in note for note in tables["convergence"].notes)
+    captions = {figure.key: figure.caption for figure in content.figures}
+    assert said in captions["figure7"]
+    assert said not in captions["figure2"]
+    assert any(
+        "AUPRC 0.059, the share of positives at 1 : 16, by weighting." in note for note in tables["networks"].notes
+    )
+
+
+def test_auprc_changes_with_the_balance_and_auroc_does_not(predictions, found, rare, evaluation):
+    cells = found.config.cells()
+    before, after = (
+        {(r["arm"], r["cell"], r["metric"]): r for r in values(f)}
+        for f in (found, results(predictions, rare, evaluation))
+    )
+    arm = rare.arms[1]
+    assert before[arm, cells[0], "auprc"] == after[arm, cells[0], "auprc"]
+    assert after[arm, cells[1], "auprc"]["mean"] < before[arm, cells[1], "auprc"]["mean"] - 0.1
+    for name in ("mean", "low", "high"):
+        assert after[arm, cells[1], "auroc"][name] == pytest.approx(before[arm, cells[1], "auroc"][name])
+
+
+def test_the_trapezoid_stands_at_the_same_balance(predictions, rare, evaluation):
+    found = results(predictions, rare, evaluation)
+    key = (rare.arms[1], rare.cells()[1])
+    assert trapezoids(found)[key][0] == pytest.approx(found.measured["auprc"][key].points.mean(), abs=0.03)
+
+
+def test_a_month_shows_the_share_of_positives_that_its_auprc_sees(dated, rare, evaluation):
+    table = windows_table(dated, results(dated, rare, evaluation), {"ct": {"until": "2020-06-30"}})
+    assert {row[5].main for row in table.rows if "tenth" in row[0].main} == {"0.059"}
+
+
+def test_nothing_is_noted_where_no_regime_sets_a_balance(config, content):
+    assert balance_note(config) == ""
+    assert noted_tables(content.results, "") == content.results
+    assert noted_figures(content.figures, "") == content.figures

@@ -1,0 +1,77 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from medtransfer.evaluation.binary import average_precision
+from medtransfer.studies.truncated_transfer.report.findings import findings_table
+from medtransfer.studies.truncated_transfer.report.paper_values import stated_table
+from medtransfer.studies.truncated_transfer.report.values import paired_tests, pairs, results, trapezoids, values
+
+FINDINGS = ("edema", "pneumothorax")
+
+
+@pytest.fixture(scope="module")
+def several(make_config):
+    arms = ("resnet50-random", "resnet50-transfer")
+    tasks = {"ct": {"dataset": "ct", "findings": FINDINGS}}
+    start = {"resnet50": {"kind": "train"}}
+    return make_config(arms=arms, tasks=tasks, start=start, regimes={"all": {}})
+
+
+@pytest.fixture(scope="module")
+def table(several, predictions):
+    """Two findings of which the second is not known for every fourth image."""
+    draw, parts = np.random.default_rng(5), []
+    images = predictions.drop_duplicates("image_id").reset_index(drop=True)
+    for arm in several.arms:
+        for seed in several.seeds:
+            for number, finding in enumerate(FINDINGS):
+                fit = {"variant": f"{arm}-ct-all-tuned", "network": "resnet50", "chain": arm, "seed": seed}
+                target = (draw.random(len(images)) < 0.3).astype(float) if not parts else None
+                target = images["target"] if target is None or number == 0 else target
+                target = target.mask(images.index % 4 == 0) if number else target
+                score = (0.4 * target.fillna(0) + 0.6 * draw.random(len(images))).clip(0, 1)
+                parts.append(images.assign(**fit, output=finding, score=score, target=target))
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def measured(table, several, evaluation):
+    return results(table, several, evaluation)
+
+
+def test_a_finding_is_scored_on_its_known_images(measured, table):
+    row = findings_table(measured).rows[1]
+    assert [cell.main for cell in row[:2]] == ["ct · all · tuned", "pneumothorax"]
+    rows = table[(table["variant"] == "resnet50-transfer-ct-all-tuned") & (table["output"] == "pneumothorax")].dropna(
+        subset="target"
+    )
+    points = [average_precision(part["target"], part["score"]) for _, part in rows.groupby("seed")]
+    assert row[4].main == f"{np.mean(points):.3f}"
+    assert row[4].detail.startswith("AUROC 0.")
+    assert row[2].main == f"{rows['target'].mean():.3f}"
+
+
+def test_a_task_of_one_class_has_no_such_table(found):
+    assert findings_table(found) is None
+
+
+def test_the_papers_gain_on_pneumothorax_has_ours_beside_it(measured, costs):
+    rows = {row[1].main: row[3] for row in stated_table(measured, values(measured), costs).rows}
+    finding = findings_table(measured).rows[1]
+    gain = float(finding[4].main) - float(finding[3].main)
+    shown = rows["resnet50 TL minus RI on Pt auprc pct"]
+    assert float(shown.main.replace("−", "-")) == pytest.approx(100 * gain, abs=0.16)
+    assert shown.detail == "ct · all · tuned"
+    assert rows["chexpert std max"].detail == "tasks of several findings"
+    assert "covid std max" not in rows
+
+
+def test_several_findings_are_tested_by_the_bootstrap_of_their_mean(measured, several):
+    assert {row["test"] for row in paired_tests(measured, pairs(several, "a1"))} == {"bootstrap"}
+
+
+def test_the_trapezoid_is_the_mean_over_findings(measured, several):
+    mean, sd = trapezoids(measured)["resnet50-transfer", several.cells()[0]]
+    assert 0 < mean < 1
+    assert sd > 0
