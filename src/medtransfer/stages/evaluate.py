@@ -1,5 +1,6 @@
 """``medtransfer evaluate --model models:/name@alias --images DIR``: a registered model on new pictures."""
 
+import os
 import tempfile
 from argparse import Namespace
 from pathlib import Path
@@ -17,7 +18,7 @@ from medtransfer.errors import ConfigError, DataError
 from medtransfer.evaluation.intervals import Interval
 from medtransfer.evaluation.predictions import prediction_rows, write_predictions
 from medtransfer.evaluation.scorecard import score_binary
-from medtransfer.files import write_json, write_text
+from medtransfer.files import read_json, write_json, write_text
 from medtransfer.models.weights import load_model
 from medtransfer.reporting.evaluation import evaluation_markdown
 from medtransfer.tracking.registry import fetch_model
@@ -27,9 +28,14 @@ from medtransfer.training.loading import EVALUATION_BATCH
 from medtransfer.training.progress import console
 from medtransfer.training.task import SupervisedTask
 
+PREDICTIONS, METRICS, REPORT = "predictions.parquet", "metrics.json", "report.md"
+OWN = {"images", "left_out", "positive_class", "trained_on", "metrics"}
+"""Keys by which the metrics of an earlier evaluation are told from another file of that name."""
+
 
 def run(options: Namespace) -> None:
     """Pull the model, prepare the pictures as its training did, and write predictions, metrics and a short report."""
+    _require_own(options.out)
     model, description = load_model(fetch_model(options.model))
     classes = tuple(description["classes"])
     source, scan = _scan(options)
@@ -50,12 +56,25 @@ def run(options: Namespace) -> None:
         "positive_class": positive,
         "trained_on": description["extra"]["dataset"],
     }
-    write_predictions([table], options.out / "predictions.parquet")
-    write_json(options.out / "metrics.json", facts | {"metrics": {k: _plain(m) for k, m in (metrics or {}).items()}})
-    write_text(options.out / "report.md", evaluation_markdown(options.model, facts, metrics))
+    write_json(options.out / METRICS, facts | {"metrics": {k: _plain(m) for k, m in (metrics or {}).items()}})
+    write_predictions([table], options.out / PREDICTIONS)
+    write_text(options.out / REPORT, evaluation_markdown(options.model, facts, metrics))
     if metrics:
         console.print(f"AUROC {metrics['auroc'].value:.3f} ({metrics['auroc'].low:.3f} … {metrics['auroc'].high:.3f})")
-    console.print(f"{len(manifest)} images, {len(skipped)} left out; see {options.out / 'report.md'}")
+    console.print(f"{len(manifest)} images, {len(skipped)} left out; see {options.out / REPORT}")
+
+
+def _require_own(folder: Path) -> None:
+    """Refuse to write over files that no evaluation wrote: the folder is the user's, and may hold anything."""
+    there = [name for name in (PREDICTIONS, METRICS, REPORT) if os.path.lexists(folder / name)]
+    try:
+        own = not there or set(read_json(folder / METRICS)) >= OWN
+    except (OSError, ValueError, TypeError):
+        own = False
+    if not own:
+        raise DataError(
+            f"{folder / there[0]}: would be replaced but comes from no evaluation; move it away or give another --out"
+        )
 
 
 def _scan(options: Namespace) -> tuple[ImageFolderSource | CsvSource, Scan]:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from medtransfer.config import Config
+from medtransfer.config import Config, Name
 from medtransfer.data.regimes import RegimeConfig
 from medtransfer.data.transforms import AugmentConfig
 from medtransfer.models.networks import AnyNetwork, network_config
@@ -12,7 +12,7 @@ from medtransfer.models.slim import SlimConfig
 from medtransfer.training.optim import TrainConfig
 from medtransfer.training.starts import StartConfig
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Word = Annotated[Name, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Strategy = Literal["random", "transfer", "transfusion"]
 Protocol = Literal["paper", "tuned"]
 STRATEGIES: dict[str, Strategy] = {"random": "random", "transfer": "transfer", "transfusion": "transfusion"}
@@ -41,7 +41,7 @@ class Condition(NamedTuple):
 class TaskConfig(Config):
     """One question to a data set: one class against the others, or several findings at once."""
 
-    dataset: str
+    dataset: Name
     positive: str = ""
     findings: tuple[str, ...] = ()
     regimes: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ class TaskConfig(Config):
 class PretrainPhase(Config):
     """How the whole networks are trained here that later fits start from."""
 
-    dataset: str
+    dataset: Name
     dropout: float = Field(0.0, ge=0, lt=1)
     augment: AugmentConfig
     train: TrainConfig
@@ -79,7 +79,7 @@ class TuningConfig(Config):
 class FitPhase(Config):
     """Everything that one fit of the study is made of, as it is tracked."""
 
-    dataset: str
+    dataset: Name
     task: TaskConfig
     regime: RegimeConfig
     class_weights: bool
@@ -90,15 +90,15 @@ class FitPhase(Config):
 class TruncatedTransferConfig(Config):
     """Variants × tasks × regimes × protocols × seeds of the study."""
 
-    variants: tuple[str, ...]
+    variants: tuple[Name, ...]
     """``<network>-<strategy>``, for example ``densenet121_t1-transfer``; names of networks: models/networks.py."""
     head: Literal["gap", "flatten"] = "gap"
-    tasks: dict[Name, TaskConfig]
-    regimes: dict[Name, RegimeConfig]
+    tasks: dict[Word, TaskConfig]
+    regimes: dict[Word, RegimeConfig]
     protocols: tuple[Protocol, ...]
     """``paper``: ``train`` as it is; ``tuned``: with the learning rate that won the trials of the same variant."""
     seeds: tuple[int, ...]
-    start: dict[str, StartConfig]
+    start: dict[Name, StartConfig]
     """Where the weights of each whole backbone come from."""
     pretrain: PretrainPhase
     """How backbones whose start is ``train`` are trained."""
