@@ -12,20 +12,16 @@ from pathlib import Path
 from medtransfer import __version__
 from medtransfer.errors import MedTransferError
 from medtransfer.paths import plain_name
+from medtransfer.studies import STUDIES, with_verb
 
-PHASES = {
-    "attentive_transfer": ("stl_n", "stl_m", "sstl_m", "finetune"),
-    "truncated_transfer": ("pretrain", "finetune"),
-}
-STUDIES = tuple(PHASES)
 NAMES = {
-    "arm": "arm",
-    "chain": "chain",
+    "condition": "condition",
     "dataset": "data set",
     "name": "name",
-    "network": "network",
+    "phase": "phase",
     "profile": "profile",
     "source": "source",
+    "variant": "variant",
 }
 """Arguments that become part of a path, and what they name; refused before a verb runs when they are not plain."""
 
@@ -51,8 +47,8 @@ def run(arguments: Sequence[str]) -> int:
 def _require_plain(options: argparse.Namespace) -> None:
     for option, what in NAMES.items():
         given = getattr(options, option, None)
-        if given is not None:
-            plain_name(given, what)
+        for name in given if isinstance(given, list) else [] if given is None else [given]:
+            plain_name(name, what)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -68,42 +64,31 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+_OF_A_STUDY = {
+    "transferability": "score what the source models know of the target before fine-tuning",
+    "predict": "write the predictions table of a study",
+    "score": "compute metrics and intervals from the predictions table",
+    "measure": "measure what networks cost, and how far fine-tuning moved them from their start",
+    "register": "register the best model of each contest by its validation metric",
+    "explain": "draw what the networks look at, and the regions that self-supervision reads",
+    "report": "rebuild the paper's tables and figures beside ours",
+}
+
+
 def _pipeline_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """The verbs that dvc.yaml calls."""
+    _verb(verbs, "code", "write which code every stage runs", stage="code")
     prepare = _verb(verbs, "prepare", "read, split and pack a data set", stage="prepare")
     prepare.add_argument("dataset")
-    _verb(verbs, "gate", "stop when a patient or an image stands in two splits", stage="gate")
-    start = _verb(verbs, "start", "write the untrained weights of a network", stage="start")
-    start.add_argument("study", choices=("attentive_transfer",))
-    start.add_argument("--network", required=True, help="a name out of the study's networks")
-    _fit_verbs(_verb(verbs, "fit", "train one phase of a study", stage="fit"))
-    for name, what, studies in (
-        ("transferability", "score what the source models know of the target before fine-tuning", STUDIES[:1]),
-        ("predict", "write the predictions table of a study", STUDIES),
-        ("score", "compute metrics and intervals from the predictions table", STUDIES),
-        ("measure", "measure what networks cost, and how far fine-tuning moved them from their start", STUDIES[1:]),
-        ("register", "register the best fine-tuned network by validation AUROC", STUDIES[:1]),
-        ("explain", "draw what the networks look at, and the regions that self-supervision reads", STUDIES[:1]),
-        ("report", "rebuild the paper's tables and figures beside ours", STUDIES),
-    ):
-        _verb(verbs, name, what, stage=name).add_argument("study", choices=studies)
+    _verb(verbs, "gate", "stop when a patient or an image is in two splits", stage="gate")
+    fit = _verb(verbs, "fit", "train a variant of one phase of a study", stage="fit")
+    fit.add_argument("study", choices=STUDIES)
+    fit.add_argument("phase", help="a phase of the study; medtransfer check lists them")
+    fit.add_argument("variant", help="a variant of the phase, or all")
+    fit.add_argument("--condition", action="append", default=[], help="only this condition; may be repeated")
+    for name, what in _OF_A_STUDY.items():
+        _verb(verbs, name, what, stage=name).add_argument("study", choices=with_verb(name))
     _verb(verbs, "overview", "write one front page for the reports of all studies", stage="overview")
-
-
-def _fit_verbs(fit: argparse.ArgumentParser) -> None:
-    """One verb a study: what names a fit differs from study to study."""
-    studies = fit.add_subparsers(title="studies", metavar="STUDY", required=True, dest="study")
-    attentive = studies.add_parser("attentive_transfer", help="networks with ATTN after a chain of pretraining")
-    attentive.add_argument("phase", choices=PHASES["attentive_transfer"])
-    attentive.add_argument("--network", required=True, help="a name out of the study's networks")
-    attentive.add_argument(
-        "--chain", required=True, help="the chain that a pretraining phase completes, or that fine-tuning starts from"
-    )
-    truncated = studies.add_parser("truncated_transfer", help="networks cut early, whole, slim and small")
-    truncated.add_argument("phase", choices=PHASES["truncated_transfer"])
-    what = truncated.add_mutually_exclusive_group(required=True)
-    what.add_argument("--network", help="a whole network to pretrain")
-    what.add_argument("--arm", help="network and strategy to fine-tune, for example densenet121_t1-transfer")
 
 
 def _user_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -2,11 +2,12 @@
 
 import difflib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import ValidationError, create_model
 
 from medtransfer import paths
 from medtransfer.config import Config, Name
@@ -16,8 +17,7 @@ from medtransfer.data.sources import SourceConfig
 from medtransfer.data.splits import SplitConfig
 from medtransfer.errors import ConfigError
 from medtransfer.evaluation.scorecard import EvaluationConfig
-from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
-from medtransfer.studies.truncated_transfer.config import TruncatedTransferConfig
+from medtransfer.studies import STUDIES, module
 from medtransfer.training.engine import HardwareConfig
 
 KEY = "[key]"
@@ -39,23 +39,24 @@ class DatasetConfig(Config):
 
 
 class RegistryConfig(Config):
-    """Where the best fine-tuned network goes."""
+    """Which alias the best fine-tuned network of each registered model gets."""
 
-    model: Name = "covid-ct"
     alias: Name = "champion"
 
 
 class Params(Config):
-    """Every knob of every stage."""
+    """Every knob of every stage; :func:`params_model` adds a section for each study, under its name."""
 
     profile: str
     hardware: HardwareConfig
     datasets: dict[Name, DatasetConfig]
     gate: GateConfig
-    attentive_transfer: AttentiveTransferConfig
-    truncated_transfer: TruncatedTransferConfig
     evaluation: EvaluationConfig
     registry: RegistryConfig
+
+    def study(self, name: str) -> Any:
+        """Return the parameters of a study."""
+        return getattr(self, name)
 
     def dataset(self, name: str) -> DatasetConfig:
         """Return the settings of a data set.
@@ -73,6 +74,13 @@ class Params(Config):
     def pointers(self) -> dict[str, Path]:
         """DVC pointer of every data set's raw files."""
         return {name: dataset.pointer for name, dataset in self.datasets.items()}
+
+
+@cache
+def params_model() -> type[Params]:
+    """Return ``Params`` with the configuration of every study: ``CONFIG`` of its module ``config``."""
+    sections: dict[str, Any] = {name: (module(name, "config").CONFIG, ...) for name in STUDIES}
+    return create_model("Params", __base__=Params, **sections)
 
 
 def load_params(path: Path | None = None) -> Params:
@@ -102,7 +110,7 @@ def read_tree(path: Path) -> dict[str, Any]:
 def parse_params(tree: Mapping[str, Any]) -> Params:
     """Validate a nested mapping; see ``load_params``."""
     try:
-        return Params.model_validate(tree)
+        return params_model().model_validate(tree)
     except ValidationError as error:
         raise ConfigError("; ".join(_explain(tree, entry) for entry in error.errors())) from error
 
@@ -114,7 +122,7 @@ def _explain(tree: Mapping[str, Any], entry: Any) -> str:
     if entry["type"] == "missing":
         return f"{path}: missing; add it"
     if entry["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(location[-1], _field_names(Params), n=2)
+        close = difflib.get_close_matches(location[-1], _field_names(params_model()), n=2)
         return f"{path}: unknown key" + (f"; did you mean {' or '.join(close)}?" if close else "; remove it")
     return f"{path}: {entry['msg'].removeprefix('Value error, ')} (found {entry['input']!r})"
 

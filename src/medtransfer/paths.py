@@ -5,6 +5,7 @@ All paths are relative to the workspace unless said otherwise.
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from medtransfer.errors import ConfigError
@@ -57,7 +58,9 @@ OUT = Path("out")
 METRICS = Path("metrics")
 SCRATCH = Path(".scratch")
 REPORT = OUT / "report"
-GATE = OUT / "gate.json"
+CODE = OUT / "code"
+GATE = OUT / "gate"
+GATE_REPORT = GATE / "report.json"
 RAW = Path("datasets")
 PROFILES = Path("profiles")
 WORKSPACES = Path("workspaces")
@@ -68,29 +71,93 @@ def dataset(name: str) -> Path:
     return below(OUT / "datasets", name, "data set")
 
 
-def variant(study: str, phase: str, name: str) -> Path:
-    """Folder of one stage's outputs: ``weights/seed<N>`` and ``records/seed<N>`` lie below it."""
-    return below(below(below(OUT, study, "study"), phase, "phase"), name, "variant")
+@dataclass(frozen=True, kw_only=True)
+class FitPaths:
+    """Where the files of one fit are: a seed of a condition of a variant, in a folder that its study chose."""
+
+    study: str
+    folder: str
+    variant: str
+    condition: str
+    seed: int
+
+    @property
+    def weights(self) -> Path:
+        """Folder with model.safetensors and config.json."""
+        return weights_folder(self.study, self.folder, self.variant) / self._below_variant
+
+    @property
+    def records(self) -> Path:
+        """Folder with run.json, history.csv and the tracked events."""
+        return records_folder(self.study, self.folder, self.variant) / self._below_variant
+
+    @property
+    def scratch(self) -> Path:
+        """Folder that holds this fit while it runs, and afterwards for a stage that runs again."""
+        return scratch_folder(self.study, self.folder, self.variant) / self._below_variant
+
+    @property
+    def _below_variant(self) -> Path:
+        return Path(plain_name(self.condition, "condition")) / f"seed{self.seed:d}"
 
 
-def weights(study: str, phase: str, name: str, seed: int) -> Path:
-    """Folder with model.safetensors and config.json of one fit."""
-    return variant(study, phase, name) / "weights" / f"seed{seed}"
+def weights_folder(study: str, folder: str, variant: str) -> Path:
+    """Folder of a variant's weights, one folder per condition; later stages depend on it."""
+    return _of_variant(study_folder(study) / "weights", folder, variant)
 
 
-def records(study: str, phase: str, name: str, seed: int) -> Path:
-    """Folder with run.json, history.csv and the tracked events of one fit."""
-    return variant(study, phase, name) / "records" / f"seed{seed}"
+def records_folder(study: str, folder: str, variant: str) -> Path:
+    """Folder of what happened while a variant was trained, one folder per condition."""
+    return _of_variant(study_folder(study) / "records", folder, variant)
 
 
-def scratch(stage: str) -> Path:
-    """Folder of a stage's unfinished work.
+def scratch_folder(study: str, folder: str, variant: str) -> Path:
+    """Folder of a variant's fits below ``.scratch``."""
+    return _of_variant(below(SCRATCH / "fits", study, "study"), folder, variant)
 
-    A stage's name joins several plain names, so it may be twice as long as one of them.
-    """
-    if not is_plain(stage, longest=2 * LONGEST):
-        raise ConfigError(f"stage {stage!r}: not made of plain names, expected {PLAIN} in each; shorten or change them")
-    return SCRATCH / stage
+
+def study_folder(study: str) -> Path:
+    """Folder of all outputs of a study: ``weights/``, ``records/`` and ``results/``."""
+    return below(OUT, study, "study")
+
+
+def results(study: str) -> Path:
+    """Folder of what was computed from a study's weights: predictions, explanations, measurements, champions."""
+    return study_folder(study) / "results"
+
+
+def metrics(study: str) -> Path:
+    """File with the metrics of a study's predictions."""
+    return METRICS / f"{plain_name(study, 'study')}.json"
+
+
+def report(study: str) -> Path:
+    """Folder of a study's report."""
+    return below(REPORT, study, "study")
+
+
+def code_token(name: str) -> Path:
+    """File with the hashes of the modules that a stage runs."""
+    return CODE / f"{plain_name(name, 'token')}.json"
+
+
+def gate_dataset(name: str) -> Path:
+    """The gate's token of a data set: it changes with the data set's content alone."""
+    return below(GATE / "datasets", f"{plain_name(name, 'data set')}.json", "token")
+
+
+def gate_chain(study: str) -> Path:
+    """The gate's token of a study, on which its fits depend: no image is in two splits across its data sets."""
+    return below(GATE / "chains", f"{plain_name(study, 'study')}.json", "token")
+
+
+def gate_study(study: str) -> Path:
+    """The content hashes of all data sets of a study."""
+    return below(GATE / "studies", f"{plain_name(study, 'study')}.json", "token")
+
+
+def _of_variant(root: Path, folder: str, variant: str) -> Path:
+    return below(below(root, folder, "folder"), variant, "variant")
 
 
 def fetched_model(name: str, version: int) -> Path:

@@ -14,13 +14,15 @@ from medtransfer.data.loaders import Loader
 from medtransfer.data.manifest import build_manifest
 from medtransfer.data.packed import PackConfig, PackedDataset, pack
 from medtransfer.data.transforms import AugmentConfig
+from medtransfer.models.classifier import NetworkConfig
 from medtransfer.tracking.tracker import MemoryTracker
 from medtransfer.training.engine import Engine, HardwareConfig
+from medtransfer.training.fitting import FitSpec, Setting
 from medtransfer.training.inference import classification_metrics, predict
 from medtransfer.training.loop import Fit
 from medtransfer.training.optim import ConstantSchedule, SGDConfig, TrainConfig
 from medtransfer.training.selection import SelectionConfig
-from medtransfer.training.task import SupervisedTask
+from medtransfer.training.supervised import SupervisedTask
 
 AUGMENT = AugmentConfig(crop=16, hflip=0.5, intensity=0.1)
 CROP = 16
@@ -141,7 +143,7 @@ def make_fit(data, engine, tmp_path):
     """Build a fit of the toy task; every argument of ``Fit`` can be replaced."""
 
     def make(task=None, config=None, loaders=None, *, validate=..., **options) -> Fit:
-        task = task or SupervisedTask(make_net())
+        task = task or SupervisedTask(make_net(), CLASSES)
         config = config or train_config()
         score = validation(data, options.get("engine", engine))
         given = {
@@ -155,6 +157,39 @@ def make_fit(data, engine, tmp_path):
         return Fit(task, loaders or train_loader(data, batch_size=config.batch_size), config, **(given | options))
 
     return make
+
+
+POINTER = "outs:\n- {md5: 5d41402abc4b2a76b9719d911017c592.dir, path: data}\n"
+"""What DVC's pointer of the toy data would say."""
+
+
+def make_setting(engine, **changes) -> Setting:
+    return Setting(**({"engine": engine, "profile": "toy", "pointers": {"toy": Path("data.dvc")}} | changes))
+
+
+def make_spec(data, engine, seed=0, *, condition="all", task=SupervisedTask, lr=0.1, **changes) -> FitSpec:
+    """Six steps of the toy task as one seed of a condition."""
+    train = train_config(steps=6, optimizer=SGDConfig(lr=lr))
+    given = {
+        "study": "toy_study",
+        "folder": "finetuned",
+        "variant": "net",
+        "condition": condition,
+        "seed": seed,
+        "phase": "finetune",
+        "title": f"net · {condition}",
+        "paper": "nobody 2026",
+        "tags": {"network": "net"},
+        "settings": train,
+        "train": train,
+        "crop": CROP,
+        "data": {"toy": data},
+        "loaders": train_loader(data, seed=seed),
+        "network": NetworkConfig(backbone="resnet18"),
+        "task": lambda: task(make_net(seed=seed), data.meta.classes),
+        "validate": validation(data, engine),
+    }
+    return FitSpec(**(given | changes))
 
 
 def weights(task) -> dict[str, torch.Tensor]:
@@ -179,4 +214,7 @@ def toys():
         net=make_net,
         weights=weights,
         equal=equal,
+        setting=make_setting,
+        spec=make_spec,
+        pointer=POINTER,
     )

@@ -12,17 +12,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from safetensors.torch import save
-
-from conftest import make_net, train_config, train_loader, validation
+from conftest import POINTER, make_setting, make_spec, train_config, train_loader
 from medtransfer.data.packed import PackedDataset
-from medtransfer.files import write_bytes
 from medtransfer.tracking.store import import_mlflow
-from medtransfer.tracking.tracker import RunSpec
 from medtransfer.training.engine import Engine, HardwareConfig
-from medtransfer.training.loop import FitResult
-from medtransfer.training.run import Job, run_stage
-from medtransfer.training.task import SupervisedTask
+from medtransfer.training.fitting import FitSpec
+from medtransfer.training.run import Plan, run_plan
+from medtransfer.training.supervised import SupervisedTask
 
 STEPS = 160
 
@@ -34,38 +30,24 @@ class Slow(SupervisedTask):
         time.sleep(0.01)
 
 
-def store(done: SupervisedTask, folder: Path, result: FitResult) -> None:
-    """Write the weights as a study would."""
-    state = {name: tensor.contiguous() for name, tensor in done.module.state_dict().items()}
-    write_bytes(folder / "model.safetensors", save(state))
-
-
-def make_job(folder: Path, engine: Engine, **changes) -> Job:
+def make_fit(folder: Path, engine: Engine) -> FitSpec:
     """One tracked fit of the toy task."""
     data = PackedDataset.open(folder)
-    score = validation(data, engine)
-    return Job(
-        spec=RunSpec(experiment="toy", name="toy · seed 5", params={"steps": STEPS}),
-        identity={"steps": STEPS, "data": data.meta.content_hash},
-        seed=5,
-        config=train_config(**changes),
-        task=lambda: Slow(make_net()),
-        loaders=train_loader(data),
-        validate=score,
-        save=store,
-    )
+    train = train_config(steps=STEPS, validate_every=20, selection=None, save_every_s=0.05)
+    loader = train_loader(data)
+    return make_spec(data, engine, 5, task=Slow, settings=train, train=train, loaders=loader)
 
 
 def main(folder: Path, workspace: Path, kills: int) -> None:
     os.chdir(workspace)
+    Path("data.dvc").write_text(POINTER)
     import_mlflow()
     draw, killed = random.Random(0), 0
     while True:
         child = os.fork()
         if child == 0:
             engine = Engine(HardwareConfig(device="cpu", precision="fp32"))
-            job = make_job(folder, engine, steps=STEPS, validate_every=20, selection=None, save_every_s=0.05)
-            run_stage("toy", [job], out=Path("out"), engine=engine)
+            run_plan(Plan(fits=[make_fit(folder, engine)]), make_setting(engine))
             os._exit(0)
         if killed < kills:
             time.sleep(draw.uniform(0.05, 1.0))

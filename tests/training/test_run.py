@@ -7,26 +7,27 @@ import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 
-from medtransfer.errors import ConfigError, DataError, TrainingError
+from medtransfer.errors import DataError, TrainingError
 from medtransfer.files import read_json
 from medtransfer.tracking.store import prepare_store
-from medtransfer.tracking.tracker import MemoryTracker, RunSpec
+from medtransfer.tracking.tracker import MemoryTracker
 from medtransfer.training import run as run_module
-from medtransfer.training.run import Job, code_digest, finite, run_stage, write_history
-from medtransfer.training.task import SupervisedTask
+from medtransfer.training.loop import finite
+from medtransfer.training.run import Plan, run_plan, write_history
+from medtransfer.training.supervised import SupervisedTask
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def here(tmp_path, monkeypatch, toys):
     """A workspace in which runs are tracked in memory; returns it and the trackers in order."""
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "data.dvc").write_text(toys.pointer)
     trackers = []
 
     @contextmanager
@@ -41,25 +42,21 @@ def here(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def make_job(data, engine, toys):
-    def make(seed=0, *, lr=0.1, task=SupervisedTask, save=None, part=""):
-        def store(done, folder, result):
-            folder.mkdir(parents=True)
-            (folder / "model").write_text(str(sum(t.double().sum().item() for t in done.module.state_dict().values())))
-
-        return Job(
-            spec=RunSpec(experiment="toy", name=f"toy · seed {seed}"),
-            identity={"train": {"lr": lr}, "seed": seed},
-            seed=seed,
-            config=toys.config(steps=6),
-            task=lambda: task(toys.net(seed=seed)),
-            loaders=toys.loader(data, seed=seed),
-            validate=toys.validation(data, engine),
-            save=save or store,
-            part=part,
-        )
+def fit(data, engine, toys):
+    def make(seed=0, **changes):
+        return toys.spec(data, engine, seed, **changes)
 
     return make
+
+
+@pytest.fixture
+def run(engine, toys):
+    """Run fits as one stage."""
+
+    def all_of(*fits, then=None, **setting):
+        run_plan(Plan(fits=fits, then=then), toys.setting(engine, **setting))
+
+    return all_of
 
 
 class Failing(SupervisedTask):
@@ -74,153 +71,169 @@ def outputs(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_every_seed_has_weights_records_and_a_run_of_its_own(here, make_job, engine):
+OUT = Path("out/toy_study")
+WEIGHTS = OUT / "weights/finetuned/net/all"
+
+
+def test_every_seed_has_weights_records_and_a_run_of_its_own(here, fit, run):
     workspace, trackers = here
-    jobs = [make_job(0), make_job(1)]
-    run_stage("toy", jobs, out=Path("out/toy"), engine=engine)
-    assert outputs(workspace / "out" / "toy") == [
-        f"{kind}/{file}"
-        for kind, names in (("records", ("history.csv", "run.json")), ("weights", ("model",)))
-        for file in (f"seed{seed}/{name}" for seed in (0, 1) for name in names)
+    run(fit(0), fit(1))
+    assert outputs(workspace / OUT) == [
+        f"{kind}/finetuned/net/all/seed{seed}/{name}"
+        for kind, names in (("records", ("history.csv", "run.json")), ("weights", ("config.json", "model.safetensors")))
+        for seed in (0, 1)
+        for name in names
     ]
     assert len(trackers) == 2
     keys = {key for key, _, _ in trackers[0].points}
-    assert {
-        "best/auroc_ill",
-        "fit/best_step",
-        "fit/steps",
-        "fit/epochs",
-        "fit/seconds",
-        "train/loss",
-        "val/auroc_ill",
-    } <= keys
-    assert outputs(workspace / ".scratch") == []
+    assert {"best/auroc_ill", "fit/best_step", "fit/steps", "fit/epochs", "fit/seconds", "train/loss"} <= keys
 
 
-def test_what_was_counted_in_the_data_is_tracked_before_the_first_step(here, make_job, engine):
+def test_weights_are_described_by_the_task_and_named_by_the_fit(here, fit, run):
+    workspace, _ = here
+    run(fit(1))
+    description = read_json(workspace / WEIGHTS / "seed1/config.json")
+    assert description["heads"]["label"]["outputs"] == ["healthy", "ill"]
+    names = {"study": "toy_study", "phase": "finetune", "variant": "net", "condition": "all", "seed": "1"}
+    assert names.items() <= description["extra"]["fit"].items()
+
+
+def test_what_was_counted_in_the_data_is_tracked_before_the_first_step(here, fit, run):
     _, trackers = here
-    counted = replace(make_job(), counts={"data/images": 24})
-    run_stage("toy", [counted], out=Path("out"), engine=engine)
+    run(fit(counts={"data/images": 24}))
     assert trackers[0].points[0] == ("data/images", 0, 24.0)
 
 
-def test_a_finished_seed_is_kept_when_another_fails(here, make_job, engine, capsys):
+def test_a_finished_seed_is_kept_when_another_fails(here, fit, run, capsys):
     workspace, trackers = here
     with pytest.raises(DataError):
-        run_stage("toy", [make_job(0), make_job(1, task=Failing)], out=Path("out"), engine=engine)
+        run(fit(0), fit(1, task=Failing))
     assert not (workspace / "out").exists()
-    run_stage("toy", [make_job(0), make_job(1)], out=Path("out"), engine=engine)
-    assert "toy · seed 0: already trained, kept" in capsys.readouterr().err
+    run(fit(0), fit(1))
+    assert "net · all · seed 0: already trained, kept" in capsys.readouterr().err
     assert len(trackers) == 3
-    assert (workspace / "out/weights/seed0/model").exists()
+    assert (workspace / WEIGHTS / "seed0/model.safetensors").exists()
 
 
-def test_a_stage_that_was_stopped_goes_on_and_ends_the_same(here, make_job, engine, capsys):
-    workspace, _ = here
-    run_stage("toy", [make_job()], out=Path("straight"), engine=engine)
-    with pytest.raises(DataError):
-        run_stage("toy", [make_job(task=Failing)], out=Path("stopped"), engine=engine)
-    run_stage("toy", [make_job()], out=Path("stopped"), engine=engine)
-    assert "resumed at step 3 of 6" in capsys.readouterr().err
-    for file in ("weights/seed0/model", "records/seed0/history.csv"):
-        assert (workspace / "stopped" / file).read_text() == (workspace / "straight" / file).read_text()
-
-
-def test_parts_of_a_stage_have_folders_of_their_own(here, make_job, engine):
-    workspace, _ = here
-    run_stage("toy", [make_job(0, part="few"), make_job(0, part="all")], out=Path("out"), engine=engine)
-    assert {file.rpartition("/")[0] for file in outputs(workspace / "out")} == {
-        f"{part}/{kind}/seed0" for part in ("few", "all") for kind in ("weights", "records")
-    }
-
-
-def test_trials_decide_what_is_trained_then_and_are_not_repeated(here, make_job, engine, capsys):
+def test_a_new_seed_or_condition_trains_nothing_else_again(here, fit, run, capsys):
     workspace, trackers = here
-    trials = [make_job(0, lr=lr, part=f"trial{lr}") for lr in (0.1, 0.2)]
+    run(fit(0))
+    before = (workspace / WEIGHTS / "seed0/model.safetensors").read_bytes()
+    shutil.rmtree(workspace / "out")  # what DVC does before it runs a stage again
+    run(fit(0), fit(1), fit(0, condition="tenth"))
+    assert len(trackers) == 3
+    assert capsys.readouterr().err.count("already trained, kept") == 1
+    assert (workspace / WEIGHTS / "seed0/model.safetensors").read_bytes() == before
+
+
+def test_other_parameters_code_or_data_train_again_and_say_what_changed(here, fit, run, capsys):
+    _, trackers = here
+    run(fit())
+    run(fit(lr=0.2))
+    assert "settings.optimizer.lr: 0.1 -> 0.2" in capsys.readouterr().err
+    run(fit(lr=0.2), code="another")
+    assert "code: '' -> 'another'" in capsys.readouterr().err
+    assert len(trackers) == 3
+
+
+def test_only_the_newest_identity_of_a_fit_stays_in_the_scratch_folder(here, fit, run):
+    workspace, _ = here
+    run(fit())
+    run(fit(lr=0.2))
+    kept = [path for path in (workspace / ".scratch/fits").rglob("done.json")]
+    assert len(kept) == 1
+
+
+def test_outputs_share_their_bytes_with_the_scratch_folder(here, fit, run):
+    workspace, _ = here
+    run(fit())
+    assert (workspace / WEIGHTS / "seed0/model.safetensors").stat().st_nlink == 2
+
+
+def test_a_finished_fit_whose_weights_were_damaged_is_trained_again(here, fit, run, capsys):
+    workspace, trackers = here
+    run(fit())
+    file = next((workspace / ".scratch/fits").rglob("model.safetensors"))
+    damaged = bytearray(file.read_bytes())
+    damaged[-1] ^= 1
+    file.write_bytes(damaged)
+    run(fit())
+    assert "not the files that the fit wrote; training again" in capsys.readouterr().err
+    assert len(trackers) == 2
+
+
+def test_a_stage_that_was_stopped_goes_on_and_ends_the_same(here, fit, run, capsys):
+    workspace, _ = here
+    run(fit(variant="straight"))
+    with pytest.raises(DataError):
+        run(fit(variant="stopped", task=Failing))
+    run(fit(variant="stopped"))
+    assert "resumed at step 3 of 6" in capsys.readouterr().err
+    straight, stopped = (workspace / OUT / "weights/finetuned" / name / "all/seed0" for name in ("straight", "stopped"))
+    assert (straight / "model.safetensors").read_bytes() == (stopped / "model.safetensors").read_bytes()
+
+
+def test_trials_decide_what_is_trained_then_and_are_not_repeated(here, fit, run, capsys):
+    workspace, trackers = here
+    trials = [fit(0, lr=lr, condition=f"all-trial{lr}", trial=True) for lr in (0.1, 0.2)]
     heard = []
 
-    def then(outcomes, task=SupervisedTask):
-        heard.append(list(outcomes))
-        return [make_job(1, part="chosen", task=task)]
+    def then(reached, task=SupervisedTask):
+        heard.append(list(reached))
+        return [fit(1, task=task)]
 
     with pytest.raises(DataError):
-        run_stage("toy", trials, out=Path("out"), engine=engine, then=lambda outcomes: then(outcomes, Failing))
-    run_stage("toy", trials, out=Path("out"), engine=engine, then=then)
+        run(*trials, then=lambda reached: then(reached, Failing))
+    run(*trials, then=then)
     assert heard[0] == heard[1]
-    assert [0 <= outcome["val/auprc_ill"] <= 1 for outcome in heard[0]] == [True, True]
+    assert [0 <= metrics["val/auprc_ill"] <= 1 for metrics in heard[0]] == [True, True]
     assert capsys.readouterr().err.count("already trained, kept") == 2
     assert len(trackers) == 4
-    assert {path.name for path in (workspace / "out").iterdir()} == {"trial0.1", "trial0.2", "chosen"}
-    assert (workspace / "out/chosen/weights/seed1/model").exists()
-    assert outputs(workspace / ".scratch") == []
+    variant = workspace / OUT / "weights/finetuned/net"
+    assert {path.name for path in variant.iterdir()} == {"all", "all-trial0.1", "all-trial0.2"}
+
+
+def test_a_plan_can_write_weights_without_training(here, engine, toys):
+    written = []
+    run_plan(Plan(write=lambda: written.append(1)), toys.setting(engine))
+    assert written == [1]
 
 
 def test_an_undefined_metric_is_null():
     assert finite({"val/auroc": float("nan"), "val/auprc": 0.5}) == {"val/auroc": None, "val/auprc": 0.5}
 
 
-def test_other_parameters_start_anew_and_the_difference_is_printed(here, make_job, engine, capsys):
-    with pytest.raises(DataError):
-        run_stage("toy", [make_job(task=Failing)], out=Path("out"), engine=engine)
-    run_stage("toy", [make_job(lr=0.2)], out=Path("out"), engine=engine)
-    said = capsys.readouterr().err
-    assert "not resuming toy from " in said
-    assert ": 0.train.lr: 0.1 -> 0.2\n" in said
-    assert "resumed at step" not in said
-
-
-def test_other_code_starts_anew_and_says_so(here, make_job, engine, capsys, monkeypatch):
-    with pytest.raises(DataError):
-        run_stage("toy", [make_job(task=Failing)], out=Path("out"), engine=engine)
-    monkeypatch.setattr(run_module, "code_digest", lambda: "another")
-    run_stage("toy", [make_job()], out=Path("out"), engine=engine)
-    said = capsys.readouterr().err
-    assert ": the code changed\n" in said
-    assert "resumed at step" not in said
-
-
-def test_a_kill_while_outputs_are_put_in_place_loses_nothing(here, make_job, engine, monkeypatch):
+def test_a_kill_while_outputs_are_put_in_place_loses_nothing(here, fit, run, monkeypatch):
     workspace, trackers = here
     copy, calls = shutil.copytree, []
 
-    def copy_twice(source, target):
+    def copy_twice(source, target, **options):
         calls.append(target)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return copy(source, target)
+        return copy(source, target, **options)
 
-    jobs = [make_job(0), make_job(1)]
     with monkeypatch.context() as patch:
         patch.setattr(run_module.shutil, "copytree", copy_twice)
         with pytest.raises(KeyboardInterrupt):
-            run_stage("toy", jobs, out=Path("out"), engine=engine)
+            run(fit(0), fit(1))
     shutil.rmtree(workspace / "out")  # what DVC does before it runs a stage again
-    run_stage("toy", jobs, out=Path("out"), engine=engine)
+    run(fit(0), fit(1))
     assert len(trackers) == 2
-    assert len(outputs(workspace / "out")) == 6
+    assert len(outputs(workspace / "out")) == 8
 
 
-def test_a_folder_that_holds_something_else_is_not_replaced(here, make_job, engine):
-    workspace, trackers = here
-    run_stage("toy", [make_job()], out=Path("out"), engine=engine)
-    note = workspace / "out/weights/seed0/notes.txt"
-    note.write_text("mine")
-    with pytest.raises(
-        DataError, match=r"out/weights/seed0: holds 'notes.txt', expected nothing but model.safetensors"
-    ):
-        run_stage("toy", [make_job()], out=Path("out"), engine=engine)
-    note.unlink()
-    run_stage("toy", [make_job()], out=Path("out"), engine=engine)
-    assert len(trackers) == 2  # nothing was trained again
+def test_a_folder_with_foreign_files_is_not_replaced(here, fit, run):
+    workspace, _ = here
+    mine = workspace / WEIGHTS / "seed0" / "notes.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(DataError, match="notes.txt"):
+        run(fit())
+    assert mine.read_text() == "mine"
 
 
-@pytest.mark.parametrize("part", ["../few", "/few", "few/all", ".", "few\n"])
-def test_a_part_that_is_no_plain_name_is_refused(make_job, part):
-    with pytest.raises(ConfigError, match=r"part of a stage .*: not a plain name"):
-        make_job(part=part)
-
-
-def test_a_failing_fit_leaves_no_outputs(here, make_job, engine):
+def test_a_failing_fit_leaves_no_outputs(here, fit, run):
     workspace, _ = here
 
     class Broken(SupervisedTask):
@@ -228,7 +241,7 @@ def test_a_failing_fit_leaves_no_outputs(here, make_job, engine):
             return {"total": super().losses(batch)["total"] * float("inf")}
 
     with pytest.raises(TrainingError):
-        run_stage("toy", [make_job(task=Broken)], out=Path("out"), engine=engine)
+        run(fit(task=Broken))
     assert not (workspace / "out").exists()
 
 
@@ -236,20 +249,6 @@ def test_history_columns_come_in_order_of_first_appearance(tmp_path):
     write_history(tmp_path / "a" / "history.csv", [{"step": 1.0, "b": 2.0}, {"step": 2.0, "a": 3.0}])
     with (tmp_path / "a" / "history.csv").open() as handle:
         assert list(csv.reader(handle)) == [["step", "b", "a"], ["1.0", "2.0", ""], ["2.0", "", "3.0"]]
-
-
-def test_the_code_digest_follows_the_source(monkeypatch, tmp_path):
-    source = tmp_path / "medtransfer"
-    (source / "training").mkdir(parents=True)
-    (source / "reporting").mkdir()
-    (source / "__init__.py").touch()
-    monkeypatch.setattr(run_module.medtransfer, "__file__", str(source / "__init__.py"))
-    (source / "training" / "loop.py").write_text("a = 1\n")
-    before = code_digest()
-    (source / "reporting" / "page.py").write_text("b = 1\n")
-    assert code_digest() == before
-    (source / "training" / "loop.py").write_text("a = 2\n")
-    assert code_digest() != before
 
 
 WORKER = Path(__file__).with_name("killed_worker.py")
@@ -290,8 +289,8 @@ def test_ten_kills_leave_the_same_weights_one_run_and_no_doubled_point(data, tmp
         assert run_worker(data, workspace, kills) == kills
         info, points = tracked(workspace)
         assert info.status == "FINISHED"
-        assert read_json(workspace / "out/records/seed5/run.json")["run_id"] == info.run_id
-        found[name] = load_file(workspace / "out/weights/seed5/model.safetensors"), points
+        assert read_json(workspace / "out/toy_study/records/finetuned/net/all/seed5/run.json")["run_id"] == info.run_id
+        found[name] = load_file(workspace / "out/toy_study/weights/finetuned/net/all/seed5/model.safetensors"), points
     (weights, points), (killed_weights, killed_points) = found["straight"], found["killed"]
     assert all((weights[name] == killed_weights[name]).all() for name in weights)
     assert len(points["train/loss"]) == 8
@@ -300,5 +299,5 @@ def test_ten_kills_leave_the_same_weights_one_run_and_no_doubled_point(data, tmp
         assert len({step for step, _ in killed_points[key]}) == len(killed_points[key]), key
         if key not in timed:
             assert sorted(killed_points[key]) == sorted(points[key]), key
-    lines = (tmp_path / "killed/out/records/seed5/events.jsonl").read_text().splitlines()
+    lines = (tmp_path / "killed/out/toy_study/records/finetuned/net/all/seed5/events.jsonl").read_text().splitlines()
     assert sum(json.loads(line)["kind"] == "open" for line in lines) == 1

@@ -26,13 +26,13 @@ class RegimeConfig(Config):
 
     Attributes:
         share: share of each class's training images, rounded down; validation and test stay whole.
-        negatives: negatives to one positive, by split. In ``train`` and ``val`` positives are thinned until there are
+        neg_pos_ratio: negatives per positive, by split. In ``train`` and ``val`` positives are thinned until there are
             at least so many to each. In ``test`` every image stays, and whoever measures weights the classes to this
             ratio (``evaluation.intervals.at_balance``): thinning would leave few positives and wide intervals.
     """
 
     share: float = Field(1.0, gt=0, le=1)
-    negatives: dict[Split, Ratio] = Field(default_factory=dict)
+    neg_pos_ratio: dict[Split, Ratio] = Field(default_factory=dict)
 
 
 def apply_regime(
@@ -48,7 +48,7 @@ def apply_regime(
     Args:
         manifest: one data set with splits.
         regime: the regime.
-        positive: class that ``negatives`` thins.
+        positive: class that ``neg_pos_ratio`` thins.
         findings: of a multi-label task; none for a single-label one.
         seed: of the share's draw; 5 % lies within 10 % of the same seed.
 
@@ -56,7 +56,7 @@ def apply_regime(
         DataError: a class has fewer cases than the regime needs, or there is no positive class to thin.
     """
     result = manifest
-    for split, ratio in regime.negatives.items():
+    for split, ratio in regime.neg_pos_ratio.items():
         if split != "test":
             result = thin_positives(result, split, ratio, positive=positive)
     return result if regime.share == 1 else take_share(result, regime.share, findings=findings, seed=seed)

@@ -1,41 +1,89 @@
-"""``medtransfer gate``: stop when a patient or an image stands in two splits, within a data set or across a chain."""
+"""``medtransfer gate``: stop when a patient or an image is in two splits, within a data set or across a study."""
 
 from argparse import Namespace
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
 from medtransfer import paths
 from medtransfer.data.images import to_depth
-from medtransfer.data.leaks import confirm_by_correlation, find_leaks, require_no_leaks, thumbnails
+from medtransfer.data.leaks import GateConfig, confirm_by_correlation, find_leaks, require_no_leaks, thumbnails
 from medtransfer.data.packed import PackedDataset
 from medtransfer.data.recall import recall_by_transform
 from medtransfer.files import write_json
-from medtransfer.params import load_params
+from medtransfer.params import Params, load_params
+from medtransfer.studies import STUDIES, module
+from medtransfer.training.progress import console
 
 PLANTED = 100
 
 
 def run(options: Namespace) -> None:
-    """Write ``out/gate.json``: hits, what is declared, and the gate's own recall; or close the gate."""
+    """Write a token per data set and study when the gate is open, and ``report.json``; or close the gate.
+
+    Fits depend on the tokens of the data sets that they read and of their study; a token changes with its data alone.
+    """
+    del options
     params = load_params()
+    chains = _chains(params)
     opened = {name: PackedDataset.open(paths.dataset(name)) for name in params.datasets}
+    leaks = _leaks(opened, params.gate)
+    together = _together(leaks, chains)
+    require_no_leaks(leaks[together], params.gate)
+    write_json(paths.GATE_REPORT, _report(opened, leaks, together, params.gate))
+    hashes = {name: data.meta.content_hash for name, data in opened.items()}
+    for name, content in hashes.items():
+        write_json(paths.gate_dataset(name), {"dataset": name, "content_hash": content, "gate": "open"})
+    for study, names in chains.items():
+        write_json(paths.gate_study(study), {name: hashes[name] for name in names})
+        write_json(paths.gate_chain(study), {"study": study, "gate": "open"})
+
+
+def _chains(params: Params) -> dict[str, tuple[str, ...]]:
+    """Return the data sets of every study; a study that reads one which params.yaml lacks is named and left out."""
+    found = {}
+    for study in STUDIES:
+        names: tuple[str, ...] = module(study, "study").datasets(params.study(study))
+        missing = [name for name in names if name not in params.datasets]
+        if missing:
+            console.print(f"{study}: reads {missing[0]}, which is not in datasets of {paths.PARAMS}; it cannot be fitted")
+        else:
+            found[study] = names
+    return found
+
+
+def _leaks(opened: Mapping[str, PackedDataset], config: GateConfig) -> pd.DataFrame:
     manifest = pd.concat([data.manifest for data in opened.values()], ignore_index=True)
-    pictures = np.concatenate([thumbnails(data.images) for data in opened.values()])
-    confirm = confirm_by_correlation(pictures, params.gate.min_correlation)
-    leaks = find_leaks(manifest, max_hamming=params.gate.max_hamming, confirm=confirm)
-    require_no_leaks(leaks, params.gate)
-    target = opened[params.attentive_transfer.finetune.dataset]
-    planted = [to_depth(image, 8).mean(0, keepdims=True).astype(np.uint8) for image in target.images[:PLANTED]]
-    recall = recall_by_transform(planted, params.gate, np.random.default_rng(0))
-    hits = leaks.groupby(["dataset_a", "dataset_b", "kind"]).size().reset_index(name="pairs")
-    content = {
-        "settings": params.gate.model_dump(mode="json"),
-        "images": len(manifest),
+    images = np.concatenate([thumbnails(data.images) for data in opened.values()])
+    confirm = confirm_by_correlation(images, config.min_correlation)
+    return find_leaks(manifest, max_hamming=config.max_hamming, confirm=confirm)
+
+
+def _together(leaks: pd.DataFrame, chains: Mapping[str, tuple[str, ...]]) -> pd.Series:
+    """Tell which pairs are within one data set or within one study: only these can reach a result."""
+    pairs = zip(leaks["dataset_a"], leaks["dataset_b"], strict=True)
+    return pd.Series([a == b or any({a, b} <= set(chain) for chain in chains.values()) for a, b in pairs], dtype=bool)
+
+
+def _report(
+    opened: Mapping[str, PackedDataset], leaks: pd.DataFrame, together: pd.Series, config: GateConfig
+) -> dict[str, object]:
+    """Return what was searched and found, what is declared, and the recall on planted copies of all data sets."""
+    each = max(1, PLANTED // len(opened))
+    planted = [
+        to_depth(image, 8).mean(0, keepdims=True).astype(np.uint8)
+        for data in opened.values()
+        for image in data.images[:each]
+    ]
+    counted = leaks.assign(study=together.map({True: "one", False: "none"}))
+    hits = counted.groupby(["dataset_a", "dataset_b", "kind", "study"]).size().reset_index(name="pairs")
+    return {
+        "settings": config.model_dump(mode="json"),
+        "images": sum(len(data.manifest) for data in opened.values()),
         "hits": hits.to_dict("records"),
         "pairs": leaks.to_dict("records"),
         "declared": {name: data.meta.known_overlaps for name, data in opened.items() if data.meta.known_overlaps},
         "planted": len(planted),
-        "recall": recall,
+        "recall": recall_by_transform(planted, config, np.random.default_rng(0)),
     }
-    write_json(paths.GATE, content)

@@ -3,10 +3,10 @@
 from argparse import Namespace
 
 from medtransfer import paths
-from medtransfer.cli import STUDIES
 from medtransfer.errors import DataError
 from medtransfer.reporting.content import read_summary
 from medtransfer.reporting.page import write_overview
+from medtransfer.studies import STUDIES
 from medtransfer.training.progress import console
 
 
@@ -17,9 +17,9 @@ def run(options: Namespace) -> None:
         DataError: no study has a report.
     """
     del options
-    files = [paths.REPORT / study / "content.json" for study in STUDIES]
-    found = [read_summary(file.read_text(encoding="utf-8"), source=str(file)) for file in files if file.exists()]
-    if not found:
+    files = [paths.report(study) / "content.json" for study in STUDIES]
+    summaries = [read_summary(file.read_text(encoding="utf-8"), source=str(file)) for file in files if file.exists()]
+    if not summaries:
         raise DataError(f"{paths.REPORT}: no study has a report; run: medtransfer report {STUDIES[0]}")
-    write_overview(paths.REPORT, found)
+    write_overview(paths.REPORT, summaries)
     console.print(f"reports: {paths.workspace() / paths.REPORT / 'index.html'}", markup=False, soft_wrap=True)

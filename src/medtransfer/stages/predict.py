@@ -2,13 +2,13 @@
 
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
-from importlib import import_module
 
 import pandas as pd
 
 from medtransfer import paths
 from medtransfer.evaluation.predictions import write_predictions
 from medtransfer.params import load_params
+from medtransfer.studies import VERBS, module
 from medtransfer.training.engine import Engine
 from medtransfer.training.progress import console
 
@@ -17,9 +17,9 @@ def run(options: Namespace) -> None:
     """Write ``out/<study>/predictions.parquet``, fit by fit."""
     params = load_params()
     engine = Engine(params.hardware.model_copy(update={"precision": "fp32"}))
-    study = import_module(f"medtransfer.studies.{options.study}.predictions")
-    parts = study.predictions(getattr(params, options.study), engine)
-    write_predictions(_told(parts), paths.OUT / options.study / "predictions.parquet")
+    study = module(options.study, VERBS["predict"])
+    parts = study.predictions(params.study(options.study), engine)
+    write_predictions(_told(parts), paths.results(options.study) / "predictions.parquet")
 
 
 def _told(parts: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:

@@ -1,4 +1,4 @@
-"""``medtransfer register STUDY``: the fine-tuned network with the best validation AUROC becomes the champion."""
+"""``medtransfer register STUDY``: of each contest of a study, the best model on validation rows becomes the champion."""
 
 from argparse import Namespace
 from typing import Any
@@ -6,41 +6,62 @@ from typing import Any
 from medtransfer import paths
 from medtransfer.errors import DataError
 from medtransfer.files import read_json, write_json
-from medtransfer.params import load_params
-from medtransfer.studies.attentive_transfer import study
+from medtransfer.params import Params, load_params
+from medtransfer.studies import VERBS, module
+from medtransfer.studies.base import Contest, FittedModel
 from medtransfer.tracking.registry import register_model
 
 
 def run(options: Namespace) -> None:
-    """Register the champion and write ``out/<study>/champion.json``."""
+    """Register the winner of every contest and write ``out/<study>/results/champions.json``."""
     params = load_params()
-    card = read_json(paths.METRICS / f"{options.study}.json")
-    best = _best(card, params.attentive_transfer.finetune.dataset)
-    folder = study.finetuned_folder(best["network"], best["chain"])
-    seed = f"seed{best['seed']}"
-    tags = {key: str(best[key]) for key in ("network", "chain", "seed")} | {"val_auroc": f"{best['val_auroc']:.4f}"}
+    card = read_json(paths.metrics(options.study))
+    config, predictions = params.study(options.study), module(options.study, VERBS["register"])
+    models = {(model.variant, model.condition, model.seed): model for model in predictions.fitted(config)}
+    champions = [_register(contest, card, models, params) for contest in predictions.contests(config)]
+    write_json(paths.results(options.study) / "champions.json", champions)
+
+
+def _register(
+    contest: Contest, card: dict[str, Any], models: dict[tuple[str, str, int], FittedModel], params: Params
+) -> dict[str, Any]:
+    best = best_of(contest, card)
+    model = models[best["variant"], best["condition"], best["seed"]]
+    alias, value = params.registry.alias, f"{best['value']:.4f}"
+    tags = {key: str(best[key]) for key in ("variant", "condition", "seed")} | {f"val_{contest.metric}": value}
     version = register_model(
-        folder / "weights" / seed,
-        records=folder / "records" / seed,
-        name=params.registry.model,
-        alias=params.registry.alias,
-        tags=tags | {"study": options.study, "profile": params.profile},
-        why=f"best validation AUROC of {options.study}",
+        model.weights,
+        records=model.records,
+        name=contest.model,
+        alias=alias,
+        tags=tags | {"study": model.study, "network": model.network, "profile": params.profile},
+        why=f"best validation {contest.metric} of {model.study}",
     )
-    record = read_json(folder / "records" / seed / "run.json")
-    champion = best | {"model": params.registry.model, "alias": params.registry.alias, "version": version}
-    write_json(paths.OUT / options.study / "champion.json", champion | {"run_key": record["run_key"]})
+    record = read_json(model.records / "run.json")
+    return best | {"model": contest.model, "alias": alias, "version": version, "run_key": record["run_key"]}
 
 
-def _best(card: dict[str, dict[str, Any]], dataset: str) -> dict[str, Any]:
-    """Return network, chain, seed and validation AUROC of the best single fit; test rows are not looked at."""
-    found = [
-        {"network": entry["network"], "chain": entry["chain"], "seed": seed, "val_auroc": value}
-        for entry in card.values()
-        if entry["split"] == "val" and entry["dataset"] == dataset
-        for seed, value in zip(entry["seeds"], entry["probability"]["metrics"]["auroc"]["per_seed"], strict=True)
+def best_of(contest: Contest, card: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return variant, condition, seed, metric and value of the best fit; test rows are not looked at.
+
+    Raises:
+        DataError: no fit has a value on validation rows.
+    """
+    values = [
+        {"variant": variant, "condition": condition, "seed": seed, "metric": contest.metric, "value": value}
+        for variant, condition in contest.fits
+        for entry in [card[f"{variant}/{condition}/{contest.dataset}/val"]]
+        for seed, value in zip(entry["seeds"], _per_seed(entry, contest.metric), strict=True)
         if value is not None
     ]
-    if not found:
-        raise DataError(f"{dataset}: no fit has a validation AUROC; check that its val split holds both classes")
-    return max(found, key=lambda fit: fit["val_auroc"])
+    if not values:
+        raise DataError(
+            f"{contest.model}: no fit has a {contest.metric} on validation rows of {contest.dataset}; check that its "
+            "val split holds both classes"
+        )
+    return max(values, key=lambda fit: fit["value"])
+
+
+def _per_seed(entry: dict[str, Any], metric: str) -> list[float | None]:
+    values: list[float | None] = entry["probability"]["metrics"][metric]["per_seed"]
+    return values

@@ -2,19 +2,19 @@
 
 from argparse import Namespace
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from medtransfer import paths
-from medtransfer.evaluation.predictions import ATTENTION_OFF, read_predictions
+from medtransfer.evaluation.predictions import read_predictions
 from medtransfer.evaluation.scorecard import scorecard
 from medtransfer.files import read_json, write_json
 from medtransfer.params import load_params
-from medtransfer.reporting.evaluation import confusion_figure, curves_figure
-from medtransfer.studies.base import Fitted
+from medtransfer.studies import VERBS, module
+from medtransfer.studies.base import FittedModel
+from medtransfer.tracking.figures import confusion_figure, curves_figure
 from medtransfer.tracking.mlflow_tracker import append, import_run
 from medtransfer.tracking.tracker import Tracker
 from medtransfer.tracking.views import save_view
@@ -24,35 +24,39 @@ from medtransfer.training.progress import console
 def run(options: Namespace) -> None:
     """Write ``metrics/<study>.json`` and append test metrics and figures to the tracked runs."""
     params = load_params()
-    table = read_predictions(paths.OUT / options.study / "predictions.parquet")
-    table = table[(table["kind"] == "probability") & ~table["output"].str.endswith(ATTENTION_OFF)]
-    study = import_module(f"medtransfer.studies.{options.study}.predictions")
-    fits: list[Fitted] = list(study.fitted(getattr(params, options.study)))
-    weighted = {fit.variant: fit.negatives for fit in fits if fit.negatives is not None}
-    card = scorecard(table, params.evaluation, negatives=weighted)
-    write_json(paths.METRICS / f"{options.study}.json", card)
-    _bring_missing_runs(paths.OUT / options.study)
-    parts = dict(tuple(table.groupby(["variant", "seed"])))
-    for fit in fits:
-        with append(fit.records) as tracker:
-            for (dataset, split), rows in parts[fit.variant, fit.seed].groupby(["dataset", "split"]):
-                where = split if dataset == fit.dataset else f"outside_{dataset}"
-                entry = card["/".join((fit.variant, fit.network, fit.chain, dataset, split))]
-                _track(tracker, entry, fit, rows, where)
-    link = save_view(options.study, study.comparison(getattr(params, options.study)))
+    table = read_predictions(paths.results(options.study) / "predictions.parquet")
+    table = table[table["intervention"] == ""]
+    study, config = module(options.study, VERBS["score"]), params.study(options.study)
+    models: list[FittedModel] = list(study.fitted(config))
+    ratios = {(m.variant, m.condition): m.neg_pos_ratio for m in models if m.neg_pos_ratio is not None}
+    card = scorecard(table, params.evaluation, neg_pos_ratio=ratios)
+    write_json(paths.metrics(options.study), card)
+    _bring_missing_runs(paths.study_folder(options.study) / "records")
+    parts = dict(tuple(table.groupby(["variant", "condition", "seed"])))
+    for model in models:
+        with append(model.records) as tracker:
+            rows = parts[model.variant, model.condition, model.seed]
+            for (dataset, split), part in rows.groupby(["dataset", "split"]):
+                where = split if dataset == model.dataset else f"outside_{dataset}"
+                entry = card["/".join((model.variant, model.condition, dataset, split))]
+                _track(tracker, entry, model, part, where)
+    link = save_view(options.study, study.comparison(config))
     if link:
         console.print(f"compare in the tracker (make ui): {link}", markup=False, soft_wrap=True)
 
 
-def _track(tracker: Tracker, entry: dict[str, Any], fit: Fitted, rows: pd.DataFrame, where: str) -> None:
-    number, block = entry["seeds"].index(fit.seed), entry["probability"]
-    tracker.metrics(dict(_of_seed(block, number, where)), 0)
-    if where.startswith("val"):
+def _track(tracker: Tracker, entry: dict[str, Any], model: FittedModel, rows: pd.DataFrame, where: str) -> None:
+    number = entry["seeds"].index(model.seed)
+    for kind in ("probability", "severity", "value"):
+        if kind in entry:
+            tracker.metrics(dict(_of_seed(entry[kind], number, where)), 0)
+    if where.startswith("val") or "probability" not in entry:
         return
+    block = entry["probability"]
     for output, thresholds in block.get("thresholds", {}).items():
-        part = rows[rows["output"] == output]
+        part = rows[(rows["output"] == output) & (rows["kind"] == "probability") & rows["target"].notna()]
         name = where if len(block["outputs"]) == 1 else f"{where}_{output}"
-        title = name if fit.negatives is None else f"{name}, images unweighted"
+        title = name if model.neg_pos_ratio is None else f"{name}, images unweighted"
         tracker.figure(f"{name}_curves.png", curves_figure(part, title))
         tracker.figure(f"{name}_confusion.png", confusion_figure(part, thresholds[number], output))
 
@@ -72,6 +76,6 @@ def _of_seed(block: dict[str, Any], number: int, where: str) -> Iterator[tuple[s
 
 def _bring_missing_runs(folder: Path) -> None:
     """Import the runs that no store has taken because it was down when they ended."""
-    for record in sorted(folder.glob("**/records/*/run.json")):
+    for record in sorted(folder.glob("**/run.json")):
         if read_json(record)["run_id"] is None:
             import_run(record.parent)

@@ -57,9 +57,18 @@ def _point_up(tree: dict[str, Any]) -> None:
             for key in ("root", "pointer"):
                 if key in place and not Path(place[key]).is_absolute():
                     place[key] = f"{UP}/{place[key]}"
-    for start in (tree["attentive_transfer"]["start"], *tree["truncated_transfer"]["start"].values()):
-        if "path" in start and not Path(start["path"]).is_absolute():
+    for start in _ready_made(tree):
+        if not Path(start["path"]).is_absolute():
             start["path"] = f"{UP}/{start['path']}"
+
+
+def _ready_made(tree: Any) -> Iterator[dict[str, Any]]:
+    """Yield every section of the parameters that takes ready-made weights from a file."""
+    if isinstance(tree, dict):
+        if tree.get("kind") == "file" and "path" in tree:
+            yield tree
+        for value in tree.values():
+            yield from _ready_made(value)
 
 
 def with_profile(root: Path, profile: str) -> dict[str, Any]:

@@ -1,1 +1,100 @@
-"""One folder a paper. A study is wiring: phases, networks, claims; what two studies need lives in a room."""
+"""The studies, one line each, and how the rest of the program finds what they are made of.
+
+Nothing else names a study: verbs, stages and parameters go through this table.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from medtransfer.errors import ConfigError
+
+STUDIES = (
+    "attentive_transfer",
+    "truncated_transfer",
+)
+
+ALL = "all"
+"""In the place of a variant: every variant of the phase."""
+
+VERBS = {
+    "predict": "predictions",
+    "score": "predictions",
+    "register": "predictions",
+    "transferability": "transferability",
+    "explain": "explanations",
+    "measure": "measurements",
+    "report": "report",
+}
+"""Verb of a study → the study's module that computes it; a verb exists for the studies that have its module."""
+
+
+def module(study: str, name: str) -> Any:
+    """Import a module of a study.
+
+    Raises:
+        ConfigError: there is no such study, or it has no such module.
+    """
+    if study not in STUDIES:
+        raise ConfigError(f"study {study!r}: no such study; there are {', '.join(STUDIES)}")
+    if not has(study, name):
+        raise ConfigError(f"study {study!r}: it has no module {name!r}")
+    return import_module(_full_name(study, name))
+
+
+def has(study: str, name: str) -> bool:
+    """Whether a study has a module."""
+    return find_spec(_full_name(study, name)) is not None
+
+
+def with_verb(verb: str) -> tuple[str, ...]:
+    """Return the studies for which a verb exists."""
+    return tuple(study for study in STUDIES if has(study, VERBS[verb]))
+
+
+def entries(verb: str, study: str, phase: str = "") -> list[str]:
+    """Return the modules that a verb runs of a study: the entries of ``code.module_hashes``.
+
+    ``fit`` runs the module that its phase names, every other verb the one of ``VERBS``.
+    """
+    name = module(study, "study").PHASES[phase].module if verb == "fit" else VERBS[verb]
+    return [_full_name(study, each) for each in dict.fromkeys(("study", name))]
+
+
+def plans(
+    study: str, config: Any, phase: str, variant: str, setting: Any, *, conditions: Sequence[str] = ()
+) -> Iterator[Any]:
+    """Yield what ``medtransfer fit STUDY PHASE VARIANT`` does: one :class:`training.run.Plan` per variant.
+
+    Args:
+        study: name of the study.
+        config: its parameters.
+        phase: one of its phases.
+        variant: a variant of the phase, or ``all``.
+        setting: device and lineage.
+        conditions: conditions of the variant; none stands for all.
+
+    Raises:
+        ConfigError: there is no such phase, variant or condition.
+    """
+    wiring = module(study, "study")
+    _require(phase, wiring.PHASES, "phase", study)
+    variants = wiring.variants(config, phase)
+    if variant != ALL:
+        _require(variant, variants, "variant", f"{study} {phase}")
+    for name in variants if variant == ALL else (variant,):
+        known = wiring.conditions(config, phase, name)
+        for condition in conditions:
+            _require(condition, known, "condition", f"{study} {phase} {name}")
+        chosen = tuple(condition for condition in known if not conditions or condition in conditions)
+        yield module(study, wiring.PHASES[phase].module).plan(config, phase, name, chosen, setting)
+
+
+def _require(name: str, known: Collection[str], what: str, where: str) -> None:
+    if name not in known:
+        raise ConfigError(f"{what} {name!r}: {where} has none of this name; there are {', '.join(known) or 'none'}")
+
+
+def _full_name(study: str, name: str) -> str:
+    return f"{__name__}.{study}.{name}"

@@ -1,24 +1,23 @@
-"""Jobs from parts: a packed data set, a network, a phase's settings. Every study's fits are built here."""
+"""One fit from its parts: what is trained on which data, how it is tracked, what identifies it, how it is stored."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from medtransfer import paths
-from medtransfer.config import fingerprint
+from medtransfer.config import Config, fingerprint
 from medtransfer.data.loaders import Loader
 from medtransfer.data.packed import PackedDataset
 from medtransfer.errors import CheckpointError
 from medtransfer.files import read_json
-from medtransfer.models.classifier import Classifier
 from medtransfer.models.structures import Structure
 from medtransfer.models.weights import save_weights
 from medtransfer.tracking.lineage import collect_lineage
 from medtransfer.tracking.tracker import DatasetInput, RunSpec
 from medtransfer.training.engine import Engine
-from medtransfer.training.loop import FitResult
-from medtransfer.training.run import Job, finite
+from medtransfer.training.loop import FitMetrics, FitResult, finite
+from medtransfer.training.optim import TrainConfig
 from medtransfer.training.task import Task
 
 
@@ -30,28 +29,8 @@ class Setting:
     profile: str
     pointers: Mapping[str, Path]
     """DVC pointer file of every data set's raw files, for the lineage."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Variant:
-    """The name of one fit, spelt out for tags, run names and tables."""
-
-    study: str
-    phase: str
-    network: str
-    attention: str
-    chain: str
-    chain_title: str
-    seed: int
-    paper: str
-    method: str = ""
-
-    @property
-    def run_name(self) -> str:
-        """A name that reads in a list without opening the run."""
-        method = "" if self.chain_title.endswith(self.method) else self.method
-        parts = [self.phase, self.network, self.chain_title, method, f"seed {self.seed}"]
-        return " · ".join(part for part in parts if part)
+    code: str = ""
+    """Hash of the code that the fits run, ``medtransfer.code.digest``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,110 +42,137 @@ class Parent:
     run_key: str | None
 
     @classmethod
-    def read(cls, weights: Path) -> "Parent":
-        """Read a weights folder and, when its records are there, the key of the run that made it."""
-        if not (weights / "config.json").exists():
-            raise CheckpointError(f"{weights}: no weights here; run the stage that makes them first (dvc repro)")
-        record = weights.parent.parent / "records" / weights.name / "run.json"
+    def read(cls, fit: paths.FitPaths) -> "Parent":
+        """Read the weights of a fit and, when its records are there, the key of the run that made it.
+
+        Raises:
+            CheckpointError: there are no weights.
+        """
+        if not (fit.weights / "config.json").exists():
+            raise CheckpointError(f"{fit.weights}: no weights here; run the stage that makes them first (dvc repro)")
+        record = fit.records / "run.json"
         key = read_json(record)["run_key"] if record.exists() else None
-        return cls(folder=weights, sha256=read_json(weights / "config.json")["sha256"], run_key=key)
+        return cls(folder=fit.weights, sha256=read_json(fit.weights / "config.json")["sha256"], run_key=key)
 
 
-def make_job(
-    variant: Variant,
-    phase: Any,
-    setting: Setting,
-    *,
-    parent: Parent | None,
-    data: PackedDataset,
-    task: Callable[[], Task],
-    loader: Loader,
-    validate: Callable[[Task], dict[str, float]] | None,
-    network: Structure,
-    inner: Callable[[Task], Classifier],
-    positive: str = "",
-    outputs: Sequence[str] = (),
-    part: str = "",
-    counts: Mapping[str, int] = {},
-) -> Job:
-    """Put one fit together: how it is tracked, what identifies it, and how its weights are stored.
+@dataclass(frozen=True, kw_only=True)
+class FitSpec(paths.FitPaths):
+    """One seed of one condition of a variant: all that a fit is made of.
 
-    ``outputs`` names the logits where they are not the data set's classes; ``part`` and ``counts`` are the
-    job's.
+    Attributes:
+        phase: the phase that trains it.
+        title: the fit in a list of runs, without phase and seed: ``resnet50_attn5 · stl_n→stl_m``.
+        paper: whose method it is.
+        tags: the study's own words for it (network, chain, strategy, …); filters and groups of the tracker's pages.
+        settings: the phase's parameters as they are tracked.
+        train: budget, optimiser and selection.
+        crop: side in pixels of the images that the network reads.
+        data: the data sets by their role. The network expects images prepared like those of the first.
+        loaders: one loader, or several by role whose batches reach the task together; the test split reaches none.
+        network: the configuration of the network.
+        task: builds what is trained; not called when the fit is finished already.
+        validate: validation metrics of the task, or ``None``.
+        parent: the fit whose weights it starts from.
+        positive: the class that two-class metrics speak of, if any.
+        trial: it only helps to choose how others are trained; tracked as the phase ``trial``.
+        counts: what was counted in the data, by metric name; tracked once, at step 0.
     """
-    identity = _identity(variant, phase, setting, data=data, network=network, parent=parent)
-    origin = {"variant": vars(variant), "dataset": data.meta.name, "positive": positive, "parent": identity["parent"]}
-    stored: dict[str, Any] = {"config": network, "classes": outputs or data.meta.classes}
-    stored["preprocessing"] = preprocessing(data, phase.augment.crop)
 
-    def save(done: Task, folder: Path, result: FitResult) -> None:
-        save_weights(inner(done), folder, **stored, extra=origin | _outcome(result))
+    phase: str
+    title: str
+    paper: str
+    tags: Mapping[str, str]
+    settings: Config
+    train: TrainConfig
+    crop: int
+    data: Mapping[str, PackedDataset]
+    loaders: Loader | Mapping[str, Loader]
+    network: Structure
+    task: Callable[[], Task]
+    validate: Callable[[Task], dict[str, float]] | None
+    parent: Parent | None = None
+    positive: str = ""
+    trial: bool = False
+    counts: Mapping[str, int] = field(default_factory=dict)
 
-    return Job(
-        spec=_run_spec(variant, setting, identity, data, parent),
-        identity=identity,
-        seed=variant.seed,
-        config=phase.train,
-        task=task,
-        loaders=loader,
-        validate=validate,
-        save=save,
-        part=part,
-        counts=counts,
-    )
+    @property
+    def run_name(self) -> str:
+        """A name that reads in a list without opening the run."""
+        return " · ".join((self.tracked_phase, self.title, f"seed {self.seed}"))
+
+    @property
+    def tracked_phase(self) -> str:
+        """The phase as the tracker's pages show it."""
+        return "trial" if self.trial else self.phase
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What names the fit: study, phase, variant, condition, seed, paper and the study's own words."""
+        place = {key: getattr(self, key) for key in ("study", "variant", "condition", "seed", "paper")}
+        return {key: str(value) for key, value in ({"phase": self.tracked_phase} | place | dict(self.tags)).items()}
 
 
-def _identity(
-    variant: Variant,
-    phase: Any,
-    setting: Setting,
-    *,
-    data: PackedDataset,
-    network: Structure,
-    parent: Parent | None,
-) -> dict[str, Any]:
-    """Return everything but the code that decides a fit's weights."""
+def identity(spec: FitSpec, setting: Setting) -> dict[str, Any]:
+    """Return everything that decides a fit's weights; a change of any part trains it again."""
     return {
-        "variant": vars(variant),
-        "phase": phase.model_dump(mode="json"),
-        "network": network.model_dump(mode="json"),
-        "data": data.meta.content_hash,
-        "parent": parent.sha256 if parent else "",
+        "names": spec.names,
+        "settings": spec.settings.model_dump(mode="json"),
+        "network": spec.network.model_dump(mode="json"),
+        "data": {role: data.meta.content_hash for role, data in spec.data.items()},
+        "parent": spec.parent.sha256 if spec.parent else "",
         "precision": setting.engine.precision,
         "world": setting.engine.world,
+        "code": setting.code,
     }
 
 
-def _outcome(result: FitResult) -> dict[str, Any]:
-    """Return what a fit reached, fit for JSON."""
-    return {"metrics": finite(result.metrics), "best_step": result.best_step}
+def run_spec(spec: FitSpec, setting: Setting) -> RunSpec:
+    """Return how a fit appears in the tracker."""
+    known = identity(spec, setting)
+    names = [data.meta.name for data in spec.data.values()]
+    lineages = [collect_lineage((setting.pointers[name],), root=paths.workspace()) for name in names]
+    digests = [",".join(lineage["data"].values()) for lineage in lineages]
+    run_key = spec.parent.run_key if spec.parent else None
+    tags = spec.names | {
+        "dataset": ", ".join(names),
+        "data_md5": ",".join(dict.fromkeys(digests)),
+        "git_commit": str(lineages[0]["git_commit"]),
+        "git_dirty": str(lineages[0]["git_dirty"]),
+        "params_fingerprint": fingerprint(known),
+        "parent_run": run_key or "",
+        "profile": setting.profile,
+    }
+    inputs = zip(names, digests, lineages, strict=True)
+    return RunSpec(
+        experiment=spec.study,
+        name=spec.run_name,
+        tags=tags,
+        params={key: known[key] for key in ("settings", "network", "precision", "world")},
+        datasets=tuple(
+            DatasetInput(name=name, digest=md5[:36], path=",".join(lineage["data"]), split="train")
+            for name, md5, lineage in inputs
+        ),
+        parents=(run_key,) if run_key else (),
+    )
+
+
+def save(spec: FitSpec, task: Task, folder: Path, result: FitResult) -> None:
+    """Store what a finished task exports, with what its outputs mean and how its images are prepared."""
+    first = next(iter(spec.data.values()))
+    metrics: FitMetrics = finite(result.metrics)
+    extra = {"fit": spec.names, "dataset": first.meta.name, "positive": spec.positive}
+    extra |= {"parent": spec.parent.sha256 if spec.parent else "", "metrics": metrics, "best_step": result.best_step}
+    save_weights(
+        task.exported(),
+        folder,
+        config=spec.network,
+        heads=task.heads(),
+        preprocessing=preprocessing(first, spec.crop),
+        extra=extra,
+    )
 
 
 def preprocessing(data: PackedDataset, crop: int) -> dict[str, Any]:
-    """Return how pictures must be prepared for a network trained on this data set; stored beside its weights."""
+    """Return how images must be prepared for a network trained on this data set; stored beside its weights."""
     pack = data.meta.pack.model_dump(mode="json")
     return pack | {"crop": crop, "mean": list(data.meta.mean), "std": list(data.meta.std)}
-
-
-def _run_spec(
-    variant: Variant, setting: Setting, identity: Mapping[str, Any], data: PackedDataset, parent: Parent | None
-) -> RunSpec:
-    lineage = collect_lineage((setting.pointers[data.meta.name],), root=paths.workspace())
-    md5 = ",".join(lineage["data"].values())
-    tags = {k: str(v) for k, v in vars(variant).items()} | {
-        "dataset": data.meta.name,
-        "data_md5": md5,
-        "git_commit": str(lineage["git_commit"]),
-        "git_dirty": str(lineage["git_dirty"]),
-        "params_fingerprint": fingerprint(identity),
-        "parent_run": (parent.run_key or "") if parent else "",
-        "profile": setting.profile,
-    }
-    return RunSpec(
-        experiment=variant.study,
-        name=variant.run_name,
-        tags=tags,
-        params={k: identity[k] for k in ("phase", "network", "precision", "world")},
-        datasets=(DatasetInput(name=data.meta.name, digest=md5[:36], path=",".join(lineage["data"]), split="train"),),
-        parents=(parent.run_key,) if parent and parent.run_key else (),
-    )

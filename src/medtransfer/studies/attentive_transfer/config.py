@@ -14,7 +14,7 @@ from medtransfer.ssl.methods import SSLConfig
 from medtransfer.ssl.multiscale import MultiScaleConfig
 from medtransfer.ssl.regions import BoxTable
 from medtransfer.training.optim import TrainConfig
-from medtransfer.training.starts import StartConfig
+from medtransfer.training.initialization import StartConfig
 
 STEP_NAME = r"^[a-z][a-z0-9_]*$"
 NETWORK_NAME = re.compile(r"(?P<backbone>.+)_attn(?P<count>\d+)")
@@ -94,6 +94,8 @@ class AttentiveTransferConfig(Config):
     recipes: dict[Annotated[Name, Field(pattern=STEP_NAME)], Recipe] = Field(default_factory=dict)
     """Recipes in the place of SSTL-M's, by the name that they have in a chain: ``moco``, ``simclr``, …"""
     finetune: SupervisedPhase
+    model: Name = "covid-ct"
+    """Registered model that the best fine-tuned network becomes."""
     positive: str = "covid"
     outside: tuple[Name, ...] = ()
     """Data sets that no stage trains on; the fine-tuned networks are evaluated on them as they are."""
@@ -157,6 +159,18 @@ class AttentiveTransferConfig(Config):
         shared = {"dataset": self.sstl_m.dataset, "probe_neighbours": self.sstl_m.probe_neighbours}
         return SelfSupervisedPhase(**dict(self.recipes[step]), **shared)
 
+    def self_supervised(self, chain: str) -> SelfSupervisedPhase:
+        """Return the self-supervised phase that a chain ends with.
+
+        Raises:
+            ConfigError: its last step learns from labels.
+        """
+        found = self.recipe(chain)
+        if found is None:
+            named = ", ".join(("sstl_m", *self.recipes))
+            raise ConfigError(f"chain {chain!r} ends with no self-supervised step, expected one of {named}")
+        return found
+
     def network(self, name: str, dropout: float = 0.0) -> NetworkConfig:
         """Return the network that a name stands for.
 
@@ -186,3 +200,6 @@ def chain_title(chain: str) -> str:
     """Return how a chain is written in run names and tables: ``stl_n→stl_m→sstl_m``, ``none`` for no transfer."""
     steps = [step for step in chain.split("-") if step != "none"]
     return "→".join(steps) or "none"
+
+
+CONFIG = AttentiveTransferConfig

@@ -38,7 +38,7 @@ def explanations(config: AttentiveTransferConfig, engine: Engine) -> tuple[dict[
     """Return the panels ``figure4`` and ``regions``, and what they show as facts fit for JSON."""
     figure, facts = _networks(config, engine)
     sheet, regions = _regions(config)
-    facts |= {"study": study.STUDY, "regions": regions, "phantoms": phantom_coverage()}
+    facts |= {"study": study.NAME, "regions": regions, "phantoms": phantom_coverage()}
     return {"figure4": figure, "regions": sheet}, facts
 
 
@@ -82,7 +82,7 @@ def _explained(
     chain, seed = whole_chain(config), config.seeds[0]
     explained = {}
     for network in config.networks:
-        model, _ = load_model(study.finetuned_folder(network, chain) / "weights" / f"seed{seed}")
+        model, _ = load_model(study.finetuned(network, chain, seed).weights)
         engine.place(model).eval()
         explained[network] = explain_network(model, loader, output)
         console.print(f"explained {network} · {chain} · seed {seed}")

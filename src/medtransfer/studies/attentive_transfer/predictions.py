@@ -1,6 +1,8 @@
 """Predictions of the fine-tuned networks, and of STL-N's own heads on their natural source."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -8,47 +10,51 @@ import pandas as pd
 from medtransfer.data.loaders import Loader
 from medtransfer.data.packed import PackedDataset
 from medtransfer.errors import DataError
-from medtransfer.evaluation.predictions import ATTENTION_OFF, prediction_rows
+from medtransfer.evaluation.predictions import prediction_rows
 from medtransfer.models.classifier import Classifier, attention_layers, attention_off
+from medtransfer.models.heads import Heads
 from medtransfer.models.weights import load_model
+from medtransfer.paths import FitPaths
 from medtransfer.studies.attentive_transfer import study
 from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
-from medtransfer.studies.base import Fitted
+from medtransfer.studies.base import Contest, FittedModel
 from medtransfer.tracking.views import RunView
 from medtransfer.training.engine import Engine
-from medtransfer.training.inference import predict
+from medtransfer.training.inference import predict_heads
 from medtransfer.training.loading import evaluation_loader, open_dataset
-from medtransfer.training.task import SupervisedTask
 
+ATTENTION_OFF = "attention_off"
+"""The intervention: predicted again with the network's ATTN layers switched off."""
+SOURCE = "source"
+"""The condition under which STL-N's own head is asked about its source."""
 HITS = {"top_1": 1, "top_5": 5}
-"""Outputs of STL-N's own head on its source: whether the true class is among so many likeliest ones."""
+"""Outputs of STL-N's own head on its source: whether the true class is among the k likeliest ones."""
 
 
-def fitted(config: AttentiveTransferConfig) -> Iterator[Fitted]:
+def fitted(config: AttentiveTransferConfig) -> Iterator[FittedModel]:
     """Yield every fine-tuned network of the study."""
     for network in config.networks:
         for chain in config.chains:
             for seed in config.seeds:
-                yield Fitted(
-                    variant=f"{network}-{chain}",
-                    network=network,
-                    chain=chain,
-                    seed=seed,
-                    folder=study.finetuned_folder(network, chain),
-                    dataset=config.finetune.dataset,
-                )
+                yield _model(study.finetuned(network, chain, seed), config.finetune.dataset)
 
 
 def comparison(config: AttentiveTransferConfig) -> RunView:
     """Return the view of the tracker's pages that answers the study's question: grouped by attention."""
     return RunView(
         name="Attention against convolution",
-        query=f"tags.study = '{study.STUDY}' and tags.phase = 'finetune'",
+        query=f"tags.study = '{study.NAME}' and tags.phase = 'finetune'",
         group_by="attention",
         metric=f"test/auroc_{config.positive}",
         columns=(f"test/auprc_{config.positive}",),
         tags=("chain_title",),
     )
+
+
+def contests(config: AttentiveTransferConfig) -> tuple[Contest, ...]:
+    """Return the one contest: every network after every chain, by AUROC."""
+    fits = tuple((network, chain) for network in config.networks for chain in config.chains)
+    return (Contest(model=config.model, dataset=config.finetune.dataset, metric="auroc", fits=fits),)
 
 
 def predictions(config: AttentiveTransferConfig, engine: Engine) -> Iterator[pd.DataFrame]:
@@ -60,13 +66,17 @@ def predictions(config: AttentiveTransferConfig, engine: Engine) -> Iterator[pd.
     views = [(own, "val"), (own, "test"), *((name, "test") for name in config.outside)]
     crop = config.finetune.augment.crop
     loaders = [evaluation_loader(opened[name], split, crop, engine, trained_on=opened[own]) for name, split in views]
-    for fit in fitted(config):
-        model, _ = load_model(fit.weights)
-        task = SupervisedTask(engine.place(model))
+    for model in fitted(config):
+        network, description = load_model(model.weights)
+        engine.place(network)
         for loader in loaders:
-            yield from _rows(fit, task, loader, opened[own], config.positive, engine)
+            yield from _rows(model, network, description["heads"], loader, config.positive, engine)
     if config.start.kind == "train" and any(chain.startswith("stl_n") for chain in config.chains):
         yield from _source_rows(config, engine)
+
+
+def _model(fit: FitPaths, dataset: str) -> FittedModel:
+    return FittedModel(**vars(fit), network=fit.variant, dataset=dataset)
 
 
 def _require_alike(data: PackedDataset, trained_on: PackedDataset) -> None:
@@ -79,22 +89,23 @@ def _require_alike(data: PackedDataset, trained_on: PackedDataset) -> None:
 
 
 def _rows(
-    fit: Fitted, task: SupervisedTask, loader: Loader, trained_on: PackedDataset, positive: str, engine: Engine
+    model: FittedModel, network: Classifier, heads: Heads, loader: Loader, positive: str, engine: Engine
 ) -> Iterator[pd.DataFrame]:
-    """Rows of one network on one split; with its ATTN layers switched off as a second output, when it has any."""
+    """Rows of one network on one split; with its ATTN layers switched off too, when it has any."""
     data = loader.data
-    column, own = trained_on.meta.classes.index(positive), data.meta.classes.index(positive)
+    column, own = heads["label"].outputs.index(positive), data.meta.classes.index(positive)
 
-    def rows(output: str) -> pd.DataFrame:
-        found = predict(task, loader, engine)
-        target = (found["target"] == own).astype(np.float64)
-        images = data.manifest.iloc[found["index"]]
-        return _table(fit, images, found["probability"][:, [column]], target[:, None], [output], kind="probability")
+    def rows(intervention: str) -> pd.DataFrame:
+        scores = predict_heads(network, heads, loader, engine)
+        target = (scores["target"] == own).astype(np.float64)
+        images = data.manifest.iloc[scores["index"]]
+        probability = scores["label"][:, [column]]
+        return _table(model, images, probability, target[:, None], [positive], "probability", intervention)
 
-    yield rows(positive)
-    if isinstance(task.module, Classifier) and attention_layers(task.module):
-        with attention_off(task.module):
-            yield rows(positive + ATTENTION_OFF)
+    yield rows("")
+    if attention_layers(network):
+        with attention_off(network):
+            yield rows(ATTENTION_OFF)
 
 
 def _source_rows(config: AttentiveTransferConfig, engine: Engine) -> Iterator[pd.DataFrame]:
@@ -102,39 +113,37 @@ def _source_rows(config: AttentiveTransferConfig, engine: Engine) -> Iterator[pd
     data = open_dataset(config.stl_n.dataset)
     loader = evaluation_loader(data, "test", config.stl_n.augment.crop, engine)
     hits = {name: k for name, k in HITS.items() if k < len(data.meta.classes)}
-    for network in config.networks:
+    for name in config.networks:
         for seed in config.pretrain_seeds:
-            folder = study.pretrained_folder(network, "stl_n")
-            fit = Fitted(
-                variant=f"{network}-source",
-                network=network,
-                chain="stl_n",
-                seed=seed,
-                folder=folder,
-                dataset=data.meta.name,
-            )
-            model, _ = load_model(fit.weights)
-            found = predict(SupervisedTask(engine.place(model)), loader, engine)
-            ahead = (found["probability"] > np.take_along_axis(found["probability"], found["target"][:, None], 1)).sum(
-                1
-            )
-            scores = np.stack([ahead < k for k in hits.values()], axis=1).astype(np.float64)
-            images = data.manifest.iloc[found["index"]]
-            yield _table(fit, images, scores, np.full_like(scores, np.nan), list(hits), kind="value")
+            fit = study.source(name, "stl_n", seed)
+            network, description = load_model(fit.weights)
+            scores = predict_heads(engine.place(network), description["heads"], loader, engine)
+            true = np.take_along_axis(scores["label"], scores["target"][:, None], 1)
+            ahead = (scores["label"] > true).sum(1)
+            values = np.stack([ahead < k for k in hits.values()], axis=1).astype(np.float64)
+            images = data.manifest.iloc[scores["index"]]
+            model = _model(replace(fit, condition=SOURCE), data.meta.name)
+            yield _table(model, images, values, np.full_like(values, np.nan), list(hits), "value")
 
 
 def _table(
-    fit: Fitted, images: pd.DataFrame, scores: np.ndarray, targets: np.ndarray, outputs: list[str], *, kind: str
+    model: FittedModel,
+    images: pd.DataFrame,
+    scores: np.ndarray,
+    targets: np.ndarray,
+    outputs: Sequence[str],
+    kind: Literal["probability", "value"],
+    intervention: str = "",
 ) -> pd.DataFrame:
     return prediction_rows(
         images,
         scores,
         targets,
         outputs=outputs,
-        kind=kind,  # type: ignore[arg-type]
-        study=study.STUDY,
-        variant=fit.variant,
-        network=fit.network,
-        chain=fit.chain,
-        seed=fit.seed,
+        kind=kind,
+        study=model.study,
+        variant=model.variant,
+        condition=model.condition,
+        seed=model.seed,
+        intervention=intervention,
     )

@@ -1,25 +1,26 @@
-"""What every source model knows of the target before it is fine-tuned: LEEP, NCE and LogME at each hand-over."""
+"""What every source model knows of the target before it is fine-tuned: LEEP, NCE and LogME at each transition."""
 
 from dataclasses import asdict
 from functools import cache
 from itertools import product
-from pathlib import Path
 
 import pandas as pd
 
 from medtransfer.evaluation.transferability import TransferScore
 from medtransfer.files import read_json
 from medtransfer.models.weights import load_model
+from medtransfer.paths import FitPaths
 from medtransfer.studies.attentive_transfer import study
 from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
 from medtransfer.training.engine import Engine
 from medtransfer.training.features import score_source
+from medtransfer.training.initialization import READY_MADE
 from medtransfer.training.loading import evaluation_loader, open_dataset
 from medtransfer.training.progress import console
 
 
 def transferability(config: AttentiveTransferConfig, engine: Engine) -> pd.DataFrame:
-    """Return a row a network, chain and fine-tuning seed with its source's scores.
+    """Return one row per network, chain and fine-tuning seed with the scores of its source.
 
     Scores read the training split of the target in the evaluation view that fine-tuning has (M-14): no validation or
     test label is seen. The untrained network has its 1000-way head, every other source the head it was trained with.
@@ -32,11 +33,11 @@ def transferability(config: AttentiveTransferConfig, engine: Engine) -> pd.DataF
 
     @cache
     def score(network: str, chain: str, seed: int) -> TransferScore:
-        folder = study.pretrained_folder(network, chain)
-        model, _ = load_model(folder / "weights" / f"seed{seed}")
-        found = score_source(model, loader, engine, unavailable=_no_labels(config, folder, chain, seed))
+        source = study.source(network, chain, seed)
+        model, description = load_model(source.weights)
+        scores = score_source(model, description["heads"], loader, engine, unavailable=_no_labels(config, source))
         console.print(f"scored {network} · {chain} · seed {seed}")
-        return found
+        return scores
 
     rows = []
     for network, chain, seed in product(config.networks, config.chains, config.seeds):
@@ -46,11 +47,11 @@ def transferability(config: AttentiveTransferConfig, engine: Engine) -> pd.DataF
     return pd.DataFrame(rows)
 
 
-def _no_labels(config: AttentiveTransferConfig, folder: Path, chain: str, seed: int) -> str:
+def _no_labels(config: AttentiveTransferConfig, source: FitPaths) -> str:
     """Return why a source has no label head of its own, or nothing when it has one."""
-    if config.recipe(chain) is not None:
-        return f"{chain} ends self-supervised: its head was never trained"
-    ready_made = folder / "records" / f"seed{seed}" / "ready_made.json"
+    if config.recipe(source.condition) is not None:
+        return f"{source.condition} ends self-supervised: its head was never trained"
+    ready_made = source.records / READY_MADE
     if ready_made.exists() and any(key.startswith("head.") for key in read_json(ready_made)["kept"]):
         return "the ready-made weights have no head for this network's labels"
     return ""

@@ -10,7 +10,7 @@ from medtransfer.data.transforms import AugmentConfig
 from medtransfer.models.networks import AnyNetwork, network_config
 from medtransfer.models.slim import SlimConfig
 from medtransfer.training.optim import TrainConfig
-from medtransfer.training.starts import StartConfig
+from medtransfer.training.initialization import StartConfig
 
 Word = Annotated[Name, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Strategy = Literal["random", "transfer", "transfusion"]
@@ -116,7 +116,7 @@ class TruncatedTransferConfig(Config):
         if unknown:
             raise ValueError(f"tasks: no regime is called {unknown[0]!r}; there are {', '.join(self.regimes)}")
         for condition in self.conditions():
-            if self.tasks[condition.task].findings and self.regimes[condition.regime].negatives:
+            if self.tasks[condition.task].findings and self.regimes[condition.regime].neg_pos_ratio:
                 raise ValueError(
                     f"regime {condition.regime!r}: task {condition.task!r} has several findings, and negatives to a "
                     "positive of each cannot be had at once; name the regimes of the task without this one"
@@ -157,8 +157,12 @@ class TruncatedTransferConfig(Config):
         return [Condition(t, r, p) for t in self.tasks for r in self.regimes_of(t) for p in self.protocols]
 
     def neg_pos_ratio(self, condition: Condition) -> float | None:
-        """Return the negatives to one positive that test images are weighted to, None where they are not."""
-        return self.regimes[condition.regime].negatives.get("test")
+        """Return the negatives per positive that test images are weighted to, None where they are not."""
+        return self.regimes[condition.regime].neg_pos_ratio.get("test")
+
+    def thins_validation(self, condition: Condition) -> bool:
+        """Whether a condition's regime leaves validation images out."""
+        return "val" in self.regimes[condition.regime].neg_pos_ratio
 
     def regimes_of(self, task: str) -> tuple[str, ...]:
         """Return the names of the regimes of a task."""
@@ -169,3 +173,6 @@ def with_rate(train: TrainConfig, rate: float) -> TrainConfig:
     """Return the settings with another learning rate."""
     optimizer = train.optimizer.model_copy(update={"lr": rate})
     return train.model_copy(update={"optimizer": optimizer})
+
+
+CONFIG = TruncatedTransferConfig

@@ -73,14 +73,14 @@ def similarity(config: TruncatedTransferConfig, engine: Engine) -> dict[str, Any
     @cache
     def before(variant: str, dataset: str, seed: int) -> Features:
         model = build_network(config.structure(variant), classes=1, seed=seed)
-        weights = study.pretrained_folder(config.backbone(variant)) / "weights" / f"seed{study.PRETRAINED_SEED}"
+        weights = study.source(config.backbone(variant)).weights
         load_into(model, weights, head=False)
         return _features(model, pictures(dataset), engine)
 
     fits = []
     for variant, condition, seed in _transferred(config):
         dataset = config.tasks[condition.task].dataset
-        model, _ = load_model(study.fitted_folder(variant, condition, seed))
+        model, _ = load_model(study.fitted(variant, condition.name, seed).weights)
         start, now = before(variant, dataset, seed), _features(model, pictures(dataset), engine)
         alike = {block: linear_cka(start[block], now[block], unbiased=True) for block in start}
         blocks = {block: None if math.isnan(value) else value for block, value in alike.items()}

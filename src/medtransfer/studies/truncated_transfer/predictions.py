@@ -1,40 +1,53 @@
 """Predictions of the fitted networks on validation and test images of their own task and regime."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
 
+from medtransfer.data.loaders import Loader
 from medtransfer.evaluation.predictions import prediction_rows
 from medtransfer.models.weights import load_model
-from medtransfer.studies.base import Fitted
+from medtransfer.studies.base import Contest, FittedModel
 from medtransfer.studies.truncated_transfer import study
 from medtransfer.studies.truncated_transfer.config import Condition, TaskConfig, TruncatedTransferConfig
 from medtransfer.tracking.views import RunView
 from medtransfer.training.engine import Engine
-from medtransfer.training.inference import predict
+from medtransfer.training.inference import predict_heads
 from medtransfer.training.loading import evaluation_loader, open_dataset
-from medtransfer.training.task import MultiLabelTask, SupervisedTask
 
 
-def fitted(config: TruncatedTransferConfig) -> Iterator[Fitted]:
+def fitted(config: TruncatedTransferConfig) -> Iterator[FittedModel]:
     """Yield every network that counts, condition by condition; trials are left out."""
     for condition in config.conditions():
         for variant in config.variants:
             for seed in config.seeds:
-                yield _fit(config, variant, condition, seed)
+                yield _model(config, variant, condition, seed)
 
 
 def comparison(config: TruncatedTransferConfig) -> RunView:
     """Return the view of the tracker's pages that answers the study's question: grouped by network, best AUPRC."""
+    del config
     return RunView(
         name="Networks cut early",
-        query=f"tags.study = '{study.STUDY}' and tags.phase = 'finetune'",
+        query=f"tags.study = '{study.NAME}' and tags.phase = 'finetune'",
         group_by="network",
         metric="best/auprc",
         columns=("best/auroc",),
         tags=("strategy", "regime", "task"),
     )
+
+
+def contests(config: TruncatedTransferConfig) -> tuple[Contest, ...]:
+    """Return one contest per task, by AUPRC, of all fits that are judged on the same validation images."""
+    found = []
+    for name, task in config.tasks.items():
+        alike = [c for c in config.conditions() if c.task == name and not config.thins_validation(c)]
+        fits = tuple((variant, condition.name) for condition in alike for variant in config.variants)
+        if fits:
+            model = f"{name.replace('_', '-')}-truncated"
+            found.append(Contest(model=model, dataset=task.dataset, metric="auprc", fits=fits))
+    return tuple(found)
 
 
 def predictions(config: TruncatedTransferConfig, engine: Engine) -> Iterator[pd.DataFrame]:
@@ -47,47 +60,39 @@ def predictions(config: TruncatedTransferConfig, engine: Engine) -> Iterator[pd.
             crop, findings = config.augment.crop, task.findings
             loaders = [evaluation_loader(data, split, crop, engine, findings=findings) for split in ("val", "test")]
             for variant in config.variants:
-                fit = _fit(config, variant, condition, seed)
-                model, _ = load_model(fit.weights)
-                kind = MultiLabelTask if findings else SupervisedTask
+                model = _model(config, variant, condition, seed)
+                network, description = load_model(model.weights)
+                engine.place(network)
                 for loader in loaders:
-                    found = predict(kind(engine.place(model)), loader, engine)
-                    images = data.manifest.iloc[found["index"]]
-                    yield _rows(fit, images, *_asked(found, task, data.meta.classes), task=task)
+                    scores = predict_heads(network, description["heads"], loader, engine)
+                    yield _rows(model, loader, scores, task)
 
 
-def _fit(config: TruncatedTransferConfig, variant: str, condition: Condition, seed: int) -> Fitted:
-    return Fitted(
-        variant=f"{variant}-{condition.name}",
+def _model(config: TruncatedTransferConfig, variant: str, condition: Condition, seed: int) -> FittedModel:
+    return FittedModel(
+        **vars(study.fitted(variant, condition.name, seed)),
         network=config.variant(variant).network,
-        chain=study.chain(variant, condition),
-        seed=seed,
-        folder=study.finetuned_folder(variant) / condition.name,
         dataset=config.tasks[condition.task].dataset,
-        negatives=config.neg_pos_ratio(condition),
+        neg_pos_ratio=config.neg_pos_ratio(condition),
     )
 
 
-def _asked(found: dict[str, np.ndarray], task: TaskConfig, classes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Return scores and targets ``[images, outputs]`` of what the task asks for."""
+def _rows(model: FittedModel, loader: Loader, scores: Mapping[str, np.ndarray], task: TaskConfig) -> pd.DataFrame:
+    """Rows of what the task asks for: its findings, or its positive class."""
     if task.findings:
-        return found["probability"], found["target"]
-    column = classes.index(task.positive)
-    return found["probability"][:, [column]], (found["target"] == column).astype(np.float64)[:, None]
-
-
-def _rows(
-    fit: Fitted, images: pd.DataFrame, scores: np.ndarray, targets: np.ndarray, *, task: TaskConfig
-) -> pd.DataFrame:
+        outputs, chosen, targets = task.findings, scores["findings"], scores["target"]
+    else:
+        column = loader.data.meta.classes.index(task.positive)
+        outputs, chosen = (task.positive,), scores["label"][:, [column]]
+        targets = (scores["target"] == column).astype(np.float64)[:, None]
     return prediction_rows(
-        images,
-        scores,
+        loader.data.manifest.iloc[scores["index"]],
+        chosen,
         targets,
-        outputs=task.findings or (task.positive,),
+        outputs=outputs,
         kind="probability",
-        study=study.STUDY,
-        variant=fit.variant,
-        network=fit.network,
-        chain=fit.chain,
-        seed=fit.seed,
+        study=model.study,
+        variant=model.variant,
+        condition=model.condition,
+        seed=model.seed,
     )

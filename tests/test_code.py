@@ -1,0 +1,95 @@
+"""Which code decides a result: closures of imports, hashes, and the tokens of the pipeline's stages."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from medtransfer import code, studies
+from medtransfer.stages.code import tokens
+
+FIT = "fit-attentive_transfer-"
+
+
+@pytest.fixture(scope="module")
+def written():
+    return tokens()
+
+
+def test_a_closure_holds_what_is_imported_directly_and_indirectly():
+    found = code.closure("medtransfer.ssl.methods")
+    assert {"medtransfer.ssl.moco", "medtransfer.losses.contrastive"} <= found
+    assert "medtransfer.reporting.page" not in found
+
+
+def test_a_package_stands_for_all_of_its_modules():
+    assert "medtransfer.losses.regions" in code.module_hashes(["medtransfer.losses"])
+
+
+def test_imports_of_a_study_s_parameters_are_not_followed():
+    found = code.closure("medtransfer.studies.attentive_transfer.study")
+    assert "medtransfer.studies.attentive_transfer.config" in found
+    assert "medtransfer.ssl.moco" not in found
+
+
+def test_wiring_and_tracking_decide_no_weight(written):
+    modules = {module.split(".")[1] for module in written[f"{FIT}finetune"]}
+    assert not modules & {"cli", "stages", "params", "paths", "tracking", "reporting"}
+
+
+def test_every_fit_phase_and_verb_has_a_token(written):
+    phases = {f"fit-{name}-{phase}" for name in studies.STUDIES for phase in studies.module(name, "study").PHASES}
+    verbs = {f"{verb}-{name}" for verb in studies.VERBS for name in studies.with_verb(verb)}
+    assert set(written) == {*phases, *verbs, "prepare", "gate", "overview"}
+
+
+@pytest.mark.parametrize(
+    ("module", "concerned"),
+    [
+        ("losses.regions", {f"{FIT}sstl_m", "explain-attentive_transfer"}),
+        ("losses.contrastive", {f"{FIT}sstl_m"}),
+        (
+            "losses.classification",
+            {f"{FIT}stl_n", f"{FIT}stl_m", f"{FIT}finetune"}
+            | {f"fit-truncated_transfer-{phase}" for phase in ("pretrain", "finetune")},
+        ),
+        ("studies.attentive_transfer.claims", {"report-attentive_transfer"}),
+        ("studies.truncated_transfer.report.tables", {"report-truncated_transfer"}),
+        ("data.recall", {"gate"}),
+        ("data.phantom.natural", set()),
+    ],
+)
+def test_an_edit_concerns_the_stages_that_use_the_module(module, concerned, written):
+    assert {name for name, hashes in written.items() if f"medtransfer.{module}" in hashes} == concerned
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """A copy of the source, and the digest of a module in it as another process computes it."""
+    source = tmp_path / "src"
+    shutil.copytree(code.Path(code.medtransfer.__file__).parent, source / "medtransfer")
+
+    def digest(module):
+        line = f"from medtransfer.code import digest; print(digest(['medtransfer.{module}']))"
+        environment = {"PYTHONPATH": str(source), "PATH": ""}
+        done = subprocess.run([sys.executable, "-c", line], env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    return source / "medtransfer", digest
+
+
+def test_a_digest_follows_the_source_and_the_data_files_beside_it_and_nothing_else(copied):
+    folder, digest = copied
+    module = "studies.attentive_transfer.paper.values"
+    before = digest(module)
+    (folder / "studies/attentive_transfer/README.md").write_text("another card\n")
+    (folder / "studies/truncated_transfer/claims.py").write_text("CLAIMS = ()\n")
+    assert digest(module) == before
+    table = folder / "studies/attentive_transfer/paper/mstl_table2.csv"
+    table.write_text(table.read_text().replace("resnet", "resnext", 1))
+    assert digest(module) != before
+    before = digest(module)
+    values = folder / "studies/attentive_transfer/paper/values.py"
+    values.write_text(values.read_text() + "\n# another line\n")
+    assert digest(module) != before
