@@ -128,7 +128,7 @@ def ours(backbone: str, data: PackedDataset, root: Path, hardware: HardwareConfi
     engine = Engine(hardware)
     encoder = build_network(NetworkConfig(backbone=backbone), 2, seed=0)
     config = MoCoConfig(head="mlp", temperature=TEMPERATURE, momentum=MOMENTUM, queue=QUEUE)
-    task = SelfSupervisedTask(MoCo(config, encoder, images=len(data.manifest), batch_size=BATCH))
+    task = SelfSupervisedTask(MoCo(config, encoder, images=len(data.manifest), batch_size=BATCH), data.meta.classes)
     loader = self_supervised_loader(data, Phase, 0, engine, regions=None)
     name = f"{backbone}-{hardware.precision}"
     with open_run(RunSpec(experiment="bench", name=name), root / name, uri=f"sqlite:///{root}/bench.db") as tracker:

@@ -155,10 +155,10 @@ def measure(name: str, method: SSLConfig | None, count: int, *, data: PackedData
     model, twin = (build_network(network, 2, seed=0) for _ in range(2))
     regions = isinstance(method, MultiScaleConfig) and method.alpha2 > 0
     if method is None:
-        task: Task = SupervisedTask(model)
+        task: Task = SupervisedTask(model, data.meta.classes)
         loader = supervised_loader(data, Phase, 0, engine)
     else:
-        task = SelfSupervisedTask(build(method, model, images=len(data.manifest), batch_size=BATCH))
+        task = SelfSupervisedTask(build(method, model, images=len(data.manifest), batch_size=BATCH), data.meta.classes)
         located = training_regions(data, locate) if regions else None
         loader = self_supervised_loader(data, Phase, 0, engine, regions=located)
     spec, folder = RunSpec(experiment="bench", name=f"{name} {count}"), root / f"{name}{count}"

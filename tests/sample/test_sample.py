@@ -58,7 +58,9 @@ def test_permuted_labels_teach_nothing(tmp_path):
     shuffled[train] = np.random.default_rng(0).permutation(shuffled[train])
     data.manifest["label"] = shuffled
     settings = study.finetune.model_copy(update={"train": study.finetune.train.model_copy(update={"selection": None})})
-    task = SupervisedTask(build_network(study.network(study.networks[0]), len(data.meta.classes), seed=0))
+    task = SupervisedTask(
+        build_network(study.network(study.networks[0]), len(data.meta.classes), seed=0), data.meta.classes
+    )
     phase = SimpleNamespace(augment=settings.augment, train=settings.train)
     Fit(
         task,

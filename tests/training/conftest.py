@@ -24,6 +24,7 @@ from medtransfer.training.task import SupervisedTask
 
 AUGMENT = AugmentConfig(crop=16, hflip=0.5, intensity=0.1)
 CROP = 16
+CLASSES = ("healthy", "ill")
 SPLITS = ("train", "train", "train", "val", "test")
 
 
@@ -56,7 +57,7 @@ def toy_manifest() -> pd.DataFrame:
                 "dataset": "toy",
                 "path": f"{patient}_{k}.png",
                 "split": SPLITS[patient % 5],
-                "label": ("healthy", "ill")[(patient // 5) % 2],
+                "label": CLASSES[(patient // 5) % 2],
             }
             for k in range(2)
         ]
@@ -141,7 +142,7 @@ def make_fit(data, engine, tmp_path):
     """Build a fit of the toy task; every argument of ``Fit`` can be replaced."""
 
     def make(task=None, config=None, loaders=None, *, validate=..., **options) -> Fit:
-        task = task or SupervisedTask(make_net())
+        task = task or SupervisedTask(make_net(), CLASSES)
         config = config or train_config()
         score = validation(data, options.get("engine", engine))
         given = {
@@ -172,6 +173,7 @@ def toys():
     return SimpleNamespace(
         Net=Net,
         augment=AUGMENT,
+        classes=CLASSES,
         crop=CROP,
         config=train_config,
         loader=train_loader,

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from safetensors.torch import save
 
-from conftest import make_net, train_config, train_loader, validation
+from conftest import CLASSES, make_net, train_config, train_loader, validation
 from medtransfer.data.packed import PackedDataset
 from medtransfer.files import write_bytes
 from medtransfer.tracking.store import import_mlflow
@@ -49,7 +49,7 @@ def make_job(folder: Path, engine: Engine, **changes) -> Job:
         identity={"steps": STEPS, "data": data.meta.content_hash},
         seed=5,
         config=train_config(**changes),
-        task=lambda: Slow(make_net()),
+        task=lambda: Slow(make_net(), CLASSES),
         loaders=train_loader(data),
         validate=score,
         save=store,

@@ -52,7 +52,7 @@ def make_job(data, engine, toys):
             identity={"train": {"lr": lr}, "seed": seed},
             seed=seed,
             config=toys.config(steps=6),
-            task=lambda: task(toys.net(seed=seed)),
+            task=lambda: task(toys.net(seed=seed), toys.classes),
             loaders=toys.loader(data, seed=seed),
             validate=toys.validation(data, engine),
             save=save or store,

@@ -1,9 +1,9 @@
 """Jobs from parts: a packed data set, a network, a phase's settings. Every study's fits are built here."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from medtransfer import paths
 from medtransfer.config import fingerprint
@@ -83,24 +83,21 @@ def make_job(
     loader: Loader,
     validate: Callable[[Task], dict[str, float]] | None,
     network: Structure,
-    inner: Callable[[Task], Classifier],
     positive: str = "",
-    outputs: Sequence[str] = (),
     part: str = "",
     counts: Mapping[str, int] = {},
 ) -> Job:
     """Put one fit together: how it is tracked, what identifies it, and how its weights are stored.
 
-    ``outputs`` names the logits where they are not the data set's classes; ``part`` and ``counts`` are the
-    job's.
+    ``part`` and ``counts`` are the job's.
     """
     identity = _identity(variant, phase, setting, data=data, network=network, parent=parent)
     origin = {"variant": vars(variant), "dataset": data.meta.name, "positive": positive, "parent": identity["parent"]}
-    stored: dict[str, Any] = {"config": network, "classes": outputs or data.meta.classes}
-    stored["preprocessing"] = preprocessing(data, phase.augment.crop)
+    stored: dict[str, Any] = {"config": network, "preprocessing": preprocessing(data, phase.augment.crop)}
 
     def save(done: Task, folder: Path, result: FitResult) -> None:
-        save_weights(inner(done), folder, **stored, extra=origin | _outcome(result))
+        model = cast(Classifier, done.exported())
+        save_weights(model, folder, heads=done.heads(), **stored, extra=origin | _outcome(result))
 
     return Job(
         spec=_run_spec(variant, setting, identity, data, parent),

@@ -9,11 +9,26 @@ from pydantic import Field
 from medtransfer.config import Config
 from medtransfer.files import write_json
 from medtransfer.models.classifier import build_network
+from medtransfer.models.heads import Head
 from medtransfer.models.structures import Structure
-from medtransfer.models.weights import FileInit, TimmInit, TrainInit, initialise, save_weights
+from medtransfer.models.weights import (
+    DESCRIPTION,
+    FileInit,
+    LoadReport,
+    TimmInit,
+    TrainInit,
+    initialise,
+    save_weights,
+    stored_heads,
+)
 
 UNTRAINED_CLASSES = tuple(map(str, range(1000)))
 """Names of the outputs of a network whose own head is not used: the 1000-way head of ImageNet."""
+
+UNTRAINED_HEADS = {
+    "label": Head(outputs=UNTRAINED_CLASSES, activation="softmax", kind="probability", trained=False),
+}
+"""What the outputs of such a network mean: nothing yet."""
 
 
 class RegistryInit(Config):
@@ -49,12 +64,21 @@ def write_ready_made(network: Structure, start: StartConfig, folder: Path, *, se
             model,
             folder / "weights" / f"seed{seed}",
             config=network,
-            classes=UNTRAINED_CLASSES,
+            heads=_heads(init, report),
             preprocessing={},
             extra=extra,
         )
         counts = {"loaded": len(report.loaded), "kept": list(report.kept), "left_aside": len(report.ignored)}
         write_json(folder / "records" / f"seed{seed}" / "ready_made.json", extra | counts)
+
+
+def _heads(init: TrainInit | TimmInit | FileInit, report: LoadReport) -> dict[str, Head]:
+    """Return what the outputs mean: what the ready-made weights say of their own head, where it was loaded."""
+    if "head.weight" not in report.loaded:
+        return UNTRAINED_HEADS
+    if isinstance(init, FileInit) and (init.path / DESCRIPTION).exists():
+        return stored_heads(init.path)
+    return {name: head.model_copy(update={"trained": True}) for name, head in UNTRAINED_HEADS.items()}
 
 
 def _fetched(start: RegistryInit) -> FileInit:

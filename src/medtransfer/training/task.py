@@ -1,13 +1,14 @@
 """The contract between the loop and what it trains: supervised, self-supervised and multi-task training are Tasks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from medtransfer.losses.classification import cross_entropy, masked_bce
+from medtransfer.models.heads import Head, activate
 from medtransfer.training.optim import ScheduleConfig, TrainConfig
 
 Batch = Mapping[str, Any]
@@ -34,7 +35,10 @@ class Group:
 
 
 class Task(Protocol):
-    """What the loop needs: a module with all state, its losses on a batch, its outputs, its parameter groups."""
+    """What the loop needs: a module with all state, its losses on a batch, its outputs, its parameter groups.
+
+    And what is left of it: the network that is stored and served, and what that network's outputs mean.
+    """
 
     module: nn.Module
 
@@ -54,6 +58,14 @@ class Task(Protocol):
         """Update state that no gradient reaches; ``progress`` runs from 0 to 1."""
         ...
 
+    def exported(self) -> nn.Module:
+        """Return the network that is stored and served; it maps images to the outputs that ``heads`` names."""
+        ...
+
+    def heads(self) -> dict[str, Head]:
+        """Return the heads of the exported network."""
+        ...
+
 
 def one_group(module: nn.Module, config: TrainConfig) -> list[Group]:
     """Return all trainable parameters as a single group at the configuration's learning rate."""
@@ -67,8 +79,9 @@ class SupervisedTask:
     With ``class_weight`` ``[classes]`` the cross-entropy is a weighted mean.
     """
 
-    def __init__(self, model: nn.Module, *, class_weight: Tensor | None = None) -> None:
+    def __init__(self, model: nn.Module, classes: Sequence[str], *, class_weight: Tensor | None = None) -> None:
         self.module, self.class_weight = model, class_weight
+        self.head = Head(outputs=tuple(classes), activation="softmax", kind="probability")
 
     def losses(self, batch: Batch) -> Losses:
         """Return ``total``, the mean cross-entropy in nats of ``batch['image']`` against ``batch['target']``."""
@@ -77,7 +90,7 @@ class SupervisedTask:
 
     def outputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return ``probability`` float32 ``[batch, classes]``."""
-        return {"probability": torch.softmax(self.module(batch["image"]).float(), dim=1)}
+        return {"probability": activate(self.module(batch["image"]), self.heads())["label"]}
 
     def groups(self, config: TrainConfig) -> list[Group]:
         """Return one group."""
@@ -86,6 +99,14 @@ class SupervisedTask:
     def after_step(self, progress: float) -> None:
         """Nothing to do."""
 
+    def exported(self) -> nn.Module:
+        """Return the network."""
+        return self.module
+
+    def heads(self) -> dict[str, Head]:
+        """Return ``label``, exclusive classes."""
+        return {"label": self.head}
+
 
 class MultiLabelTask:
     """Several findings at once, each present, absent or not known; outputs the probability of each.
@@ -93,8 +114,9 @@ class MultiLabelTask:
     With ``positive_weight`` ``[findings]`` positives count so many times in the binary cross-entropy.
     """
 
-    def __init__(self, model: nn.Module, *, positive_weight: Tensor | None = None) -> None:
+    def __init__(self, model: nn.Module, findings: Sequence[str], *, positive_weight: Tensor | None = None) -> None:
         self.module, self.positive_weight = model, positive_weight
+        self.head = Head(outputs=tuple(findings), activation="sigmoid", kind="probability")
 
     def losses(self, batch: Batch) -> Losses:
         """Return ``total``, the mean binary cross-entropy in nats over what is known of ``target``."""
@@ -105,7 +127,7 @@ class MultiLabelTask:
 
     def outputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return ``probability`` float32 ``[batch, findings]``."""
-        return {"probability": torch.sigmoid(self.module(batch["image"]).float())}
+        return {"probability": activate(self.module(batch["image"]), self.heads())["findings"]}
 
     def groups(self, config: TrainConfig) -> list[Group]:
         """Return one group."""
@@ -114,12 +136,24 @@ class MultiLabelTask:
     def after_step(self, progress: float) -> None:
         """Nothing to do."""
 
+    def exported(self) -> nn.Module:
+        """Return the network."""
+        return self.module
+
+    def heads(self) -> dict[str, Head]:
+        """Return ``findings``, which do not exclude each other."""
+        return {"findings": self.head}
+
 
 class SelfSupervisedTask:
-    """A self-supervised method whose forward pass returns its losses; outputs the encoder's features."""
+    """A self-supervised method whose forward pass returns its losses; outputs the encoder's features.
 
-    def __init__(self, method: nn.Module) -> None:
+    The encoder has a head for ``classes`` that no loss reaches.
+    """
+
+    def __init__(self, method: nn.Module, classes: Sequence[str]) -> None:
         self.module = method
+        self.head = Head(outputs=tuple(classes), activation="softmax", kind="probability", trained=False)
 
     def losses(self, batch: Batch) -> Losses:
         """Return the method's losses with ``total``."""
@@ -128,7 +162,7 @@ class SelfSupervisedTask:
 
     def outputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return ``features`` float32 ``[batch, width]`` of the query encoder."""
-        encoder: Any = self.module.encoder
+        encoder: Any = self.exported()
         return {"features": encoder.features(batch["image"]).float()}
 
     def groups(self, config: TrainConfig) -> list[Group]:
@@ -137,6 +171,14 @@ class SelfSupervisedTask:
 
     def after_step(self, progress: float) -> None:
         """The method updates its key encoder and queue inside its forward pass."""
+
+    def exported(self) -> nn.Module:
+        """Return the query encoder."""
+        return cast(nn.Module, self.module.encoder)
+
+    def heads(self) -> dict[str, Head]:
+        """Return ``label``, which was never trained."""
+        return {"label": self.head}
 
 
 class LossModule(nn.Module):

@@ -10,15 +10,15 @@ from medtransfer.data.packed import PackedDataset
 from medtransfer.errors import DataError
 from medtransfer.evaluation.predictions import ATTENTION_OFF, prediction_rows
 from medtransfer.models.classifier import Classifier, attention_layers, attention_off
+from medtransfer.models.heads import Head
 from medtransfer.models.weights import load_model
 from medtransfer.studies.attentive_transfer import study
 from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
 from medtransfer.studies.base import Fitted
 from medtransfer.tracking.views import RunView
 from medtransfer.training.engine import Engine
-from medtransfer.training.inference import predict
+from medtransfer.training.inference import predict_heads
 from medtransfer.training.loading import evaluation_loader, open_dataset
-from medtransfer.training.task import SupervisedTask
 
 HITS = {"top_1": 1, "top_5": 5}
 """Outputs of STL-N's own head on its source: whether the true class is among so many likeliest ones."""
@@ -61,10 +61,10 @@ def predictions(config: AttentiveTransferConfig, engine: Engine) -> Iterator[pd.
     crop = config.finetune.augment.crop
     loaders = [evaluation_loader(opened[name], split, crop, engine, trained_on=opened[own]) for name, split in views]
     for fit in fitted(config):
-        model, _ = load_model(fit.weights)
-        task = SupervisedTask(engine.place(model))
+        model, description = load_model(fit.weights)
+        engine.place(model)
         for loader in loaders:
-            yield from _rows(fit, task, loader, opened[own], config.positive, engine)
+            yield from _rows(fit, model, description["heads"]["label"], loader, config.positive, engine)
     if config.start.kind == "train" and any(chain.startswith("stl_n") for chain in config.chains):
         yield from _source_rows(config, engine)
 
@@ -79,21 +79,21 @@ def _require_alike(data: PackedDataset, trained_on: PackedDataset) -> None:
 
 
 def _rows(
-    fit: Fitted, task: SupervisedTask, loader: Loader, trained_on: PackedDataset, positive: str, engine: Engine
+    fit: Fitted, model: Classifier, head: Head, loader: Loader, positive: str, engine: Engine
 ) -> Iterator[pd.DataFrame]:
     """Rows of one network on one split; with its ATTN layers switched off as a second output, when it has any."""
     data = loader.data
-    column, own = trained_on.meta.classes.index(positive), data.meta.classes.index(positive)
+    column, own = head.outputs.index(positive), data.meta.classes.index(positive)
 
     def rows(output: str) -> pd.DataFrame:
-        found = predict(task, loader, engine)
+        found = predict_heads(model, {"label": head}, loader, engine)
         target = (found["target"] == own).astype(np.float64)
         images = data.manifest.iloc[found["index"]]
-        return _table(fit, images, found["probability"][:, [column]], target[:, None], [output], kind="probability")
+        return _table(fit, images, found["label"][:, [column]], target[:, None], [output], kind="probability")
 
     yield rows(positive)
-    if isinstance(task.module, Classifier) and attention_layers(task.module):
-        with attention_off(task.module):
+    if attention_layers(model):
+        with attention_off(model):
             yield rows(positive + ATTENTION_OFF)
 
 
@@ -113,11 +113,10 @@ def _source_rows(config: AttentiveTransferConfig, engine: Engine) -> Iterator[pd
                 folder=folder,
                 dataset=data.meta.name,
             )
-            model, _ = load_model(fit.weights)
-            found = predict(SupervisedTask(engine.place(model)), loader, engine)
-            ahead = (found["probability"] > np.take_along_axis(found["probability"], found["target"][:, None], 1)).sum(
-                1
-            )
+            model, description = load_model(fit.weights)
+            found = predict_heads(engine.place(model), description["heads"], loader, engine)
+            own = np.take_along_axis(found["label"], found["target"][:, None], 1)
+            ahead = (found["label"] > own).sum(1)
             scores = np.stack([ahead < k for k in hits.values()], axis=1).astype(np.float64)
             images = data.manifest.iloc[found["index"]]
             yield _table(fit, images, scores, np.full_like(scores, np.nan), list(hits), kind="value")

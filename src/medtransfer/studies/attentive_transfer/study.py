@@ -2,7 +2,6 @@
 
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 from medtransfer import paths
 from medtransfer.errors import ConfigError
@@ -15,7 +14,7 @@ from medtransfer.training import starts
 from medtransfer.training.fitting import Parent, Setting, Variant, make_job
 from medtransfer.training.loading import open_dataset, self_supervised_loader, supervised_loader, training_regions
 from medtransfer.training.run import Job
-from medtransfer.training.starts import UNTRAINED_CLASSES
+from medtransfer.training.starts import UNTRAINED_CLASSES, UNTRAINED_HEADS
 from medtransfer.training.task import SelfSupervisedTask, SupervisedTask, Task
 from medtransfer.training.validation import probe_validation, supervised_validation
 
@@ -45,7 +44,7 @@ def write_start(config: AttentiveTransferConfig, network: str) -> None:
         model = build_network(settings, classes=len(UNTRAINED_CLASSES), seed=seed)
         folder = start_folder(network) / "weights" / f"seed{seed}"
         extra = {"chain": "none", "seed": seed}
-        save_weights(model, folder, config=settings, classes=UNTRAINED_CLASSES, preprocessing={}, extra=extra)
+        save_weights(model, folder, config=settings, heads=UNTRAINED_HEADS, preprocessing={}, extra=extra)
 
 
 def write_ready_made(config: AttentiveTransferConfig, network: str) -> None:
@@ -85,11 +84,10 @@ def _supervised(
         setting,
         parent=parent,
         data=data,
-        task=lambda: SupervisedTask(_started(structure, len(data.meta.classes), seed, parent)),
+        task=lambda: SupervisedTask(_started(structure, len(data.meta.classes), seed, parent), data.meta.classes),
         loader=supervised_loader(data, settings, seed, setting.engine),
         validate=supervised_validation(data, settings.augment.crop, setting.engine, positive=positive),
         network=structure,
-        inner=lambda task: cast(Classifier, task.module),
         positive=positive or "",
     )
 
@@ -110,7 +108,7 @@ def _self_supervised(
     def task() -> Task:
         encoder = _started(structure, len(data.meta.classes), seed, parent)
         method = build_method(settings.method, encoder, images=len(loader.rows), batch_size=settings.train.batch_size)
-        return SelfSupervisedTask(method)
+        return SelfSupervisedTask(method, data.meta.classes)
 
     return make_job(
         _variant(config, phase, network, chain, seed),
@@ -129,7 +127,6 @@ def _self_supervised(
             neighbours=settings.probe_neighbours,
         ),
         network=structure,
-        inner=lambda task: cast(Classifier, task.module.encoder),
         counts=regions.counts() if regions else {},
     )
 

@@ -33,8 +33,9 @@ def transferability(config: AttentiveTransferConfig, engine: Engine) -> pd.DataF
     @cache
     def score(network: str, chain: str, seed: int) -> TransferScore:
         folder = study.pretrained_folder(network, chain)
-        model, _ = load_model(folder / "weights" / f"seed{seed}")
-        found = score_source(model, loader, engine, unavailable=_no_labels(config, folder, chain, seed))
+        model, description = load_model(folder / "weights" / f"seed{seed}")
+        missing = _no_labels(config, folder, chain, seed)
+        found = score_source(model, description["heads"], loader, engine, unavailable=missing)
         console.print(f"scored {network} · {chain} · seed {seed}")
         return found
 

@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 
 from medtransfer.evaluation.predictions import prediction_rows
+from medtransfer.models.heads import Heads
 from medtransfer.models.weights import load_model
 from medtransfer.studies.base import Fitted
 from medtransfer.studies.truncated_transfer import study
 from medtransfer.studies.truncated_transfer.config import Cell, TaskConfig, TruncatedTransferConfig
 from medtransfer.tracking.views import RunView
 from medtransfer.training.engine import Engine
-from medtransfer.training.inference import predict
+from medtransfer.training.inference import predict_heads
 from medtransfer.training.loading import evaluation_loader, open_dataset
-from medtransfer.training.task import MultiLabelTask, SupervisedTask
 
 
 def fitted(config: TruncatedTransferConfig) -> Iterator[Fitted]:
@@ -48,12 +48,11 @@ def predictions(config: TruncatedTransferConfig, engine: Engine) -> Iterator[pd.
             loaders = [evaluation_loader(data, split, crop, engine, findings=findings) for split in ("val", "test")]
             for arm in config.arms:
                 fit = _fit(config, arm, cell, seed)
-                model, _ = load_model(fit.weights)
-                kind = MultiLabelTask if findings else SupervisedTask
+                model, description = load_model(fit.weights)
                 for loader in loaders:
-                    found = predict(kind(engine.place(model)), loader, engine)
+                    found = predict_heads(engine.place(model), description["heads"], loader, engine)
                     images = data.manifest.iloc[found["index"]]
-                    yield _rows(fit, images, *_asked(found, task, data.meta.classes), task=task)
+                    yield _rows(fit, images, *_asked(found, description["heads"], task, data.meta.classes), task=task)
 
 
 def _fit(config: TruncatedTransferConfig, arm: str, cell: Cell, seed: int) -> Fitted:
@@ -68,12 +67,15 @@ def _fit(config: TruncatedTransferConfig, arm: str, cell: Cell, seed: int) -> Fi
     )
 
 
-def _asked(found: dict[str, np.ndarray], task: TaskConfig, classes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+def _asked(
+    found: dict[str, np.ndarray], heads: Heads, task: TaskConfig, classes: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray]:
     """Return scores and targets ``[images, outputs]`` of what the task asks for."""
+    name, asked = ("findings", task.findings) if task.findings else ("label", (task.positive,))
+    scores = found[name][:, [heads[name].outputs.index(output) for output in asked]]
     if task.findings:
-        return found["probability"], found["target"]
-    column = classes.index(task.positive)
-    return found["probability"][:, [column]], (found["target"] == column).astype(np.float64)[:, None]
+        return scores, found["target"]
+    return scores, (found["target"] == classes.index(task.positive)).astype(np.float64)[:, None]
 
 
 def _rows(

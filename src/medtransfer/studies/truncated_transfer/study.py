@@ -110,11 +110,10 @@ def pretrain_jobs(config: TruncatedTransferConfig, backbone: str, setting: Setti
         setting,
         parent=None,
         data=data,
-        task=lambda: SupervisedTask(build_network(network, classes=len(data.meta.classes), seed=seed)),
+        task=lambda: SupervisedTask(build_network(network, len(data.meta.classes), seed=seed), data.meta.classes),
         loader=supervised_loader(data, phase, seed, setting.engine),
         validate=supervised_validation(data, phase.augment.crop, setting.engine, positive=None),
         network=network,
-        inner=lambda task: cast(Classifier, task.module),
     )
     return [job]
 
@@ -203,7 +202,7 @@ class _Maker:
             if parent:
                 load_into(model, parent.folder, head=False)
             targets = torch.from_numpy(loader.targets[loader.rows])
-            return _task(model, self.settings, targets, classes=len(self.outputs), weighted=config.class_weights)
+            return _task(model, self.settings, targets, outputs=self.outputs, weighted=config.class_weights)
 
         return make_job(
             self._variant(seed, train, phase, trials),
@@ -215,9 +214,7 @@ class _Maker:
             loader=loader,
             validate=task_validation(data, self.settings, config.augment.crop, setting=self.setting),
             network=network,
-            inner=lambda task: cast(Classifier, task.module),
             positive=self.settings.positive,
-            outputs=self.outputs,
             part=self.cell.name + (f"-trial{train.learning_rate:g}" if phase == "trial" else ""),
         )
 
@@ -273,7 +270,10 @@ def _with_overall(validate: Callable[[Task], dict[str, float]], names: dict[str,
     return found | {name: found[source] for name, source in names.items()}
 
 
-def _task(model: Classifier, settings: TaskConfig, targets: torch.Tensor, *, classes: int, weighted: bool) -> Task:
+def _task(
+    model: Classifier, settings: TaskConfig, targets: torch.Tensor, *, outputs: Sequence[str], weighted: bool
+) -> Task:
     if settings.findings:
-        return MultiLabelTask(model, positive_weight=positive_weight(targets) if weighted else None)
-    return SupervisedTask(model, class_weight=balanced_class_weight(targets, classes) if weighted else None)
+        return MultiLabelTask(model, outputs, positive_weight=positive_weight(targets) if weighted else None)
+    weight = balanced_class_weight(targets, len(outputs)) if weighted else None
+    return SupervisedTask(model, outputs, class_weight=weight)
