@@ -38,10 +38,9 @@ from medtransfer.ssl.moco import MoCo, MoCoConfig
 from medtransfer.tracking.mlflow_tracker import open_run
 from medtransfer.tracking.tracker import RunSpec
 from medtransfer.training.engine import Engine, HardwareConfig
-from medtransfer.training.loading import self_supervised_loader
 from medtransfer.training.loop import Fit
 from medtransfer.training.optim import SGDConfig, TrainConfig
-from medtransfer.training.task import SelfSupervisedTask
+from medtransfer.training.self_supervised import SelfSupervisedTask, self_supervised_loader
 
 ROUNDS, STEPS, BATCH, CROP, SIDE, QUEUE = 3, 13, 32, 112, 128, 256
 THREADS = torch.get_num_threads()
@@ -128,7 +127,7 @@ def ours(backbone: str, data: PackedDataset, root: Path, hardware: HardwareConfi
     engine = Engine(hardware)
     encoder = build_network(NetworkConfig(backbone=backbone), 2, seed=0)
     config = MoCoConfig(head="mlp", temperature=TEMPERATURE, momentum=MOMENTUM, queue=QUEUE)
-    task = SelfSupervisedTask(MoCo(config, encoder, images=len(data.manifest), batch_size=BATCH))
+    task = SelfSupervisedTask(MoCo(config, encoder, images=len(data.manifest), batch_size=BATCH), data.meta.classes)
     loader = self_supervised_loader(data, Phase, 0, engine, regions=None)
     name = f"{backbone}-{hardware.precision}"
     with open_run(RunSpec(experiment="bench", name=name), root / name, uri=f"sqlite:///{root}/bench.db") as tracker:

@@ -36,10 +36,12 @@ from medtransfer.ssl.simclr import SimCLRConfig
 from medtransfer.tracking.mlflow_tracker import open_run
 from medtransfer.tracking.tracker import RunSpec
 from medtransfer.training.engine import Engine, HardwareConfig
-from medtransfer.training.loading import self_supervised_loader, supervised_loader, training_regions
+from medtransfer.training.loading import supervised_loader
 from medtransfer.training.loop import Fit
 from medtransfer.training.optim import SGDConfig, TrainConfig
-from medtransfer.training.task import SelfSupervisedTask, SupervisedTask, Task
+from medtransfer.training.self_supervised import SelfSupervisedTask, self_supervised_loader, training_regions
+from medtransfer.training.supervised import SupervisedTask
+from medtransfer.training.task import Task
 
 ROUNDS, BATCH, CROP = 5, 32, 64
 JITTER = {"jitter": (0.4, 0.4, 0.0, 0.0), "jitter_p": 0.5}
@@ -155,10 +157,10 @@ def measure(name: str, method: SSLConfig | None, count: int, *, data: PackedData
     model, twin = (build_network(network, 2, seed=0) for _ in range(2))
     regions = isinstance(method, MultiScaleConfig) and method.alpha2 > 0
     if method is None:
-        task: Task = SupervisedTask(model)
+        task: Task = SupervisedTask(model, data.meta.classes)
         loader = supervised_loader(data, Phase, 0, engine)
     else:
-        task = SelfSupervisedTask(build(method, model, images=len(data.manifest), batch_size=BATCH))
+        task = SelfSupervisedTask(build(method, model, images=len(data.manifest), batch_size=BATCH), data.meta.classes)
         located = training_regions(data, locate) if regions else None
         loader = self_supervised_loader(data, Phase, 0, engine, regions=located)
     spec, folder = RunSpec(experiment="bench", name=f"{name} {count}"), root / f"{name}{count}"

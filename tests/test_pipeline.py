@@ -74,7 +74,8 @@ def test_every_condition_that_a_study_needs_is_fitted_once(resolved, params):
     wanted, made = [], []
     for name, phase in PHASES:
         wiring, config = studies.module(name, "study"), params.study(name)
-        wanted += [(name, phase, v, c) for v in wiring.variants(config, phase) for c in wiring.conditions(config, phase, v)]
+        for variant in wiring.variants(config, phase):
+            wanted += [(name, phase, variant, each) for each in wiring.conditions(config, phase, variant)]
     for stage in resolved.values():
         for o in called(stage):
             if o.stage == "fit":
@@ -117,7 +118,9 @@ def test_every_stage_depends_on_the_token_of_the_code_that_it_runs(resolved):
 
 
 def test_no_other_stage_depends_on_source_folders(resolved):
-    sources = {dep for name, stage in resolved.items() for dep in stage["deps"] if dep.startswith("src") and name != "code"}
+    sources = {
+        dep for name, stage in resolved.items() for dep in stage["deps"] if dep.startswith("src") and name != "code"
+    }
     assert not sources
 
 

@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from medtransfer.studies import STUDIES
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
 FIT = "fit-attentive_transfer-"
+FINISHED = ("fit-", "predict", "transferability", "explain", "measure", "score")
 
 
 class Copy:
@@ -36,16 +39,12 @@ class Copy:
         for dataset in self.params()["datasets"].values():
             self.fill(dataset["source"]["root"])
         self.dvc("repro", "-q", "code")
-        for stage in self.stages().values():
-            for out in stage["outs"]:
-                self.fill(out)
+        for out in self.outs():
+            self.fill(out)
         self.fill("out/gate", ["report.json"])
-        for kind, names in (("datasets", self.params()["datasets"]), ("chains", self.names()), ("studies", self.names())):
+        for kind, names in (("datasets", self.params()["datasets"]), ("chains", STUDIES), ("studies", STUDIES)):
             self.fill(f"out/gate/{kind}", [f"{name}.json" for name in names])
         self.dvc("commit", "-f", "-q")
-
-    def names(self):
-        return ["attentive_transfer", "truncated_transfer"]
 
     def params(self):
         return yaml.safe_load((self.folder / "params.yaml").read_text(encoding="utf-8"))
@@ -53,12 +52,11 @@ class Copy:
     def write_params(self, tree):
         (self.folder / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
 
-    def stages(self):
+    def outs(self):
         from dvc.repo import Repo
 
         with Repo(str(self.folder)) as repo:
-            found = {stage.addressing: stage for stage in repo.index.stages}
-            return {name: {"outs": [os.path.relpath(out.fs_path, self.folder) for out in stage.outs]} for name, stage in found.items()}
+            return [os.path.relpath(out.fs_path, self.folder) for stage in repo.index.stages for out in stage.outs]
 
     def fill(self, path, names=("content.txt",)):
         """Make a file, or a folder with files, that says its own name; what is there stays."""
@@ -70,8 +68,8 @@ class Copy:
                 file.write_text(str(file.relative_to(self.folder)), encoding="utf-8")
 
     def dvc(self, *words):
-        command = [sys.executable, "-m", "dvc", *words]
-        done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False)
+        command, options = [sys.executable, "-m", "dvc", *words], {"capture_output": True, "text": True, "check": False}
+        done = subprocess.run(command, cwd=self.folder, env=self.environment, **options)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -91,18 +89,14 @@ def committed(tmp_path_factory):
 
 
 @pytest.fixture
-def project(committed):
+def project(committed, tmp_path):
     """The committed copy; edits of source and parameters are taken back afterwards."""
-    kept = committed.folder.with_name("kept")
-    for name in ("src", "params.yaml"):
-        (shutil.copytree if (committed.folder / name).is_dir() else shutil.copy)(committed.folder / name, kept / name) if (
-            kept.mkdir(exist_ok=True) or True
-        ) else None
+    shutil.copytree(committed.folder / "src", tmp_path / "src")
+    shutil.copy(committed.folder / "params.yaml", tmp_path / "params.yaml")
     yield committed
     shutil.rmtree(committed.folder / "src")
-    shutil.move(kept / "src", committed.folder / "src")
-    shutil.move(kept / "params.yaml", committed.folder / "params.yaml")
-    shutil.rmtree(kept)
+    shutil.copytree(tmp_path / "src", committed.folder / "src")
+    shutil.copy(tmp_path / "params.yaml", committed.folder / "params.yaml")
 
 
 def test_nothing_is_concerned_at_first(project):
@@ -142,7 +136,7 @@ def test_a_new_data_set_concerns_no_fit_and_no_prediction(project):
     concerned = project.concerned()
     shutil.rmtree(project.folder / "out/datasets/another")
     assert "gate" in concerned
-    assert not {name for name in concerned if name.startswith(("fit-", "predict", "transferability", "explain", "measure", "score"))}
+    assert not {name for name in concerned if name.startswith(FINISHED)}
 
 
 def test_a_new_study_concerns_nothing_that_is_finished(project):
@@ -152,7 +146,8 @@ def test_a_new_study_concerns_nothing_that_is_finished(project):
         file.write_text(file.read_text(encoding="utf-8").replace("truncated_transfer", "third"), encoding="utf-8")
     table = source / "__init__.py"
     text = table.read_text(encoding="utf-8")
-    table.write_text(text.replace('    "truncated_transfer",\n', '    "truncated_transfer",\n    "third",\n'), encoding="utf-8")
+    line = '    "truncated_transfer",\n'
+    table.write_text(text.replace(line, f'{line}    "third",\n'), encoding="utf-8")
     tree = project.params()
     project.write_params(tree | {"third": tree["truncated_transfer"]})
-    assert not {name for name in project.concerned() if name.startswith(("fit-", "predict", "score", "explain", "measure"))}
+    assert not {name for name in project.concerned() if name.startswith(FINISHED)}

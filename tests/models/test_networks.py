@@ -13,6 +13,7 @@ from medtransfer.models.networks import AnyNetwork, network_config, network_name
 from medtransfer.models.slim import SlimConfig
 from medtransfer.models.structures import Structure, map_shape
 from medtransfer.models.weights import load_model, save_weights
+from network_heads import class_heads
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "peng_networks.json").read_text())
 QUICK = (
@@ -65,7 +66,7 @@ def test_every_structure_builds_learns_saves_and_loads_equal(name: str, head: An
     assert all(parameter.grad is not None for parameter in model.parameters())
     assert model.head.weight.grad is not None
     assert model.head.weight.grad.abs().sum() > 0
-    save_weights(model, tmp_path, config=config, classes=("a", "b"), preprocessing={})
+    save_weights(model, tmp_path, config=config, heads=class_heads("ab"), preprocessing={})
     loaded, _ = load_model(tmp_path)
     assert torch.equal(loaded(x), model.eval()(x))
     assert torch.equal(loaded(x), loaded.head(loaded.pool(loaded.feature_map(x))))

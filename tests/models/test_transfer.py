@@ -11,6 +11,7 @@ from medtransfer.errors import ModelError
 from medtransfer.models.classifier import Classifier, NetworkConfig, build_network
 from medtransfer.models.networks import network_config
 from medtransfer.models.weights import FileInit, TimmInit, initialise, load_into, save_weights
+from network_heads import class_heads
 
 WHOLE, CUT = NetworkConfig(backbone="test_resnet"), NetworkConfig(backbone="test_resnet", cut="layer3.0")
 
@@ -30,7 +31,7 @@ def moved(model: torch.nn.Module) -> torch.nn.Module:
 def saved(folder: Path, config: NetworkConfig = WHOLE) -> Classifier:
     model = build_network(config, 2, seed=1)
     moved(model)
-    save_weights(model, folder, config=config, classes=("a", "b"), preprocessing={})
+    save_weights(model, folder, config=config, heads=class_heads("ab"), preprocessing={})
     return model.eval()
 
 
@@ -129,7 +130,7 @@ def test_transfusion_takes_the_bottom_with_its_statistics_and_leaves_the_top_ran
 def test_a_slim_networks_own_weights_load_whole(tmp_path: Path) -> None:
     config = network_config("densenet121_s1")
     slim, again = build_network(config, 2, seed=1), build_network(config, 2, seed=2)
-    save_weights(slim, tmp_path, config=config, classes=("a", "b"), preprocessing={})
+    save_weights(slim, tmp_path, config=config, heads=class_heads("ab"), preprocessing={})
     report = load_into(again, tmp_path, head=True)
     assert report.kept == report.ignored == ()
     assert equal_on(slim, again, report.loaded)

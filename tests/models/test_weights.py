@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from medtransfer.errors import CheckpointError, ModelError
 from medtransfer.models.classifier import Classifier, NetworkConfig, attention_layers, build_network
+from medtransfer.models.heads import Head, activate
 from medtransfer.models.insertion import AttentionConfig
 from medtransfer.models.weights import (
     FileInit,
@@ -22,17 +23,19 @@ from medtransfer.models.weights import (
     load_model,
     save_weights,
 )
+from network_heads import LABEL_AND_ZONES, class_heads
 
 PLAIN = NetworkConfig(backbone="test_resnet")
 ATTENTIVE = NetworkConfig(backbone="test_resnet", attention=AttentionConfig(sites=("layer2.0", "layer4.0")))
 CLASSES = ("covid", "other")
+HEADS = class_heads(CLASSES)
 
 
 def save(folder: Path, config: NetworkConfig = ATTENTIVE, *, seed: int = 0) -> Classifier:
     model = build_network(config, len(CLASSES), seed=seed)
     for layer in attention_layers(model).values():
         torch.nn.init.ones_(layer.norm.weight)
-    save_weights(model, folder, config=config, classes=CLASSES, preprocessing={"size": 64}, extra={"seed": seed})
+    save_weights(model, folder, config=config, heads=HEADS, preprocessing={"size": 64}, extra={"seed": seed})
     return model.eval()
 
 
@@ -48,7 +51,7 @@ def test_a_saved_network_loads_equal_with_its_description(tmp_path: Path) -> Non
     loaded, description = load_model(tmp_path)
     assert torch.equal(loaded(x), model(x))
     assert not loaded.training
-    assert description["classes"] == list(CLASSES)
+    assert description["heads"] == HEADS
     assert (description["preprocessing"], description["extra"]) == ({"size": 64}, {"seed": 0})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
 
@@ -128,14 +131,72 @@ def test_a_damaged_folder_is_refused(tmp_path: Path, name: str, damage: str) -> 
     if damage == "flipped":
         data[2] ^= 0xFF
     path.unlink() if damage == "gone" else path.write_bytes(data[: len(data) // 2] if damage == "cut" else data)
-    with pytest.raises(CheckpointError, match=f"{name}: (missing|damaged|not written)"):
+    with pytest.raises(CheckpointError, match=f"{name}: (missing|damaged|format)"):
         load_model(tmp_path)
 
 
 def test_a_foreign_description_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"architectures": ["ResNet"]}))
-    with pytest.raises(CheckpointError, match=r"config.json: not written by this program"):
+    with pytest.raises(
+        CheckpointError, match=r"config.json: format None is not that of this version, expected 'medtransfer-2'"
+    ):
         load_model(tmp_path)
+
+
+def test_the_format_before_heads_is_refused(tmp_path: Path) -> None:
+    save(tmp_path)
+    path = tmp_path / "config.json"
+    description = json.loads(path.read_text()) | {"format": "medtransfer-1", "classes": list(CLASSES)}
+    path.write_text(json.dumps(description))
+    expected = r"config.json: format 'medtransfer-1' is not that of this version, .* run its stage again"
+    for read in (load_model, lambda folder: load_into(build_network(PLAIN, 2), folder, head=False)):
+        with pytest.raises(CheckpointError, match=expected):
+            read(tmp_path)
+
+
+LABEL = HEADS["label"].model_dump(mode="json")
+
+
+@pytest.mark.parametrize(
+    "heads",
+    [
+        None,
+        {},
+        [LABEL],
+        {"label": LABEL | {"activation": "tanh"}},
+        {"label": {key: value for key, value in LABEL.items() if key != "kind"}},
+        {"label": LABEL | {"outputs": []}},
+        {"label": LABEL, "other": LABEL},
+    ],
+)
+def test_damaged_heads_are_refused_where_they_are_needed(tmp_path: Path, heads: Any) -> None:
+    source = save(tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"heads": heads}))
+    with pytest.raises(CheckpointError, match=r"config.json: damaged heads \(.+\); run the stage .* again$"):
+        load_model(tmp_path)
+    model = build_network(ATTENTIVE, 2, seed=5)
+    load_into(model, tmp_path, head=True)
+    assert torch.equal(model.head.weight, source.head.weight)
+
+
+def test_heads_of_another_number_of_outputs_do_not_load(tmp_path: Path) -> None:
+    save(tmp_path)
+    path = tmp_path / "config.json"
+    heads = {"label": LABEL | {"outputs": ["a", "b", "c"]}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"heads": heads}))
+    with pytest.raises(CheckpointError, match=r"weights and config.json do not belong together"):
+        load_model(tmp_path)
+
+
+def test_several_heads_come_back_in_their_order(tmp_path: Path) -> None:
+    heads = dict(reversed(LABEL_AND_ZONES.items()))
+    save_weights(build_network(PLAIN, 9, seed=0), tmp_path, config=PLAIN, heads=heads, preprocessing={})
+    model, description = load_model(tmp_path)
+    assert list(description["heads"].items()) == list(heads.items())
+    scores, raw = activate(model(torch.zeros(2, 3, 64, 64)), heads), model(torch.zeros(2, 3, 64, 64))
+    torch.testing.assert_close(scores["zones"], raw[:, :6])
+    torch.testing.assert_close(scores["label"], raw[:, 6:].softmax(1))
 
 
 def test_a_description_of_another_network_is_refused(tmp_path: Path) -> None:
@@ -166,9 +227,10 @@ def test_a_missing_or_broken_file_is_refused(tmp_path: Path, name: str, message:
         load_into(build_network(PLAIN, 2), tmp_path / name, head=False)
 
 
-def test_class_names_must_fit_the_head(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="1 class names for a head of 2 outputs"):
-        save_weights(build_network(PLAIN, 2), tmp_path, config=PLAIN, classes=["covid"], preprocessing={})
+def test_heads_must_fit_the_network(tmp_path: Path) -> None:
+    sigmoid = {"findings": Head(outputs=("covid",), activation="sigmoid", kind="probability")}
+    with pytest.raises(ModelError, match=r"heads \['findings'\] name 1 outputs, the network has 2"):
+        save_weights(build_network(PLAIN, 2), tmp_path, config=PLAIN, heads=sigmoid, preprocessing={})
 
 
 def test_initial_weights_are_random_or_a_file_as_configured(tmp_path: Path) -> None:
@@ -211,6 +273,6 @@ def test_every_family_with_attention_builds_runs_saves_and_loads(
     for layer in attention_layers(model).values():
         assert layer.norm.weight.grad is not None
         assert layer.norm.weight.grad.abs().sum() > 0
-    save_weights(model, tmp_path, config=config, classes=CLASSES, preprocessing={})
+    save_weights(model, tmp_path, config=config, heads=HEADS, preprocessing={})
     loaded, _ = load_model(tmp_path)
     assert torch.equal(loaded(x), model.eval()(x))

@@ -48,7 +48,7 @@ def test_permuted_labels_teach_nothing(tmp_path):
     from medtransfer.training.inference import predict
     from medtransfer.training.loading import evaluation_loader, open_dataset, supervised_loader
     from medtransfer.training.loop import Fit
-    from medtransfer.training.task import SupervisedTask
+    from medtransfer.training.supervised import SupervisedTask
 
     params = load_params()
     study, engine = params.attentive_transfer, Engine(params.hardware)
@@ -58,7 +58,9 @@ def test_permuted_labels_teach_nothing(tmp_path):
     shuffled[train] = np.random.default_rng(0).permutation(shuffled[train])
     data.manifest["label"] = shuffled
     settings = study.finetune.model_copy(update={"train": study.finetune.train.model_copy(update={"selection": None})})
-    task = SupervisedTask(build_network(study.network(study.networks[0]), len(data.meta.classes), seed=0))
+    task = SupervisedTask(
+        build_network(study.network(study.networks[0]), len(data.meta.classes), seed=0), data.meta.classes
+    )
     phase = SimpleNamespace(augment=settings.augment, train=settings.train)
     Fit(
         task,

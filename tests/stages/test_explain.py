@@ -12,9 +12,11 @@ from medtransfer.models.classifier import attention_layers, build_network
 from medtransfer.models.weights import save_weights
 from medtransfer.params import load_params
 from medtransfer.studies.attentive_transfer import study
+from network_heads import class_heads
 
 STUDY = "attentive_transfer"
 NETWORKS = ("resnet18_attn0", "resnet18_attn5")
+HEADS = class_heads(("non-covid", "covid"))
 FINDINGS = f"out/{STUDY}/explanations"
 
 
@@ -31,7 +33,7 @@ def study_of_two(toy):
         for layer in attention_layers(model).values():
             torch.nn.init.normal_(layer.norm.weight)
         folder = study.finetuned_folder(name, "none") / "weights" / "seed0"
-        save_weights(model, folder, config=config.network(name), classes=("non-covid", "covid"), preprocessing={})
+        save_weights(model, folder, config=config.network(name), heads=HEADS, preprocessing={})
     return toy
 
 

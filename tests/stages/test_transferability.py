@@ -15,6 +15,7 @@ from medtransfer.models.weights import save_weights
 from medtransfer.studies.attentive_transfer import study
 from medtransfer.training.engine import Engine, HardwareConfig
 from medtransfer.training.loading import evaluation_loader, open_dataset
+from network_heads import class_heads
 
 STUDY, NETWORK = "attentive_transfer", "resnet18_attn1"
 CHAINS = ("none", "stl_n", "none-sstl_m")
@@ -32,7 +33,7 @@ def scored(toy):
     for chain in CHAINS[1:]:
         model = build_network(STRUCTURE, classes=len(COLOURS), seed=1)
         folder = study.pretrained_folder(NETWORK, chain) / "weights" / "seed7"
-        save_weights(model, folder, config=STRUCTURE, classes=COLOURS, preprocessing={})
+        save_weights(model, folder, config=STRUCTURE, heads=class_heads(COLOURS), preprocessing={})
     assert run(["prepare", "ct"]) == 0
     assert run(["start", STUDY, "--network", NETWORK]) == 0
 

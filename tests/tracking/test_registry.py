@@ -6,6 +6,7 @@ import subprocess
 import sys
 from getpass import getuser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,12 +15,15 @@ import torch
 from medtransfer.cli import run
 from medtransfer.errors import GateClosed, ModelError, TrackingError
 from medtransfer.models.classifier import NetworkConfig, build_network
+from medtransfer.models.heads import Head
 from medtransfer.models.weights import load_model, save_weights
 from medtransfer.stages import registry
 from medtransfer.tracking import fetch_model, finish, open_run, promote, promotions, register_model, rollback
 from medtransfer.tracking.store import client
+from network_heads import FINDINGS, LABEL_AND_ZONES, class_heads
 
 NAME = "covid-ct"
+CLASSES = class_heads(("non-covid", "covid"))
 PREPROCESSING = {
     "size": 40,
     "crop": 32,
@@ -31,10 +35,10 @@ PREPROCESSING = {
 }
 
 
-def fit(folder: Path, seed: int) -> Path:
+def fit(folder: Path, seed: int, heads: dict[str, Head] = CLASSES) -> Path:
     config = NetworkConfig(backbone="test_resnet")
-    model = build_network(config, 2, seed=seed)
-    save_weights(model, folder, config=config, classes=("non-covid", "covid"), preprocessing=PREPROCESSING)
+    model = build_network(config, sum(len(head.outputs) for head in heads.values()), seed=seed)
+    save_weights(model, folder, config=config, heads=heads, preprocessing=PREPROCESSING)
     return folder
 
 
@@ -112,6 +116,53 @@ def test_the_registered_model_predicts_like_the_network(here, registered, monkey
         served.predict(np.zeros((1, 3, 40, 40), np.uint8))
     with pytest.raises(MlflowException, match="float64 does not match expected dtype uint8"):
         served.predict(np.full((1, 1, 40, 40), np.nan))
+
+
+def served_and_raw(here, records, monkeypatch, heads):
+    """Register a network, load it through MLflow; return its table, its signature's columns and the raw outputs."""
+    from mlflow.pyfunc import load_model as load_registered
+
+    from medtransfer.tracking.serving import prepare
+
+    register_model(fit(here / "weights", 0, heads), records=records)
+    pictures = np.random.default_rng(0).integers(0, 256, (5, 1, 40, 40), dtype=np.uint8)
+    network, _ = load_model(here / "weights")
+    with torch.inference_mode():
+        raw = network(prepare(pictures, PREPROCESSING)).numpy()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here / 'mlflow.db'}")
+    served = load_registered("models:/covid-ct@champion")
+    return served.predict(pictures), served.metadata.get_output_schema().input_names(), raw
+
+
+def test_findings_are_served_as_independent_probabilities(here, records, monkeypatch):
+    table, signed, raw = served_and_raw(here, records, monkeypatch, FINDINGS)
+    assert list(table.columns) == signed == ["probability_edema", "probability_mass"]
+    np.testing.assert_allclose(table.to_numpy(), 1 / (1 + np.exp(-raw)), rtol=1e-5)
+    assert (np.abs(table.sum(axis=1) - 1) > 1e-3).any()
+
+
+def test_a_network_of_two_heads_serves_both(here, records, monkeypatch):
+    table, signed, raw = served_and_raw(here, records, monkeypatch, LABEL_AND_ZONES)
+    classes = ("normal", "pneumonia", "covid")
+    zones = [f"severity_zone_{number}" for number in range(6)]
+    assert list(table.columns) == signed == ["label", *(f"probability_{name}" for name in classes), *zones]
+    odds = np.exp(raw[:, :3])
+    np.testing.assert_allclose(table.iloc[:, 1:4], odds / odds.sum(1, keepdims=True), rtol=1e-5)
+    np.testing.assert_allclose(table[zones], raw[:, 3:], rtol=1e-5)
+    assert list(table["label"]) == [classes[i] for i in raw[:, :3].argmax(1)]
+
+
+def test_a_head_that_was_never_trained_is_neither_registered_nor_served(here, records):
+    from medtransfer.tracking.serving import PictureClassifier
+
+    heads = {name: head.model_copy(update={"trained": False}) for name, head in CLASSES.items()}
+    folder = fit(here / "weights", 0, heads)
+    expected = r"weights: head 'label' was never trained, so there is nothing to serve; register a fine-tuned network"
+    with pytest.raises(ModelError, match=expected):
+        register_model(folder, records=records)
+    assert client().search_registered_models() == []
+    with pytest.raises(ModelError, match=expected):
+        PictureClassifier().load_context(SimpleNamespace(artifacts={"weights": str(folder / "model.safetensors")}))
 
 
 @pytest.mark.slow
@@ -197,8 +248,8 @@ def test_mistakes_are_named(here, registered, records):
     with pytest.raises(TrackingError, match="model name or alias"):
         register_model(here / "weights", records=records, name="../x")
     config = here / "weights" / "config.json"
-    config.write_text(json.dumps({"classes": []}))
-    with pytest.raises(ModelError, match=r"config\.json: lacks preprocessing"):
+    config.write_text(json.dumps({"heads": {}, "preprocessing": {"channels": 1}}))
+    with pytest.raises(ModelError, match=r"config\.json: lacks heads: run the stage that writes it again"):
         register_model(here / "weights", records=records)
     config.unlink()
     with pytest.raises(ModelError, match=r"no config\.json, expected the weights of a finished fit"):

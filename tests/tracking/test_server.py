@@ -8,6 +8,7 @@ import pytest
 from medtransfer.files import sha256_file, write_json
 from medtransfer.tracking import fetch_model, finish, open_run, replay
 from medtransfer.tracking.store import client
+from network_heads import class_heads
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +44,8 @@ def test_the_registry_works_through_a_server(here, spec, server, monkeypatch):
     finish(here / "records")
     (here / "weights").mkdir()
     (here / "weights" / "model.safetensors").write_bytes(b"weights")
-    write_json(here / "weights" / "config.json", {"classes": ["a", "b"], "preprocessing": {"channels": 1}})
+    heads = {name: head.model_dump(mode="json") for name, head in class_heads("ab").items()}
+    write_json(here / "weights" / "config.json", {"heads": heads, "preprocessing": {"channels": 1}})
     monkeypatch.setattr(registry, "_save", lambda path, folder, config: shutil.copytree(folder, path / "artifacts"))
     assert registry.register_model(here / "weights", records=here / "records", uri=server.uri) == 1
     found = fetch_model("models:/covid-ct@champion", uri=server.uri)

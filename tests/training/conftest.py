@@ -26,6 +26,7 @@ from medtransfer.training.supervised import SupervisedTask
 
 AUGMENT = AugmentConfig(crop=16, hflip=0.5, intensity=0.1)
 CROP = 16
+CLASSES = ("healthy", "ill")
 SPLITS = ("train", "train", "train", "val", "test")
 
 
@@ -58,7 +59,7 @@ def toy_manifest() -> pd.DataFrame:
                 "dataset": "toy",
                 "path": f"{patient}_{k}.png",
                 "split": SPLITS[patient % 5],
-                "label": ("healthy", "ill")[(patient // 5) % 2],
+                "label": CLASSES[(patient // 5) % 2],
             }
             for k in range(2)
         ]
@@ -207,6 +208,7 @@ def toys():
     return SimpleNamespace(
         Net=Net,
         augment=AUGMENT,
+        classes=CLASSES,
         crop=CROP,
         config=train_config,
         loader=train_loader,

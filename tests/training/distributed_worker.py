@@ -9,19 +9,19 @@ import torch.distributed as dist
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from conftest import make_net, train_config, train_loader, validation, weights
+from conftest import CLASSES, make_net, train_config, train_loader, validation, weights
 from medtransfer.data.packed import PackedDataset
 from medtransfer.tracking.tracker import MemoryTracker, NullTracker
 from medtransfer.training.engine import Engine, HardwareConfig
 from medtransfer.training.loop import Fit
-from medtransfer.training.task import SupervisedTask
+from medtransfer.training.supervised import SupervisedTask
 
 
 class Watched(SupervisedTask):
     """Keeps the rows that this process was given."""
 
-    def __init__(self, model):
-        super().__init__(model)
+    def __init__(self, model, classes):
+        super().__init__(model, classes)
         self.rows = []
 
     def losses(self, batch):
@@ -33,7 +33,7 @@ def main(folder: Path, out: Path) -> None:
     engine = Engine(HardwareConfig(device="cpu", precision="fp32"))
     data = PackedDataset.open(folder)
     # Another start on every process: the main one's must win.
-    task = Watched(make_net(seed=engine.rank))
+    task = Watched(make_net(seed=engine.rank), CLASSES)
     score = validation(data, engine)
     tracker = MemoryTracker()
     Fit(

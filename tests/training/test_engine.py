@@ -13,7 +13,7 @@ import torch
 
 from medtransfer.errors import ConfigError
 from medtransfer.training.engine import Engine, HardwareConfig
-from medtransfer.training.task import SupervisedTask
+from medtransfer.training.supervised import SupervisedTask
 
 
 def engine_of(**options):
@@ -23,7 +23,7 @@ def engine_of(**options):
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 @pytest.mark.parametrize("clip", [None, 1.0])
 def test_half_precision_trains_with_finite_losses(make_fit, toys, precision, clip):
-    task = SupervisedTask(toys.net())
+    task = SupervisedTask(toys.net(), toys.classes)
     before = toys.weights(task)
     result = make_fit(task, toys.config(clip_norm=clip), engine=engine_of(precision=precision)).run()
     assert all(math.isfinite(row["train/loss"]) for row in result.history)
@@ -34,7 +34,7 @@ def test_half_precision_trains_with_finite_losses(make_fit, toys, precision, cli
 def test_channels_last_and_contiguous_fits_agree(make_fit, toys, tmp_path):
     found = {}
     for last in (True, False):
-        task = SupervisedTask(toys.net(dropout=0.0))
+        task = SupervisedTask(toys.net(dropout=0.0), toys.classes)
         fit = make_fit(task, toys.config(steps=6), engine=engine_of(channels_last=last), scratch=tmp_path / str(last))
         assert fit.task.module.body[0].weight.is_contiguous(memory_format=torch.channels_last) is last
         fit.run()
@@ -77,7 +77,7 @@ def test_automatic_precision_on_a_processor_asks_for_its_units(monkeypatch):
 def test_a_compiled_fit_agrees_with_a_plain_one(make_fit, toys, tmp_path):
     found = []
     for compiled in (False, True):
-        task = SupervisedTask(toys.net(dropout=0.0))
+        task = SupervisedTask(toys.net(dropout=0.0), toys.classes)
         config = toys.config(steps=3, selection=None)
         make_fit(task, config, engine=engine_of(compile=compiled), scratch=tmp_path / str(compiled)).run()
         found.append(toys.weights(task))

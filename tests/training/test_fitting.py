@@ -9,8 +9,9 @@ from medtransfer.errors import CheckpointError, DataError
 from medtransfer.files import write_json
 from medtransfer.ssl.regions import Located
 from medtransfer.training.fitting import Parent, preprocessing
-from medtransfer.training.loading import evaluation_loader, self_supervised_loader, supervised_loader, training_regions
-from medtransfer.training.task import MultiLabelTask, SupervisedTask
+from medtransfer.training.loading import evaluation_loader, supervised_loader
+from medtransfer.training.self_supervised import self_supervised_loader, training_regions
+from medtransfer.training.supervised import MultiLabelTask, SupervisedTask
 from medtransfer.training.validation import multilabel_validation, supervised_validation
 
 
@@ -76,13 +77,13 @@ def test_findings_replace_the_classes_on_rows_where_one_is_known(data, phase, en
 
 
 def test_findings_are_scored_on_the_validation_split(data, engine, toys, findings):
-    found = multilabel_validation(data, toys.crop, engine, findings=findings)(MultiLabelTask(toys.net()))
+    found = multilabel_validation(data, toys.crop, engine, findings=findings)(MultiLabelTask(toys.net(), findings))
     assert found["val/macro_auprc"] == pytest.approx((found["val/auprc_mass"] + found["val/auprc_edema"]) / 2)
 
 
 def test_validation_scores_the_validation_split(data, engine, toys):
     validate = supervised_validation(data, toys.crop, engine, positive="ill")
-    task = SupervisedTask(toys.net())
+    task = SupervisedTask(toys.net(), toys.classes)
     assert validate(task) == toys.validation(data, engine)(task)
 
 

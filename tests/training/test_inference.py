@@ -4,16 +4,17 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from medtransfer.data.loaders import Loader
-from medtransfer.errors import ConfigError
+from medtransfer.errors import ConfigError, ModelError
+from medtransfer.models.heads import Head
 from medtransfer.training.engine import Engine, HardwareConfig
-from medtransfer.training.inference import classification_metrics, multilabel_metrics, predict
-from medtransfer.training.task import SupervisedTask
+from medtransfer.training.inference import classification_metrics, multilabel_metrics, predict, predict_heads
+from medtransfer.training.supervised import MultiLabelTask, SupervisedTask
 
 
 def test_predictions_come_in_the_order_of_the_rows_and_leave_the_module_as_it_was(data, engine, toys):
     rows = data.rows("test")[::-1].copy()
     loader = Loader(data, rows, batch_size=3, crop=toys.crop, seed=0, train=False)
-    task = SupervisedTask(toys.net())
+    task = SupervisedTask(toys.net(), toys.classes)
     before = toys.weights(task)
     found = predict(task, loader, engine)
     assert found["index"].tolist() == rows.tolist()
@@ -28,8 +29,48 @@ def test_predictions_come_in_the_order_of_the_rows_and_leave_the_module_as_it_wa
 def test_predictions_under_bf16_are_float32(data, toys):
     half = Engine(HardwareConfig(device="cpu", precision="bf16"))
     loader = Loader(data, data.rows("val"), batch_size=4, crop=toys.crop, seed=0, train=False)
-    found = predict(SupervisedTask(toys.net()), loader, half)
+    found = predict(SupervisedTask(toys.net(), toys.classes), loader, half)
     assert found["probability"].dtype == np.float32
+
+
+@pytest.fixture
+def loader(data, toys):
+    return Loader(data, data.rows("test")[::-1].copy(), batch_size=3, crop=toys.crop, seed=0, train=False)
+
+
+@pytest.mark.parametrize("kind", [SupervisedTask, MultiLabelTask])
+def test_a_stored_network_predicts_as_its_task_did(kind, loader, engine, toys):
+    task = kind(toys.net(), ("healthy", "ill"))
+    (name,) = task.heads()
+    found, expected = predict_heads(task.exported(), task.heads(), loader, engine), predict(task, loader, engine)
+    np.testing.assert_array_equal(found[name], expected["probability"])
+    for key in ("index", "target"):
+        np.testing.assert_array_equal(found[key], expected[key])
+
+
+def test_two_heads_are_predicted_apart_from_columns_or_by_name(loader, engine, toys):
+    class Named(torch.nn.Module):
+        def forward(self, images):
+            return {"severity": net(images)[:, 1:], "finding": net(images)[:, :1]}
+
+    net = toys.net(dropout=0.0).eval()
+    heads = {
+        "finding": Head(outputs=("edema",), activation="sigmoid", kind="probability"),
+        "severity": Head(outputs=("zone_0",), activation="identity", kind="severity"),
+    }
+    found = predict_heads(net, heads, loader, engine)
+    images = torch.cat([batch["image"] for batch in loader.epoch(0)])
+    raw = net(images).detach().numpy()
+    np.testing.assert_allclose(found["finding"], 1 / (1 + np.exp(-raw[:, :1])), rtol=1e-5)
+    np.testing.assert_allclose(found["severity"], raw[:, 1:], rtol=1e-5)
+    named = predict_heads(Named(), heads, loader, engine)
+    assert all(np.array_equal(named[name], found[name]) for name in heads)
+
+
+def test_a_head_that_was_never_trained_predicts_nothing(loader, engine, toys):
+    heads = {"label": Head(outputs=toys.classes, activation="softmax", kind="probability", trained=False)}
+    with pytest.raises(ModelError, match="prediction: head 'label' was never trained and predicts nothing"):
+        predict_heads(toys.net(), heads, loader, engine)
 
 
 TARGET = np.array([0, 1, 1, 0, 1, 0])

@@ -16,14 +16,14 @@ from medtransfer.tracking.tracker import NullTracker
 from medtransfer.training.loop import Fit
 from medtransfer.training.optim import AdamConfig, ConstantSchedule, PlateauSchedule, SGDConfig
 from medtransfer.training.selection import SelectionConfig
-from medtransfer.training.task import SupervisedTask
+from medtransfer.training.supervised import SupervisedTask
 
 
 class Broken(SupervisedTask):
     """Its loss is not a number from one step on."""
 
-    def __init__(self, model, step):
-        super().__init__(model)
+    def __init__(self, model, classes, step):
+        super().__init__(model, classes)
         self.left = step
 
     def losses(self, batch):
@@ -35,7 +35,7 @@ def test_eight_images_are_learnt_by_heart(make_fit, data, toys):
     rows = np.tile(data.rows("train")[:8], 20)
     loader = Loader(data, rows, batch_size=8, seed=0, train=True, crop=20)
     config = toys.config(steps=200, validate_every=200, optimizer=AdamConfig(lr=0.05), selection=None)
-    task = SupervisedTask(toys.net(dropout=0.0))
+    task = SupervisedTask(toys.net(dropout=0.0), toys.classes)
     make_fit(task, config, loader, validate=None).run()
     batch = loader.batch(0, 0)
     task.module.eval()
@@ -44,7 +44,7 @@ def test_eight_images_are_learnt_by_heart(make_fit, data, toys):
 
 def test_the_loop_equals_a_literal_loop(make_fit, data, toys):
     config = toys.config(steps=5, optimizer=SGDConfig(lr=0.05), clip_norm=0.5, selection=None)
-    task = SupervisedTask(toys.net(dropout=0.0))
+    task = SupervisedTask(toys.net(dropout=0.0), toys.classes)
     result = make_fit(task, config, validate=None).run()
     twin, loader, losses = toys.net(dropout=0.0).train(), toys.loader(data), []
     optimizer = torch.optim.SGD(twin.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
@@ -63,7 +63,7 @@ def test_the_loop_equals_a_literal_loop(make_fit, data, toys):
 
 def test_the_selected_weights_are_those_of_the_best_validation(make_fit, toys):
     scores, seen = iter([0.5, 0.9, 0.9, 0.7]), []
-    task = SupervisedTask(toys.net())
+    task = SupervisedTask(toys.net(), toys.classes)
 
     def validate():
         seen.append(toys.weights(task))
@@ -77,7 +77,7 @@ def test_the_selected_weights_are_those_of_the_best_validation(make_fit, toys):
 
 
 def test_without_selection_the_last_weights_stay(make_fit, toys):
-    task, seen = SupervisedTask(toys.net()), []
+    task, seen = SupervisedTask(toys.net(), toys.classes), []
 
     def validate():
         seen.append(toys.weights(task))
@@ -108,14 +108,14 @@ def test_points_of_a_step_budget_are_steps(make_fit, toys):
 
 
 def test_a_loss_that_is_not_a_number_stops_the_fit_with_step_and_remedy(make_fit, toys):
-    fit = make_fit(Broken(toys.net(), 4), toys.config(save_every_s=60))
+    fit = make_fit(Broken(toys.net(), toys.classes, 4), toys.config(save_every_s=60))
     text = r"toy: train/loss is not a number at step 6, first in the last 3 steps; the learning rate is 0.1: lower it"
     with pytest.raises(TrainingError, match=text):
         fit.run()
 
 
 def test_a_broken_state_is_never_saved(make_fit, toys, tmp_path):
-    fit = make_fit(Broken(toys.net(), 4), toys.config())
+    fit = make_fit(Broken(toys.net(), toys.classes, 4), toys.config())
     with pytest.raises(TrainingError, match=r"train/loss is not a number at step 5, first in the last 2 steps"):
         fit.run()
     assert sorted(file.name for file in (tmp_path / "resume").glob("*.safetensors")) == [
@@ -125,7 +125,7 @@ def test_a_broken_state_is_never_saved(make_fit, toys, tmp_path):
 
 
 def test_a_weight_that_is_not_a_number_stops_the_fit(make_fit, toys):
-    task = SupervisedTask(toys.net())
+    task = SupervisedTask(toys.net(), toys.classes)
     task.after_step = lambda progress: task.module.head.bias.data.fill_(math.inf) if progress == 0.25 else None
     with pytest.raises(TrainingError, match="a weight is not a number at step 3"):
         make_fit(task, toys.config(save_every_s=60)).run()
@@ -145,7 +145,7 @@ def test_a_missing_selection_metric_names_those_that_exist(make_fit, toys):
 
 def test_nothing_to_train_is_refused(make_fit, toys):
     with pytest.raises(TrainingError, match="toy: every parameter is frozen; unfreeze at least one"):
-        make_fit(SupervisedTask(toys.net().requires_grad_(False)))
+        make_fit(SupervisedTask(toys.net().requires_grad_(False), toys.classes))
 
 
 def test_selection_without_validation_is_refused(make_fit):
@@ -166,7 +166,7 @@ def test_the_rate_counts_training_and_not_validation(make_fit, toys, monkeypatch
         return {"val/score": 1.0}
 
     config = toys.config(selection=None, save_every_s=1000)
-    fit = make_fit(Timed(toys.net()), config, validate=validate)
+    fit = make_fit(Timed(toys.net(), toys.classes), config, validate=validate)
     result = fit.run()
     rates = [value for key, _, value in fit.tracker.points if key == "train/images_per_second"]
     assert rates == [16.0] * 4  # eight images every half second
@@ -176,7 +176,7 @@ def test_the_rate_counts_training_and_not_validation(make_fit, toys, monkeypatch
 def test_no_prefetch_thread_outlives_a_fit_that_fails(make_fit, toys):
     before = threading.active_count()
     with pytest.raises(TrainingError):
-        make_fit(Broken(toys.net(), 1), toys.config()).run()
+        make_fit(Broken(toys.net(), toys.classes, 1), toys.config()).run()
     assert threading.active_count() == before
 
 
@@ -190,7 +190,7 @@ def poisoned(packed, split) -> PackedDataset:
 
 
 def fitted(data, engine, folder, toys):
-    task = SupervisedTask(toys.net())
+    task = SupervisedTask(toys.net(), toys.classes)
     score = toys.validation(data, engine)
     result = Fit(
         task,
@@ -230,4 +230,4 @@ def test_a_plateau_schedule_of_a_group_needs_a_selection(make_fit, toys):
 
     config = toys.config(selection=None, schedule=ConstantSchedule())
     with pytest.raises(ConfigError, match="the plateau schedule of all watches a metric; set selection"):
-        make_fit(Own(toys.net()), config)
+        make_fit(Own(toys.net(), toys.classes), config)

@@ -10,7 +10,8 @@ from medtransfer.ssl.multiscale import MultiScale, MultiScaleConfig
 from medtransfer.training.engine import Engine, HardwareConfig
 from medtransfer.training.optim import AdamConfig, CosineSchedule, PlateauSchedule, SGDConfig
 from medtransfer.training.selection import SelectionConfig
-from medtransfer.training.task import SelfSupervisedTask, SupervisedTask
+from medtransfer.training.self_supervised import SelfSupervisedTask
+from medtransfer.training.supervised import SupervisedTask
 
 
 class StopError(Exception):
@@ -71,7 +72,7 @@ def test_a_fit_stopped_at_any_step_ends_the_same(name, make_fit, toys, tmp_path)
         scratch = tmp_path / f"stopped{step}"
         with pytest.raises(StopError):
             stop_after(make_fit(config=config, scratch=scratch), step).run()
-        again = make_fit(SupervisedTask(toys.net(seed=99)), config, scratch=scratch)
+        again = make_fit(SupervisedTask(toys.net(seed=99), toys.classes), config, scratch=scratch)
         assert_same(outcome(again, again.run(), toys), expected, toys)
 
 
@@ -87,7 +88,7 @@ def test_many_stops_in_the_middle_of_steps_end_the_same(make_fit, toys, tmp_path
 
 def self_supervised(make_fit, data, toys, scratch):
     config = MultiScaleConfig(dim=4, queue=16, momentum=0.9)
-    task = SelfSupervisedTask(MultiScale(config, toys.net(), images=24, batch_size=8))
+    task = SelfSupervisedTask(MultiScale(config, toys.net(), images=24, batch_size=8), toys.classes)
     boxes = np.tile(np.array([0, 0, 9, 9], np.float32), (40, 5, 1)) + np.arange(5, dtype=np.float32)[:, None]
     loader = toys.loader(data, views=2, regions=Regions(boxes, 8))
     return make_fit(task, toys.config(selection=None), loader, validate=None, scratch=scratch)

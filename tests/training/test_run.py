@@ -140,7 +140,7 @@ def test_only_the_newest_identity_of_a_fit_stays_in_the_scratch_folder(here, fit
     workspace, _ = here
     run(fit())
     run(fit(lr=0.2))
-    kept = [path for path in (workspace / ".scratch/fits").rglob("done.json")]
+    kept = list((workspace / ".scratch/fits").rglob("done.json"))
     assert len(kept) == 1
 
 
@@ -228,7 +228,7 @@ def test_a_folder_with_foreign_files_is_not_replaced(here, fit, run):
     mine = workspace / WEIGHTS / "seed0" / "notes.txt"
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
-    with pytest.raises(DataError, match="notes.txt"):
+    with pytest.raises(DataError, match=r"notes\.txt"):
         run(fit())
     assert mine.read_text() == "mine"
 

@@ -9,11 +9,17 @@ from torch import nn
 from torch.nn import functional as F
 
 from medtransfer.data.loaders import Loader
+from medtransfer.models.heads import Head
 from medtransfer.ssl.multiscale import MultiScale, MultiScaleConfig
 from medtransfer.training.loop import Fit
 from medtransfer.training.optim import ConstantSchedule, CosineSchedule, PlateauSchedule, SGDConfig
 from medtransfer.training.selection import SelectionConfig
-from medtransfer.training.task import Group, MultiLabelTask, SelfSupervisedTask, SupervisedTask, set_mode
+from medtransfer.training.self_supervised import SelfSupervisedTask
+from medtransfer.training.supervised import MultiLabelTask, SupervisedTask
+from medtransfer.training.task import Group, set_mode
+from network_heads import class_heads
+
+FINDINGS = ("edema", "mass")
 
 
 class TwoTables:
@@ -47,6 +53,12 @@ class TwoTables:
 
     def after_step(self, progress):
         self.progress.append(progress)
+
+    def exported(self):
+        return self.module["net"]
+
+    def heads(self):
+        return class_heads(("healthy", "ill"))
 
 
 def two_loaders(data, toys):
@@ -110,7 +122,7 @@ def test_a_plateau_of_validation_auprc_halves_its_groups_alone(make_fit, data, t
 
 def test_batches_of_one_train_with_frozen_norm(make_fit, data, toys):
     config = toys.config(steps=5, batch_size=1, frozen_norm=True, selection=None, optimizer=SGDConfig(lr=0.01))
-    task = SupervisedTask(toys.net())
+    task = SupervisedTask(toys.net(), toys.classes)
     before = toys.weights(task)
     result = make_fit(task, config).run()
     changed = {name for name, tensor in toys.weights(task).items() if not torch.equal(tensor, before[name])}
@@ -136,12 +148,12 @@ def test_a_fit_trains_in_training_mode_again_behind_every_validation(make_fit, t
             modes.append((self.module.drop.training, self.module.body[1].training))
             return super().losses(batch)
 
-    make_fit(Watched(toys.net()), toys.config(frozen_norm=True)).run()
+    make_fit(Watched(toys.net(), toys.classes), toys.config(frozen_norm=True)).run()
     assert modes == [(True, False)] * 12
 
 
 def test_supervised_outputs_are_probabilities_and_the_loss_is_cross_entropy(data, toys):
-    task, batch = SupervisedTask(toys.net(dropout=0.0).eval()), toys.loader(data).batch(0, 0)
+    task, batch = SupervisedTask(toys.net(dropout=0.0).eval(), toys.classes), toys.loader(data).batch(0, 0)
     logits = task.module(batch["image"])
     torch.testing.assert_close(task.outputs(batch)["probability"], logits.exp() / logits.exp().sum(1, keepdim=True))
     literal = -logits.log_softmax(1)[torch.arange(8), batch["target"]].mean()
@@ -151,13 +163,13 @@ def test_supervised_outputs_are_probabilities_and_the_loss_is_cross_entropy(data
 def test_frozen_parameters_are_left_out_of_the_group(toys):
     net = toys.net()
     net.body.requires_grad_(False)
-    (group,) = SupervisedTask(net).groups(toys.config())
+    (group,) = SupervisedTask(net, toys.classes).groups(toys.config())
     assert [id(p) for p in group.parameters] == [id(p) for p in net.head.parameters()]
 
 
 def test_a_self_supervised_task_gives_features_and_trains_no_key_encoder(data, toys):
     method = MultiScale(MultiScaleConfig(dim=4, queue=16), toys.net(), images=24, batch_size=8)
-    task = SelfSupervisedTask(method)
+    task = SelfSupervisedTask(method, toys.classes)
     batch = toys.loader(data).batch(0, 0)
     torch.testing.assert_close(task.outputs(batch)["features"], method.encoder.features(batch["image"]))
     trained = {id(p) for group in task.groups(toys.config()) for p in group.parameters}
@@ -167,15 +179,27 @@ def test_a_self_supervised_task_gives_features_and_trains_no_key_encoder(data, t
 
 def test_the_contract_is_all_that_the_loop_needs():
     members = {name for name in vars(TwoTables) if not name.startswith("_")}
-    assert members == {"losses", "outputs", "groups", "after_step"}
+    assert members == {"losses", "outputs", "groups", "after_step", "exported", "heads"}
     assert Fit.__init__.__annotations__["task"].__name__ == "Task"
+
+
+def test_a_task_says_what_is_stored_and_what_its_outputs_mean(toys):
+    net = toys.net()
+    label, findings = SupervisedTask(net, toys.classes), MultiLabelTask(net, FINDINGS)
+    assert label.exported() is findings.exported() is net
+    assert label.heads() == class_heads(toys.classes)
+    assert findings.heads() == {"findings": Head(outputs=FINDINGS, activation="sigmoid", kind="probability")}
+    method = MultiScale(MultiScaleConfig(dim=4, queue=16), net, images=24, batch_size=8)
+    task = SelfSupervisedTask(method, toys.classes)
+    assert task.exported() is method.encoder
+    assert [head.trained for head in task.heads().values()] == [False]
 
 
 def test_findings_are_learnt_from_known_targets_alone(data, make_fit, toys):
     ill = (data.class_index == 1).astype(np.float32)
     targets = np.stack([ill, 1 - ill], axis=1)
     targets[data.rows("train")[:6], 0] = np.nan
-    task = MultiLabelTask(toys.net())
+    task = MultiLabelTask(toys.net(), FINDINGS)
     loader = toys.loader(data, targets=targets)
     fit = make_fit(task, toys.config(steps=60, selection=None), loader, validate=None).run()
     losses = [row["train/loss"] for row in fit.history]
@@ -186,7 +210,7 @@ def test_findings_are_learnt_from_known_targets_alone(data, make_fit, toys):
 
 
 def test_a_positive_weight_counts_positives_so_many_times(toys):
-    task = MultiLabelTask(toys.net(dropout=0.0), positive_weight=torch.tensor([3.0, 1.0]))
+    task = MultiLabelTask(toys.net(dropout=0.0), FINDINGS, positive_weight=torch.tensor([3.0, 1.0]))
     batch = {"image": torch.randn(2, 3, 16, 16), "target": torch.tensor([[1.0, math.nan], [0.0, 1.0]])}
     with torch.no_grad():
         logits = task.module(batch["image"])
@@ -197,7 +221,7 @@ def test_a_positive_weight_counts_positives_so_many_times(toys):
 
 
 def test_a_class_weight_weighs_the_true_class(toys):
-    task = SupervisedTask(toys.net(dropout=0.0), class_weight=torch.tensor([1.0, 3.0]))
+    task = SupervisedTask(toys.net(dropout=0.0), toys.classes, class_weight=torch.tensor([1.0, 3.0]))
     batch = {"image": torch.randn(2, 3, 16, 16), "target": torch.tensor([0, 1])}
     with torch.no_grad():
         single = F.cross_entropy(task.module(batch["image"]), batch["target"], reduction="none")

@@ -13,11 +13,12 @@ from medtransfer import files
 from medtransfer.config import Config
 from medtransfer.errors import CheckpointError, ModelError
 from medtransfer.models.classifier import Classifier, build_network
+from medtransfer.models.heads import Head, Heads, check_heads, parse_heads
 from medtransfer.models.networks import AnyNetwork
 from medtransfer.models.structures import Structure
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "config.json"
-_FORMAT = "medtransfer-1"
+_FORMAT = "medtransfer-2"
 
 
 class TrainInit(Config):
@@ -61,7 +62,7 @@ def save_weights(
     folder: Path,
     *,
     config: Structure,
-    classes: Sequence[str],
+    heads: Heads,
     preprocessing: Mapping[str, Any],
     extra: Mapping[str, Any] | None = None,
 ) -> None:
@@ -73,12 +74,14 @@ def save_weights(
         model: the network.
         folder: where the two files go; made if absent.
         config: the configuration that the network was built from.
-        classes: class names in the order of the logits.
+        heads: what the outputs mean; a tensor's columns are cut in their order.
         preprocessing: what turns a raw image into the network's input.
         extra: anything else worth keeping beside the weights, as JSON.
+
+    Raises:
+        ModelError: the heads are not those of the network.
     """
-    if len(classes) != model.head.out_features:
-        raise ModelError(f"{folder}: {len(classes)} class names for a head of {model.head.out_features} outputs")
+    check_heads(heads, outputs=model.head.out_features)
     from safetensors.torch import save
 
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
@@ -86,7 +89,7 @@ def save_weights(
     description = {
         "format": _FORMAT,
         "network": config.model_dump(mode="json"),
-        "classes": list(classes),
+        "heads": {name: head.model_dump(mode="json") for name, head in heads.items()},
         "preprocessing": dict(preprocessing),
         "extra": dict(extra or {}),
         "sha256": files.sha256_file(folder / WEIGHTS),
@@ -97,20 +100,31 @@ def save_weights(
 def load_model(folder: Path) -> tuple[Classifier, dict[str, Any]]:
     """Build the network of a folder and load its weights; return it in evaluation mode with its description.
 
+    The description is config.json with ``heads`` as ``Head`` by name.
+
     Raises:
-        CheckpointError: a file is missing, damaged or not from ``save_weights``.
+        CheckpointError: a file is missing, damaged or not from ``save_weights``, or of an older format.
     """
     description = _describe(folder)
     state = _own_state(folder, description)
+    heads = stored_heads(folder)
     try:
-        # descriptions that were written before there were several kinds name none
-        config = TypeAdapter[Structure](AnyNetwork).validate_python({"kind": "timm"} | description["network"])
-        model = build_network(config, len(description["classes"]))
+        config = TypeAdapter[Structure](AnyNetwork).validate_python(description["network"])
+        model = build_network(config, sum(len(head.outputs) for head in heads.values()))
         model.load_state_dict(state)
     except (KeyError, ValidationError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         raise CheckpointError(f"{folder}: weights and {DESCRIPTION} do not belong together ({first})") from error
-    return model.eval(), description
+    return model.eval(), description | {"heads": heads}
+
+
+def stored_heads(folder: Path) -> dict[str, Head]:
+    """Return what the outputs of a folder's network mean, without reading its weights.
+
+    Raises:
+        CheckpointError: the description is missing, damaged or of an older format, or its heads are damaged.
+    """
+    return parse_heads(_describe(folder).get("heads"), source=folder / DESCRIPTION)
 
 
 def load_into(model: Classifier, file: Path, *, head: bool | Literal["if_fits"]) -> LoadReport:
@@ -223,7 +237,10 @@ def _describe(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: missing or damaged; expected what a fit writes beside its weights") from error
     if not isinstance(description, dict) or description.get("format") != _FORMAT:
-        raise CheckpointError(f"{path}: not written by this program; expected format {_FORMAT!r}")
+        written = description.get("format") if isinstance(description, dict) else None
+        raise CheckpointError(
+            f"{path}: format {written!r} is not that of this version, expected {_FORMAT!r}; run its stage again"
+        )
     return description
 
 

@@ -1,66 +1,68 @@
-"""``medtransfer evaluate --model models:/name@alias --images DIR``: a registered model on new pictures."""
+"""``medtransfer evaluate --model models:/name@alias --images DIR``: a registered model on new images."""
 
 import os
 import tempfile
 from argparse import Namespace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from medtransfer.data.add import scan_to_manifest
-from medtransfer.data.loaders import Loader
-from medtransfer.data.packed import PackConfig, PackedDataset, pack
 from medtransfer.data.sources import CsvSource, ImageFolderSource, Scan
 from medtransfer.data.sources.base import is_image
 from medtransfer.errors import ConfigError, DataError
 from medtransfer.evaluation.intervals import Interval
-from medtransfer.evaluation.predictions import prediction_rows, write_predictions
-from medtransfer.evaluation.scorecard import score_binary
+from medtransfer.evaluation.predictions import write_predictions
 from medtransfer.files import read_json, write_json, write_text
 from medtransfer.models.weights import load_model
 from medtransfer.reporting.evaluation import evaluation_markdown
 from medtransfer.tracking.registry import fetch_model
 from medtransfer.training.engine import Engine, HardwareConfig
-from medtransfer.training.inference import predict
-from medtransfer.training.loading import EVALUATION_BATCH
+from medtransfer.training.evaluating import (
+    Metrics,
+    asked_questions,
+    pack_like_training,
+    predict_network,
+    score_questions,
+)
 from medtransfer.training.progress import console
-from medtransfer.training.task import SupervisedTask
 
 PREDICTIONS, METRICS, REPORT = "predictions.parquet", "metrics.json", "report.md"
-OWN = {"images", "left_out", "positive_class", "trained_on", "metrics"}
+OWN = {"images", "left_out", "trained_on", "metrics"}
 """Keys by which the metrics of an earlier evaluation are told from another file of that name."""
 
 
 def run(options: Namespace) -> None:
-    """Pull the model, prepare the pictures as its training did, and write predictions, metrics and a short report."""
+    """Pull the model, prepare the images as its training did, and write predictions, metrics and a short report."""
     _require_own(options.out)
     model, description = load_model(fetch_model(options.model))
-    classes = tuple(description["classes"])
     source, scan = _scan(options)
     name = source.root.name or "images"
     manifest, skipped = scan_to_manifest(source, name, scan=scan)
     manifest["split"] = "test"
+    engine = Engine(HardwareConfig(precision="fp32"))
     with tempfile.TemporaryDirectory(dir=_made(options.out)) as temporary:
-        data = _packed(manifest, source.root, Path(temporary) / "data", description["preprocessing"], classes)
-        table = _predict(SupervisedTask(model), data, description, options.model)
+        data = pack_like_training(manifest, source.root, Path(temporary) / "data", description)
+        table = predict_network(model, description, data, engine, name=options.model)
     positive = description["extra"]["positive"]
-    rows = table[table["output"] == positive]
-    metrics = score_binary(rows, positive=positive, threshold=0.5) if rows["target"].notna().any() else None
+    asked = asked_questions(description["heads"], positive=positive)
+    metrics = score_questions(table, asked)
     facts = {
         "name": name,
         "images": len(manifest),
         "patients": manifest["patient_id"].nunique(),
         "left_out": len(skipped),
-        "positive_class": positive,
+        **({"positive_class": positive} if positive else {}),
         "trained_on": description["extra"]["dataset"],
     }
-    write_json(options.out / METRICS, facts | {"metrics": {k: _plain(m) for k, m in (metrics or {}).items()}})
     write_predictions([table], options.out / PREDICTIONS)
-    write_text(options.out / REPORT, evaluation_markdown(options.model, facts, metrics))
-    if metrics:
-        console.print(f"AUROC {metrics['auroc'].value:.3f} ({metrics['auroc'].low:.3f} … {metrics['auroc'].high:.3f})")
+    write_json(options.out / METRICS, facts | _measured(metrics, list(asked)))
+    write_text(options.out / REPORT, evaluation_markdown(options.model, facts, metrics, asked=list(asked)))
+    for question, found in metrics.items():
+        metric, interval = next(iter(found.items()))
+        about = f"{question}: " if len(asked) > 1 else ""
+        value = f"{interval.value:.3f} ({interval.low:.3f} … {interval.high:.3f})"
+        console.print(f"{about}{metric.replace('_', ' ').upper()} {value}", markup=False)
     console.print(f"{len(manifest)} images, {len(skipped)} left out; see {options.out / REPORT}")
 
 
@@ -96,55 +98,15 @@ def _scan(options: Namespace) -> tuple[ImageFolderSource | CsvSource, Scan]:
     return folder, Scan([{"image_id": f, "patient_id": f, "path": f} for f in files], [], ())
 
 
-def _packed(
-    manifest: pd.DataFrame, root: Path, out: Path, preprocessing: dict[str, Any], classes: tuple[str, ...]
-) -> PackedDataset:
-    unknown = sorted(set(manifest["label"]) - {"", *classes})
-    if unknown:
-        raise DataError(
-            f"{root}: label {unknown[0]!r} is not a class of the model ({', '.join(classes)}); name it with --rename"
-        )
-    config = PackConfig.model_validate({key: preprocessing[key] for key in PackConfig.model_fields})
-    pack(manifest, root, out, config, meta={"classes": classes})
-    return PackedDataset.open(out)
-
-
-def _predict(task: SupervisedTask, data: PackedDataset, description: dict[str, Any], model: str) -> pd.DataFrame:
-    """Return the predictions table of every class."""
-    engine = Engine(HardwareConfig(precision="fp32"))
-    engine.place(task.module)
-    prepared, classes = description["preprocessing"], list(description["classes"])
-    loader = Loader(
-        data,
-        np.arange(len(data.manifest)),
-        batch_size=EVALUATION_BATCH,
-        crop=prepared["crop"],
-        seed=0,
-        train=False,
-        normalization=(tuple(prepared["mean"]), tuple(prepared["std"])),
-        device=engine.device,
-    )
-    found = predict(task, loader, engine)
-    one_hot = np.eye(len(classes))[found["target"]]
-    one_hot[found["target"] < 0] = np.nan
-    extra = description["extra"]["variant"]
-    return prediction_rows(
-        data.manifest.iloc[found["index"]],
-        found["probability"],
-        one_hot,
-        outputs=classes,
-        kind="probability",
-        study=extra["study"],
-        variant=model,
-        network=extra["network"],
-        chain=extra["chain"],
-        seed=extra["seed"],
-    )
-
-
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _measured(metrics: Mapping[str, Metrics], asked: Sequence[str]) -> dict[str, Any]:
+    """Return ``metrics`` of a network that answers one question, of another ``by_output`` with those of each."""
+    plain = {name: {key: _plain(value) for key, value in found.items()} for name, found in metrics.items()}
+    return {"metrics": plain.get(asked[0], {})} if len(asked) == 1 else {"by_output": plain}
 
 
 def _plain(interval: Interval) -> dict[str, Any]:

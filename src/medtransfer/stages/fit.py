@@ -15,7 +15,5 @@ def run(options: Namespace) -> None:
     digest = code.digest(studies.entries("fit", options.study, options.phase))
     setting = Setting(engine=Engine(params.hardware), profile=params.profile, pointers=params.pointers, code=digest)
     config, chosen = params.study(options.study), options.condition
-    for plan in studies.plans(
-        options.study, config, options.phase, options.variant, setting, conditions=chosen
-    ):
+    for plan in studies.plans(options.study, config, options.phase, options.variant, setting, conditions=chosen):
         run_plan(plan, setting)

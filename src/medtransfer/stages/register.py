@@ -1,4 +1,4 @@
-"""``medtransfer register STUDY``: of each contest of a study, the best model on validation rows becomes the champion."""
+"""``medtransfer register STUDY``: the best model of each contest by validation becomes the champion."""
 
 from argparse import Namespace
 from typing import Any

@@ -12,6 +12,7 @@ import medtransfer
 from medtransfer.errors import ModelError, TrackingError
 from medtransfer.files import read_json, sha256_file
 from medtransfer.paths import fetched_model, workspace
+from medtransfer.tracking.columns import head_columns
 from medtransfer.tracking.mlflow_tracker import import_run
 from medtransfer.tracking.names import check_key, check_model_name
 from medtransfer.tracking.promotions import promote
@@ -59,7 +60,7 @@ def register_model(
         uri: Tracking address.
 
     Raises:
-        ModelError: a file is missing or the config lacks classes or preprocessing.
+        ModelError: a file is missing, the config lacks heads or preprocessing, or a head was never trained.
         GateClosed: the version exists and a gate tag forbids the alias.
     """
     check_model_name(name)
@@ -138,7 +139,10 @@ def _save(path: Path, folder: Path, config: Mapping[str, Any]) -> None:
     from mlflow.types import ColSpec, Schema, TensorSpec
 
     channels = config["preprocessing"]["channels"]
-    columns = [ColSpec("string", "label"), *(ColSpec("double", f"probability_{c}") for c in config["classes"])]
+    columns = []
+    for head in head_columns(config["heads"], where=str(folder)).values():
+        columns += [ColSpec("string", head.label)] if head.label else []
+        columns += [ColSpec("double", score) for score in head.scores]
     pictures = TensorSpec(np.dtype("uint8"), (-1, channels, -1, -1))
     ramp = np.linspace(0, 255, _EXAMPLE_SIDE, dtype=np.uint8)
     save_model(
@@ -225,6 +229,7 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 def _read_config(folder: Path) -> dict[str, Any]:
     config: dict[str, Any] = read_json(folder / CONFIG)
-    if missing := {"classes", "preprocessing"} - set(config):
-        raise ModelError(f"{folder / CONFIG}: lacks {', '.join(sorted(missing))}: run the stage that writes it again")
+    if missing := [key for key in ("heads", "preprocessing") if not config.get(key)]:
+        raise ModelError(f"{folder / CONFIG}: lacks {', '.join(missing)}: run the stage that writes it again")
+    head_columns(config["heads"], where=str(folder))
     return config

@@ -1,8 +1,9 @@
 """The registered model: this file is stored beside the weights and run by MLflow (models from code, no pickle).
 
 Contract. Input: pictures as whole grey levels 0–255, uint8 ``[N, C, H, W]`` (the registered signature; the class itself
-takes grey ``[N, H, W]`` too), any height and width, already windowed, at most 256 pictures a call. Output: a table, one
-row a picture, columns ``label`` and ``probability_<class>``; further outputs (severity, maps) become further columns.
+takes grey ``[N, H, W]`` too), any height and width, already windowed, at most 256 pictures a call. Output: a table with
+one row per picture, whose columns follow the network's heads: ``probability_<output>``, ``severity_<output>`` or
+``value_<output>``, and of exclusive classes the ``label`` before them (``label_<head>`` where there are several).
 
 Pictures are prepared by the functions that prepared the training data, so that nothing is done twice or differently.
 """
@@ -18,20 +19,28 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
 from medtransfer.errors import DataError
+from medtransfer.tracking.columns import head_columns
 
 MAX_PICTURES = 256
 _CHUNK = 32
 
 
 class PictureClassifier(PythonModel):  # type: ignore[misc]  # MLflow ships no types
-    """Probabilities a class for a batch of pictures."""
+    """Scores of every head for a batch of pictures."""
 
     def load_context(self, context: Any) -> None:
-        """Build the network from the stored ``model.safetensors`` and ``config.json``."""
+        """Build the network from the stored ``model.safetensors`` and ``config.json``.
+
+        Raises:
+            CheckpointError: a file is damaged.
+            ModelError: a head was never trained.
+        """
         from medtransfer.models.weights import load_model
 
-        self.network, self.config = load_model(Path(context.artifacts["weights"]).parent)
-        self.network.eval()
+        folder = Path(context.artifacts["weights"]).parent
+        self.network, self.config = load_model(folder)
+        stored = {name: head.model_dump() for name, head in self.config["heads"].items()}
+        self.columns = head_columns(stored, where=str(folder))
 
     def predict(
         self,
@@ -39,28 +48,35 @@ class PictureClassifier(PythonModel):  # type: ignore[misc]  # MLflow ships no t
         model_input: np.ndarray,  # so typed, MLflow neither guesses a signature nor warns
         params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """Return the table of probabilities; input outside the contract is an invalid-parameter error (HTTP 400)."""
+        """Return the table of scores; input outside the contract is an invalid-parameter error (HTTP 400)."""
         from mlflow.exceptions import MlflowException
 
-        preprocessing, classes = self.config["preprocessing"], list(self.config["classes"])
+        preprocessing, heads = self.config["preprocessing"], self.config["heads"]
         try:
             pictures = check_pictures(model_input, preprocessing["channels"])
         except DataError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
-        probability = self._probabilities(pictures, preprocessing)
-        table = pd.DataFrame(probability, columns=[f"probability_{name}" for name in classes])
-        table.insert(0, "label", [classes[i] for i in probability.argmax(1)])
-        return table
+        columns: dict[str, Any] = {}
+        for name, scores in self._scores(pictures, preprocessing).items():
+            if self.columns[name].label:
+                columns[self.columns[name].label] = [heads[name].outputs[i] for i in scores.argmax(1)]
+            columns |= dict(zip(self.columns[name].scores, scores.T, strict=True))
+        return pd.DataFrame(columns)
 
-    def _probabilities(self, pictures: npt.NDArray[np.uint8], preprocessing: dict[str, Any]) -> npt.NDArray[np.float64]:
+    def _scores(
+        self, pictures: npt.NDArray[np.uint8], preprocessing: dict[str, Any]
+    ) -> dict[str, npt.NDArray[np.float64]]:
+        """Return the scores of each head ``[N, outputs]``."""
         import torch
 
-        rows = []
+        from medtransfer.models.heads import activate
+
+        parts: list[dict[str, torch.Tensor]] = []
         with torch.inference_mode():
             for start in range(0, len(pictures), _CHUNK):
-                logits = self.network(prepare(pictures[start : start + _CHUNK], preprocessing))
-                rows.append(logits.double().softmax(1).numpy())
-        return np.concatenate(rows)
+                raw = self.network(prepare(pictures[start : start + _CHUNK], preprocessing))
+                parts.append(activate(raw, self.config["heads"]))
+        return {name: torch.cat([part[name] for part in parts]).double().numpy() for name in self.columns}
 
 
 def check_pictures(pictures: Any, channels: int) -> npt.NDArray[np.uint8]:

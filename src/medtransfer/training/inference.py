@@ -1,34 +1,59 @@
-"""From a task and a loader to arrays, and from arrays to validation metrics."""
+"""From a task or a stored network and a loader to arrays, and from arrays to validation metrics."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from medtransfer.data.loaders import Loader
 from medtransfer.errors import ConfigError
 from medtransfer.evaluation.metrics import METRICS
+from medtransfer.models.heads import Heads, activate, require_trained
 from medtransfer.training.engine import Engine
-from medtransfer.training.task import Task, set_mode
+from medtransfer.training.task import Batch, Task, set_mode
 
 MACRO = ("macro_auroc", "macro_auprc", "macro_f1", "top_1", "macro_mse")
 BINARY = ("auroc", "auprc", "f1", "f1_negative", "accuracy", "sensitivity", "specificity", "brier", "ece", "mse")
 RANKING = ("auroc", "auprc")
 
 
-@torch.inference_mode()
 def predict(task: Task, loader: Loader, engine: Engine) -> dict[str, np.ndarray]:
     """Return every output of the task over the loader's rows with ``index`` and ``target``, in the order of the rows.
 
     The module is left in evaluation mode.
     """
-    set_mode(task.module, train=False)
+    return collect(task.module, task.outputs, loader, engine)
+
+
+def predict_heads(module: nn.Module, heads: Heads, loader: Loader, engine: Engine) -> dict[str, np.ndarray]:
+    """Return the scores of a stored network by head, float32 ``[images, outputs]``, with ``index`` and ``target``.
+
+    Args:
+        module: the network, on the engine's device; it is left in evaluation mode.
+        heads: what its outputs mean.
+        loader: the images, in the order of its rows.
+        engine: device and precision.
+
+    Raises:
+        ModelError: a head was never trained, or the network has other outputs.
+    """
+    require_trained(heads, what="prediction")
+    return collect(module, lambda batch: activate(module(batch["image"]), heads), loader, engine)
+
+
+@torch.inference_mode()
+def collect(
+    module: nn.Module, outputs: Callable[[Batch], Mapping[str, Tensor]], loader: Loader, engine: Engine
+) -> dict[str, np.ndarray]:
+    """Return what ``outputs`` gives of every batch, with ``index`` and ``target``, in the order of the rows."""
+    set_mode(module, train=False)
     parts: dict[str, list[np.ndarray]] = {}
     for batch in loader.epoch(0):
         moved = engine.batch(batch)
         with engine.autocast():
-            outputs = task.outputs(moved)
-        for name, value in {**outputs, "index": moved["index"], "target": moved["target"]}.items():
+            found = outputs(moved)
+        for name, value in {**found, "index": moved["index"], "target": moved["target"]}.items():
             parts.setdefault(name, []).append(
                 value.float().cpu().numpy() if value.is_floating_point() else value.cpu().numpy()
             )

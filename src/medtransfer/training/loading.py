@@ -1,16 +1,15 @@
-"""Which rows and views a phase reads: training with labels, self-supervised training, evaluation."""
+"""Which rows a phase reads and how they are shown to it: training, evaluation."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from medtransfer import paths
-from medtransfer.data.loaders import Loader, Regions
+from medtransfer.data.loaders import Loader
 from medtransfer.data.packed import PackedDataset, Rows
 from medtransfer.data.transforms import AugmentConfig
 from medtransfer.errors import DataError
-from medtransfer.ssl.regions import Located
 from medtransfer.training.engine import Engine
 from medtransfer.training.optim import TrainConfig
 
@@ -48,48 +47,7 @@ def supervised_loader(
     With ``findings`` the targets are these instead of the classes.
     """
     targets, rows_of = _targets(data, findings)
-    return _training_loader(data, rows_of("train"), phase, seed, engine, targets=targets)
-
-
-class TrainingRegions(NamedTuple):
-    """Where the five lobe regions of every training image lie, and how often that had to be guessed."""
-
-    boxes: np.ndarray
-    """[N, 5, 4] float32 in pixels, a row of the manifest each; zeros outside the training split."""
-    images: int
-    """Training images, labelled or not."""
-    without_lungs: int
-    """Those in which no lungs were found, so that the whole image stood in for them."""
-
-    def counts(self) -> dict[str, int]:
-        """Return what a run tracks: ``data/images`` and ``data/without_lungs``."""
-        return {"data/images": self.images, "data/without_lungs": self.without_lungs}
-
-
-def training_regions(data: PackedDataset, locate: Callable[[np.ndarray], Located]) -> TrainingRegions:
-    """Locate the lobe regions of the training split.
-
-    Args:
-        data: a packed data set of CT slices.
-        locate: gives the boxes of grey pictures uint8 ``[M, H, W]``.
-    """
-    rows = data.rows(split="train", labelled=False)
-    located = locate(grey_pictures(data, rows))
-    boxes = np.zeros((len(data.images), 5, 4), dtype=np.float32)
-    boxes[rows] = located.boxes
-    return TrainingRegions(boxes, images=len(rows), without_lungs=int((~located.found).sum()))
-
-
-def self_supervised_loader(
-    data: PackedDataset, phase: Any, seed: int, engine: Engine, *, regions: TrainingRegions | None
-) -> Loader:
-    """Return the loader of a self-supervised phase: two views of every training image, and its regions when there are.
-
-    Only the training split is read, labelled or not: validation and test images never enter pretraining.
-    """
-    rows = data.rows(split="train", labelled=False)
-    cut = regions and Regions(regions.boxes, phase.region_size, phase.region_augment)
-    return _training_loader(data, rows, phase, seed, engine, views=2, regions=cut)
+    return training_loader(data, rows_of("train"), phase, seed, engine, targets=targets)
 
 
 def evaluation_loader(
@@ -147,9 +105,10 @@ def grey_pictures(data: PackedDataset, rows: Rows) -> np.ndarray:
     return grey
 
 
-def _training_loader(
+def training_loader(
     data: PackedDataset, rows: np.ndarray, phase: Phase, seed: int, engine: Engine, **views: Any
 ) -> Loader:
+    """Return a training loader over rows; ``views`` are further arguments of ``Loader``."""
     return Loader(
         data,
         rows,

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor, nn
 
-from medtransfer.losses.classification import cross_entropy, masked_bce
+from medtransfer.models.heads import Head
 from medtransfer.training.optim import ScheduleConfig, TrainConfig
 
 Batch = Mapping[str, Any]
@@ -34,7 +33,10 @@ class Group:
 
 
 class Task(Protocol):
-    """What the loop needs: a module with all state, its losses on a batch, its outputs, its parameter groups."""
+    """What the loop needs: a module with all state, its losses on a batch, its outputs, its parameter groups.
+
+    And what is left of it: the network that is stored and served, and what that network's outputs mean.
+    """
 
     module: nn.Module
 
@@ -54,89 +56,19 @@ class Task(Protocol):
         """Update state that no gradient reaches; ``progress`` runs from 0 to 1."""
         ...
 
+    def exported(self) -> nn.Module:
+        """Return the network that is stored and served; it maps images to the outputs that ``heads`` names."""
+        ...
+
+    def heads(self) -> dict[str, Head]:
+        """Return the heads of the exported network."""
+        ...
+
 
 def one_group(module: nn.Module, config: TrainConfig) -> list[Group]:
     """Return all trainable parameters as a single group at the configuration's learning rate."""
     parameters = [p for p in module.parameters() if p.requires_grad]
     return [Group(name="all", parameters=parameters, lr=config.learning_rate, schedule=config.schedule)]
-
-
-class SupervisedTask:
-    """Single-label classification with cross-entropy; outputs class probabilities.
-
-    With ``class_weight`` ``[classes]`` the cross-entropy is a weighted mean.
-    """
-
-    def __init__(self, model: nn.Module, *, class_weight: Tensor | None = None) -> None:
-        self.module, self.class_weight = model, class_weight
-
-    def losses(self, batch: Batch) -> Losses:
-        """Return ``total``, the mean cross-entropy in nats of ``batch['image']`` against ``batch['target']``."""
-        logits = self.module(batch["image"])
-        return {"total": cross_entropy(logits, batch["target"], class_weight=self.class_weight)}
-
-    def outputs(self, batch: Batch) -> dict[str, Tensor]:
-        """Return ``probability`` float32 ``[batch, classes]``."""
-        return {"probability": torch.softmax(self.module(batch["image"]).float(), dim=1)}
-
-    def groups(self, config: TrainConfig) -> list[Group]:
-        """Return one group."""
-        return one_group(self.module, config)
-
-    def after_step(self, progress: float) -> None:
-        """Nothing to do."""
-
-
-class MultiLabelTask:
-    """Several findings at once, each present, absent or not known; outputs the probability of each.
-
-    With ``positive_weight`` ``[findings]`` positives count so many times in the binary cross-entropy.
-    """
-
-    def __init__(self, model: nn.Module, *, positive_weight: Tensor | None = None) -> None:
-        self.module, self.positive_weight = model, positive_weight
-
-    def losses(self, batch: Batch) -> Losses:
-        """Return ``total``, the mean binary cross-entropy in nats over what is known of ``target``."""
-        target, weight = batch["target"], None
-        if self.positive_weight is not None:
-            weight = torch.where(target == 1, self.positive_weight.to(target), 1.0)
-        return {"total": masked_bce(self.module(batch["image"]), target, weight)}
-
-    def outputs(self, batch: Batch) -> dict[str, Tensor]:
-        """Return ``probability`` float32 ``[batch, findings]``."""
-        return {"probability": torch.sigmoid(self.module(batch["image"]).float())}
-
-    def groups(self, config: TrainConfig) -> list[Group]:
-        """Return one group."""
-        return one_group(self.module, config)
-
-    def after_step(self, progress: float) -> None:
-        """Nothing to do."""
-
-
-class SelfSupervisedTask:
-    """A self-supervised method whose forward pass returns its losses; outputs the encoder's features."""
-
-    def __init__(self, method: nn.Module) -> None:
-        self.module = method
-
-    def losses(self, batch: Batch) -> Losses:
-        """Return the method's losses with ``total``."""
-        losses: Losses = self.module(batch)
-        return losses
-
-    def outputs(self, batch: Batch) -> dict[str, Tensor]:
-        """Return ``features`` float32 ``[batch, width]`` of the query encoder."""
-        encoder: Any = self.module.encoder
-        return {"features": encoder.features(batch["image"]).float()}
-
-    def groups(self, config: TrainConfig) -> list[Group]:
-        """Return one group; the key encoder is frozen and so left out."""
-        return one_group(self.module, config)
-
-    def after_step(self, progress: float) -> None:
-        """The method updates its key encoder and queue inside its forward pass."""
 
 
 class LossModule(nn.Module):

@@ -8,12 +8,14 @@ import torch
 
 from medtransfer.errors import CheckpointError, ConfigError, DataError, ModelError
 from medtransfer.models.classifier import build_network
+from medtransfer.models.heads import Head
 from medtransfer.models.networks import network_config
 from medtransfer.models.weights import load_model, save_weights
 from medtransfer.studies.truncated_transfer import study
 from medtransfer.studies.truncated_transfer.config import Condition
 from medtransfer.training.run import run_stage
 from medtransfer.training.selection import SelectionConfig
+from network_heads import class_heads
 
 
 def fit(config, variant, setting):
@@ -39,7 +41,7 @@ def test_an_variant_leaves_every_condition_and_its_trials_as_variants(workspace,
         )
     }
     model, description = load_model(study.fitted_folder("test_resnet-random", Condition("ill", "half", "tuned"), 1))
-    assert description["classes"] == ["healthy", "ill"]
+    assert description["heads"] == class_heads(("healthy", "ill"))
     assert model.head.out_features == 2
 
 
@@ -93,7 +95,9 @@ def test_ready_made_weights_are_a_start_too(workspace, make_config, setting):
 
 def test_weights_of_another_network_are_refused(workspace, make_config):
     other = network_config("test_resnet_to_layer2")
-    save_weights(build_network(other, 2, seed=0), Path("other"), config=other, classes=("a", "b"), preprocessing={})
+    save_weights(
+        build_network(other, 2, seed=0), Path("other"), config=other, heads=class_heads("ab"), preprocessing={}
+    )
     config = make_config(start={"test_resnet": {"kind": "file", "path": "other"}})
     with pytest.raises(ModelError, match="the weights are of another network"):
         study.write_ready_made(config, "test_resnet")
@@ -124,7 +128,8 @@ def test_several_findings_are_one_fit_with_an_output_each(workspace, make_config
     config = make_config(tasks={"both": {"dataset": "toy", "findings": ["other", "bright"]}}, protocols=["paper"])
     fit(config, "test_resnet-random", setting)
     _, description = load_model(study.fitted_folder("test_resnet-random", Condition("both", "half", "paper"), 0))
-    assert description["classes"] == ["other", "bright"]
+    expected = Head(outputs=("other", "bright"), activation="sigmoid", kind="probability")
+    assert description["heads"] == {"findings": expected}
     metrics = description["extra"]["metrics"]
     assert metrics["val/auprc"] == metrics["val/macro_auprc"]
     assert metrics["val/auprc"] == pytest.approx((metrics["val/auprc_other"] + metrics["val/auprc_bright"]) / 2)

@@ -13,8 +13,8 @@ from medtransfer.models.insertion import AttentionConfig
 from medtransfer.ssl.methods import SSLConfig
 from medtransfer.ssl.multiscale import MultiScaleConfig
 from medtransfer.ssl.regions import BoxTable
-from medtransfer.training.optim import TrainConfig
 from medtransfer.training.initialization import StartConfig
+from medtransfer.training.optim import TrainConfig
 
 STEP_NAME = r"^[a-z][a-z0-9_]*$"
 NETWORK_NAME = re.compile(r"(?P<backbone>.+)_attn(?P<count>\d+)")

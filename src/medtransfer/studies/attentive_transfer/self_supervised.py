@@ -28,9 +28,7 @@ def plan(
     return Plan(fits=fits)
 
 
-def _fit(
-    config: AttentiveTransferConfig, phase: str, network: str, chain: str, seed: int, setting: Setting
-) -> FitSpec:
+def _fit(config: AttentiveTransferConfig, phase: str, network: str, chain: str, seed: int, setting: Setting) -> FitSpec:
     settings: SelfSupervisedPhase = config.self_supervised(chain)
     data = open_dataset(settings.dataset)
     structure, classes = config.network(network), data.meta.classes

@@ -9,7 +9,8 @@ from medtransfer.training.fitting import FitSpec, Setting
 from medtransfer.training.initialization import write_ready_made
 from medtransfer.training.loading import open_dataset, supervised_loader
 from medtransfer.training.run import Plan
-from medtransfer.training.supervised import SupervisedTask, supervised_validation
+from medtransfer.training.supervised import SupervisedTask
+from medtransfer.training.validation import supervised_validation
 
 
 def plan(
@@ -23,9 +24,7 @@ def plan(
     return Plan(fits=[_fit(config, phase, variant, chain, seed, setting) for chain in conditions for seed in seeds])
 
 
-def _fit(
-    config: AttentiveTransferConfig, phase: str, network: str, chain: str, seed: int, setting: Setting
-) -> FitSpec:
+def _fit(config: AttentiveTransferConfig, phase: str, network: str, chain: str, seed: int, setting: Setting) -> FitSpec:
     settings = getattr(config, phase)
     data = open_dataset(settings.dataset)
     structure, classes = config.network(network, settings.dropout), data.meta.classes

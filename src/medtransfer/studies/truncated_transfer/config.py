@@ -9,8 +9,8 @@ from medtransfer.data.regimes import RegimeConfig
 from medtransfer.data.transforms import AugmentConfig
 from medtransfer.models.networks import AnyNetwork, network_config
 from medtransfer.models.slim import SlimConfig
-from medtransfer.training.optim import TrainConfig
 from medtransfer.training.initialization import StartConfig
+from medtransfer.training.optim import TrainConfig
 
 Word = Annotated[Name, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Strategy = Literal["random", "transfer", "transfusion"]

@@ -26,13 +26,9 @@ from medtransfer.training.loop import FitMetrics
 from medtransfer.training.optim import TrainConfig
 from medtransfer.training.run import Plan
 from medtransfer.training.selection import SelectionConfig
-from medtransfer.training.supervised import (
-    MultiLabelTask,
-    SupervisedTask,
-    multilabel_validation,
-    supervised_validation,
-)
+from medtransfer.training.supervised import MultiLabelTask, SupervisedTask
 from medtransfer.training.task import Task
+from medtransfer.training.validation import multilabel_validation, supervised_validation
 
 
 def plan(

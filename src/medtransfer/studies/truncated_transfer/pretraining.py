@@ -10,7 +10,8 @@ from medtransfer.training.fitting import FitSpec, Setting
 from medtransfer.training.initialization import write_ready_made
 from medtransfer.training.loading import open_dataset, supervised_loader
 from medtransfer.training.run import Plan
-from medtransfer.training.supervised import SupervisedTask, supervised_validation
+from medtransfer.training.supervised import SupervisedTask
+from medtransfer.training.validation import supervised_validation
 
 
 def plan(

@@ -1,0 +1,167 @@
+"""A stored network on images that it has never seen: prepared as for its training, predicted by its heads, scored."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from medtransfer.data.loaders import Loader
+from medtransfer.data.manifest import ZONES
+from medtransfer.data.packed import PackConfig, PackedDataset, pack
+from medtransfer.errors import DataError
+from medtransfer.evaluation.intervals import Interval, bootstrap_interval
+from medtransfer.evaluation.predictions import prediction_rows
+from medtransfer.evaluation.scorecard import VALUES, score_binary, score_multiclass
+from medtransfer.models.classifier import Classifier
+from medtransfer.models.heads import Head, Heads
+from medtransfer.training.engine import Engine
+from medtransfer.training.inference import predict_heads
+from medtransfer.training.loading import EVALUATION_BATCH
+
+Metrics = dict[str, Interval]
+
+
+def pack_like_training(manifest: pd.DataFrame, root: Path, out: Path, description: Mapping[str, Any]) -> PackedDataset:
+    """Pack images as those that the network was trained on.
+
+    Labels are checked against the network's exclusive classes; a network without such classes reads no label.
+
+    Args:
+        manifest: the images.
+        root: folder of their files.
+        out: folder to make.
+        description: what ``load_model`` returned beside the network.
+
+    Raises:
+        DataError: a label is no class of the network, or a file cannot be read.
+    """
+    exclusive = [head for head in description["heads"].values() if head.activation == "softmax"]
+    classes = tuple(name for head in exclusive for name in head.outputs)
+    unknown = sorted(set(manifest["label"]) - {"", *classes}) if classes else []
+    if unknown:
+        raise DataError(
+            f"{root}: label {unknown[0]!r} is not a class of the model ({', '.join(classes)}); name it with --rename"
+        )
+    prepared = description["preprocessing"]
+    config = PackConfig.model_validate({key: prepared[key] for key in PackConfig.model_fields})
+    pack(manifest, root, out, config, meta={"classes": classes})
+    return PackedDataset.open(out)
+
+
+def predict_network(
+    model: Classifier, description: Mapping[str, Any], data: PackedDataset, engine: Engine, *, name: str
+) -> pd.DataFrame:
+    """Return the predictions table of every head on all images of a data set.
+
+    Args:
+        model: the network.
+        description: what ``load_model`` returned beside it.
+        data: images out of ``pack_like_training``.
+        engine: device and precision.
+        name: the model's address, the variant of the table.
+
+    Raises:
+        ModelError: a head was never trained.
+    """
+    prepared, heads = description["preprocessing"], description["heads"]
+    loader = Loader(
+        data,
+        np.arange(len(data.manifest)),
+        batch_size=EVALUATION_BATCH,
+        crop=prepared["crop"],
+        seed=0,
+        train=False,
+        normalization=(tuple(prepared["mean"]), tuple(prepared["std"])),
+        device=engine.device,
+    )
+    found = predict_heads(engine.place(model), heads, loader, engine)
+    images = data.manifest.iloc[found["index"]]
+    tables = [_rows(images, found[key], head, description["extra"]["variant"], name) for key, head in heads.items()]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _rows(
+    images: pd.DataFrame, scores: npt.NDArray[np.float32], head: Head, fit: Mapping[str, Any], name: str
+) -> pd.DataFrame:
+    return prediction_rows(
+        images,
+        scores,
+        head_targets(images, head),
+        outputs=head.outputs,
+        kind=head.kind,
+        study=fit["study"],
+        variant=name,
+        network=fit["network"],
+        chain=fit["chain"],
+        seed=fit["seed"],
+    )
+
+
+def head_targets(manifest: pd.DataFrame, head: Head) -> npt.NDArray[np.float64]:
+    """Return what a manifest knows of a head's outputs, ``[images, outputs]``, NaN where it knows nothing.
+
+    Exclusive classes have one-hot rows from ``label``, findings their columns ``y_<finding>``, severities the zones
+    that they are named like.
+    """
+    if head.activation == "softmax":
+        labels = manifest["label"].to_numpy(object)[:, None]
+        one_hot: npt.NDArray[np.float64] = (labels == np.array(head.outputs, object)).astype(np.float64)
+        one_hot[~one_hot.any(axis=1)] = np.nan
+        return one_hot
+    columns = [_column(output, head) for output in head.outputs]
+    known: npt.NDArray[np.float64] = manifest.reindex(columns=columns).to_numpy(np.float64)
+    return known
+
+
+def _column(output: str, head: Head) -> str:
+    """Return the manifest's column with an output's target; a name that no column has when there is none."""
+    if head.kind == "probability":
+        return f"y_{output}"
+    # zones count from 0 to 3: a sigmoid's severities have another scale, whatever they are named
+    return output if output in ZONES and (head.kind, head.activation) == ("severity", "identity") else ""
+
+
+def asked_questions(heads: Heads, *, positive: str) -> dict[str, tuple[str, ...]]:
+    """Return what can be scored of a network: name of the question → the outputs that answer it.
+
+    Exclusive classes are one question, named like their head, and of two classes the one about ``positive``; of more
+    than two classes ``positive`` is a question of its own beside it. Every other output is its own question.
+
+    Args:
+        heads: what the outputs mean.
+        positive: the class that the network was trained to tell from the others; empty when there is none.
+    """
+    asked: dict[str, tuple[str, ...]] = {}
+    for name, head in heads.items():
+        if head.activation != "softmax":
+            asked |= {output: (output,) for output in head.outputs}
+            continue
+        if len(head.outputs) > 2 or positive not in head.outputs:
+            asked[f"{name}: all classes"] = head.outputs
+        if positive in head.outputs:
+            asked[positive] = (positive,)
+    return asked
+
+
+def score_questions(table: pd.DataFrame, asked: Mapping[str, tuple[str, ...]]) -> dict[str, Metrics]:
+    """Return the metrics of every question of which a target is known, with intervals over patients.
+
+    Probabilities have the metrics of two classes at the threshold 0.5, several exclusive classes macro means,
+    severities and values their errors and correlation.
+    """
+    parts = {name: table[table["output"].isin(outputs)] for name, outputs in asked.items()}
+    return {name: _metrics(rows, asked[name]) for name, rows in parts.items() if rows["target"].notna().any()}
+
+
+def _metrics(rows: pd.DataFrame, outputs: tuple[str, ...]) -> Metrics:
+    if len(outputs) > 1:
+        return score_multiclass(rows)
+    if (rows["kind"] == "probability").all():
+        return score_binary(rows, positive=outputs[0], threshold=0.5)
+    known = rows[rows["target"].notna()]
+    return {
+        metric: bootstrap_interval(metric, known["target"], known["score"], known["patient_id"]) for metric in VALUES
+    }

@@ -1,0 +1,135 @@
+"""The verb evaluate obeys the heads of the model: which rows, targets and metrics there are."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from medtransfer.cli import run
+from medtransfer.evaluation.predictions import read_predictions
+from medtransfer.models.classifier import NetworkConfig, build_network
+from medtransfer.models.weights import load_model, save_weights
+from medtransfer.stages import evaluate
+from medtransfer.tracking.serving import prepare
+from network_heads import FINDINGS, LABEL_AND_ZONES, class_heads
+
+NETWORK = NetworkConfig(backbone="test_resnet")
+PREPROCESSING = {
+    "size": 40,
+    "crop": 32,
+    "channels": 1,
+    "depth": 8,
+    "equalize": False,
+    "window": None,
+    "mean": [0.5],
+    "std": [0.3],
+}
+IMAGES = 12
+
+
+@pytest.fixture
+def evaluated(tmp_path, monkeypatch):
+    """Evaluate a network with these heads on images of noise; return its predictions, metrics, report, raw outputs."""
+    monkeypatch.chdir(tmp_path)
+    draw = np.random.default_rng(0)
+    (tmp_path / "new").mkdir()
+    for number in range(IMAGES):
+        Image.fromarray(draw.integers(0, 256, (40, 40), dtype=np.uint8)).save(f"new/{number}.png")
+
+    def evaluated(heads, columns, *, positive=""):
+        model = build_network(NETWORK, sum(len(head.outputs) for head in heads.values()), seed=0)
+        extra = {"dataset": "old", "positive": positive}
+        extra["variant"] = {"study": "toy", "network": "test_resnet", "chain": "none", "seed": 3}
+        save_weights(model, tmp_path / "w", config=NETWORK, heads=heads, preprocessing=PREPROCESSING, extra=extra)
+        monkeypatch.setattr(evaluate, "fetch_model", lambda model: tmp_path / "w")
+        table = pd.DataFrame({"image": [f"{number}.png" for number in range(IMAGES)]} | columns)
+        table.to_csv("new/labels.csv", index=False)
+        code = run(["evaluate", "--model", "models:/toy@champion", "--manifest", "new/labels.csv"])
+        return (
+            (read_predictions(tmp_path / "out/evaluate/predictions.parquet"), *results(tmp_path)) if code == 0 else None
+        )
+
+    return evaluated
+
+
+def results(folder):
+    network, _ = load_model(folder / "w")
+    images = np.stack([np.asarray(Image.open(f"new/{number}.png"))[None] for number in range(IMAGES)])
+    with torch.inference_mode():
+        raw = network(prepare(images, PREPROCESSING)).numpy()
+    out = folder / "out" / "evaluate"
+    return json.loads((out / "metrics.json").read_text()), (out / "report.md").read_text(), raw
+
+
+def column(table, output, name):
+    """One output's scores or targets, by number of the image."""
+    rows = table[table["output"] == output]
+    order = rows["image_id"].str.extract(r"(\d+)\.png")[0].astype(int)
+    return rows[name].to_numpy()[np.argsort(order)]
+
+
+def test_findings_of_a_table_are_scored_one_by_one_with_independent_probabilities(evaluated):
+    known = [number % 2 if number < 10 else "" for number in range(IMAGES)]
+    table, metrics, report, raw = evaluated(FINDINGS, {"y_edema": known, "label": ["whatever"] * IMAGES})
+    assert set(table["kind"]) == {"probability"}
+    np.testing.assert_allclose(column(table, "mass", "score"), 1 / (1 + np.exp(-raw[:, 1])), rtol=1e-5)
+    assert np.isnan(column(table, "mass", "target")).all()
+    np.testing.assert_array_equal(column(table, "edema", "target"), [*([0, 1] * 5), np.nan, np.nan])
+    assert list(metrics["by_output"]) == ["edema"]
+    assert 0 <= metrics["by_output"]["edema"]["auroc"]["value"] <= 1
+    assert "positive_class" not in metrics
+    assert "## edema" in report
+    assert "Not known on these images, so not measured: mass." in report
+
+
+def test_a_network_of_two_heads_is_scored_by_both(evaluated):
+    columns = {
+        "label": ["normal", "pneumonia", "covid"] * 4,
+        "zone_0": [number % 4 for number in range(IMAGES)],
+    }
+    table, metrics, report, raw = evaluated(LABEL_AND_ZONES, columns, positive="covid")
+    kinds = table.groupby("output")["kind"].first().to_dict()
+    assert kinds == dict.fromkeys(("normal", "pneumonia", "covid"), "probability") | {
+        f"zone_{number}": "severity" for number in range(6)
+    }
+    np.testing.assert_allclose(column(table, "zone_4", "score"), raw[:, 7], rtol=1e-5)
+    np.testing.assert_allclose(
+        sum(column(table, name, "score") for name in ("normal", "pneumonia", "covid")), np.ones(IMAGES), rtol=1e-6
+    )
+    assert list(metrics["by_output"]) == ["label: all classes", "covid", "zone_0"]
+    assert {"macro_auroc", "top_1"} <= set(metrics["by_output"]["label: all classes"])
+    assert set(metrics["by_output"]["zone_0"]) == {"mse", "mae", "pearson", "r2"}
+    assert "not measured: zone_1, zone_2, zone_3, zone_4, zone_5." in report
+
+
+def test_two_classes_are_one_question(evaluated, capsys):
+    labels = ["non-covid", "covid"] * 6
+    heads = class_heads(("non-covid", "covid"))
+    table, metrics, report, _ = evaluated(heads, {"label": labels}, positive="covid")
+    assert len(table) == 2 * IMAGES
+    assert metrics["positive_class"] == "covid"
+    assert {"auroc", "auprc", "brier"} <= set(metrics["metrics"])
+    assert "by_output" not in metrics
+    assert "##" not in report
+    assert capsys.readouterr().err.count("AUROC 0.") == 1
+
+
+def test_a_label_that_is_no_class_is_refused(evaluated, capsys):
+    assert evaluated(class_heads(("non-covid", "covid")), {"label": ["covid", "other"] * 6}, positive="covid") is None
+    assert "label 'other' is not a class of the model (non-covid, covid)" in capsys.readouterr().err
+
+
+def test_without_labels_there_are_predictions_alone(evaluated):
+    table, metrics, report, _ = evaluated(FINDINGS, {})
+    assert len(table) == 2 * IMAGES
+    assert metrics["by_output"] == {}
+    assert "predictions only, no metrics" in report
+
+
+def test_a_head_that_was_never_trained_is_not_evaluated(evaluated, capsys):
+    heads = {name: head.model_copy(update={"trained": False}) for name, head in FINDINGS.items()}
+    assert evaluated(heads, {}) is None
+    assert "head 'findings' was never trained" in capsys.readouterr().err
