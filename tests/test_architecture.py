@@ -19,7 +19,7 @@ MODELS_FROM_CODE = "medtransfer.tracking.serving"
 """MLflow runs this file to load a model: it needs other rooms and calls ``set_model``. No module imports it."""
 CALLED_AT_IMPORT = frozenset(
     {
-        "Annotated", "ConfigDict", "Field", "Literal", "TypeVar", "Path", "re.compile", "re.escape",
+        "AfterValidator", "Annotated", "ConfigDict", "Field", "Literal", "TypeVar", "Path", "re.compile", "re.escape",
         "logging.getLogger",
         "frozenset", "tuple", "dict", "range", "len", "sorted", "map", "split", "join", "format",
         "np.array", "np.arange", "np.cos", "np.uint64",

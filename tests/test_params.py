@@ -130,14 +130,19 @@ def test_moco_v2_differs_from_moco_in_head_temperature_and_blur_alone():
 
 def test_the_protocol_of_the_truncated_paper_is_a_profile():
     study = parse_params(with_profile(ROOT, "paper-truncated")).truncated_transfer
-    train, arms = study.train, [study.arm(name) for name in study.arms]
+    train, variants = study.train, [study.variant(name) for name in study.variants]
     assert (train.optimizer.name, train.optimizer.lr, train.batch_size, train.epochs) == ("adam", 1e-5, 64, 200)
     assert (train.schedule.name, train.schedule.factor, train.selection.metric) == ("plateau", 0.5, "val/auprc")
     assert (study.protocols, len(study.seeds), study.augment.crop) == (("paper", "tuned"), 3, 224)
     assert {regime.share for regime in study.regimes.values()} == {1, 0.1, 0.05}
     cuts = {f"resnet50_t{n}" for n in range(1, 6)} | {f"densenet121_t{n}" for n in range(1, 4)}
-    assert {arm.network for arm in arms if arm.strategy == "transfer"} == cuts | {"resnet50", "densenet121"}
-    assert {arm.network for arm in arms if arm.strategy == "transfusion"} == {f"densenet121_s{n}" for n in (1, 2, 3)}
+    assert {variant.network for variant in variants if variant.strategy == "transfer"} == cuts | {
+        "resnet50",
+        "densenet121",
+    }
+    assert {variant.network for variant in variants if variant.strategy == "transfusion"} == {
+        f"densenet121_s{n}" for n in (1, 2, 3)
+    }
     assert study.tasks.keys() == {"chexpert", "pneumonia"}
     slugs = {name.lower().replace(" ", "_") for name in CHEXPERT_FINDINGS}
     assert set(study.tasks["chexpert"].findings) == slugs

@@ -1,6 +1,6 @@
 """The command line: verbs to stages. Nothing heavy is imported before a verb runs.
 
-Exit codes: 0 fine, 1 a bug (with traceback), 2 a mistake the user can mend (one line), 3 a gate is closed.
+Exit codes: 0 fine, 1 a bug (with traceback), 2 a mistake the user can fix (one line), 3 a gate is closed.
 """
 
 import argparse
@@ -11,18 +11,30 @@ from pathlib import Path
 
 from medtransfer import __version__
 from medtransfer.errors import MedTransferError
+from medtransfer.paths import plain_name
 
 PHASES = {
     "attentive_transfer": ("stl_n", "stl_m", "sstl_m", "finetune"),
     "truncated_transfer": ("pretrain", "finetune"),
 }
 STUDIES = tuple(PHASES)
+NAMES = {
+    "arm": "arm",
+    "chain": "chain",
+    "dataset": "data set",
+    "name": "name",
+    "network": "network",
+    "profile": "profile",
+    "source": "source",
+}
+"""Arguments that become part of a path, and what they name; refused before a verb runs when they are not plain."""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Parse the arguments, run the verb's module and return the exit code."""
     options = build_parser().parse_args(arguments)
     try:
+        _require_plain(options)
         stage = importlib.import_module(f"medtransfer.stages.{options.stage}")
         stage.run(options)
     except MedTransferError as error:
@@ -34,6 +46,13 @@ def run(arguments: Sequence[str]) -> int:
         print(f"medtransfer: {error.strerror}: {error.filename}; nothing half-written is used", file=sys.stderr)  # noqa: T201
         return 2
     return 0
+
+
+def _require_plain(options: argparse.Namespace) -> None:
+    for option, what in NAMES.items():
+        given = getattr(options, option, None)
+        if given is not None:
+            plain_name(given, what)
 
 
 def build_parser() -> argparse.ArgumentParser:

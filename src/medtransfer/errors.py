@@ -2,7 +2,7 @@
 
 
 class MedTransferError(Exception):
-    """A mistake the user can mend. The command line prints the message alone and exits with ``exit_code``."""
+    """A mistake the user can fix. The command line prints the message alone and exits with ``exit_code``."""
 
     exit_code = 2
 

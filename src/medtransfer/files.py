@@ -1,11 +1,16 @@
-"""Files that are whole or absent: staged beside the target, flushed to disk, then renamed."""
+"""Files and folders that are whole or absent: staged beside the target, then renamed."""
 
 import hashlib
 import json
 import os
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from medtransfer.errors import DataError
 
 
 def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
@@ -37,6 +42,54 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically: sorted as given, two-space indent, a newline at the end; NaN is refused."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+@contextmanager
+def new_folder(target: Path, *, made: Collection[str] = (), mark: str = "") -> Iterator[Path]:
+    """Let the block fill a new folder beside ``target``, which is renamed into place at the end.
+
+    After an error the new folder is deleted, and nothing else. What stands at ``target`` before is replaced when it may
+    be: see ``require_made``.
+    """
+    require_made(target, made, mark=mark)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    own = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    try:
+        staged = own / target.name  # made by mkdir, not by mkdtemp, whose folders are closed to everyone else
+        staged.mkdir()
+        yield staged
+        remove_made(target, made, mark=mark)
+        staged.rename(target)
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+
+
+def require_made(folder: Path, made: Collection[str], *, mark: str = "") -> None:
+    """Refuse a folder that must not be deleted because not everything in it was made by us; an absent one is fine.
+
+    Args:
+        folder: the folder.
+        made: names of the files and folders that we make in it.
+        mark: the one without which a folder that holds anything is not ours.
+
+    Raises:
+        DataError: it is a link or a file, holds something else, or lacks the mark.
+    """
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise DataError(f"{folder}: a link or a file, expected a folder or nothing; move it away")
+    found = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
+    if foreign := sorted(found - set(made)):
+        expected = f"nothing but {', '.join(made)}" if made else "an empty folder"
+        raise DataError(f"{folder}: holds {foreign[0]!r}, expected {expected}, which can be replaced; move it away")
+    if found and mark and mark not in found:
+        raise DataError(f"{folder}: holds {min(found)!r} but no {mark}, so it is not replaced; move it away")
+
+
+def remove_made(folder: Path, made: Collection[str], *, mark: str = "") -> None:
+    """Delete a folder whose whole content is ours; see ``require_made``."""
+    require_made(folder, made, mark=mark)
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def read_json(path: Path) -> Any:

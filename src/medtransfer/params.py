@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from medtransfer import paths
-from medtransfer.config import Config
+from medtransfer.config import Config, Name
 from medtransfer.data.leaks import GateConfig
 from medtransfer.data.packed import PackConfig
 from medtransfer.data.sources import SourceConfig
@@ -19,6 +19,9 @@ from medtransfer.evaluation.scorecard import EvaluationConfig
 from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
 from medtransfer.studies.truncated_transfer.config import TruncatedTransferConfig
 from medtransfer.training.engine import HardwareConfig
+
+KEY = "[key]"
+"""How a finding about a key, and not about its value, is marked in its location."""
 
 
 class DatasetConfig(Config):
@@ -38,8 +41,8 @@ class DatasetConfig(Config):
 class RegistryConfig(Config):
     """Where the best fine-tuned network goes."""
 
-    model: str = "covid-ct"
-    alias: str = "champion"
+    model: Name = "covid-ct"
+    alias: Name = "champion"
 
 
 class Params(Config):
@@ -47,7 +50,7 @@ class Params(Config):
 
     profile: str
     hardware: HardwareConfig
-    datasets: dict[str, DatasetConfig]
+    datasets: dict[Name, DatasetConfig]
     gate: GateConfig
     attentive_transfer: AttentiveTransferConfig
     truncated_transfer: TruncatedTransferConfig
@@ -89,7 +92,7 @@ def read_tree(path: Path) -> dict[str, Any]:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ConfigError(
-            f"{path.name}: not valid YAML ({str(error).splitlines()[-1].strip()}); mend the file"
+            f"{path.name}: not valid YAML ({str(error).splitlines()[-1].strip()}); fix the file"
         ) from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path.name}: expected a mapping at the top level")
@@ -106,7 +109,7 @@ def parse_params(tree: Mapping[str, Any]) -> Params:
 
 def _explain(tree: Mapping[str, Any], entry: Any) -> str:
     """Turn one validation finding into 'dotted.path: what is wrong'."""
-    location = [str(part) for part in entry["loc"]]
+    location = [_printable(str(part)) for part in entry["loc"] if part != KEY]
     path = f"{paths.PARAMS}: {'.'.join(location)}"
     if entry["type"] == "missing":
         return f"{path}: missing; add it"
@@ -114,6 +117,11 @@ def _explain(tree: Mapping[str, Any], entry: Any) -> str:
         close = difflib.get_close_matches(location[-1], _field_names(Params), n=2)
         return f"{path}: unknown key" + (f"; did you mean {' or '.join(close)}?" if close else "; remove it")
     return f"{path}: {entry['msg'].removeprefix('Value error, ')} (found {entry['input']!r})"
+
+
+def _printable(part: str) -> str:
+    """Return a key as it is, or with escapes where it would break the line."""
+    return part if part.isprintable() else repr(part)[1:-1]
 
 
 def _field_names(model: Any) -> set[str]:

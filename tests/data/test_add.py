@@ -10,7 +10,7 @@ from medtransfer.data.add import add_dataset, scan_to_manifest, write_pointer
 from medtransfer.data.hashing import perceptual_hash, pixel_sha, sha256_file, to_hex
 from medtransfer.data.images import read_image
 from medtransfer.data.sources import CsvSource, ImageFolderSource
-from medtransfer.errors import DataError
+from medtransfer.errors import ConfigError, DataError
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_a_target_that_holds_files_is_refused_and_left_alone(source, tmp_path):
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "two words"])
 def test_a_name_that_is_no_plain_folder_is_refused(source, tmp_path, name):
-    with pytest.raises(DataError, match="choose a plain name"):
+    with pytest.raises(ConfigError, match="not a plain name, expected letters"):
         add_dataset(source, name, copy_to=tmp_path / "datasets")
 
 

@@ -10,14 +10,14 @@ from medtransfer.models.networks import network_config
 
 STUDY = "truncated_transfer"
 WHOLE, CUT = "resnet18", "resnet18_to_layer2.1"
-ARMS = (f"{WHOLE}-random", f"{WHOLE}-transfer", f"{CUT}-transfer")
+VARIANTS = (f"{WHOLE}-random", f"{WHOLE}-transfer", f"{CUT}-transfer")
 TRAIN = {"steps": 2, "validate_every": 1, "batch_size": 4}
 
 
 @pytest.fixture
 def fitted(toy):
     toy.params[STUDY] |= {
-        "arms": list(ARMS),
+        "variants": list(VARIANTS),
         "tasks": {"covid": {"dataset": "ct", "positive": "covid"}},
         "regimes": {"all": {}},
         "protocols": ["paper"],
@@ -30,7 +30,7 @@ def fitted(toy):
     pretrain |= {"dataset": "ct", "augment": {"crop": 32}, "train": pretrain["train"] | {"batch_size": 4, "epochs": 1}}
     toy.write_params()
     toy.draw(counts=(16, 10, 12))
-    fits = [["pretrain", "--network", WHOLE], *(["finetune", "--arm", arm] for arm in ARMS)]
+    fits = [["pretrain", "--network", WHOLE], *(["finetune", "--arm", variant] for variant in VARIANTS)]
     for words in (["prepare", "ct"], ["gate"], *(["fit", STUDY, *fit] for fit in fits)):
         assert run(words) == 0, words
     return toy
@@ -62,7 +62,9 @@ def assert_costs(found):
 
 def assert_similarity(found):
     assert found["images"] == {"ct": 12}
-    assert [(fit["arm"], fit["seed"]) for fit in found["fits"]] == [(arm, seed) for arm in ARMS[1:] for seed in (0, 1)]
+    assert [(fit["variant"], fit["seed"]) for fit in found["fits"]] == [
+        (variant, seed) for variant in VARIANTS[1:] for seed in (0, 1)
+    ]
     blocks = found["fits"][0]["blocks"]
     assert list(found["fits"][-1]["blocks"]) == [name for name in blocks if name < "layer3"]
     # two steps at 0.0003 leave the stem nearly as it was

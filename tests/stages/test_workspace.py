@@ -45,7 +45,7 @@ def test_a_workspace_of_an_unknown_profile_is_not_begun(checkout_copy, capsys):
 @pytest.mark.parametrize("name", ["../mine", "/tmp/mine", "deep/mine", "mine/"])
 def test_a_workspace_stands_below_workspaces_and_nowhere_else(checkout_copy, capsys, name):
     assert run(["workspace", name, "--profile", "paper"]) == 2
-    assert "a plain folder name was expected" in capsys.readouterr().err
+    assert "not a plain name, expected letters" in capsys.readouterr().err
     assert not (checkout_copy / "workspaces").exists()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from medtransfer.errors import DataError, TrainingError
+from medtransfer.errors import ConfigError, DataError, TrainingError
 from medtransfer.files import read_json
 from medtransfer.tracking.store import prepare_store
 from medtransfer.tracking.tracker import MemoryTracker, RunSpec
@@ -198,6 +198,26 @@ def test_a_kill_while_outputs_are_put_in_place_loses_nothing(here, make_job, eng
     run_stage("toy", jobs, out=Path("out"), engine=engine)
     assert len(trackers) == 2
     assert len(outputs(workspace / "out")) == 6
+
+
+def test_a_folder_that_holds_something_else_is_not_replaced(here, make_job, engine):
+    workspace, trackers = here
+    run_stage("toy", [make_job()], out=Path("out"), engine=engine)
+    note = workspace / "out/weights/seed0/notes.txt"
+    note.write_text("mine")
+    with pytest.raises(
+        DataError, match=r"out/weights/seed0: holds 'notes.txt', expected nothing but model.safetensors"
+    ):
+        run_stage("toy", [make_job()], out=Path("out"), engine=engine)
+    note.unlink()
+    run_stage("toy", [make_job()], out=Path("out"), engine=engine)
+    assert len(trackers) == 2  # nothing was trained again
+
+
+@pytest.mark.parametrize("part", ["../few", "/few", "few/all", ".", "few\n"])
+def test_a_part_that_is_no_plain_name_is_refused(make_job, part):
+    with pytest.raises(ConfigError, match=r"part of a stage .*: not a plain name"):
+        make_job(part=part)
 
 
 def test_a_failing_fit_leaves_no_outputs(here, make_job, engine):

@@ -1,7 +1,6 @@
 """Bringing a data set in: read every image once, copy the raw files whole, say what was left out and why."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -17,8 +16,10 @@ from medtransfer.data.hashing import perceptual_hash, pixel_sha, sha256_file, to
 from medtransfer.data.images import read_image
 from medtransfer.data.manifest import build_manifest, validate_manifest
 from medtransfer.data.sources import Scan, Skipped, SourceConfig
+from medtransfer.data.sources.base import inside
 from medtransfer.errors import DataError
-from medtransfer.files import write_json
+from medtransfer.files import new_folder, require_made, write_json
+from medtransfer.paths import below
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,11 @@ def add_dataset(source: SourceConfig, name: str, *, copy_to: Path) -> AddReport:
     name only when it is whole. The report is also written to ``copy_to/<name>.report.json``.
 
     Raises:
-        DataError: the name is not plain, the target holds files, or no image can be read.
+        ConfigError: the name is not plain.
+        DataError: the target holds files, no image can be read, or a file of the data set lies outside its folder.
     """
-    target = copy_to / name
-    _check_target(target, name)
+    target = below(copy_to, name, "data set")
+    _require_free(target)
     scan = source.scan()
     manifest, skipped = scan_to_manifest(source, name, scan=scan)
     masks = {row["mask"] for row in scan.rows if row.get("mask")}
@@ -135,7 +137,7 @@ def write_pointer(folder: Path, *, workspace: Path) -> Path:
     done = subprocess.run(command, cwd=workspace, capture_output=True, text=True, check=False)
     if done.returncode:
         said = " ".join((done.stderr or done.stdout).split())
-        raise DataError(f"{folder}: DVC could not version the data set ({said}); mend this and run dvc add again")
+        raise DataError(f"{folder}: DVC could not version the data set ({said}); fix this and run dvc add again")
     return workspace / folder.with_name(f"{folder.name}.dvc")
 
 
@@ -153,28 +155,28 @@ def _named(row: dict[str, Any], dataset: str) -> dict[str, Any]:
     return {"mask": "", **row, **names, "dataset": dataset}
 
 
-def _check_target(target: Path, name: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-        raise DataError(f"data set name {name!r}: expected letters, digits, '_', '-' and '.'; choose a plain name")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise DataError(f"{target}: exists already, expected a new folder; remove it or choose another name")
+def _require_free(target: Path) -> None:
+    try:
+        require_made(target, ())
+    except DataError as error:
+        raise DataError(f"{target}: exists already, expected a new folder; remove it or choose another name") from error
 
 
 def _copy_whole(root: Path, files: list[str], target: Path) -> int:
     """Copy into a folder beside the target and rename it at the end; return the bytes copied."""
-    staged = target.with_name(f".{target.name}.part")
-    shutil.rmtree(staged, ignore_errors=True)
+    if outside := [file for file in files if not inside(file)]:
+        raise DataError(
+            f"{root}: {outside[0]!r} lies outside of the data set's folder, expected it inside; move it there"
+        )
     try:
-        for file in files:
-            (staged / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(root / file, staged / file)
-        staged.replace(target)
+        with new_folder(target) as staged:
+            for file in files:
+                (staged / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(root / file, staged / file)
     except OSError as error:
         raise DataError(
             f"{target}: the copy broke off ({error}); make room or correct the rights, then add again"
         ) from error
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
     return sum((target / file).stat().st_size for file in files)
 
 

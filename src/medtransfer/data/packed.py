@@ -14,8 +14,6 @@ Mask values are listed in ``data/arrays.py``.
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -31,11 +29,14 @@ from medtransfer.data.arrays import PackConfig, mask_files, write_images, write_
 from medtransfer.data.images import Pixels
 from medtransfer.data.manifest import BEFORE_PACKING, ZONES, classes_of, finding_columns, read_manifest, write_manifest
 from medtransfer.errors import DataError
-from medtransfer.files import read_json, sha256_file, write_json
+from medtransfer.files import new_folder, read_json, sha256_file, write_json
 
 __all__ = ["DatasetMeta", "PackConfig", "PackedDataset", "Rows", "pack"]
 
 Rows = npt.NDArray[np.int64]
+META = "dataset.json"
+PARTS = ("manifest.parquet", "images.npy", "masks.npy", META)
+"""All that a packed data set consists of."""
 
 
 class DatasetMeta(Config):
@@ -71,20 +72,18 @@ def pack(manifest: pd.DataFrame, root: Path, out: Path, config: PackConfig, *, m
     Args:
         manifest: rows with ``path`` and, for masks, ``mask`` relative to ``root``.
         root: folder of the raw files.
-        out: folder to make; an older one is replaced when the new one is whole.
+        out: folder to make; an older data set is replaced when the new one is whole, any other folder is refused.
         config: size, channels, depth, equalising, window.
         meta: ``licence``, ``citation``, ``known_overlaps``, ``official_splits``, and ``classes`` in the order of the
             network's outputs (sorted labels when absent).
 
     Raises:
-        DataError: a file cannot be read, a mask holds another value, or a label is not in ``classes``.
+        DataError: a file cannot be read, a mask holds another value, a label is not in ``classes``, or ``out`` holds
+            something else than a packed data set.
     """
     classes = tuple(meta.get("classes") or classes_of(manifest))
     table = _number_rows(manifest, classes)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    staged = out.with_name(f".{out.name}.{os.getpid()}.part")
-    staged.mkdir()
-    try:
+    with new_folder(out, made=PARTS, mark=META) as staged:
         sums = write_images(table, root, staged / "images.npy", config)
         masks = write_masks([root / m for m in mask_files(manifest) if m], staged / "masks.npy", config.size)
         write_manifest(table, staged / "manifest.parquet")
@@ -101,11 +100,7 @@ def pack(manifest: pd.DataFrame, root: Path, out: Path, config: PackConfig, *, m
             files=files,
             content_hash=hashlib.sha256(json.dumps(files).encode()).hexdigest(),
         )
-        write_json(staged / "dataset.json", known.model_dump(mode="json"))
-        shutil.rmtree(out, ignore_errors=True)
-        staged.replace(out)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
+        write_json(staged / META, known.model_dump(mode="json"))
 
 
 class PackedDataset:
@@ -124,7 +119,7 @@ class PackedDataset:
             DataError: a part is absent, damaged, or of another size than dataset.json says.
         """
         try:
-            meta = DatasetMeta.model_validate(read_json(folder / "dataset.json"))
+            meta = DatasetMeta.model_validate(read_json(folder / META))
         except FileNotFoundError as error:
             raise DataError(f"{folder}: no packed data set (dataset.json is absent); prepare it first") from error
         except (ValueError, ValidationError) as error:
@@ -209,7 +204,7 @@ def _number_rows(manifest: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFra
     if outside.any():
         row = table[outside].iloc[0]
         raise DataError(
-            f"{row['image_id']}: label {row['label']!r} is none of the classes {', '.join(classes)}; mend either"
+            f"{row['image_id']}: label {row['label']!r} is none of the classes {', '.join(classes)}; fix either"
         )
     table["row"] = np.arange(len(table))
     masked = np.array([mask != "" for mask in mask_files(manifest)], bool)

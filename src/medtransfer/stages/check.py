@@ -16,6 +16,6 @@ def run(options: Namespace) -> None:
     fits = len(study.networks) * (len(study.chains) * len(study.seeds) + len(study.pretrain_seeds))
     console.print(f"params.yaml: profile {params.profile}, {len(study.networks)} networks, {len(study.chains)} chains")
     console.print(f"at least {fits} fits; data sets: {', '.join(params.datasets)}")
-    for file in sorted((root / "profiles").glob("*.yaml")):
+    for file in sorted((root / paths.PROFILES).glob("*.yaml")):
         parse_params(with_profile(root, file.stem))
         console.print(f"profiles/{file.name}: valid")

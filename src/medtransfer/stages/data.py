@@ -10,8 +10,6 @@ from medtransfer import paths
 from medtransfer.errors import ConfigError
 from medtransfer.training.progress import console
 
-DATASETS = Path("datasets")
-
 
 def run(options: Namespace) -> None:
     """Dispatch the action."""
@@ -45,9 +43,10 @@ def _add(options: Namespace) -> None:
         first = error.errors()[0]
         raise ConfigError(f"source {options.source}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     root = paths.workspace()
-    report = add_dataset(source, options.name or options.source, copy_to=root / DATASETS)
-    pointer = write_pointer(root / DATASETS / report.name, workspace=root)
+    name = options.source if options.name is None else options.name
+    report = add_dataset(source, name, copy_to=root / paths.RAW)
+    pointer = write_pointer(root / paths.RAW / report.name, workspace=root)
     console.print(report.to_text())
     console.print(
-        f"versioned by {pointer.relative_to(root)}; name its folder in a profile: root: {DATASETS / report.name}"
+        f"versioned by {pointer.relative_to(root)}; name its folder in a profile: root: {paths.RAW / report.name}"
     )

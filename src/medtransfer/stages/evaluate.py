@@ -1,5 +1,6 @@
 """``medtransfer evaluate --model models:/name@alias --images DIR``: a registered model on new images."""
 
+import os
 import tempfile
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from medtransfer.data.sources.base import is_image
 from medtransfer.errors import ConfigError, DataError
 from medtransfer.evaluation.intervals import Interval
 from medtransfer.evaluation.predictions import write_predictions
-from medtransfer.files import write_json, write_text
+from medtransfer.files import read_json, write_json, write_text
 from medtransfer.models.weights import load_model
 from medtransfer.reporting.evaluation import evaluation_markdown
 from medtransfer.tracking.registry import fetch_model
@@ -26,9 +27,14 @@ from medtransfer.training.evaluating import (
 )
 from medtransfer.training.progress import console
 
+PREDICTIONS, METRICS, REPORT = "predictions.parquet", "metrics.json", "report.md"
+OWN = {"name", "images", "patients", "left_out", "trained_on"}
+"""Keys by which the metrics of an earlier evaluation are told from another file of that name."""
+
 
 def run(options: Namespace) -> None:
     """Pull the model, prepare the images as its training did, and write predictions, metrics and a short report."""
+    _require_own(options.out)
     model, description = load_model(fetch_model(options.model))
     source, scan = _scan(options)
     name = source.root.name or "images"
@@ -49,15 +55,28 @@ def run(options: Namespace) -> None:
         **({"positive_class": positive} if positive else {}),
         "trained_on": description["extra"]["dataset"],
     }
-    write_predictions([table], options.out / "predictions.parquet")
-    write_json(options.out / "metrics.json", facts | _measured(metrics, list(asked)))
-    write_text(options.out / "report.md", evaluation_markdown(options.model, facts, metrics, asked=list(asked)))
+    write_json(options.out / METRICS, facts | _measured(metrics, list(asked)))
+    write_predictions([table], options.out / PREDICTIONS)
+    write_text(options.out / REPORT, evaluation_markdown(options.model, facts, metrics, asked=list(asked)))
     for question, found in metrics.items():
         metric, interval = next(iter(found.items()))
         about = f"{question}: " if len(asked) > 1 else ""
         value = f"{interval.value:.3f} ({interval.low:.3f} … {interval.high:.3f})"
         console.print(f"{about}{metric.replace('_', ' ').upper()} {value}", markup=False)
-    console.print(f"{len(manifest)} images, {len(skipped)} left out; see {options.out / 'report.md'}")
+    console.print(f"{len(manifest)} images, {len(skipped)} left out; see {options.out / REPORT}")
+
+
+def _require_own(folder: Path) -> None:
+    """Refuse to write over files that no evaluation wrote: the folder is the user's, and may hold anything."""
+    there = [name for name in (PREDICTIONS, METRICS, REPORT) if os.path.lexists(folder / name)]
+    try:
+        own = not there or set(read_json(folder / METRICS)) >= OWN
+    except (OSError, ValueError, TypeError):
+        own = False
+    if not own:
+        raise DataError(
+            f"{folder / there[0]}: would be replaced but comes from no evaluation; move it away or give another --out"
+        )
 
 
 def _scan(options: Namespace) -> tuple[ImageFolderSource | CsvSource, Scan]:

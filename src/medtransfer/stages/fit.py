@@ -37,7 +37,7 @@ def _truncated(options: Namespace, params: Params) -> None:
     if (options.phase == "pretrain") != (options.network is not None):
         raise ConfigError("fit truncated_transfer: pretrain takes --network, finetune takes --arm")
     if options.phase == "pretrain" or not config.start:  # the first stage that the study runs
-        study.require_arms(config)
+        study.require_variants(config)
     if options.phase == "finetune":
         setting = _setting(params)
         jobs, then = study.jobs(config, options.arm, setting)

@@ -4,7 +4,7 @@ The workspace is a DVC project of its own below ``workspaces/``: its params.yaml
 pipeline the same with paths to the code and the raw data of this checkout. The sample's files stay as they were.
 """
 
-import shutil
+import os
 import subprocess
 import sys
 from argparse import Namespace
@@ -16,7 +16,7 @@ import yaml
 
 from medtransfer import paths
 from medtransfer.errors import ConfigError, DataError
-from medtransfer.files import write_text
+from medtransfer.files import new_folder, write_text
 from medtransfer.params import parse_params, read_tree
 
 UP = "../.."
@@ -25,16 +25,33 @@ TARGETS = "repro"
 
 
 def run(options: Namespace) -> None:
-    """Make the workspace and say what to do next."""
+    """Make the workspace, whole or not at all, and say what to do next."""
     root = paths.workspace()
-    if Path(options.name).name != options.name:
-        raise ConfigError(f"workspace {options.name!r}: a plain folder name was expected; it is made below workspaces/")
-    target = root / "workspaces" / options.name
-    if target.exists():
+    target = paths.workspace_folder(root, options.name)
+    if os.path.lexists(target):
         raise ConfigError(
             f"workspaces/{options.name}: exists already; choose another name or go on there with dvc repro"
         )
     tree = with_profile(root, options.profile)
+    parse_params(tree)
+    _point_up(tree)
+    pipeline = (root / "dvc.yaml").read_text(encoding="utf-8").replace(" src/medtransfer", f" {UP}/src/medtransfer")
+    with new_folder(target) as folder:
+        write_text(folder / paths.PARAMS, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
+        write_text(folder / "dvc.yaml", pipeline)
+        write_text(folder / ".dvcignore", "__pycache__/\n")
+        for command in (
+            ["init", "--no-scm", "-q"],
+            ["config", "core.analytics", "false"],
+            ["config", "cache.type", "hardlink,copy"],
+        ):
+            _dvc(command, folder)
+    repro = " ".join(("dvc repro", *targets(root, options.profile)))
+    print(f"made workspaces/{options.name}; next: cd workspaces/{options.name} && {repro}")  # noqa: T201
+
+
+def _point_up(tree: dict[str, Any]) -> None:
+    """Let relative paths to raw data and weights start from the checkout, two folders above the workspace."""
     for dataset in tree["datasets"].values():
         for place in (dataset["source"], dataset):
             for key in ("root", "pointer"):
@@ -43,19 +60,6 @@ def run(options: Namespace) -> None:
     for start in (tree["attentive_transfer"]["start"], *tree["truncated_transfer"]["start"].values()):
         if "path" in start and not Path(start["path"]).is_absolute():
             start["path"] = f"{UP}/{start['path']}"
-    parse_params(tree)
-    pipeline = (root / "dvc.yaml").read_text(encoding="utf-8").replace(" src/medtransfer", f" {UP}/src/medtransfer")
-    write_text(target / paths.PARAMS, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
-    write_text(target / "dvc.yaml", pipeline)
-    write_text(target / ".dvcignore", "__pycache__/\n")
-    for command in (
-        ["init", "--no-scm", "-q"],
-        ["config", "core.analytics", "false"],
-        ["config", "cache.type", "hardlink,copy"],
-    ):
-        _dvc(command, target)
-    repro = " ".join(("dvc repro", *targets(root, options.profile)))
-    print(f"made workspaces/{options.name}; next: cd workspaces/{options.name} && {repro}")  # noqa: T201
 
 
 def with_profile(root: Path, profile: str) -> dict[str, Any]:
@@ -64,7 +68,8 @@ def with_profile(root: Path, profile: str) -> dict[str, Any]:
     A profile that names another as ``base`` is laid over that one.
 
     Raises:
-        ConfigError: there is no such profile, or profiles name each other as base.
+        ConfigError: there is no such profile, its name or that of a base is not plain, or profiles name each other as
+            base.
     """
     layers = list(_with_bases(root, profile, ()))
     tree = read_tree(root / paths.PARAMS)
@@ -82,16 +87,16 @@ def targets(root: Path, profile: str) -> list[str]:
 
 def _with_bases(root: Path, profile: str, above: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     """Yield the values of a profile after those of its bases."""
-    file = root / "profiles" / f"{profile}.yaml"
+    file = paths.profile_file(root, profile)
     if not file.exists():
-        known = ", ".join(sorted(p.stem for p in (root / "profiles").glob("*.yaml")))
+        known = ", ".join(sorted(p.stem for p in (root / paths.PROFILES).glob("*.yaml")))
         raise ConfigError(f"profile {profile!r}: no such file in profiles/; there are {known}")
     if profile in above:
         raise ConfigError(f"profile {profile!r}: its base is {above[-1]!r}, which builds on it; remove one of the two")
     values = read_tree(file)
     base = values.pop("base", None)
     if base is not None:
-        yield from _with_bases(root, base, (*above, profile))
+        yield from _with_bases(root, str(base), (*above, profile))
     yield values
 
 
@@ -118,5 +123,5 @@ def _dvc(arguments: list[str], folder: Path) -> None:
         [sys.executable, "-m", "dvc", *arguments], cwd=folder, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        shutil.rmtree(folder)
-        raise DataError(f"dvc {' '.join(arguments)} failed in {folder.name}: {done.stderr.strip().splitlines()[-1]}")
+        said = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        raise DataError(f"workspace {folder.name}: dvc {' '.join(arguments)} failed ({said}); fix this and try again")

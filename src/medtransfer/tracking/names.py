@@ -4,9 +4,11 @@ import re
 from pathlib import Path, PurePosixPath
 
 from medtransfer.errors import TrackingError
+from medtransfer.paths import is_plain
 
 _PART = re.compile(r"[\w+@=,-][\w+@=, .-]*")
 _KEY = re.compile(r"[\w. :/-]{1,250}")
+_MODEL = re.compile(r"[A-Za-z][\w-]*")
 _RUN_KEY = re.compile(r"[0-9a-f]{32}")
 _WEIGHTS = frozenset({".safetensors", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npz"})
 
@@ -43,8 +45,11 @@ def check_key(key: str) -> None:
 
 
 def check_model_name(name: str) -> None:
-    """Refuse a registered model's name or alias that is not a plain word such as ``covid-ct``."""
-    if not re.fullmatch(r"[A-Za-z][\w-]{0,99}", name):
+    """Refuse a registered model's name or alias that is not a plain word such as ``covid-ct``.
+
+    It is stricter than the rule for names that become folders, because a model's address has signs of its own.
+    """
+    if not (is_plain(name) and _MODEL.fullmatch(name)):
         raise TrackingError(f"model name or alias {name!r}: use letters, digits, '-' and '_', beginning with a letter")
 
 

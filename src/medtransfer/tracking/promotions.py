@@ -40,6 +40,7 @@ def promote(
         TrackingError: the model, version or reason is missing.
         GateClosed: a tag ``gate``, ``gate.<name>`` or ``audit`` of the version begins with ``closed`` or ``failed``.
     """
+    _check(name, alias)
     return _move(client(uri), Promotion(alias, version, 0, who, why, time.time()), name)
 
 
@@ -70,15 +71,19 @@ def promotions(name: str, alias: str, *, uri: str | None = None) -> list[Promoti
     Raises:
         TrackingError: no such registered model.
     """
-    check_model_name(name)
+    _check(name, alias)
     tags = _model(client(uri), name).tags
     entries = [Promotion(**json.loads(value)) for key, value in sorted(tags.items()) if key.startswith(_PREFIX)]
     return [entry for entry in entries if entry.alias == alias]
 
 
-def _move(store: Any, entry: Promotion, name: str) -> Promotion:
+def _check(name: str, alias: str) -> None:
+    """Refuse names before the store is opened, which would make one where there is none."""
     check_model_name(name)
-    check_model_name(entry.alias)
+    check_model_name(alias)
+
+
+def _move(store: Any, entry: Promotion, name: str) -> Promotion:
     if not entry.why.strip():
         raise TrackingError(f"{name}@{entry.alias}: a promotion needs a reason: say why")
     previous = int(_model(store, name).aliases.get(entry.alias, 0))

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import medtransfer
 from medtransfer.errors import ModelError, TrackingError
 from medtransfer.files import read_json, sha256_file
-from medtransfer.paths import SCRATCH, workspace
+from medtransfer.paths import fetched_model, workspace
 from medtransfer.tracking.columns import head_columns
 from medtransfer.tracking.mlflow_tracker import import_run
 from medtransfer.tracking.names import check_key, check_model_name
@@ -64,6 +64,7 @@ def register_model(
         GateClosed: the version exists and a gate tag forbids the alias.
     """
     check_model_name(name)
+    check_model_name(alias)
     for key in tags or {}:
         check_key(key)
     hashes = _hashes(weights_folder)
@@ -89,9 +90,10 @@ def fetch_model(model: str, *, folder: Path | None = None, uri: str | None = Non
     Raises:
         TrackingError: no such model, or the bytes are not those that were registered.
     """
+    name, alias, version = _address(model)
     store = client(uri)
-    found = _resolve(store, model)
-    target = folder or workspace() / SCRATCH / "models" / f"{found.name}-{found.version}"
+    found = _resolve(store, model, name, alias, version)
+    target = folder or workspace() / fetched_model(name, int(found.version))
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target, prefix=".part-") as staged:
         for file, tag in _SHA.items():
@@ -183,13 +185,21 @@ def _download(store: Any, found: Any, file: str, staged: Path) -> Path:
         ) from error
 
 
-def _resolve(store: Any, model: str) -> Any:
-    from mlflow.exceptions import MlflowException
-
-    match = re.fullmatch(r"models:/([A-Za-z][\w-]*)(?:@([A-Za-z][\w-]*)|/(\d+))", model)
+def _address(model: str) -> tuple[str, str | None, str | None]:
+    """Return the name, and the alias or the version, of a model's address."""
+    match = re.fullmatch(r"models:/([^@/]*)(?:@(.*)|/([0-9]{1,9}))", model)
     if match is None:
         raise TrackingError(f"{model!r} names no model: write models:/<name>@<alias> or models:/<name>/<version>")
     name, alias, version = match.groups()
+    check_model_name(name)
+    if alias is not None:
+        check_model_name(alias)
+    return name, alias, version
+
+
+def _resolve(store: Any, model: str, name: str, alias: str | None, version: str | None) -> Any:
+    from mlflow.exceptions import MlflowException
+
     try:
         return store.get_model_version_by_alias(name, alias) if alias else store.get_model_version(name, version)
     except MlflowException as error:

@@ -3,7 +3,6 @@
 import fcntl
 import hashlib
 import os
-import re
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from medtransfer.errors import TrackingError
-from medtransfer.paths import workspace
+from medtransfer.paths import below, workspace
 from medtransfer.tracking.names import check_run_key
 
 RUN_KEY = "medtransfer.run_key"
@@ -128,7 +127,7 @@ def _artefacts(experiment: str, uri: str | None) -> str | None:
     """Return the artefact folder of an experiment; None = the server decides."""
     if tracking_uri(uri).startswith("http"):
         return None
-    return (workspace().absolute() / "mlartifacts" / re.sub(r"[^\w.-]", "_", experiment)).as_uri()
+    return below(workspace().absolute() / "mlartifacts", experiment, "experiment").as_uri()
 
 
 @contextmanager

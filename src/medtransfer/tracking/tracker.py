@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import Field
 
-from medtransfer.config import Config
+from medtransfer.config import Config, Name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +36,7 @@ class RunSpec(Config):
         parents: Run keys of the fits whose checkpoints this run starts from.
     """
 
-    experiment: str = Field(min_length=1, max_length=250, pattern=r"^[\w][\w.-]*$")
+    experiment: Name
     name: str = Field(min_length=1, max_length=500)
     description: str = ""
     tags: dict[str, str] = Field(default_factory=dict)

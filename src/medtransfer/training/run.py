@@ -18,17 +18,28 @@ import medtransfer
 from medtransfer import paths
 from medtransfer.config import fingerprint, flatten
 from medtransfer.data.loaders import Loader
-from medtransfer.files import read_json, write_json
+from medtransfer.files import read_json, remove_made, write_json
+from medtransfer.models.weights import DESCRIPTION, WEIGHTS
 from medtransfer.tracking.figures import learning_figure
-from medtransfer.tracking.mlflow_tracker import finish, open_run
+from medtransfer.tracking.journal import EVENTS
+from medtransfer.tracking.mlflow_tracker import RUN, finish, open_run
+from medtransfer.tracking.recorder import ARTEFACTS
+from medtransfer.tracking.shipping import NOTE
 from medtransfer.tracking.tracker import NullTracker, RunSpec, Tracker
 from medtransfer.training.engine import Engine
 from medtransfer.training.loop import Fit, FitResult
 from medtransfer.training.optim import TrainConfig
 from medtransfer.training.progress import console
+from medtransfer.training.starts import READY_MADE
 from medtransfer.training.task import Task
 
 CODE_ROOMS = ("config", "data", "evaluation", "losses", "models", "ssl", "studies", "training")
+HISTORY = "history.csv"
+OUTPUTS = {
+    "weights": (WEIGHTS, DESCRIPTION),
+    "records": (RUN, HISTORY, EVENTS, ARTEFACTS, NOTE, READY_MADE),
+}
+"""What stands in a fit's two folders, whichever version of it is replaced."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +70,11 @@ class Job:
     part: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Refuse a part that is no plain name, as it becomes a folder."""
+        if self.part:
+            paths.plain_name(self.part, "part of a stage")
+
     @property
     def place(self) -> str:
         """Folder of this fit below the stage's scratch folder."""
@@ -86,7 +102,7 @@ def run_stage(
         engine: where the fits run.
         then: makes further fits from the outcomes of ``jobs``, in their order: trials decide how the rest is trained.
     """
-    root = paths.workspace() / paths.SCRATCH / stage
+    root = paths.workspace() / paths.scratch(stage)
     mark = fingerprint({"jobs": [dict(job.identity) for job in jobs], "code": code_digest()})
     scratch = root / mark
     if engine.is_main:
@@ -105,12 +121,16 @@ def run_stage(
 
 
 def _deliver(scratch: Path, jobs: Sequence[Job], out: Path) -> None:
-    """Copy, not move: killed half-way, the next call finds everything in the scratch folder and copies again."""
-    for kind in ("weights", "records"):
+    """Copy, not move: killed half-way, the next call finds everything in the scratch folder and copies again.
+
+    Raises:
+        DataError: a folder that would be replaced holds something that no fit makes.
+    """
+    for kind, known in OUTPUTS.items():
         for job in jobs:
-            target = out / job.part / kind / f"seed{job.seed}"
-            shutil.rmtree(target, ignore_errors=True)
-            shutil.copytree(scratch / job.place / kind, target)
+            source, target = scratch / job.place / kind, out / job.part / kind / f"seed{job.seed}"
+            remove_made(target, (*known, *(entry.name for entry in source.iterdir())))
+            shutil.copytree(source, target)
 
 
 def _remove(folder: Path) -> None:
@@ -156,7 +176,7 @@ def _fit(job: Job, scratch: Path, engine: Engine, tracker: Tracker) -> FitResult
     if engine.is_main:
         shutil.rmtree(scratch / "weights", ignore_errors=True)
         job.save(task, scratch / "weights", result)
-        write_history(scratch / "records" / "history.csv", result.history)
+        write_history(scratch / "records" / HISTORY, result.history)
         best = {f"best/{k.split('/', 1)[1]}": v for k, v in result.metrics.items() if k.startswith("val/")}
         tracker.metrics(best, result.best_step)
         tracker.figure("learning_curves.png", learning_figure(result.history, job.spec.name))

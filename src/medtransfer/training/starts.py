@@ -22,6 +22,8 @@ from medtransfer.models.weights import (
     stored_heads,
 )
 
+READY_MADE = "ready_made.json"
+"""What was loaded, beside the weights of a start that no fit made."""
 UNTRAINED_CLASSES = tuple(map(str, range(1000)))
 """Names of the outputs of a network whose own head is not used: the 1000-way head of ImageNet."""
 
@@ -69,7 +71,7 @@ def write_ready_made(network: Structure, start: StartConfig, folder: Path, *, se
             extra=extra,
         )
         counts = {"loaded": len(report.loaded), "kept": list(report.kept), "left_aside": len(report.ignored)}
-        write_json(folder / "records" / f"seed{seed}" / "ready_made.json", extra | counts)
+        write_json(folder / "records" / f"seed{seed}" / READY_MADE, extra | counts)
 
 
 def _heads(init: TrainInit | TimmInit | FileInit, report: LoadReport) -> dict[str, Head]:

@@ -26,7 +26,7 @@ TRAIN = {
     "selection": {"metric": "val/auprc"},
 }
 STUDY = {
-    "arms": ["test_resnet-random", "test_resnet-transfer", "test_resnet_to_layer2-transfer"],
+    "variants": ["test_resnet-random", "test_resnet-transfer", "test_resnet_to_layer2-transfer"],
     "tasks": {"ill": {"dataset": "toy", "positive": "ill"}},
     "regimes": {"all": {}, "half": {"share": 0.5}},
     "protocols": ["paper", "tuned"],

@@ -1,44 +1,50 @@
-"""Arms, tasks and trials: what a configuration accepts, and what it says where it does not."""
+"""Variants, tasks and trials: what a configuration accepts, and what it says where it does not."""
 
 import pytest
 from pydantic import ValidationError
 
 from medtransfer.errors import ModelError
-from medtransfer.studies.truncated_transfer.config import Arm, Cell, TaskConfig
+from medtransfer.studies.truncated_transfer.config import Condition, TaskConfig, Variant
 
 
-def test_an_arm_is_a_network_and_a_strategy(make_config):
+def test_an_variant_is_a_network_and_a_strategy(make_config):
     config = make_config()
-    assert config.arm("test_resnet_to_layer2-transfer") == Arm("test_resnet_to_layer2", "transfer")
+    assert config.variant("test_resnet_to_layer2-transfer") == Variant("test_resnet_to_layer2", "transfer")
     assert config.structure("test_resnet_to_layer2-transfer").cut == "layer2"
     assert config.backbone("test_resnet_to_layer2-transfer") == "test_resnet"
 
 
 def test_a_network_of_its_own_kind_is_its_own_backbone(make_config):
-    config = make_config(arms=["cbr_tiny-transfer"], start={"cbr_tiny": {"kind": "train"}})
+    config = make_config(variants=["cbr_tiny-transfer"], start={"cbr_tiny": {"kind": "train"}})
     assert config.backbone("cbr_tiny-transfer") == "cbr_tiny"
 
 
-def test_every_arm_is_trained_on_tasks_times_regimes_times_protocols(make_config):
-    cells = make_config(protocols=["tuned"]).cells()
-    assert [cell.name for cell in cells] == ["ill-all-tuned", "ill-half-tuned"]
-    assert cells[0] == Cell("ill", "all", "tuned")
+def test_every_variant_is_trained_on_tasks_times_regimes_times_protocols(make_config):
+    conditions = make_config(protocols=["tuned"]).conditions()
+    assert [condition.name for condition in conditions] == ["ill-all-tuned", "ill-half-tuned"]
+    assert conditions[0] == Condition("ill", "all", "tuned")
 
 
 def test_a_task_can_be_asked_under_some_regimes_alone(make_config):
     tasks = {"ill": {"dataset": "toy", "positive": "ill"}, "bright": {"dataset": "toy", "findings": ["bright"]}}
     tasks["bright"]["regimes"] = ["half"]
-    cells = make_config(tasks=tasks, protocols=["paper"]).cells()
-    assert [cell.name for cell in cells] == ["ill-all-paper", "ill-half-paper", "bright-half-paper"]
+    conditions = make_config(tasks=tasks, protocols=["paper"]).conditions()
+    assert [condition.name for condition in conditions] == ["ill-all-paper", "ill-half-paper", "bright-half-paper"]
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"arms": ["test_resnet"]}, "arm 'test_resnet': expected <network>-<strategy> with one of random, transfer"),
-        ({"arms": ["densenet121_s2-transfer"]}, "transfusion is for slim networks"),
-        ({"arms": ["test_resnet-transfusion"]}, "transfusion is for slim networks"),
-        ({"arms": ["resnet18-transfer"]}, "arm 'resnet18-transfer': start has no weights for 'resnet18'; add them"),
+        (
+            {"variants": ["test_resnet"]},
+            "variant 'test_resnet': expected <network>-<strategy> with one of random, transfer",
+        ),
+        ({"variants": ["densenet121_s2-transfer"]}, "transfusion is for slim networks"),
+        ({"variants": ["test_resnet-transfusion"]}, "transfusion is for slim networks"),
+        (
+            {"variants": ["resnet18-transfer"]},
+            "variant 'resnet18-transfer': start has no weights for 'resnet18'; add them",
+        ),
         ({"tasks": {"a-b": {"dataset": "toy", "positive": "ill"}}}, "String should match pattern"),
         ({"tasks": {"a": {"dataset": "toy"}}}, "either a positive class or findings; give exactly one"),
         (
@@ -68,7 +74,7 @@ def test_a_fit_without_selection_is_refused(make_config):
 
 def test_a_network_that_does_not_exist_is_refused(make_config):
     with pytest.raises(ModelError, match="network 'cbr_huge' does not exist; there are cbr_larget"):
-        make_config(arms=["cbr_huge-random"])
+        make_config(variants=["cbr_huge-random"])
 
 
 def test_a_task_has_one_kind():

@@ -13,9 +13,9 @@ from medtransfer.training.run import run_stage
 
 @pytest.fixture
 def fitted_study(workspace, make_config, setting):
-    """One arm, fitted on a class and on two findings, with all cases and with some left out."""
+    """One variant, fitted on a class and on two findings, with all cases and with some left out."""
     config = make_config(
-        arms=["test_resnet-random", "test_resnet_to_layer2-random"],
+        variants=["test_resnet-random", "test_resnet_to_layer2-random"],
         tasks={
             "ill": {"dataset": "toy", "positive": "ill"},
             "both": {"dataset": "toy", "findings": ["other", "bright"], "regimes": ["all"]},
@@ -24,9 +24,9 @@ def fitted_study(workspace, make_config, setting):
         protocols=["paper"],
         seeds=[0],
     )
-    for arm in config.arms:
-        jobs, then = study.jobs(config, arm, setting)
-        run_stage(arm, jobs, out=study.finetuned_folder(arm), engine=setting.engine, then=then)
+    for variant in config.variants:
+        jobs, then = study.jobs(config, variant, setting)
+        run_stage(variant, jobs, out=study.finetuned_folder(variant), engine=setting.engine, then=then)
     return config, pd.concat(module.predictions(config, setting.engine), ignore_index=True)
 
 
@@ -48,4 +48,4 @@ def test_the_table_holds_every_fit_and_can_be_scored_and_judged(fitted_study):
     measured = measure(table, config, EvaluationConfig(draws=10))
     assert len(measured["auprc"]) == 2 * (2 + 1)
     assert all(judge_claim(claim, measured, level=0.95)["auprc"].verdict for claim in claims(config))
-    assert judge_ties(measured, config.cells()[0], level=0.95).pairs == 1
+    assert judge_ties(measured, config.conditions()[0], level=0.95).pairs == 1

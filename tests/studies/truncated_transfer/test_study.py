@@ -12,15 +12,15 @@ from medtransfer.models.heads import Head
 from medtransfer.models.networks import network_config
 from medtransfer.models.weights import load_model, save_weights
 from medtransfer.studies.truncated_transfer import study
-from medtransfer.studies.truncated_transfer.config import Cell
+from medtransfer.studies.truncated_transfer.config import Condition
 from medtransfer.training.run import run_stage
 from medtransfer.training.selection import SelectionConfig
 from network_heads import class_heads
 
 
-def fit(config, arm, setting):
-    jobs, then = study.jobs(config, arm, setting)
-    run_stage(f"fit-{arm}", jobs, out=study.finetuned_folder(arm), engine=setting.engine, then=then)
+def fit(config, variant, setting):
+    jobs, then = study.jobs(config, variant, setting)
+    run_stage(f"fit-{variant}", jobs, out=study.finetuned_folder(variant), engine=setting.engine, then=then)
 
 
 def pretrain(config, setting):
@@ -28,7 +28,7 @@ def pretrain(config, setting):
     run_stage("pretrain", jobs, out=study.pretrained_folder("test_resnet"), engine=setting.engine)
 
 
-def test_an_arm_leaves_every_cell_and_its_trials_as_variants(workspace, make_config, setting):
+def test_an_variant_leaves_every_condition_and_its_trials_as_variants(workspace, make_config, setting):
     config = make_config(regimes={"half": {"share": 0.5}})
     fit(config, "test_resnet-random", setting)
     folder = study.finetuned_folder("test_resnet-random")
@@ -40,7 +40,7 @@ def test_an_arm_leaves_every_cell_and_its_trials_as_variants(workspace, make_con
             *(f"tuned-trial{rate}/weights/seed0" for rate in ("0.0001", "0.001")),
         )
     }
-    model, description = load_model(study.fitted_folder("test_resnet-random", Cell("ill", "half", "tuned"), 1))
+    model, description = load_model(study.fitted_folder("test_resnet-random", Condition("ill", "half", "tuned"), 1))
     assert description["heads"] == class_heads(("healthy", "ill"))
     assert model.head.out_features == 2
 
@@ -68,7 +68,9 @@ def test_transfer_starts_from_the_pretrained_layers_and_random_does_not(workspac
     config = make_config()
     pretrain(config, setting)
     whole = load_model(study.pretrained_folder("test_resnet") / "weights" / "seed0")[0].state_dict()
-    started = {arm: study.jobs(config, arm, setting)[0][0].task().module.state_dict() for arm in config.arms}
+    started = {
+        variant: study.jobs(config, variant, setting)[0][0].task().module.state_dict() for variant in config.variants
+    }
     cut = {
         name: value for name, value in started["test_resnet_to_layer2-transfer"].items() if name.startswith("trunk.")
     }
@@ -125,7 +127,7 @@ def test_a_thinned_regime_tests_every_seed_on_all_test_images(workspace, make_co
 def test_several_findings_are_one_fit_with_an_output_each(workspace, make_config, setting):
     config = make_config(tasks={"both": {"dataset": "toy", "findings": ["other", "bright"]}}, protocols=["paper"])
     fit(config, "test_resnet-random", setting)
-    _, description = load_model(study.fitted_folder("test_resnet-random", Cell("both", "half", "paper"), 0))
+    _, description = load_model(study.fitted_folder("test_resnet-random", Condition("both", "half", "paper"), 0))
     expected = Head(outputs=("other", "bright"), activation="sigmoid", kind="probability")
     assert description["heads"] == {"findings": expected}
     metrics = description["extra"]["metrics"]
@@ -145,15 +147,17 @@ def test_a_class_with_too_few_cases_for_the_regime_is_refused(workspace, make_co
         study.jobs(config, "test_resnet-random", setting)
 
 
-def test_every_arm_is_checked_at_once_before_anything_trains(make_config):
-    study.require_arms(make_config())
-    wrong = make_config(arms=["test_resnet-random", "test_resnet_to_layer9-transfer"])
+def test_every_variant_is_checked_at_once_before_anything_trains(make_config):
+    study.require_variants(make_config())
+    wrong = make_config(variants=["test_resnet-random", "test_resnet_to_layer9-transfer"])
     with pytest.raises(ModelError, match="cut 'layer9' does not exist; this network can be cut after conv1, layer1"):
-        study.require_arms(wrong)
+        study.require_variants(wrong)
 
 
-def test_an_arm_that_is_not_configured_is_refused(workspace, make_config, setting):
-    with pytest.raises(ConfigError, match=r"arm 'vgg-random' is not in truncated_transfer\.arms: test_resnet-random"):
+def test_an_variant_that_is_not_configured_is_refused(workspace, make_config, setting):
+    with pytest.raises(
+        ConfigError, match=r"variant 'vgg-random' is not in truncated_transfer\.variants: test_resnet-random"
+    ):
         study.jobs(make_config(), "vgg-random", setting)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from medtransfer.config import Config
+from medtransfer.config import Config, Name
 from medtransfer.data.transforms import AugmentConfig
 from medtransfer.errors import ConfigError
 from medtransfer.models.classifier import NetworkConfig
@@ -25,13 +25,13 @@ class AttentionDefaults(Config):
 
     placement: Literal["spread", "tail", "stacked"] = "spread"
     scale: bool = False
-    sites: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    sites: dict[Name, tuple[str, ...]] = Field(default_factory=dict)
 
 
 class SupervisedPhase(Config):
     """A phase that learns from labels."""
 
-    dataset: str
+    dataset: Name
     dropout: float = Field(0.0, ge=0, lt=1)
     augment: AugmentConfig
     train: TrainConfig
@@ -63,25 +63,25 @@ class Recipe(Config):
 class SelfSupervisedPhase(Recipe):
     """The self-supervised phase: its recipe, and the data set that the recipes compared with it read too."""
 
-    dataset: str
+    dataset: Name
     probe_neighbours: PositiveInt = 20
 
 
 class AttentiveTransferConfig(Config):
     """Networks × chains × seeds of the study and its four phases."""
 
-    networks: tuple[str, ...] = Field(min_length=1)
+    networks: tuple[Name, ...] = Field(min_length=1)
     """``<timm name>_attn<number of ATTN layers>``, for example ``resnet50_attn5``."""
     attention: AttentionDefaults = AttentionDefaults()
-    chains: tuple[str, ...]
+    chains: tuple[Name, ...]
     """``none``, or phases joined by ``-`` from a starting point: ``none-stl_m``, ``stl_n-stl_m-sstl_m``."""
-    stl_m_after: tuple[str, ...]
+    stl_m_after: tuple[Name, ...]
     """Chains that STL-M continues; each makes the chain ``<after>-stl_m``."""
-    sstl_m_after: tuple[str, ...]
+    sstl_m_after: tuple[Name, ...]
     """Chains that SSTL-M, the paper's multi-scale method, continues."""
-    methods: tuple[str, ...] = ()
+    methods: tuple[Name, ...] = ()
     """Recipes that stand where SSTL-M stands, for comparison; each makes the chain ``<after>-<recipe>``."""
-    methods_after: tuple[str, ...] = ()
+    methods_after: tuple[Name, ...] = ()
     """Chains that the compared methods continue."""
     seeds: tuple[int, ...] = Field(min_length=1)
     pretrain_seeds: tuple[int, ...] = Field(min_length=1)
@@ -91,11 +91,11 @@ class AttentiveTransferConfig(Config):
     stl_n: SupervisedPhase
     stl_m: SupervisedPhase
     sstl_m: SelfSupervisedPhase
-    recipes: dict[Annotated[str, Field(pattern=STEP_NAME)], Recipe] = Field(default_factory=dict)
+    recipes: dict[Annotated[Name, Field(pattern=STEP_NAME)], Recipe] = Field(default_factory=dict)
     """Recipes in the place of SSTL-M's, by the name that they have in a chain: ``moco``, ``simclr``, …"""
     finetune: SupervisedPhase
     positive: str = "covid"
-    outside: tuple[str, ...] = ()
+    outside: tuple[Name, ...] = ()
     """Data sets that no stage trains on; the fine-tuned networks are evaluated on them as they are."""
 
     @field_validator("networks", "chains", "seeds", "pretrain_seeds")

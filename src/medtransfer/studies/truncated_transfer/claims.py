@@ -1,6 +1,7 @@
 """What Peng et al. 2021 claim, and the verdict of one's own predictions on each claim.
 
-Claims are linear contrasts of (arm, cell) with paired intervals; *at least as good* means not worse by ``MARGIN``.
+Claims are linear contrasts of (variant, condition) with paired intervals; *at least as good* means not
+worse by ``MARGIN``.
 """
 
 from collections.abc import Mapping
@@ -17,17 +18,17 @@ from medtransfer.evaluation.scorecard import EvaluationConfig, Fits, align
 from medtransfer.evaluation.summary import Sample, average, drawn_means, sample
 from medtransfer.models.classifier import NetworkConfig
 from medtransfer.models.slim import SlimConfig
-from medtransfer.studies.truncated_transfer.config import Cell, TruncatedTransferConfig
+from medtransfer.studies.truncated_transfer.config import Condition, TruncatedTransferConfig
 from medtransfer.studies.truncated_transfer.paper.values import network_title
 
 METRICS = ("auroc", "auprc")
 MARGIN = 0.02
 """Loss that counts as none: about the largest sd over repeats that the paper states for CheXpert, 0.017."""
 
-Key = tuple[str, Cell]
-"""(arm, cell)"""
+Key = tuple[str, Condition]
+"""(variant, condition)"""
 Measured = dict[str, dict[Key, Sample]]
-"""Metric → (arm, cell) → its values on the test images, of a multi-label task the mean over findings that have one."""
+"""Metric → (variant, condition) → its values on the test images; of a multi-label task the mean over findings."""
 Contrast = dict[Key, float]
 
 
@@ -40,8 +41,8 @@ class Claim:
         statement: the claim in one sentence.
         source: where the paper makes it.
         how: the computation in words.
-        cell: task, regime and protocol that it speaks of.
-        contrast: weights of arms; empty where the study has no such arms.
+        condition: task, regime and protocol that it speaks of.
+        contrast: weights of variants; empty where the study has no such variants.
         margin: loss that counts as none.
     """
 
@@ -49,18 +50,18 @@ class Claim:
     statement: str
     source: str
     how: str
-    cell: Cell
+    condition: Condition
     contrast: Contrast
     margin: float
 
 
 @dataclass(frozen=True)
 class Ties:
-    """Claim c of one cell: how many ties of one metric the other breaks, and the pairs of arms.
+    """Claim c of one condition: how many ties of one metric the other breaks, and the pairs of variants.
 
     Attributes:
-        cell: task, regime and protocol.
-        pairs: pairs of arms that were compared.
+        condition: task, regime and protocol.
+        pairs: pairs of variants that were compared.
         tied_auroc: pairs whose AUROC interval holds zero.
         broken_by_auprc: of these, pairs that AUPRC :func:`separates`, Bonferroni-corrected for their number.
         tied_auprc: the same with the metrics exchanged.
@@ -68,7 +69,7 @@ class Ties:
         judged: the verdict, without an estimate.
     """
 
-    cell: Cell
+    condition: Condition
     pairs: int
     tied_auroc: int
     broken_by_auprc: int
@@ -78,7 +79,7 @@ class Ties:
 
 
 def measure(predictions: pd.DataFrame, config: TruncatedTransferConfig, settings: EvaluationConfig) -> Measured:
-    """Measure every (arm, cell) of a predictions table on its test rows; cells of one task share their resamples.
+    """Measure every (variant, condition) of a predictions table on its test rows; resamples are shared within a task.
 
     Where a regime sets the balance of test images, they are weighted to it (``evaluation.intervals.at_balance``).
 
@@ -88,12 +89,12 @@ def measure(predictions: pd.DataFrame, config: TruncatedTransferConfig, settings
     table = validate_predictions(predictions)
     parts = dict(tuple(table[table["split"] == "test"].groupby("variant")))
     measured: Measured = {metric: {} for metric in METRICS}
-    for arm in config.arms:
-        for cell in config.cells():
-            rows = parts.get(f"{arm}-{cell.name}")
+    for variant in config.variants:
+        for condition in config.conditions():
+            rows = parts.get(f"{variant}-{condition.name}")
             if rows is not None:
-                for metric, found in _measure_rows(rows, settings, config.test_negatives(cell)).items():
-                    measured[metric][arm, cell] = found
+                for metric, found in _measure_rows(rows, settings, config.neg_pos_ratio(condition)).items():
+                    measured[metric][variant, condition] = found
     return measured
 
 
@@ -107,15 +108,15 @@ def measured_outputs(fits: Fits) -> list[int]:
 
 
 def claims(config: TruncatedTransferConfig) -> list[Claim]:
-    """Return the claims a and b that the study's arms and regimes can answer, task by task and protocol by protocol."""
+    """Return the claims a and b that the study's variants and regimes can answer, by task and protocol."""
     found: list[Claim] = []
-    for cell in config.cells():
-        found += [_transfer_helps(config, cell), *_cuts(config, cell), *_transfusions(config, cell)]
+    for condition in config.conditions():
+        found += [_transfer_helps(config, condition), *_cuts(config, condition), *_transfusions(config, condition)]
     for task in config.tasks:
         plain = [name for name in config.regimes_of(task) if not config.regimes[name].negatives]
         if len(plain) > 1:
             ordered = sorted(plain, key=lambda name: -config.regimes[name].share)
-            ends = [(Cell(task, ordered[0], p), Cell(task, ordered[-1], p)) for p in config.protocols]
+            ends = [(Condition(task, ordered[0], p), Condition(task, ordered[-1], p)) for p in config.protocols]
             found += [_few_data(config, most, fewest) for most, fewest in ends]
     return found
 
@@ -128,26 +129,26 @@ def judge_claim(claim: Claim, measured: Measured, *, level: float, seed: int = 0
     }
 
 
-def judge_ties(measured: Measured, cell: Cell, *, level: float, seed: int = 0) -> Ties:
-    """Judge claim c on all pairs of arms of a cell.
+def judge_ties(measured: Measured, condition: Condition, *, level: float, seed: int = 0) -> Ties:
+    """Judge claim c on all pairs of variants of a condition.
 
     It holds when AUPRC breaks more ties of AUROC than AUROC breaks of AUPRC's, and does not hold when it breaks as many
     or fewer. Where neither breaks any, too few images show as much as equal networks do: that decides nothing.
     """
-    arms = sorted(arm for arm, other in measured["auprc"] if other == cell)
-    pairs = [{(a, cell): 1.0, (b, cell): -1.0} for a, b in combinations(arms, 2)]
+    variants = sorted(variant for variant, other in measured["auprc"] if other == condition)
+    pairs = [{(a, condition): 1.0, (b, condition): -1.0} for a, b in combinations(variants, 2)]
     counts = {
         (first, second): _broken(pairs, measured[first], measured[second], level=level, seed=seed)
         for first, second in (METRICS, METRICS[::-1])
     }
     (tied, broken), (tied_back, broken_back) = counts[METRICS], counts[METRICS[::-1]]
     if not tied:
-        judged = Judged("not decidable", "no two arms tie in AUROC")
+        judged = Judged("not decidable", "no two variants tie in AUROC")
     else:
         verdict: Verdict = "holds" if broken > broken_back else "does not hold" if broken_back else "not decidable"
         reason = f"AUPRC breaks {broken} of {tied} ties of AUROC, AUROC {broken_back} of {tied_back} ties of AUPRC"
         judged = Judged(verdict, reason)
-    return Ties(cell, len(pairs), tied, broken, tied_back, broken_back, judged)
+    return Ties(condition, len(pairs), tied, broken, tied_back, broken_back, judged)
 
 
 def _broken(
@@ -195,33 +196,33 @@ def _measure_rows(rows: pd.DataFrame, settings: EvaluationConfig, negatives: flo
     return {metric: average([part[metric] for part in parts]) for metric in METRICS}
 
 
-def _gain(network: str, cell: Cell) -> Contrast:
-    return {(f"{network}-transfer", cell): 1.0, (f"{network}-random", cell): -1.0}
+def _gain(network: str, condition: Condition) -> Contrast:
+    return {(f"{network}-transfer", condition): 1.0, (f"{network}-random", condition): -1.0}
 
 
 def _paired_networks(config: TruncatedTransferConfig) -> list[str]:
     """Networks that are trained both with and without transfer."""
-    names = [config.arm(arm).network for arm in config.arms if arm.endswith("-transfer")]
-    return [name for name in names if f"{name}-random" in config.arms]
+    names = [config.variant(variant).network for variant in config.variants if variant.endswith("-transfer")]
+    return [name for name in names if f"{name}-random" in config.variants]
 
 
 def _mean(contrasts: list[Contrast]) -> Contrast:
     return mean_contrast(contrasts) if contrasts else {}
 
 
-def _transfer_helps(config: TruncatedTransferConfig, cell: Cell) -> Claim:
+def _transfer_helps(config: TruncatedTransferConfig, condition: Condition) -> Claim:
     return Claim(
         "a1",
         "Transfer is at least as good as random initialisation.",
         "Fig. 3, 4",
         "mean over networks of transfer − random initialisation",
-        cell,
-        _mean([_gain(network, cell) for network in _paired_networks(config)]),
+        condition,
+        _mean([_gain(network, condition) for network in _paired_networks(config)]),
         MARGIN,
     )
 
 
-def _few_data(config: TruncatedTransferConfig, most: Cell, fewest: Cell) -> Claim:
+def _few_data(config: TruncatedTransferConfig, most: Condition, fewest: Condition) -> Claim:
     gains = [difference(_gain(name, fewest), _gain(name, most)) for name in _paired_networks(config)]
     return Claim(
         "a2",
@@ -234,49 +235,49 @@ def _few_data(config: TruncatedTransferConfig, most: Cell, fewest: Cell) -> Clai
     )
 
 
-def _cuts(config: TruncatedTransferConfig, cell: Cell) -> list[Claim]:
+def _cuts(config: TruncatedTransferConfig, condition: Condition) -> list[Claim]:
     """One claim a cut, so that no cut is chosen by looking at test images."""
     found = []
-    for arm in config.arms:
-        structure = config.structure(arm)
-        whole = f"{config.backbone(arm)}-transfer"
+    for variant in config.variants:
+        structure = config.structure(variant)
+        whole = f"{config.backbone(variant)}-transfer"
         if (
             isinstance(structure, NetworkConfig)
             and structure.cut
-            and arm.endswith("-transfer")
-            and whole in config.arms
+            and variant.endswith("-transfer")
+            and whole in config.variants
         ):
             found.append(
                 Claim(
                     "b",
-                    f"{network_title(config.arm(arm).network)} is at least as good as the whole network, both with "
-                    "transfer.",
+                    f"{network_title(config.variant(variant).network)} is at least as good as the whole network, "
+                    "both with transfer.",
                     "Fig. 5, 6, 7",
                     "cut network − whole network",
-                    cell,
-                    {(arm, cell): 1.0, (whole, cell): -1.0},
+                    condition,
+                    {(variant, condition): 1.0, (whole, condition): -1.0},
                     MARGIN,
                 )
             )
     return found
 
 
-def _transfusions(config: TruncatedTransferConfig, cell: Cell) -> list[Claim]:
+def _transfusions(config: TruncatedTransferConfig, condition: Condition) -> list[Claim]:
     """Truncated transfer against transfusion with the same pretrained blocks."""
     found = []
-    for arm in config.arms:
-        slim = config.structure(arm)
-        if isinstance(slim, SlimConfig) and arm.endswith("-transfusion"):
+    for variant in config.variants:
+        slim = config.structure(variant)
+        if isinstance(slim, SlimConfig) and variant.endswith("-transfusion"):
             cut = f"{slim.backbone}_t{slim.after}-transfer"
-            if cut in config.arms:
+            if cut in config.variants:
                 found.append(
                     Claim(
                         "b_transfusion",
                         f"Cut after block {slim.after} is at least as good as transfusion up to block {slim.after}.",
                         "Fig. 6",
                         "cut network with transfer − slim network with transfusion",
-                        cell,
-                        {(cut, cell): 1.0, (arm, cell): -1.0},
+                        condition,
+                        {(cut, condition): 1.0, (variant, condition): -1.0},
                         MARGIN,
                     )
                 )

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from medtransfer.config import Config
+from medtransfer.config import Config, Name
 from medtransfer.data.regimes import RegimeConfig
 from medtransfer.data.transforms import AugmentConfig
 from medtransfer.models.networks import AnyNetwork, network_config
@@ -12,21 +12,21 @@ from medtransfer.models.slim import SlimConfig
 from medtransfer.training.optim import TrainConfig
 from medtransfer.training.starts import StartConfig
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Word = Annotated[Name, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Strategy = Literal["random", "transfer", "transfusion"]
 Protocol = Literal["paper", "tuned"]
 STRATEGIES: dict[str, Strategy] = {"random": "random", "transfer": "transfer", "transfusion": "transfusion"}
 
 
-class Arm(NamedTuple):
+class Variant(NamedTuple):
     """A network and how it starts: untrained, with all its layers pretrained, or with its bottom pretrained."""
 
     network: str
     strategy: Strategy
 
 
-class Cell(NamedTuple):
-    """What an arm is trained on and how."""
+class Condition(NamedTuple):
+    """What a variant is trained on and how."""
 
     task: str
     regime: str
@@ -41,7 +41,7 @@ class Cell(NamedTuple):
 class TaskConfig(Config):
     """One question to a data set: one class against the others, or several findings at once."""
 
-    dataset: str
+    dataset: Name
     positive: str = ""
     findings: tuple[str, ...] = ()
     regimes: tuple[str, ...] = ()
@@ -57,14 +57,14 @@ class TaskConfig(Config):
 class PretrainPhase(Config):
     """How the whole networks are trained here that later fits start from."""
 
-    dataset: str
+    dataset: Name
     dropout: float = Field(0.0, ge=0, lt=1)
     augment: AugmentConfig
     train: TrainConfig
 
 
 class TuningConfig(Config):
-    """The same trials for every arm: one a learning rate, on the training data of its cell, judged on validation."""
+    """The same trials for every variant: one per learning rate, on the same training data, judged on validation."""
 
     learning_rates: tuple[PositiveFloat, ...] = (1e-5, 1e-4, 1e-3)
     budget: float = Field(1.0, gt=0, le=1)
@@ -79,7 +79,7 @@ class TuningConfig(Config):
 class FitPhase(Config):
     """Everything that one fit of the study is made of, as it is tracked."""
 
-    dataset: str
+    dataset: Name
     task: TaskConfig
     regime: RegimeConfig
     class_weights: bool
@@ -88,17 +88,17 @@ class FitPhase(Config):
 
 
 class TruncatedTransferConfig(Config):
-    """Arms × tasks × regimes × protocols × seeds of the study."""
+    """Variants × tasks × regimes × protocols × seeds of the study."""
 
-    arms: tuple[str, ...]
+    variants: tuple[Name, ...]
     """``<network>-<strategy>``, for example ``densenet121_t1-transfer``; names of networks: models/networks.py."""
     head: Literal["gap", "flatten"] = "gap"
-    tasks: dict[Name, TaskConfig]
-    regimes: dict[Name, RegimeConfig]
+    tasks: dict[Word, TaskConfig]
+    regimes: dict[Word, RegimeConfig]
     protocols: tuple[Protocol, ...]
-    """``paper``: ``train`` as it stands; ``tuned``: with the learning rate that won the trials of the same arm."""
+    """``paper``: ``train`` as it is; ``tuned``: with the learning rate that won the trials of the same variant."""
     seeds: tuple[int, ...]
-    start: dict[str, StartConfig]
+    start: dict[Name, StartConfig]
     """Where the weights of each whole backbone come from."""
     pretrain: PretrainPhase
     """How backbones whose start is ``train`` are trained."""
@@ -115,50 +115,50 @@ class TruncatedTransferConfig(Config):
         unknown = [name for task in self.tasks.values() for name in task.regimes if name not in self.regimes]
         if unknown:
             raise ValueError(f"tasks: no regime is called {unknown[0]!r}; there are {', '.join(self.regimes)}")
-        for cell in self.cells():
-            if self.tasks[cell.task].findings and self.regimes[cell.regime].negatives:
+        for condition in self.conditions():
+            if self.tasks[condition.task].findings and self.regimes[condition.regime].negatives:
                 raise ValueError(
-                    f"regime {cell.regime!r}: task {cell.task!r} has several findings, and negatives to a positive of "
-                    "each cannot be had at once; name the regimes of the task without this one"
+                    f"regime {condition.regime!r}: task {condition.task!r} has several findings, and negatives to a "
+                    "positive of each cannot be had at once; name the regimes of the task without this one"
                 )
-        for name in self.arms:
-            strategy = self.arm(name).strategy
+        for name in self.variants:
+            strategy = self.variant(name).strategy
             slim, backbone = isinstance(self.structure(name), SlimConfig), self.backbone(name)
             if slim == (strategy == "transfer") and strategy != "random":
                 raise ValueError(
-                    f"arm {name!r}: transfusion is for slim networks (densenet121_s2), transfer for others"
+                    f"variant {name!r}: transfusion is for slim networks (densenet121_s2), transfer for others"
                 )
             if strategy != "random" and backbone not in self.start:
-                raise ValueError(f"arm {name!r}: start has no weights for {backbone!r}; add them")
+                raise ValueError(f"variant {name!r}: start has no weights for {backbone!r}; add them")
         return self
 
-    def arm(self, name: str) -> Arm:
-        """Return network and strategy of an arm's name.
+    def variant(self, name: str) -> Variant:
+        """Return network and strategy of a variant's name.
 
         Raises:
             ValueError: the name does not end in a strategy.
         """
         network, _, strategy = name.rpartition("-")
         if not network or strategy not in STRATEGIES:
-            raise ValueError(f"arm {name!r}: expected <network>-<strategy> with one of {', '.join(STRATEGIES)}")
-        return Arm(network, STRATEGIES[strategy])
+            raise ValueError(f"variant {name!r}: expected <network>-<strategy> with one of {', '.join(STRATEGIES)}")
+        return Variant(network, STRATEGIES[strategy])
 
     def structure(self, name: str) -> AnyNetwork:
-        """Return the network of an arm."""
-        return network_config(self.arm(name).network, head=self.head, size=self.augment.crop)
+        """Return the network of a variant."""
+        return network_config(self.variant(name).network, head=self.head, size=self.augment.crop)
 
     def backbone(self, name: str) -> str:
-        """Return the whole network that an arm's network was made from; its own name where it is whole by design."""
+        """Return the whole network that a variant's network was made from; its own name where it is whole by design."""
         structure = self.structure(name)
         return getattr(structure, "backbone", structure.title)
 
-    def cells(self) -> list[Cell]:
-        """Return what every arm is trained on."""
-        return [Cell(t, r, p) for t in self.tasks for r in self.regimes_of(t) for p in self.protocols]
+    def conditions(self) -> list[Condition]:
+        """Return what every variant is trained on."""
+        return [Condition(t, r, p) for t in self.tasks for r in self.regimes_of(t) for p in self.protocols]
 
-    def test_negatives(self, cell: Cell) -> float | None:
-        """Return the negatives to one positive that a cell's test images are weighted to, None where they are not."""
-        return self.regimes[cell.regime].negatives.get("test")
+    def neg_pos_ratio(self, condition: Condition) -> float | None:
+        """Return the negatives to one positive that test images are weighted to, None where they are not."""
+        return self.regimes[condition.regime].negatives.get("test")
 
     def regimes_of(self, task: str) -> tuple[str, ...]:
         """Return the names of the regimes of a task."""

@@ -20,7 +20,7 @@ from medtransfer.models.classifier import Classifier, build_network
 from medtransfer.models.cost import measure_costs
 from medtransfer.models.weights import load_into, load_model
 from medtransfer.studies.truncated_transfer import study
-from medtransfer.studies.truncated_transfer.config import Cell, TruncatedTransferConfig
+from medtransfer.studies.truncated_transfer.config import Condition, TruncatedTransferConfig
 from medtransfer.studies.truncated_transfer.predictions import fitted
 from medtransfer.tracking.lineage import collect_lineage
 from medtransfer.training.engine import Engine
@@ -71,30 +71,30 @@ def similarity(config: TruncatedTransferConfig, engine: Engine) -> dict[str, Any
         return _pictures(open_dataset(dataset), config.augment.crop, engine)
 
     @cache
-    def before(arm: str, dataset: str, seed: int) -> Features:
-        model = build_network(config.structure(arm), classes=1, seed=seed)
-        weights = study.pretrained_folder(config.backbone(arm)) / "weights" / f"seed{study.PRETRAINED_SEED}"
+    def before(variant: str, dataset: str, seed: int) -> Features:
+        model = build_network(config.structure(variant), classes=1, seed=seed)
+        weights = study.pretrained_folder(config.backbone(variant)) / "weights" / f"seed{study.PRETRAINED_SEED}"
         load_into(model, weights, head=False)
         return _features(model, pictures(dataset), engine)
 
     fits = []
-    for arm, cell, seed in _transferred(config):
-        dataset = config.tasks[cell.task].dataset
-        model, _ = load_model(study.fitted_folder(arm, cell, seed))
-        start, now = before(arm, dataset, seed), _features(model, pictures(dataset), engine)
+    for variant, condition, seed in _transferred(config):
+        dataset = config.tasks[condition.task].dataset
+        model, _ = load_model(study.fitted_folder(variant, condition, seed))
+        start, now = before(variant, dataset, seed), _features(model, pictures(dataset), engine)
         alike = {block: linear_cka(start[block], now[block], unbiased=True) for block in start}
         blocks = {block: None if math.isnan(value) else value for block, value in alike.items()}
-        fits.append({"arm": arm, **cell._asdict(), "seed": seed, "blocks": blocks})
-        console.print(f"compared {arm} {cell.name} seed {seed} with its start", markup=False)
+        fits.append({"variant": variant, **condition._asdict(), "seed": seed, "blocks": blocks})
+        console.print(f"compared {variant} {condition.name} seed {seed} with its start", markup=False)
     sets = dict.fromkeys(task.dataset for task in config.tasks.values())
     return {"images": {name: len(pictures(name)) for name in sets} if fits else {}, "fits": fits}
 
 
-def _transferred(config: TruncatedTransferConfig) -> Iterator[tuple[str, Cell, int]]:
-    """Yield arm, cell and seed of every fit that starts from weights."""
-    for arm in config.arms:
-        if config.arm(arm).strategy != "random":
-            yield from ((arm, cell, seed) for cell in config.cells() for seed in config.seeds)
+def _transferred(config: TruncatedTransferConfig) -> Iterator[tuple[str, Condition, int]]:
+    """Yield variant, condition and seed of every fit that starts from weights."""
+    for variant in config.variants:
+        if config.variant(variant).strategy != "random":
+            yield from ((variant, condition, seed) for condition in config.conditions() for seed in config.seeds)
 
 
 def _features(model: Classifier, pictures: torch.Tensor, engine: Engine) -> Features:

@@ -10,7 +10,7 @@ from medtransfer.models.heads import Heads
 from medtransfer.models.weights import load_model
 from medtransfer.studies.base import Fitted
 from medtransfer.studies.truncated_transfer import study
-from medtransfer.studies.truncated_transfer.config import Cell, TaskConfig, TruncatedTransferConfig
+from medtransfer.studies.truncated_transfer.config import Condition, TaskConfig, TruncatedTransferConfig
 from medtransfer.tracking.views import RunView
 from medtransfer.training.engine import Engine
 from medtransfer.training.inference import predict_heads
@@ -18,11 +18,11 @@ from medtransfer.training.loading import evaluation_loader, open_dataset
 
 
 def fitted(config: TruncatedTransferConfig) -> Iterator[Fitted]:
-    """Yield every network that counts, cell by cell; trials are left out."""
-    for cell in config.cells():
-        for arm in config.arms:
+    """Yield every network that counts, condition by condition; trials are left out."""
+    for condition in config.conditions():
+        for variant in config.variants:
             for seed in config.seeds:
-                yield _fit(config, arm, cell, seed)
+                yield _fit(config, variant, condition, seed)
 
 
 def comparison(config: TruncatedTransferConfig) -> RunView:
@@ -40,14 +40,14 @@ def comparison(config: TruncatedTransferConfig) -> RunView:
 def predictions(config: TruncatedTransferConfig, engine: Engine) -> Iterator[pd.DataFrame]:
     """Yield the rows of every fit on the validation and test images of its task under its regime."""
     opened = {task.dataset: open_dataset(task.dataset) for task in config.tasks.values()}
-    for cell in config.cells():
-        task, regime = config.tasks[cell.task], config.regimes[cell.regime]
+    for condition in config.conditions():
+        task, regime = config.tasks[condition.task], config.regimes[condition.regime]
         for seed in config.seeds:
             data = study.under_regime(opened[task.dataset], task, regime, seed)
             crop, findings = config.augment.crop, task.findings
             loaders = [evaluation_loader(data, split, crop, engine, findings=findings) for split in ("val", "test")]
-            for arm in config.arms:
-                fit = _fit(config, arm, cell, seed)
+            for variant in config.variants:
+                fit = _fit(config, variant, condition, seed)
                 model, description = load_model(fit.weights)
                 for loader in loaders:
                     found = predict_heads(engine.place(model), description["heads"], loader, engine)
@@ -55,15 +55,15 @@ def predictions(config: TruncatedTransferConfig, engine: Engine) -> Iterator[pd.
                     yield _rows(fit, images, *_asked(found, description["heads"], task, data.meta.classes), task=task)
 
 
-def _fit(config: TruncatedTransferConfig, arm: str, cell: Cell, seed: int) -> Fitted:
+def _fit(config: TruncatedTransferConfig, variant: str, condition: Condition, seed: int) -> Fitted:
     return Fitted(
-        variant=f"{arm}-{cell.name}",
-        network=config.arm(arm).network,
-        chain=study.chain(arm, cell),
+        variant=f"{variant}-{condition.name}",
+        network=config.variant(variant).network,
+        chain=study.chain(variant, condition),
         seed=seed,
-        folder=study.finetuned_folder(arm) / cell.name,
-        dataset=config.tasks[cell.task].dataset,
-        negatives=config.test_negatives(cell),
+        folder=study.finetuned_folder(variant) / condition.name,
+        dataset=config.tasks[condition.task].dataset,
+        negatives=config.neg_pos_ratio(condition),
     )
 
 

@@ -18,7 +18,7 @@ from medtransfer.models.classifier import Classifier, build_network, require_net
 from medtransfer.models.networks import network_config
 from medtransfer.models.weights import load_into
 from medtransfer.studies.truncated_transfer.config import (
-    Cell,
+    Condition,
     FitPhase,
     TaskConfig,
     TruncatedTransferConfig,
@@ -40,7 +40,7 @@ PRETRAINED_SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArmVariant(Variant):
+class TruncatedVariant(Variant):
     """The name of one fit of this study; all of it becomes tags."""
 
     strategy: str
@@ -57,28 +57,30 @@ def pretrained_folder(backbone: str) -> Path:
     return paths.variant(STUDY, "pretrained", backbone)
 
 
-def finetuned_folder(arm: str) -> Path:
-    """Folder of an arm; every cell has a variant's folder below it."""
-    return paths.variant(STUDY, "finetuned", arm)
+def finetuned_folder(variant: str) -> Path:
+    """Folder of a variant; every condition has a variant's folder below it."""
+    return paths.variant(STUDY, "finetuned", variant)
 
 
-def fitted_folder(arm: str, cell: Cell, seed: int) -> Path:
+def fitted_folder(variant: str, condition: Condition, seed: int) -> Path:
     """Folder with model.safetensors and config.json of one fit."""
-    return finetuned_folder(arm) / cell.name / "weights" / f"seed{seed}"
+    return finetuned_folder(variant) / condition.name / "weights" / f"seed{seed}"
 
 
-def chain(arm: str, cell: Cell) -> str:
+def chain(variant: str, condition: Condition) -> str:
     """Return how strategy, regime and protocol are written in one word: ``transfer-tenth-tuned``."""
-    return "-".join((arm.rpartition("-")[2], cell.regime, cell.protocol))
+    return "-".join((variant.rpartition("-")[2], condition.regime, condition.protocol))
 
 
-def require_arms(config: TruncatedTransferConfig) -> None:
-    """Refuse arms whose networks cannot be built, before the first of them trains for hours; nothing is computed.
+def require_variants(config: TruncatedTransferConfig) -> None:
+    """Refuse variants whose networks cannot be built, before the first of them trains for hours; nothing is computed.
 
     Raises:
         ModelError: a backbone or a cut does not exist, or pictures of the crop do not pass through a network.
     """
-    for structure in {config.arm(arm).network: config.structure(arm) for arm in config.arms}.values():
+    for structure in {
+        config.variant(variant).network: config.structure(variant) for variant in config.variants
+    }.values():
         require_network(structure, side=config.augment.crop)
 
 
@@ -119,23 +121,23 @@ def pretrain_jobs(config: TruncatedTransferConfig, backbone: str, setting: Setti
 
 
 def jobs(
-    config: TruncatedTransferConfig, arm: str, setting: Setting
+    config: TruncatedTransferConfig, variant: str, setting: Setting
 ) -> tuple[list[Job], Callable[[Sequence[Outcome]], list[Job]]]:
-    """Return an arm's fits that need no trial, then the trials; and a function from their outcomes to the tuned fits.
+    """Return a variant's fits that need no trial, then the trials; and a function from outcomes to the tuned fits.
 
     Args:
         config: the study's parameters.
-        arm: a name out of ``config.arms``.
+        variant: a name out of ``config.variants``.
         setting: device and lineage.
 
     Raises:
-        ConfigError: there is no such arm.
+        ConfigError: there is no such variant.
     """
-    if arm not in config.arms:
-        raise ConfigError(f"arm {arm!r} is not in truncated_transfer.arms: {', '.join(config.arms)}")
-    makers = [_Maker(config, arm, cell, setting) for cell in config.cells()]
-    plain = [maker.fit(seed) for maker in makers if maker.cell.protocol == "paper" for seed in config.seeds]
-    tuned = [maker for maker in makers if maker.cell.protocol == "tuned"]
+    if variant not in config.variants:
+        raise ConfigError(f"variant {variant!r} is not in truncated_transfer.variants: {', '.join(config.variants)}")
+    makers = [_Maker(config, variant, condition, setting) for condition in config.conditions()]
+    plain = [maker.fit(seed) for maker in makers if maker.condition.protocol == "paper" for seed in config.seeds]
+    tuned = [maker for maker in makers if maker.condition.protocol == "tuned"]
     trials = [trial for maker in tuned for trial in maker.trials()]
 
     def then(outcomes: Sequence[Outcome]) -> list[Job]:
@@ -158,11 +160,11 @@ def best_trial(outcomes: Sequence[Outcome], selection: SelectionConfig) -> int:
 
 
 class _Maker:
-    """Makes the fits of one arm on one cell; the data set is opened once."""
+    """Makes the fits of one variant under one condition; the data set is opened once."""
 
-    def __init__(self, config: TruncatedTransferConfig, arm: str, cell: Cell, setting: Setting) -> None:
-        self.config, self.arm, self.cell, self.setting = config, arm, cell, setting
-        self.settings = config.tasks[cell.task]
+    def __init__(self, config: TruncatedTransferConfig, variant: str, condition: Condition, setting: Setting) -> None:
+        self.config, self.variant, self.condition, self.setting = config, variant, condition, setting
+        self.settings = config.tasks[condition.task]
         self.outputs = self.settings.findings or self.data.meta.classes
 
     @cached_property
@@ -188,13 +190,13 @@ class _Maker:
         settings = FitPhase(
             dataset=self.settings.dataset,
             task=self.settings,
-            regime=config.regimes[self.cell.regime],
+            regime=config.regimes[self.condition.regime],
             class_weights=config.class_weights,
             augment=config.augment,
             train=train,
         )
         data = under_regime(self.data, self.settings, settings.regime, seed)
-        network, parent = config.structure(self.arm), self._parent()
+        network, parent = config.structure(self.variant), self._parent()
         loader = supervised_loader(data, settings, seed, engine, findings=self.settings.findings)
 
         def task() -> Task:
@@ -215,32 +217,32 @@ class _Maker:
             validate=task_validation(data, self.settings, config.augment.crop, setting=self.setting),
             network=network,
             positive=self.settings.positive,
-            part=self.cell.name + (f"-trial{train.learning_rate:g}" if phase == "trial" else ""),
+            part=self.condition.name + (f"-trial{train.learning_rate:g}" if phase == "trial" else ""),
         )
 
     def _parent(self) -> Parent | None:
-        if self.config.arm(self.arm).strategy == "random":
+        if self.config.variant(self.variant).strategy == "random":
             return None
-        folder = pretrained_folder(self.config.backbone(self.arm))
+        folder = pretrained_folder(self.config.backbone(self.variant))
         return Parent.read(folder / "weights" / f"seed{PRETRAINED_SEED}")
 
-    def _variant(self, seed: int, train: TrainConfig, phase: str, trials: str) -> ArmVariant:
-        network, strategy = self.config.arm(self.arm)
+    def _variant(self, seed: int, train: TrainConfig, phase: str, trials: str) -> TruncatedVariant:
+        network, strategy = self.config.variant(self.variant)
         rate = f"{train.learning_rate:g}"
-        steps = [strategy, self.cell.task, self.cell.regime, self.cell.protocol]
-        return ArmVariant(
+        steps = [strategy, self.condition.task, self.condition.regime, self.condition.protocol]
+        return TruncatedVariant(
             study=STUDY,
             phase=phase,
             network=network,
             attention="",
-            chain=chain(self.arm, self.cell),
+            chain=chain(self.variant, self.condition),
             chain_title=" · ".join(steps + ([f"lr {rate}"] if phase == "trial" else [])),
             seed=seed,
             paper=PAPER,
             strategy=strategy,
-            task=self.cell.task,
-            regime=self.cell.regime,
-            protocol=self.cell.protocol,
+            task=self.condition.task,
+            regime=self.condition.regime,
+            protocol=self.condition.protocol,
             learning_rate=rate,
             trials=trials,
         )

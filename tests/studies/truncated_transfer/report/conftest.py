@@ -1,4 +1,4 @@
-"""A made-up study: six arms, one task, two regimes, two seeds, 40 patients with 80 images; records, costs, CKA."""
+"""A made-up study: six variants, one task, two regimes, two seeds, 40 patients with 80 images; records, costs, CKA."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ TRAIN = {
     "selection": {"metric": "val/auprc"},
 }
 STUDY = {
-    "arms": (
+    "variants": (
         "densenet121-random",
         "densenet121-transfer",
         "densenet121_t1-transfer",
@@ -43,7 +43,7 @@ STUDY = {
     "train": TRAIN,
     "tuning": {"learning_rates": (1e-4,)},
 }
-PULL = dict(zip(STUDY["arms"], (0.6, 1.2, 1.3, 1.0, 0.9, 0.5), strict=True))
+PULL = dict(zip(STUDY["variants"], (0.6, 1.2, 1.3, 1.0, 0.9, 0.5), strict=True))
 BEST_STEP = {0: 30, 1: 40}
 """By seed: where validation AUPRC is best; a fit takes 80 seconds for 40 steps."""
 
@@ -62,13 +62,16 @@ def make_predictions(config, *, dates=False):
         }
     )
     draw, parts = np.random.default_rng(1), []
-    for arm in config.arms:
-        for cell in config.cells():
-            pull = PULL[arm] - 0.3 * (cell.regime == "tenth")
+    for variant in config.variants:
+        for condition in config.conditions():
+            pull = PULL[variant] - 0.3 * (condition.regime == "tenth")
             for seed in config.seeds:
                 score = 1 / (1 + np.exp(-(pull * (2 * images["target"] - 1) + draw.normal(size=80))))
-                fit = {"study": "truncated_transfer", "variant": f"{arm}-{cell.name}", "seed": seed}
-                fit |= {"network": arm.rpartition("-")[0], "chain": f"{arm.rpartition('-')[2]}-{cell.regime}"}
+                fit = {"study": "truncated_transfer", "variant": f"{variant}-{condition.name}", "seed": seed}
+                fit |= {
+                    "network": variant.rpartition("-")[0],
+                    "chain": f"{variant.rpartition('-')[2]}-{condition.regime}",
+                }
                 parts.append(images.assign(**fit, output="covid", kind="probability", score=score))
     return pd.concat(parts, ignore_index=True)
 
@@ -121,12 +124,17 @@ COSTS = {
 
 
 def similarity(config):
-    arms = [arm for arm in config.arms if not arm.endswith("-random")]
+    variants = [variant for variant in config.variants if not variant.endswith("-random")]
     blocks = {"features.denseblock1": 0.99, "features.transition1": 0.9, "features.denseblock4": 0.5}
     fits = [
-        {"arm": arm, **cell._asdict(), "seed": seed, "blocks": {k: v - 0.1 * seed for k, v in blocks.items()}}
-        for arm in arms
-        for cell in config.cells()
+        {
+            "variant": variant,
+            **condition._asdict(),
+            "seed": seed,
+            "blocks": {k: v - 0.1 * seed for k, v in blocks.items()},
+        }
+        for variant in variants
+        for condition in config.conditions()
         for seed in config.seeds
     ]
     return {"images": {"ct": 80}, "fits": fits}
@@ -175,11 +183,13 @@ def costs():
 def study_folder(tmp_path_factory, config):
     folder = tmp_path_factory.mktemp("study") / "truncated_transfer"
     write_record(folder / "pretrained" / "densenet121", "pretrain · densenet121 · seed 0", 0)
-    for arm in config.arms:
-        for cell in config.cells():
-            write_record(folder / "finetuned" / arm / f"{cell.name}-trial0.0001", f"trial · {arm}", 0)
+    for variant in config.variants:
+        for condition in config.conditions():
+            write_record(folder / "finetuned" / variant / f"{condition.name}-trial0.0001", f"trial · {variant}", 0)
             for seed in config.seeds:
-                write_record(folder / "finetuned" / arm / cell.name, f"finetune · {arm} · {cell.name}", seed)
+                write_record(
+                    folder / "finetuned" / variant / condition.name, f"finetune · {variant} · {condition.name}", seed
+                )
     (folder / "cost.json").write_text(json.dumps(COSTS))
     (folder / "similarity.json").write_text(json.dumps(similarity(config)))
     return folder

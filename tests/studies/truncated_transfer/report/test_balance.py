@@ -26,21 +26,23 @@ def test_a_report_names_the_balance_that_a_regime_sets(build, rare):
 
 
 def test_auprc_changes_with_the_balance_and_auroc_does_not(predictions, found, rare, evaluation):
-    cells = found.config.cells()
+    conditions = found.config.conditions()
     before, after = (
-        {(r["arm"], r["cell"], r["metric"]): r for r in values(f)}
+        {(r["variant"], r["condition"], r["metric"]): r for r in values(f)}
         for f in (found, results(predictions, rare, evaluation))
     )
-    arm = rare.arms[1]
-    assert before[arm, cells[0], "auprc"] == after[arm, cells[0], "auprc"]
-    assert after[arm, cells[1], "auprc"]["mean"] < before[arm, cells[1], "auprc"]["mean"] - 0.1
+    variant = rare.variants[1]
+    assert before[variant, conditions[0], "auprc"] == after[variant, conditions[0], "auprc"]
+    assert after[variant, conditions[1], "auprc"]["mean"] < before[variant, conditions[1], "auprc"]["mean"] - 0.1
     for name in ("mean", "low", "high"):
-        assert after[arm, cells[1], "auroc"][name] == pytest.approx(before[arm, cells[1], "auroc"][name])
+        assert after[variant, conditions[1], "auroc"][name] == pytest.approx(
+            before[variant, conditions[1], "auroc"][name]
+        )
 
 
 def test_the_trapezoid_stands_at_the_same_balance(predictions, rare, evaluation):
     found = results(predictions, rare, evaluation)
-    key = (rare.arms[1], rare.cells()[1])
+    key = (rare.variants[1], rare.conditions()[1])
     assert trapezoids(found)[key][0] == pytest.approx(found.measured["auprc"][key].points.mean(), abs=0.03)
 
 

@@ -20,7 +20,7 @@ def test_the_first_table_leads_the_study(content):
 
 
 def test_figures_without_a_point_are_left_out_and_their_tables_say_why(build, make_config, predictions):
-    config = make_config(arms=("densenet121-random", "cbr_tiny-random"))
+    config = make_config(variants=("densenet121-random", "cbr_tiny-random"))
     found = build(config=config, predictions=predictions[predictions["variant"].str.contains("random")])
     assert not {"figure3", "figure5", "figure6"} & set(keys(found.figures))
     assert next(table for table in found.results if table.key == "transfer").notes
@@ -34,7 +34,7 @@ def test_months_are_shown_where_the_split_is_by_date(build, dated, datasets):
 
 
 def test_every_fit_trial_and_pretraining_has_its_run(content, config):
-    assert len(content.provenance[0].rows) == 1 + len(config.arms) * 2 * (2 + 1)
+    assert len(content.provenance[0].rows) == 1 + len(config.variants) * 2 * (2 + 1)
 
 
 def test_a_single_seed_is_a_limit(build, make_config, predictions):

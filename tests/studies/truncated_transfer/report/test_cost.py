@@ -30,19 +30,21 @@ def test_the_front_agrees_with_the_definition_on_random_points():
 def test_the_table_marks_the_fronts_of_a_setting(found, costs):
     rows = values(found)
     table = cost_table(found, rows, costs)
-    quality = {r["arm"]: r["mean"] for r in rows if r["metric"] == "auprc" and r["cell"] == found.cells[0]}
+    quality = {
+        r["variant"]: r["mean"] for r in rows if r["metric"] == "auprc" and r["condition"] == found.conditions[0]
+    }
     best = max(quality, key=quality.get)
-    shown = dict(zip(found.config.arms, table.rows, strict=True))
+    shown = dict(zip(found.config.variants, table.rows, strict=True))
     assert shown[best][6].detail == "front P M S L"
-    assert [cell.main for cell in shown["densenet121_t1-transfer"][2:6]] == ["0.38", "103", "50", "2.0"]
+    assert [condition.main for condition in shown["densenet121_t1-transfer"][2:6]] == ["0.38", "103", "50", "2.0"]
     assert "one processor" in table.intro
 
 
 def test_a_network_that_was_not_measured_has_no_cost_and_no_place_on_a_front(found, costs):
     known = {name: cost for name, cost in costs["networks"].items() if name != "cbr_tiny"}
     row = cost_table(found, values(found), costs | {"networks": known}).rows[-1]
-    assert [cell.main for cell in row[:6]] == ["CBR-Tiny", "RI", "—", "—", "—", "—"]
-    assert {cell.detail for cell in row[6:]} == {""}
+    assert [condition.main for condition in row[:6]] == ["CBR-Tiny", "RI", "—", "—", "—", "—"]
+    assert {condition.detail for condition in row[6:]} == {""}
 
 
 def test_the_figure_has_plain_numbers_at_its_logarithmic_ticks(found, costs):

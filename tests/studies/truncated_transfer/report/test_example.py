@@ -38,7 +38,7 @@ def test_the_mean_in_closed_form_is_the_mean_of_every_placement():
 
 
 def test_the_papers_pair_stands_above_ours():
-    rows = [[cell.main for cell in row] for row in example_table().rows]
+    rows = [[condition.main for condition in row] for row in example_table().rows]
     assert rows[0][1:] == ["the paper, one draw", "0.999", "0.990", "n/a"]
     assert rows[4][1:] == ["the paper, one draw", "0.991", "0.354", "n/a"]
     assert rows[6][1:] == ["mean over all placements", "0.990", "0.402", "—"]

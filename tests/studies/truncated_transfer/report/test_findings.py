@@ -12,10 +12,10 @@ FINDINGS = ("edema", "pneumothorax")
 
 @pytest.fixture(scope="module")
 def several(make_config):
-    arms = ("resnet50-random", "resnet50-transfer")
+    variants = ("resnet50-random", "resnet50-transfer")
     tasks = {"ct": {"dataset": "ct", "findings": FINDINGS}}
     start = {"resnet50": {"kind": "train"}}
-    return make_config(arms=arms, tasks=tasks, start=start, regimes={"all": {}})
+    return make_config(variants=variants, tasks=tasks, start=start, regimes={"all": {}})
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +23,10 @@ def table(several, predictions):
     """Two findings of which the second is not known for every fourth image."""
     draw, parts = np.random.default_rng(5), []
     images = predictions.drop_duplicates("image_id").reset_index(drop=True)
-    for arm in several.arms:
+    for variant in several.variants:
         for seed in several.seeds:
             for number, finding in enumerate(FINDINGS):
-                fit = {"variant": f"{arm}-ct-all-tuned", "network": "resnet50", "chain": arm, "seed": seed}
+                fit = {"variant": f"{variant}-ct-all-tuned", "network": "resnet50", "chain": variant, "seed": seed}
                 target = (draw.random(len(images)) < 0.3).astype(float) if not parts else None
                 target = images["target"] if target is None or number == 0 else target
                 target = target.mask(images.index % 4 == 0) if number else target
@@ -42,7 +42,7 @@ def measured(table, several, evaluation):
 
 def test_a_finding_is_scored_on_its_known_images(measured, table):
     row = findings_table(measured).rows[1]
-    assert [cell.main for cell in row[:2]] == ["ct · all · tuned", "pneumothorax"]
+    assert [condition.main for condition in row[:2]] == ["ct · all · tuned", "pneumothorax"]
     rows = table[(table["variant"] == "resnet50-transfer-ct-all-tuned") & (table["output"] == "pneumothorax")].dropna(
         subset="target"
     )
@@ -72,6 +72,6 @@ def test_several_findings_are_tested_by_the_bootstrap_of_their_mean(measured, se
 
 
 def test_the_trapezoid_is_the_mean_over_findings(measured, several):
-    mean, sd = trapezoids(measured)["resnet50-transfer", several.cells()[0]]
+    mean, sd = trapezoids(measured)["resnet50-transfer", several.conditions()[0]]
     assert 0 < mean < 1
     assert sd > 0

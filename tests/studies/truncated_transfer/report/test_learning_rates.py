@@ -4,10 +4,10 @@ import pandas as pd
 import pytest
 
 from medtransfer.studies.truncated_transfer.report.convergence import convergence
-from medtransfer.studies.truncated_transfer.report.fits import arm_fits
+from medtransfer.studies.truncated_transfer.report.fits import variant_fits
 from medtransfer.studies.truncated_transfer.report.learning_rates import Rates, learning_rates, rates_table, starved
 
-ARM = "densenet121-transfer"
+VARIANT = "densenet121-transfer"
 
 
 def record(folder, rate, best):
@@ -23,21 +23,21 @@ def record(folder, rate, best):
 
 @pytest.fixture
 def fits(tmp_path, config):
-    cell = tmp_path / "finetuned" / ARM / "ct-all-tuned"
+    condition = tmp_path / "finetuned" / VARIANT / "ct-all-tuned"
     for rate, best in ((1e-4, 0.6), (1e-3, 0.8), (1e-2, 0.7)):
-        record(cell.with_name(f"{cell.name}-trial{rate:g}") / "records" / "seed0", rate, best)
+        record(condition.with_name(f"{condition.name}-trial{rate:g}") / "records" / "seed0", rate, best)
     for seed in config.seeds:
-        record(cell / "records" / f"seed{seed}", 1e-3, 0.9)
-    return list(arm_fits(tmp_path, config))
+        record(condition / "records" / f"seed{seed}", 1e-3, 0.9)
+    return list(variant_fits(tmp_path, config))
 
 
 def best(*shares):
-    rows = {"arm": ARM, "cell": "ct-all-tuned", "seed": range(len(shares)), "share": shares}
+    rows = {"variant": VARIANT, "condition": "ct-all-tuned", "seed": range(len(shares)), "share": shares}
     return pd.DataFrame(rows)
 
 
-def test_the_rate_of_every_arm_comes_from_its_records_with_those_it_was_chosen_from(fits, config):
-    assert learning_rates(fits, config) == {(ARM, "ct-all-tuned"): Rates(1e-3, {1e-4: 0.6, 1e-3: 0.8, 1e-2: 0.7})}
+def test_the_rate_of_every_variant_comes_from_its_records_with_those_it_was_chosen_from(fits, config):
+    assert learning_rates(fits, config) == {(VARIANT, "ct-all-tuned"): Rates(1e-3, {1e-4: 0.6, 1e-3: 0.8, 1e-2: 0.7})}
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_the_edge_is_that_of_the_rates_that_were_tried(taken, tried, edge):
 
 def test_the_table_shows_rate_edge_and_the_fits_that_had_not_converged(fits, config):
     (row,) = rates_table(learning_rates(fits, config), best(0.5, 1.0), config).rows
-    assert [cell.main for cell in row] == [
+    assert [condition.main for condition in row] == [
         "ct · all · tuned",
         "DenseNet-121",
         "TL",
@@ -63,16 +63,18 @@ def test_the_table_shows_rate_edge_and_the_fits_that_had_not_converged(fits, con
 
 
 def test_a_report_says_how_many_choices_and_fits_are_at_the_end_of_what_they_could_reach():
-    ends = {(ARM, str(n)): Rates(rate, {1.0: 0.1, 2.0: 0.2, 3.0: 0.3}) for n, rate in enumerate((1.0, 2.0, 3.0, 3.0))}
+    ends = {
+        (VARIANT, str(n)): Rates(rate, {1.0: 0.1, 2.0: 0.2, 3.0: 0.3}) for n, rate in enumerate((1.0, 2.0, 3.0, 3.0))
+    }
     said = starved(ends, best(0.5, 1.0, 1.0))
     assert said[0].startswith("Of 4 learning rates chosen by trials, 2 the highest and 1 the lowest of its grid")
     assert said[1] == "In 2 of 3 fits the last validation was the best: these had not converged."
-    assert starved({(ARM, "a"): Rates(2.0, {1.0: 0.1, 2.0: 0.2, 3.0: 0.3})}, best(0.5)) == ()
+    assert starved({(VARIANT, "a"): Rates(2.0, {1.0: 0.1, 2.0: 0.2, 3.0: 0.3})}, best(0.5)) == ()
 
 
 def test_a_report_shows_the_rates_and_what_had_not_converged(content, study_folder, config):
     table = next(table for table in content.results if table.key == "rates")
-    assert len(table.rows) == 2 * len(config.arms)
+    assert len(table.rows) == 2 * len(config.variants)
     assert {row[3].main for row in table.rows} == {"0.0001"}
-    late = int((convergence(list(arm_fits(study_folder, config)))["share"] == 1).sum())
-    assert any(limit.startswith(f"In {late} of {4 * len(config.arms)} fits the last") for limit in content.limits)
+    late = int((convergence(list(variant_fits(study_folder, config)))["share"] == 1).sum())
+    assert any(limit.startswith(f"In {late} of {4 * len(config.variants)} fits the last") for limit in content.limits)

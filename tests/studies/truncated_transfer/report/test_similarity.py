@@ -12,14 +12,14 @@ def facts(study_folder):
 
 
 def test_depths_are_means_over_seeds_in_running_order(facts, config):
-    found = depths(facts)["densenet121-transfer", config.cells()[0]]
+    found = depths(facts)["densenet121-transfer", config.conditions()[0]]
     assert list(found) == ["features.denseblock1", "features.transition1", "features.denseblock4"]
     assert list(found.values()) == pytest.approx([0.94, 0.85, 0.45])
 
 
 def test_the_table_names_first_middle_last_and_least(facts):
     row = similarity_table(depths(facts), facts).rows[0]
-    assert [(cell.main, cell.detail) for cell in row[3:]] == [
+    assert [(condition.main, condition.detail) for condition in row[3:]] == [
         ("0.940", "features.denseblock1"),
         ("0.850", "features.transition1"),
         ("0.450", "features.denseblock4"),
@@ -34,10 +34,10 @@ def test_a_seed_without_a_value_leaves_a_dash(facts):
     assert similarity_table(found, facts).rows[0][3].main == "—"
 
 
-def test_without_pretrained_arms_the_table_says_so():
+def test_without_pretrained_variants_the_table_says_so():
     facts = {"images": {}, "fits": []}
     table = similarity_table(depths(facts), facts)
-    assert table.notes == ("No arm starts from pretrained weights.",)
+    assert table.notes == ("No variant starts from pretrained weights.",)
 
 
 def test_the_figure_has_a_panel_a_setting(facts):

@@ -3,14 +3,14 @@ import pytest
 
 from medtransfer.evaluation.contrasts import Judged
 from medtransfer.studies.truncated_transfer.claims import Claim, Ties
-from medtransfer.studies.truncated_transfer.config import Cell
+from medtransfer.studies.truncated_transfer.config import Condition
 from medtransfer.studies.truncated_transfer.paper.values import stated
 from medtransfer.studies.truncated_transfer.report import tables
 from medtransfer.studies.truncated_transfer.report.headline import headline
 from medtransfer.studies.truncated_transfer.report.paper_values import stated_table
 from medtransfer.studies.truncated_transfer.report.values import differences, paired_tests, pairs, results, values
 
-ALL = Cell("ct", "all", "tuned")
+ALL = Condition("ct", "all", "tuned")
 
 
 @pytest.fixture(scope="module")
@@ -19,10 +19,10 @@ def rows(found):
 
 
 def mains(row):
-    return [cell.main for cell in row]
+    return [condition.main for condition in row]
 
 
-def test_the_leading_table_has_an_arm_a_row_and_a_setting_a_group(found, rows, costs):
+def test_the_leading_table_has_an_variant_a_row_and_a_setting_a_group(found, rows, costs):
     table = tables.networks_table(found, rows, costs)
     assert [mains(row)[:3] for row in table.rows][2] == ["Dens-T1", "TL", "0.38 M"]
     assert [column.group for column in table.columns[3:]] == ["ct · all · tuned"] * 2 + ["ct · tenth · tuned"] * 2
@@ -40,8 +40,8 @@ def test_findings_without_both_classes_are_counted_and_named(make_config, predic
     )
 
 
-def test_an_arm_that_was_not_run_is_a_dash(found, make_config, costs):
-    wider = make_config(arms=(*found.config.arms, "resnet50-random"))
+def test_an_variant_that_was_not_run_is_a_dash(found, make_config, costs):
+    wider = make_config(variants=(*found.config.variants, "resnet50-random"))
     table = tables.networks_table(type(found)(wider, found.settings, found.measured, found.fits), values(found), costs)
     assert mains(table.rows[-1]) == ["ResNet-50", "RI", *["—"] * 5]
 
@@ -49,7 +49,7 @@ def test_an_arm_that_was_not_run_is_a_dash(found, make_config, costs):
 def test_the_difference_of_a_row_is_that_of_its_values(found, rows):
     table = tables.transfer_table(rows, differences(found, pairs(found.config, "a1")))
     for row in table.rows:
-        random, transfer, gain = (cell.main.split(" ")[0].replace("−", "-") for cell in row[2:5])
+        random, transfer, gain = (condition.main.split(" ")[0].replace("−", "-") for condition in row[2:5])
         assert float(gain) == pytest.approx(float(transfer) - float(random), abs=1.1e-3)
 
 
@@ -73,23 +73,31 @@ def test_missing_partners_of_transfusion_are_named(found, rows):
 
 
 def test_a_slim_network_without_its_cut_is_named_too(make_config):
-    config = make_config(arms=("densenet121-transfer", "densenet121_s3-transfusion"))
+    config = make_config(variants=("densenet121-transfer", "densenet121_s3-transfusion"))
     assert tables.missing_partners(config) == ["densenet121_t3-transfer"]
 
 
 def test_networks_that_are_no_densenets_have_no_partner(make_config):
-    config = make_config(arms=("resnet50_t1-transfer", "resnet50-random"), start={"resnet50": {"kind": "train"}})
+    config = make_config(variants=("resnet50_t1-transfer", "resnet50-random"), start={"resnet50": {"kind": "train"}})
     assert tables.missing_partners(config) == []
 
 
-def test_tests_name_both_arms_and_the_test(found):
+def test_tests_name_both_variants_and_the_test(found):
     table = tables.tests_table(paired_tests(found, pairs(found.config, "b_transfusion")))
     assert mains(table.rows[0])[:3] == ["ct · all · tuned", "Dens-T1 · TL", "Dens-S1 · transfusion"]
     assert [table.rows[0][place].detail for place in (4, 7)] == ["DeLong", "bootstrap"]
 
 
-def claim(key, cell, arms=("densenet121_t1-transfer", "densenet121-transfer")):
-    return Claim(key, "It is so.", "Fig. 9", "how", cell, {(arms[0], cell): 1.0, (arms[1], cell): -1.0}, 0.02)
+def claim(key, condition, variants=("densenet121_t1-transfer", "densenet121-transfer")):
+    return Claim(
+        key,
+        "It is so.",
+        "Fig. 9",
+        "how",
+        condition,
+        {(variants[0], condition): 1.0, (variants[1], condition): -1.0},
+        0.02,
+    )
 
 
 HOLDS = {"auroc": Judged("holds", "all above", 0.02, 0.0, 0.04), "auprc": Judged("holds", "all above", 0.1, 0.05, 0.15)}

@@ -17,29 +17,31 @@ from medtransfer.studies.truncated_transfer.report.values import (
 WHOLE = "densenet121-transfer"
 
 
-def of(predictions, arm, cell, seed):
-    rows = predictions[(predictions["variant"] == f"{arm}-{cell.name}") & (predictions["seed"] == seed)]
+def of(predictions, variant, condition, seed):
+    rows = predictions[(predictions["variant"] == f"{variant}-{condition.name}") & (predictions["seed"] == seed)]
     return rows["target"].to_numpy(), rows["score"].to_numpy()
 
 
 def test_values_are_means_over_seeds_of_the_metric(found, predictions, config):
-    cell = config.cells()[0]
-    row = next(row for row in values(found) if (row["arm"], row["cell"], row["metric"]) == (WHOLE, cell, "auroc"))
-    points = [auroc(*of(predictions, WHOLE, cell, seed)) for seed in config.seeds]
+    condition = config.conditions()[0]
+    row = next(
+        row for row in values(found) if (row["variant"], row["condition"], row["metric"]) == (WHOLE, condition, "auroc")
+    )
+    points = [auroc(*of(predictions, WHOLE, condition, seed)) for seed in config.seeds]
     assert row["mean"] == pytest.approx(np.mean(points))
     assert row["sd"] == pytest.approx(np.std(points, ddof=1))
     assert row["low_seeds"] < row["mean"] < row["high_seeds"]
 
 
 def test_the_trapezoid_stands_beside_average_precision(found, predictions, config):
-    cell = config.cells()[1]
-    mean, sd = trapezoids(found)[WHOLE, cell]
-    points = [auprc_trapezoid(*of(predictions, WHOLE, cell, seed)) for seed in config.seeds]
+    condition = config.conditions()[1]
+    mean, sd = trapezoids(found)[WHOLE, condition]
+    points = [auprc_trapezoid(*of(predictions, WHOLE, condition, seed)) for seed in config.seeds]
     assert (mean, sd) == (pytest.approx(np.mean(points)), pytest.approx(np.std(points, ddof=1)))
 
 
 def test_pairs_are_those_of_the_claims(config):
-    first, second = config.cells()
+    first, second = config.conditions()
     assert pairs(config, "a1") == [((WHOLE, c), ("densenet121-random", c)) for c in (first, second)]
     cuts = [(a[0], b[0]) for a, b in pairs(config, "b")]
     assert cuts == [("densenet121_t1-transfer", WHOLE), ("densenet121_t2-transfer", WHOLE)] * 2
@@ -49,22 +51,25 @@ def test_pairs_are_those_of_the_claims(config):
 
 
 def test_a_relative_change_is_taken_seed_by_seed(found, predictions, config):
-    cell, cut = config.cells()[0], "densenet121_t1-transfer"
+    condition, cut = config.conditions()[0], "densenet121_t1-transfer"
     row = differences(found, pairs(config, "b"), relative=True)[0]
-    assert (row["arm"], row["arm_b"], row["cell"], row["metric"]) == (cut, WHOLE, cell, "auroc")
-    shares = [auroc(*of(predictions, cut, cell, s)) / auroc(*of(predictions, WHOLE, cell, s)) - 1 for s in config.seeds]
+    assert (row["variant"], row["variant_b"], row["condition"], row["metric"]) == (cut, WHOLE, condition, "auroc")
+    shares = [
+        auroc(*of(predictions, cut, condition, s)) / auroc(*of(predictions, WHOLE, condition, s)) - 1
+        for s in config.seeds
+    ]
     assert row["mean"] == pytest.approx(np.mean(shares))
 
 
 def test_a_network_minus_itself_is_zero_with_a_closed_interval(found, config):
-    key = (WHOLE, config.cells()[0])
+    key = (WHOLE, config.conditions()[0])
     row = differences(found, [(key, key)])[0]
     assert (row["mean"], row["low"], row["high"]) == (0, 0, 0)
 
 
 def test_pairs_that_were_not_tested_are_left_out(found, config):
-    cell = config.cells()[0]
-    assert differences(found, [((WHOLE, cell), ("resnet50-transfer", cell))]) == []
+    condition = config.conditions()[0]
+    assert differences(found, [((WHOLE, condition), ("resnet50-transfer", condition))]) == []
 
 
 def test_auroc_is_tested_by_delong_on_whole_patients_and_scores_averaged_over_seeds(found, predictions):
@@ -72,7 +77,7 @@ def test_auroc_is_tested_by_delong_on_whole_patients_and_scores_averaged_over_se
     rows = {row["metric"]: row for row in paired_tests(found, [pair])}
     assert (rows["auroc"]["test"], rows["auprc"]["test"]) == ("DeLong", "bootstrap")
     table = predictions.set_index(["variant", "image_id"])
-    first, second = (table.loc[f"{arm}-{cell.name}"].groupby("image_id") for arm, cell in pair)
+    first, second = (table.loc[f"{variant}-{condition.name}"].groupby("image_id") for variant, condition in pair)
     images = first["target"].first(), first["score"].mean(), second["score"].mean()
     patients = first["patient_id"].first()
     assert rows["auroc"]["p"] == pytest.approx(delong_test(*images, patients).p)

@@ -18,17 +18,17 @@ def test_nothing_is_shown_where_no_split_is_by_date(dated, config, evaluation):
     assert windows_table(dated, results(dated, config, evaluation), {"ct": {"until": None}}) is None
 
 
-def test_every_arm_stands_in_every_month_of_every_setting(table, config):
+def test_every_variant_stands_in_every_month_of_every_setting(table, config):
     names = [(row[0].main, row[1].main, row[2].main, row[3].main) for row in table.rows]
-    assert len(names) == len(set(names)) == 2 * 2 * len(config.arms)
+    assert len(names) == len(set(names)) == 2 * 2 * len(config.variants)
     assert {name[1] for name in names} == {"2020-07", "2020-08"}
     assert [name[0] for name in names] == sorted(name[0] for name in names)
     assert "ct: 2020-06-30" in table.intro
 
 
 def test_a_window_holds_its_own_images_only(table, dated, config):
-    arm, cell = config.arms[1], config.cells()[0]
-    rows = dated[(dated["variant"] == f"{arm}-{cell.name}") & (dated["date"] < "2020-08-01")]
+    variant, condition = config.variants[1], config.conditions()[0]
+    rows = dated[(dated["variant"] == f"{variant}-{condition.name}") & (dated["date"] < "2020-08-01")]
     points = [auroc(part["target"], part["score"]) for _, part in rows.groupby("seed")]
     shown = next(
         row for row in table.rows if [c.main for c in row[:4]] == ["ct · all · tuned", "2020-07", "DenseNet-121", "TL"]

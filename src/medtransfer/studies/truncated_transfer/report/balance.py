@@ -25,7 +25,7 @@ def share_of_positives(fits: Fits, negatives: float | None) -> float:
 
 def balance_note(config: TruncatedTransferConfig) -> str:
     """Say at which balance the regimes are estimated that set one for test images; nothing where none does."""
-    known = {cell.regime: config.test_negatives(cell) for cell in config.cells()}
+    known = {condition.regime: config.neg_pos_ratio(condition) for condition in config.conditions()}
     titles = [f"{name} at {balance_title(negatives)}" for name, negatives in known.items() if negatives is not None]
     if not titles:
         return ""

@@ -27,7 +27,7 @@ from medtransfer.studies.truncated_transfer.report.convergence import (
 from medtransfer.studies.truncated_transfer.report.cost import cost_figure, cost_table
 from medtransfer.studies.truncated_transfer.report.example import example_figure, example_table
 from medtransfer.studies.truncated_transfer.report.findings import findings_table
-from medtransfer.studies.truncated_transfer.report.fits import arm_fits
+from medtransfer.studies.truncated_transfer.report.fits import variant_fits
 from medtransfer.studies.truncated_transfer.report.headline import headline
 from medtransfer.studies.truncated_transfer.report.learning_rates import learning_rates, rates_table, starved
 from medtransfer.studies.truncated_transfer.report.paper_values import stated_table
@@ -77,7 +77,7 @@ def collect(
     compared = _compare(found)
     months = windows_table(predictions, found, origin.datasets)
     note = balance_note(config)
-    recorded = list(arm_fits(study_folder, config))
+    recorded = list(variant_fits(study_folder, config))
     fits, rates, best = provenance(recorded), learning_rates(recorded, config), convergence(recorded)
     return ReportContent(
         title=TITLE,
@@ -126,7 +126,7 @@ def _compare(found: Results) -> _Compared:
         tops=differences(found, tops),
         tests=paired_tests(found, [*gains, *cuts, *tops]),
         judged=[(claim, judge_claim(claim, found.measured, **how)) for claim in claims(found.config)],
-        ties=[judge_ties(found.measured, cell, **how) for cell in found.cells],
+        ties=[judge_ties(found.measured, condition, **how) for condition in found.conditions],
     )
 
 

@@ -1,4 +1,4 @@
-"""How fast each arm reaches its best validation AUPRC: steps, epochs, seconds, from the records of the fits."""
+"""How fast each variant reaches its best validation AUPRC: steps, epochs, seconds, from the records of the fits."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,14 +9,14 @@ from medtransfer.reporting.content import Column, Figure, Table, Text
 from medtransfer.reporting.drawing import grid_rows, panels, svg
 from medtransfer.reporting.formatting import MISSING, is_missing, number
 from medtransfer.reporting.records import Fit, curves, last_values, provenance
-from medtransfer.studies.truncated_transfer.config import Cell, TruncatedTransferConfig
+from medtransfer.studies.truncated_transfer.config import Condition, TruncatedTransferConfig
 from medtransfer.studies.truncated_transfer.report.figures import LOOKS
 from medtransfer.studies.truncated_transfer.report.names import (
-    arm_title,
-    cell_title,
+    condition_title,
     network_title,
     start_title,
     strategy_of,
+    variant_title,
 )
 
 _DASHES = ("-", "--", ":", "-.")
@@ -24,13 +24,13 @@ _HISTORY = {"auprc": ("val/auprc",)}
 
 
 def validation_curves(fits: Sequence[Fit]) -> pd.DataFrame:
-    """Return validation AUPRC of the fits that count: ``arm, cell, seed, step, auprc``; ``cell`` is its name."""
+    """Return validation AUPRC of the fits that count: ``variant, condition, seed, step, auprc``."""
     found = curves([fit for fit in fits if fit[0]["phase"] == "finetuned"], _HISTORY)
-    return found.reindex(columns=["arm", "cell", "seed", "step", "auprc"])
+    return found.reindex(columns=["variant", "condition", "seed", "step", "auprc"])
 
 
 def convergence(fits: Sequence[Fit]) -> pd.DataFrame:
-    """Return a row a fit that counts: ``arm, cell, seed, best, step, share, epochs, seconds``.
+    """Return a row a fit that counts: ``variant, condition, seed, best, step, share, epochs, seconds``.
 
     ``best`` is the best validation AUPRC, ``step`` where it was first reached, ``share`` that step as a share of all,
     ``epochs`` and ``seconds`` the same share of the fit's (NaN where not recorded): validations stand evenly, so time
@@ -40,29 +40,31 @@ def convergence(fits: Sequence[Fit]) -> pd.DataFrame:
     times = {_key(row): row["seconds"] for row in provenance(counting).to_dict("records")}
     epochs = {_key(names): last_values(folder).get("fit/epochs", float("nan")) for names, folder in counting}
     rows = []
-    for key, part in validation_curves(fits).dropna(subset="auprc").groupby(["arm", "cell", "seed"], sort=False):
+    for key, part in (
+        validation_curves(fits).dropna(subset="auprc").groupby(["variant", "condition", "seed"], sort=False)
+    ):
         best = part.loc[part["auprc"].idxmax()]
         share = float(best["step"] / part["step"].max())
         numbers = {"best": best["auprc"], "step": best["step"], "share": share}
         numbers |= {"epochs": share * epochs[key], "seconds": share * times[key]}
-        rows.append(dict(zip(("arm", "cell", "seed"), key, strict=True)) | numbers)
-    return pd.DataFrame(rows, columns=["arm", "cell", "seed", "best", "step", "share", "epochs", "seconds"])
+        rows.append(dict(zip(("variant", "condition", "seed"), key, strict=True)) | numbers)
+    return pd.DataFrame(rows, columns=["variant", "condition", "seed", "best", "step", "share", "epochs", "seconds"])
 
 
 def convergence_table(found: pd.DataFrame, config: TruncatedTransferConfig) -> Table:
-    """Lay out what each arm needed to reach its best validation AUPRC."""
-    parts = dict(tuple(found.groupby(["arm", "cell"])))
+    """Lay out what each variant needed to reach its best validation AUPRC."""
+    parts = dict(tuple(found.groupby(["variant", "condition"])))
     body = []
-    for cell in config.cells():
-        for arm in config.arms:
-            part = parts.get((arm, cell.name))
+    for condition in config.conditions():
+        for variant in config.variants:
+            part = parts.get((variant, condition.name))
             if part is not None:
                 shown = (
                     _spread(part["best"], 3),
                     _spread(part["step"], 0),
                     Text(f"{100 * part['share'].mean():.0f} %"),
                 )
-                labels = (Text(cell_title(cell)), Text(network_title(arm)), Text(start_title(arm)))
+                labels = (Text(condition_title(condition)), Text(network_title(variant)), Text(start_title(variant)))
                 body.append((*labels, *shown, *(_spread(part[name], 1) for name in ("epochs", "seconds"))))
     return Table(
         "convergence",
@@ -78,14 +80,14 @@ def convergence_table(found: pd.DataFrame, config: TruncatedTransferConfig) -> T
 
 
 def convergence_figure(history: pd.DataFrame, config: TruncatedTransferConfig) -> Figure:
-    """Draw validation AUPRC over steps: a panel a setting, a line an arm and seed."""
-    cells = [cell for cell in config.cells() if cell.name in set(history["cell"])]
+    """Draw validation AUPRC over steps: a panel a setting, a line a variant and seed."""
+    conditions = [condition for condition in config.conditions() if condition.name in set(history["condition"])]
 
-    def panel(axis: Any, cell: Cell) -> None:
-        _curves(axis, history[history["cell"] == cell.name], cell, config)
+    def panel(axis: Any, condition: Condition) -> None:
+        _curves(axis, history[history["condition"] == condition.name], condition, config)
 
     def draw(figure: Any) -> None:
-        panels(figure, cells, panel, label="validation AUPRC", share=False)
+        panels(figure, conditions, panel, label="validation AUPRC", share=False)
 
     caption = "One line a network and seed: orange RI, blue TL, green transfusion; dashes tell the networks apart."
     title = "Learning curves of validation AUPRC"
@@ -93,27 +95,27 @@ def convergence_figure(history: pd.DataFrame, config: TruncatedTransferConfig) -
         "convergence-curves",
         title,
         caption,
-        svg(draw, "convergence", height=0.6 + 0.2 * len(config.arms) / 4 + 2.9 * grid_rows(len(cells))),
+        svg(draw, "convergence", height=0.6 + 0.2 * len(config.variants) / 4 + 2.9 * grid_rows(len(conditions))),
         keyed=False,
     )
 
 
-def _curves(axis: Any, history: pd.DataFrame, cell: Cell, config: TruncatedTransferConfig) -> None:
-    for (arm, seed), part in history.groupby(["arm", "seed"], sort=False):
-        alike = [other for other in config.arms if strategy_of(other) == strategy_of(arm)]
+def _curves(axis: Any, history: pd.DataFrame, condition: Condition, config: TruncatedTransferConfig) -> None:
+    for (variant, seed), part in history.groupby(["variant", "seed"], sort=False):
+        alike = [other for other in config.variants if strategy_of(other) == strategy_of(variant)]
         style = {
-            "color": LOOKS[strategy_of(arm)]["color"],
-            "linestyle": _DASHES[alike.index(arm) % len(_DASHES)],
+            "color": LOOKS[strategy_of(variant)]["color"],
+            "linestyle": _DASHES[alike.index(variant) % len(_DASHES)],
             "linewidth": 1.1,
         }
-        label = arm_title(arm) if seed == config.seeds[0] else None
+        label = variant_title(variant) if seed == config.seeds[0] else None
         axis.plot(part["step"], part["auprc"], **style, label=label)
-    axis.set_title(cell_title(cell))
+    axis.set_title(condition_title(condition))
     axis.set_xlabel("step")
 
 
 def _key(row: Any) -> tuple[str, str, int]:
-    return row["arm"], row["cell"], row["seed"]
+    return row["variant"], row["condition"], row["seed"]
 
 
 def _spread(values: pd.Series, digits: int) -> Text:

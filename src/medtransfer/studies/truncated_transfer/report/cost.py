@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 from medtransfer.reporting.content import Column, Figure, Table, Text
 from medtransfer.reporting.drawing import INK, QUIET, legend, svg
 from medtransfer.reporting.formatting import MISSING, is_missing, number
-from medtransfer.studies.truncated_transfer.config import Cell
+from medtransfer.studies.truncated_transfer.config import Condition
 from medtransfer.studies.truncated_transfer.report.figures import LOOKS
 from medtransfer.studies.truncated_transfer.report.names import (
     STRATEGIES,
-    cell_title,
+    condition_title,
     network_of,
     network_title,
     start_title,
@@ -46,27 +46,29 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def cost_table(found: Results, rows: Sequence[Row], costs: Mapping[str, Any]) -> Table:
-    """Lay out cost and AUPRC of every arm; the letters name the fronts that it stands on."""
-    fronts = {cell: _fronts(cell, rows, costs) for cell in found.cells}
-    quality = {(row["arm"], row["cell"]): row["mean"] for row in rows if row["metric"] == "auprc"}
+    """Lay out cost and AUPRC of every variant; the letters name the fronts that it stands on."""
+    fronts = {condition: _fronts(condition, rows, costs) for condition in found.conditions}
+    quality = {(row["variant"], row["condition"]): row["mean"] for row in rows if row["metric"] == "auprc"}
     body = []
-    for arm in found.config.arms:
-        own = costs["networks"].get(network_of(arm), {})
+    for variant in found.config.variants:
+        own = costs["networks"].get(network_of(variant), {})
         shown = [_cost(own, name) for name in COSTS]
-        for cell in found.cells:
-            letters = [unit.letter for name, unit in COSTS.items() if arm in fronts[cell][name]]
-            shown.append(Text(number(quality.get((arm, cell))), f"front {' '.join(letters)}" if letters else ""))
-        body.append((Text(network_title(arm)), Text(start_title(arm)), *shown))
+        for condition in found.conditions:
+            letters = [unit.letter for name, unit in COSTS.items() if variant in fronts[condition][name]]
+            shown.append(
+                Text(number(quality.get((variant, condition))), f"front {' '.join(letters)}" if letters else "")
+            )
+        body.append((Text(network_title(variant)), Text(start_title(variant)), *shown))
     return Table(
         "cost",
         "Quality against cost",
         f"AUPRC on the test images, mean over seeds. “front” names the costs (P, M, S, L as in the column heads) by "
-        f"which no other arm is both as cheap and as good. {_machine(costs)}",
+        f"which no other variant is both as cheap and as good. {_machine(costs)}",
         (
             Column("Network", number=False),
             Column("Start", number=False),
             *(Column(f"{unit.title} ({unit.letter})") for unit in COSTS.values()),
-            *(Column("AUPRC", cell_title(cell)) for cell in found.cells),
+            *(Column("AUPRC", condition_title(condition)) for condition in found.conditions),
         ),
         tuple(body),
         ("The front takes means as they are; where intervals overlap, a neighbour may stand on it as well.",),
@@ -75,58 +77,62 @@ def cost_table(found: Results, rows: Sequence[Row], costs: Mapping[str, Any]) ->
 
 def cost_figure(found: Results, rows: Sequence[Row], costs: Mapping[str, Any]) -> Figure:
     """Draw AUPRC against each cost: a row of panels a setting, the front as a line."""
-    cells = found.cells
+    conditions = found.conditions
 
     def draw(figure: Any) -> None:
-        axes = figure.subplots(len(cells), len(COSTS), sharex="col", sharey="row", squeeze=False)
-        for cell, panels in zip(cells, axes, strict=True):
+        axes = figure.subplots(len(conditions), len(COSTS), sharex="col", sharey="row", squeeze=False)
+        for condition, panels in zip(conditions, axes, strict=True):
             for name, axis in zip(COSTS, panels, strict=True):
-                _panel(axis, _points(cell, rows, costs, name))
-            panels[0].set_ylabel(f"AUPRC\n{cell_title(cell)}")
+                _panel(axis, _points(condition, rows, costs, name))
+            panels[0].set_ylabel(f"AUPRC\n{condition_title(condition)}")
         for (_, unit), axis in zip(COSTS.items(), axes[-1], strict=True):
             axis.set_xlabel(unit.title)
         legend(figure, axes.ravel())
 
-    caption = f"The line is the front: arms that no other beats in both. Logarithmic costs. {_machine(costs)}"
-    height = 0.6 + 2.6 * len(cells)
+    caption = f"The line is the front: variants that no other beats in both. Logarithmic costs. {_machine(costs)}"
+    height = 0.6 + 2.6 * len(conditions)
     return Figure(
         "pareto", "Quality against cost, with the Pareto front", caption, svg(draw, "pareto", height=height), False
     )
 
 
-def _points(cell: Cell, rows: Sequence[Row], costs: Mapping[str, Any], name: str) -> dict[str, tuple[float, float]]:
-    """Return cost and AUPRC of every arm that has both."""
+def _points(
+    condition: Condition, rows: Sequence[Row], costs: Mapping[str, Any], name: str
+) -> dict[str, tuple[float, float]]:
+    """Return cost and AUPRC of every variant that has both."""
     networks = costs["networks"]
     return {
-        row["arm"]: (networks[network_of(row["arm"])][name] * COSTS[name].factor, row["mean"])
+        row["variant"]: (networks[network_of(row["variant"])][name] * COSTS[name].factor, row["mean"])
         for row in rows
         if row["metric"] == "auprc"
-        and row["cell"] == cell
-        and network_of(row["arm"]) in networks
+        and row["condition"] == condition
+        and network_of(row["variant"]) in networks
         and not is_missing(row["mean"])
     }
 
 
-def _fronts(cell: Cell, rows: Sequence[Row], costs: Mapping[str, Any]) -> dict[str, set[str]]:
+def _fronts(condition: Condition, rows: Sequence[Row], costs: Mapping[str, Any]) -> dict[str, set[str]]:
     fronts = {}
     for name in COSTS:
-        points = _points(cell, rows, costs, name)
-        arms = list(points)
-        fronts[name] = {arms[i] for i in pareto_front(list(points.values()))}
+        points = _points(condition, rows, costs, name)
+        variants = list(points)
+        fronts[name] = {variants[i] for i in pareto_front(list(points.values()))}
     return fronts
 
 
 def _panel(axis: Any, points: Mapping[str, tuple[float, float]]) -> None:
-    arms = list(points)
-    front = [arms[i] for i in pareto_front(list(points.values()))]
-    axis.step(*zip(*(points[arm] for arm in front), strict=True), where="post", color=QUIET, linewidth=1, zorder=0)
-    for arm, (cost, quality) in points.items():
-        look = LOOKS[strategy_of(arm)]
-        edge = {"markeredgecolor": INK, "markeredgewidth": 1.2} if arm in front else {}
+    variants = list(points)
+    front = [variants[i] for i in pareto_front(list(points.values()))]
+    axis.step(
+        *zip(*(points[variant] for variant in front), strict=True), where="post", color=QUIET, linewidth=1, zorder=0
+    )
+    for variant, (cost, quality) in points.items():
+        look = LOOKS[strategy_of(variant)]
+        edge = {"markeredgecolor": INK, "markeredgewidth": 1.2} if variant in front else {}
         axis.plot([cost], [quality], **look, **edge, markersize=6, linestyle="none")
-        if arm in front:
-            place = {"xytext": (0, 5), "va": "bottom"} if front.index(arm) % 2 else {"xytext": (0, -5), "va": "top"}
-            title = network_title(arm).replace("_to_", "\nto ")
+        if variant in front:
+            place = {"xytext": (0, 5), "va": "bottom"} if front.index(variant) % 2 else {"xytext": (0, -5), "va": "top"}
+            title = network_title(variant).replace("_to_", "\nto ")
             axis.annotate(title, (cost, quality), **place, textcoords="offset points", ha="center", fontsize=7)
     for strategy in dict.fromkeys(map(strategy_of, points)):
         axis.plot([], [], **LOOKS[strategy], linestyle="none", label=STRATEGIES[strategy])

@@ -13,7 +13,7 @@ from medtransfer.studies.truncated_transfer.claims import METRICS
 from medtransfer.studies.truncated_transfer.report.names import (
     METRIC_TITLES,
     STRATEGIES,
-    cell_title,
+    condition_title,
     network_of,
     network_title,
     strategy_of,
@@ -40,8 +40,12 @@ class Mark(NamedTuple):
 
 def transfer_figure(rows: Sequence[Row], gains: Sequence[Row]) -> Figure:
     """Draw TL and RI of every network that was run with both (Fig. 3 and 4)."""
-    both = {network_of(row["arm"]) for row in gains}
-    marks = [_mark(row) for row in rows if network_of(row["arm"]) in both and strategy_of(row["arm"]) != "transfusion"]
+    both = {network_of(row["variant"]) for row in gains}
+    marks = [
+        _mark(row)
+        for row in rows
+        if network_of(row["variant"]) in both and strategy_of(row["variant"]) != "transfusion"
+    ]
     return _forest("figure3", "Fig. 3, 4 · Transfer against random initialisation", _HOW, marks)
 
 
@@ -55,40 +59,40 @@ def cuts_figure(changes: Sequence[Row]) -> Figure:
 
 def transfusion_figure(rows: Sequence[Row], gaps: Sequence[Row]) -> Figure:
     """Draw truncated transfer and transfusion at the same depth (Fig. 6)."""
-    line = {row[side]: network_title(row["arm"]) for row in gaps for side in ("arm", "arm_b")}
-    marks = [Mark(line[row["arm"]], strategy_of(row["arm"]), row) for row in rows if row["arm"] in line]
+    line = {row[side]: network_title(row["variant"]) for row in gaps for side in ("variant", "variant_b")}
+    marks = [Mark(line[row["variant"]], strategy_of(row["variant"]), row) for row in rows if row["variant"] in line]
     caption = f"Blue: cut after the block; green: the same blocks under a slimmer, random top. {_HOW}"
     return _forest("figure6", "Fig. 6 · Truncated transfer and transfusion", caption, marks)
 
 
 def networks_figure(rows: Sequence[Row]) -> Figure:
-    """Draw all arms by AUROC and AUPRC (Fig. 7)."""
+    """Draw all variants by AUROC and AUPRC (Fig. 7)."""
     return _forest("figure7", "Fig. 7 · All networks by AUROC and AUPRC", _HOW, map(_mark, rows))
 
 
 def _mark(row: Row) -> Mark:
-    return Mark(network_title(row["arm"]), strategy_of(row["arm"]), row)
+    return Mark(network_title(row["variant"]), strategy_of(row["variant"]), row)
 
 
 def _forest(key: str, title: str, caption: str, marks: Iterable[Mark], *, zero: bool = False) -> Figure:
     shown = [mark for mark in marks if not is_missing(mark.row["mean"])]
-    cells = list(dict.fromkeys(mark.row["cell"] for mark in shown))
+    conditions = list(dict.fromkeys(mark.row["condition"] for mark in shown))
     lines = list(dict.fromkeys(mark.line for mark in shown))
 
     def draw(figure: Any) -> None:
-        axes = figure.subplots(len(cells), len(METRICS), sharex="col", sharey=True, squeeze=False)
-        for cell, panels in zip(cells, axes, strict=True):
+        axes = figure.subplots(len(conditions), len(METRICS), sharex="col", sharey=True, squeeze=False)
+        for condition, panels in zip(conditions, axes, strict=True):
             for metric, axis in zip(METRICS, panels, strict=True):
-                own = [mark for mark in shown if (mark.row["cell"], mark.row["metric"]) == (cell, metric)]
+                own = [mark for mark in shown if (mark.row["condition"], mark.row["metric"]) == (condition, metric)]
                 _panel(axis, own, lines)
-                axis.set_title(f"{METRIC_TITLES[metric]} · {cell_title(cell)}")
+                axis.set_title(f"{METRIC_TITLES[metric]} · {condition_title(condition)}")
                 if zero:
                     axis.axvline(0, color=QUIET, linewidth=0.8, linestyle=":")
-                if cell == cells[-1]:
+                if condition == conditions[-1]:
                     axis.set_xlabel(METRIC_TITLES[metric] + (", %" if zero else ""))
         legend(figure, axes.ravel())
 
-    height = 0.8 + len(cells) * (0.5 + 0.3 * len(lines))
+    height = 0.8 + len(conditions) * (0.5 + 0.3 * len(lines))
     return Figure(key, title, caption, svg(draw, key, height=height), keyed=False)
 
 

@@ -9,8 +9,8 @@ from medtransfer.evaluation.binary import auroc, average_precision
 from medtransfer.evaluation.scorecard import Fits
 from medtransfer.reporting.content import Column, Table, Text
 from medtransfer.reporting.formatting import MISSING, number
-from medtransfer.studies.truncated_transfer.config import Cell
-from medtransfer.studies.truncated_transfer.report.names import arm_title, cell_title
+from medtransfer.studies.truncated_transfer.config import Condition
+from medtransfer.studies.truncated_transfer.report.names import condition_title, variant_title
 from medtransfer.studies.truncated_transfer.report.values import Results
 
 
@@ -24,28 +24,36 @@ def mean_of_output(
 
 
 def findings_table(found: Results) -> Table | None:
-    """Lay out AUPRC and AUROC of every finding and arm; nothing where no task has several findings."""
-    several = [cell for cell in found.cells if len(found.config.tasks[cell.task].findings) > 1]
+    """Lay out AUPRC and AUROC of every finding and variant; nothing where no task has several findings."""
+    several = [condition for condition in found.conditions if len(found.config.tasks[condition.task].findings) > 1]
     if not several:
         return None
-    rows = [_row(found, cell, finding) for cell in several for finding in found.config.tasks[cell.task].findings]
+    rows = [
+        _row(found, condition, finding)
+        for condition in several
+        for finding in found.config.tasks[condition.task].findings
+    ]
     labels = (Column("Setting", number=False), Column("Finding", number=False))
     return Table(
         "findings",
         "Every finding by itself (Fig. 4)",
         "AUPRC on the test images, mean over seeds, AUROC below it. With few positives AUROC stays high where AUPRC "
         "falls.",
-        (*labels, Column("share of positives"), *(Column(arm_title(arm)) for arm in found.config.arms)),
+        (*labels, Column("share of positives"), *(Column(variant_title(variant)) for variant in found.config.variants)),
         tuple(rows),
     )
 
 
-def _row(found: Results, cell: Cell, finding: str) -> tuple[Text, ...]:
-    tested = {arm: found.fits[arm, cell] for arm in found.config.arms if (arm, cell) in found.fits}
+def _row(found: Results, condition: Condition, finding: str) -> tuple[Text, ...]:
+    tested = {
+        variant: found.fits[variant, condition]
+        for variant in found.config.variants
+        if (variant, condition) in found.fits
+    }
     fits = next(iter(tested.values()))
     share = np.nanmean(fits.target[:, fits.outputs.index(finding)])
-    shown = [_both(tested[arm], finding) if arm in tested else MISSING for arm in found.config.arms]
-    return (Text(cell_title(cell)), Text(finding), Text(number(share)), *shown)
+    shown = [_both(tested[variant], finding) if variant in tested else MISSING for variant in found.config.variants]
+    return (Text(condition_title(condition)), Text(finding), Text(number(share)), *shown)
 
 
 def _both(fits: Fits, finding: str) -> Text:

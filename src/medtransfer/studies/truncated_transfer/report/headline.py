@@ -7,7 +7,7 @@ from typing import Any
 from medtransfer.evaluation.contrasts import Judged
 from medtransfer.reporting.formatting import interval, signed
 from medtransfer.studies.truncated_transfer.claims import Claim, Ties
-from medtransfer.studies.truncated_transfer.report.names import cell_title, network_of, network_title
+from medtransfer.studies.truncated_transfer.report.names import condition_title, network_of, network_title
 
 SHOWN = 3
 """Settings and cuts that a sentence spells out; of more it only counts the verdicts."""
@@ -42,7 +42,7 @@ def _sentence(what: str, found: Sequence[tuple[Claim, Judged]]) -> str:
 
 def _where(claim: Claim) -> str:
     cut = f"{network_title(next(iter(claim.contrast))[0])}, " if claim.key == "b" else ""
-    return cut + cell_title(claim.cell)
+    return cut + condition_title(claim.condition)
 
 
 def _counts(judged: Iterable[Judged]) -> str:
@@ -55,12 +55,14 @@ def _saved(found: Sequence[tuple[Claim, Judged]], costs: Mapping[str, Any]) -> s
     """Say what each cut saves against its whole network."""
     networks, parts = costs["networks"], {}
     for claim, _ in found:
-        arm, other = (arm for arm, _ in claim.contrast)
-        cut, whole = network_of(arm), network_of(other)
+        variant, other = (variant for variant, _ in claim.contrast)
+        cut, whole = network_of(variant), network_of(other)
         if cut in networks and whole in networks:
             share = networks[cut]["parameters"] / networks[whole]["parameters"]
             faster = networks[whole]["step_seconds"] / networks[cut]["step_seconds"]
-            parts[cut] = f"{network_title(arm)} has {share:.0%} of the parameters and steps {faster:.1f} times as fast"
+            parts[cut] = (
+                f"{network_title(variant)} has {share:.0%} of the parameters and steps {faster:.1f} times as fast"
+            )
     if len(parts) > SHOWN:
         return " What each cut saves stands in the table “Quality against cost”."
     return f" {'; '.join(parts.values())}.".replace("%", " %") if parts else ""

@@ -1,4 +1,4 @@
-"""Whether an arm was starved: the learning rate that won its trials, and where in the budget its best validation came.
+"""Whether a variant was starved: the learning rate that won its trials, and where its best validation came.
 
 A winner at the edge of the grid leaves open whether a rate beyond it were better; a best at the last validation means
 that the fit had not converged.
@@ -15,14 +15,14 @@ from medtransfer.reporting.content import Column, Table, Text
 from medtransfer.reporting.formatting import MISSING, number
 from medtransfer.reporting.records import Fit
 from medtransfer.studies.truncated_transfer.config import TruncatedTransferConfig
-from medtransfer.studies.truncated_transfer.report.names import cell_title, network_title, start_title
+from medtransfer.studies.truncated_transfer.report.names import condition_title, network_title, start_title
 from medtransfer.tracking.journal import EVENTS, points, read_events
 from medtransfer.training.selection import SelectionConfig
 
 
 @dataclass
 class Rates:
-    """The learning rate of an arm's fits on a cell, None if not recorded, and the best validation of each trial."""
+    """The learning rate of a variant's fits on a condition, None if not recorded, and each trial's best."""
 
     taken: float | None = None
     tried: dict[float, float] = field(default_factory=dict)
@@ -36,14 +36,14 @@ class Rates:
 
 
 def learning_rates(fits: Sequence[Fit], config: TruncatedTransferConfig) -> dict[tuple[str, str], Rates]:
-    """Return the learning rates by arm and name of the cell, from the journals of the fits and of their trials."""
+    """Return the learning rates by variant and name of the condition, from the journals."""
     metric = cast(SelectionConfig, config.train.selection).metric.replace("val/", "best/", 1)
     found: dict[tuple[str, str], Rates] = {}
     for names, folder in fits:
         if names["phase"] == "pretrained" or not (folder / EVENTS).exists():
             continue
         rate, best = _recorded(folder, metric)
-        one = found.setdefault((names["arm"], names["cell"].partition("-trial")[0]), Rates())
+        one = found.setdefault((names["variant"], names["condition"].partition("-trial")[0]), Rates())
         if names["phase"] == "trial" and rate is not None:
             one.tried[rate] = best
         elif names["phase"] == "finetuned":
@@ -52,17 +52,17 @@ def learning_rates(fits: Sequence[Fit], config: TruncatedTransferConfig) -> dict
 
 
 def rates_table(found: Mapping[tuple[str, str], Rates], best: pd.DataFrame, config: TruncatedTransferConfig) -> Table:
-    """Lay out which learning rate every arm took and when its fits were best; ``best``: rows of ``convergence``."""
-    parts, body = dict(tuple(best.groupby(["arm", "cell"]))), []
-    for cell in config.cells():
-        for arm in config.arms:
-            key = (arm, cell.name)
+    """Lay out which learning rate every variant took and when its fits were best; ``best``: rows of ``convergence``."""
+    parts, body = dict(tuple(best.groupby(["variant", "condition"]))), []
+    for condition in config.conditions():
+        for variant in config.variants:
+            key = (variant, condition.name)
             if key in found:
-                labels = (Text(cell_title(cell)), Text(network_title(arm)), Text(start_title(arm)))
+                labels = (Text(condition_title(condition)), Text(network_title(variant)), Text(start_title(variant)))
                 body.append((*labels, *_chosen(found[key]), *_when(parts.get(key))))
     return Table(
         "rates",
-        "Was an arm starved? Learning rates and the end of the budget",
+        "Was a variant starved? Learning rates and the end of the budget",
         "The learning rate that won on validation images, below it the best validation result of every rate that was "
         "tried. At the grid’s edge a rate beyond it may have been better; a best at the last validation means that "
         "the fit had not converged.",

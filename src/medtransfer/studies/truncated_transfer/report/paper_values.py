@@ -9,7 +9,7 @@ from medtransfer.studies.truncated_transfer.config import TruncatedTransferConfi
 from medtransfer.studies.truncated_transfer.paper.values import stated
 from medtransfer.studies.truncated_transfer.report.example import example
 from medtransfer.studies.truncated_transfer.report.findings import mean_of_output
-from medtransfer.studies.truncated_transfer.report.names import cell_title
+from medtransfer.studies.truncated_transfer.report.names import condition_title
 from medtransfer.studies.truncated_transfer.report.values import Results, Row
 from medtransfer.training.optim import PlateauSchedule
 
@@ -40,7 +40,9 @@ def stated_table(found: Results, rows: Sequence[Row], costs: Mapping[str, Any]) 
         if (row.group, row.item) in ours
     )
     missing = len(stated()) - len(body)
-    left_out = f"{missing} more have nothing of the same meaning here: other data, or no such arm or finding was run."
+    left_out = (
+        f"{missing} more have nothing of the same meaning here: other data, or no such variant or finding was run."
+    )
     return Table(
         "stated",
         "The numbers of the paper’s text",
@@ -88,7 +90,7 @@ def _outcomes(found: Results, rows: Sequence[Row], costs: Mapping[str, Any]) -> 
         spread = [
             row["sd"]
             for row in rows
-            if not is_missing(row["sd"]) and bool(found.config.tasks[row["cell"].task].findings) == several
+            if not is_missing(row["sd"]) and bool(found.config.tasks[row["condition"].task].findings) == several
         ]
         if spread:
             result[item] = Text(number(max(spread)), "tasks of several findings" if several else "tasks of one class")
@@ -96,11 +98,11 @@ def _outcomes(found: Results, rows: Sequence[Row], costs: Mapping[str, Any]) -> 
     if {"densenet121", "densenet121_t1"} <= networks.keys():
         share = 1 - networks["densenet121_t1"]["parameters"] / networks["densenet121"]["parameters"]
         result["dens_t1_param_reduction_pct"] = Text(number(100 * share, digits=1))
-    for (arm, cell), fits in found.fits.items():
-        random = found.fits.get(("resnet50-random", cell))
-        if arm == "resnet50-transfer" and _PNEUMOTHORAX in fits.outputs and random:
+    for (variant, condition), fits in found.fits.items():
+        random = found.fits.get(("resnet50-random", condition))
+        if variant == "resnet50-transfer" and _PNEUMOTHORAX in fits.outputs and random:
             gain = mean_of_output(fits, _PNEUMOTHORAX) - mean_of_output(random, _PNEUMOTHORAX)
             result.setdefault(
-                "resnet50_TL_minus_RI_on_Pt_auprc_pct", Text(signed(100 * gain, digits=1), cell_title(cell))
+                "resnet50_TL_minus_RI_on_Pt_auprc_pct", Text(signed(100 * gain, digits=1), condition_title(condition))
             )
     return {("result", item): text for item, text in result.items()}

@@ -8,25 +8,27 @@ import numpy as np
 from medtransfer.reporting.content import Column, Figure, Table, Text
 from medtransfer.reporting.drawing import BLUE, GREEN, grid_rows, panels, svg
 from medtransfer.reporting.formatting import number
-from medtransfer.studies.truncated_transfer.config import Cell
+from medtransfer.studies.truncated_transfer.config import Condition
 from medtransfer.studies.truncated_transfer.report.names import (
-    arm_title,
-    cell_title,
+    condition_title,
     network_title,
     start_title,
     strategy_of,
+    variant_title,
 )
 
 _DASHES = ("-", "--", ":", "-.")
-Depths = dict[tuple[str, Cell], dict[str, float]]
-"""(arm, cell) → block → CKA, mean over seeds; NaN where a seed has none."""
+Depths = dict[tuple[str, Condition], dict[str, float]]
+"""(variant, condition) → block → CKA, mean over seeds; NaN where a seed has none."""
 
 
 def depths(facts: Mapping[str, Any]) -> Depths:
-    """Return the CKA of every arm and cell by block, mean over seeds; ``facts`` is the content of similarity.json."""
-    parts: dict[tuple[str, Cell], list[Mapping[str, float | None]]] = {}
+    """Return the CKA of every variant and condition by block, mean over seeds; ``facts``: similarity.json."""
+    parts: dict[tuple[str, Condition], list[Mapping[str, float | None]]] = {}
     for fit in facts["fits"]:
-        parts.setdefault((fit["arm"], Cell(fit["task"], fit["regime"], fit["protocol"])), []).append(fit["blocks"])
+        parts.setdefault((fit["variant"], Condition(fit["task"], fit["regime"], fit["protocol"])), []).append(
+            fit["blocks"]
+        )
     return {
         key: {block: float(np.mean([_number(seed[block]) for seed in seeds])) for block in seeds[0]}
         for key, seeds in parts.items()
@@ -36,11 +38,13 @@ def depths(facts: Mapping[str, Any]) -> Depths:
 def similarity_table(found: Depths, facts: Mapping[str, Any]) -> Table:
     """Lay out CKA of the first, the middle and the last block, and the least of all."""
     body = []
-    for (arm, cell), blocks in found.items():
+    for (variant, condition), blocks in found.items():
         names = list(blocks)
         shown = [names[0], names[len(names) // 2], names[-1], min(names, key=lambda name: blocks[name])]
         values = [Text(number(blocks[name]), name) for name in shown]
-        body.append((Text(cell_title(cell)), Text(network_title(arm)), Text(start_title(arm)), *values))
+        body.append(
+            (Text(condition_title(condition)), Text(network_title(variant)), Text(start_title(variant)), *values)
+        )
     images = ", ".join(f"{count} of {name}" for name, count in facts["images"].items()) or "none"
     return Table(
         "similarity",
@@ -52,33 +56,33 @@ def similarity_table(found: Depths, facts: Mapping[str, Any]) -> Table:
             *map(Column, ("first block", "middle", "last block", "least")),
         ),
         tuple(body),
-        () if body else ("No arm starts from pretrained weights.",),
+        () if body else ("No variant starts from pretrained weights.",),
     )
 
 
 def similarity_figure(found: Depths) -> Figure:
-    """Draw CKA over depth: a panel a setting, a line an arm."""
-    cells = list(dict.fromkeys(cell for _, cell in found))
-    arms = list(dict.fromkeys(arm for arm, _ in found))
+    """Draw CKA over depth: a panel a setting, a line a variant."""
+    conditions = list(dict.fromkeys(condition for _, condition in found))
+    variants = list(dict.fromkeys(variant for variant, _ in found))
 
-    def panel(axis: Any, cell: Cell) -> None:
-        _panel(axis, {arm: blocks for (arm, other), blocks in found.items() if other == cell}, arms)
-        axis.set_title(cell_title(cell))
+    def panel(axis: Any, condition: Condition) -> None:
+        _panel(axis, {variant: blocks for (variant, other), blocks in found.items() if other == condition}, variants)
+        axis.set_title(condition_title(condition))
 
     def draw(figure: Any) -> None:
-        panels(figure, cells, panel, label="CKA with the start", share=True)
+        panels(figure, conditions, panel, label="CKA with the start", share=True)
 
     caption = "Blocks in running order, mean over seeds; a cut network ends where it is cut."
     title = "Similarity of start and fine-tuned network by depth"
-    height = 0.6 + 3.0 * grid_rows(len(cells))
+    height = 0.6 + 3.0 * grid_rows(len(conditions))
     return Figure("similarity-depth", title, caption, svg(draw, "similarity", height=height), keyed=False)
 
 
-def _panel(axis: Any, lines: Mapping[str, Mapping[str, float]], arms: Sequence[str]) -> None:
-    for arm, blocks in lines.items():
-        colour = GREEN if strategy_of(arm) == "transfusion" else BLUE
-        dash = _DASHES[arms.index(arm) % len(_DASHES)]
-        label = arm_title(arm)
+def _panel(axis: Any, lines: Mapping[str, Mapping[str, float]], variants: Sequence[str]) -> None:
+    for variant, blocks in lines.items():
+        colour = GREEN if strategy_of(variant) == "transfusion" else BLUE
+        dash = _DASHES[variants.index(variant) % len(_DASHES)]
+        label = variant_title(variant)
         axis.plot(
             range(1, len(blocks) + 1), list(blocks.values()), color=colour, linestyle=dash, marker=".", label=label
         )

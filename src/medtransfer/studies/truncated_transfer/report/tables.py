@@ -21,11 +21,11 @@ from medtransfer.studies.truncated_transfer.config import TruncatedTransferConfi
 from medtransfer.studies.truncated_transfer.report.balance import balance_title, share_of_positives
 from medtransfer.studies.truncated_transfer.report.names import (
     METRIC_TITLES,
-    arm_title,
-    cell_title,
+    condition_title,
     network_of,
     network_title,
     start_title,
+    variant_title,
 )
 from medtransfer.studies.truncated_transfer.report.values import Results, Row, by_pair
 
@@ -33,22 +33,26 @@ READING = (
     "Mean ± sd over seeds; below it the 95 % interval from drawing seeds and patients, or patients alone where there "
     "is one seed."
 )
-_ARM = (Column("Network", number=False), Column("Start", number=False))
+_VARIANT = (Column("Network", number=False), Column("Start", number=False))
 
 
 def networks_table(found: Results, rows: Sequence[Row], costs: Mapping[str, Any]) -> Table:
-    """Lay out all arms on all cells (Fig. 7): parameters, AUROC and AUPRC on the test images."""
+    """Lay out all variants on all conditions (Fig. 7): parameters, AUROC and AUPRC on the test images."""
     known = _lookup(rows)
     body = []
-    for arm in found.config.arms:
-        shown = [_estimate(known, (arm, cell, metric)) for cell in found.cells for metric in METRICS]
-        body.append((*_arm(arm), _parameters(costs["networks"].get(network_of(arm))), *shown))
-    columns = [Column(METRIC_TITLES[metric], cell_title(cell)) for cell in found.cells for metric in METRICS]
+    for variant in found.config.variants:
+        shown = [_estimate(known, (variant, condition, metric)) for condition in found.conditions for metric in METRICS]
+        body.append((*_variant(variant), _parameters(costs["networks"].get(network_of(variant))), *shown))
+    columns = [
+        Column(METRIC_TITLES[metric], condition_title(condition))
+        for condition in found.conditions
+        for metric in METRICS
+    ]
     return Table(
         "networks",
         "All networks by AUROC and AUPRC (Fig. 7)",
         f"Test images; columns: task · regime · protocol. {READING} AUPRC is average precision.",
-        (*_ARM, Column("parameters"), *columns),
+        (*_VARIANT, Column("parameters"), *columns),
         tuple(body),
         _chance(found),
     )
@@ -58,17 +62,17 @@ def kinds_table(rows: Sequence[Row], trapezoids: Mapping[Key, tuple[float, float
     """Lay out AUPRC by average precision with the trapezoid beside it (G-9)."""
     body = []
     for row in (row for row in rows if row["metric"] == "auprc"):
-        mean, sd = trapezoids[row["arm"], row["cell"]]
+        mean, sd = trapezoids[row["variant"], row["condition"]]
         beside = number(mean) + ("" if sd is None else f" ± {number(sd)}")
         step = number(row["mean"]) + ("" if is_missing(row["sd"]) else f" ± {number(row['sd'])}")
         gap = MISSING if is_missing(row["mean"]) else Text(signed(mean - row["mean"]))
-        body.append((Text(cell_title(row["cell"])), *_arm(row["arm"]), Text(step), Text(beside), gap))
+        body.append((Text(condition_title(row["condition"])), *_variant(row["variant"]), Text(step), Text(beside), gap))
     return Table(
         "kinds",
         "AUPRC by average precision and by the trapezoid",
         "Mean ± sd over seeds. Straight lines between the points of a precision–recall curve flatter where scores "
         "tie; the paper’s code draws them, every other table here takes average precision.",
-        (Column("Setting", number=False), *_ARM, *map(Column, ("average precision", "trapezoid", "difference"))),
+        (Column("Setting", number=False), *_VARIANT, *map(Column, ("average precision", "trapezoid", "difference"))),
         tuple(body),
     )
 
@@ -78,12 +82,12 @@ def transfer_table(rows: Sequence[Row], gains: Sequence[Row]) -> Table:
     known = _lookup(rows)
     body = []
     for part in by_pair(gains):
-        arm, other, cell = (part[0][name] for name in ("arm", "arm_b", "cell"))
-        cells = [Text(cell_title(cell)), Text(network_title(arm))]
+        variant, other, condition = (part[0][name] for name in ("variant", "variant_b", "condition"))
+        conditions = [Text(condition_title(condition)), Text(network_title(variant))]
         for row in part:
-            cells += [_estimate(known, (name, cell, row["metric"])) for name in (other, arm)]
-            cells.append(estimate(row, difference=True))
-        body.append(tuple(cells))
+            conditions += [_estimate(known, (name, condition, row["metric"])) for name in (other, variant)]
+            conditions.append(estimate(row, difference=True))
+        body.append(tuple(conditions))
     columns = [Column(name, METRIC_TITLES[metric]) for metric in METRICS for name in ("RI", "TL", "TL − RI")]
     return Table(
         "transfer",
@@ -99,7 +103,7 @@ def cuts_table(changes: Sequence[Row]) -> Table:
     """Lay out the relative change of cut networks against the whole one (Fig. 5), in per cent."""
     columns = [Column("change, %", METRIC_TITLES[metric]) for metric in METRICS]
     body = [
-        (Text(cell_title(part[0]["cell"])), Text(network_title(part[0]["arm"])), *map(_percent, part))
+        (Text(condition_title(part[0]["condition"])), Text(network_title(part[0]["variant"])), *map(_percent, part))
         for part in by_pair(changes)
     ]
     return Table(
@@ -114,16 +118,16 @@ def cuts_table(changes: Sequence[Row]) -> Table:
 
 
 def transfusion_table(rows: Sequence[Row], gaps: Sequence[Row], config: TruncatedTransferConfig) -> Table:
-    """Lay out truncated transfer against transfusion at the same depth (Fig. 6); arms that lack are named."""
+    """Lay out truncated transfer against transfusion at the same depth (Fig. 6); variants that lack are named."""
     known = _lookup(rows)
     body = []
     for part in by_pair(gaps):
-        arm, other, cell = (part[0][name] for name in ("arm", "arm_b", "cell"))
-        cells = [Text(cell_title(cell)), Text(network_title(arm)), Text(network_title(other))]
+        variant, other, condition = (part[0][name] for name in ("variant", "variant_b", "condition"))
+        conditions = [Text(condition_title(condition)), Text(network_title(variant)), Text(network_title(other))]
         for row in part:
-            cells += [_estimate(known, (name, cell, row["metric"])) for name in (arm, other)]
-            cells.append(estimate(row, difference=True))
-        body.append(tuple(cells))
+            conditions += [_estimate(known, (name, condition, row["metric"])) for name in (variant, other)]
+            conditions.append(estimate(row, difference=True))
+        body.append(tuple(conditions))
     missing = missing_partners(config)
     note = f"Not run: {', '.join(missing)}." if missing else ""
     columns = [
@@ -141,15 +145,15 @@ def transfusion_table(rows: Sequence[Row], gaps: Sequence[Row], config: Truncate
 
 
 def missing_partners(config: TruncatedTransferConfig) -> list[str]:
-    """Return the arms that lack for truncated transfer and transfusion to be compared at every depth that was run."""
-    arms, missing = set(config.arms), []
-    for arm in config.arms:
-        network, _, depth = network_of(arm).rpartition("_")
+    """Return the variants that lack for comparing truncated transfer and transfusion at every depth."""
+    variants, missing = set(config.variants), []
+    for variant in config.variants:
+        network, _, depth = network_of(variant).rpartition("_")
         if network.startswith("densenet") and depth[1:].isdigit():
             swap = {"t": ("transfer", f"{network}_s{depth[1:]}-transfusion")}
             swap["s"] = ("transfusion", f"{network}_t{depth[1:]}-transfer")
             strategy, partner = swap.get(depth[0], ("", ""))
-            if arm.endswith(f"-{strategy}") and partner and partner not in arms:
+            if variant.endswith(f"-{strategy}") and partner and partner not in variants:
                 missing.append(partner)
     return missing
 
@@ -158,13 +162,13 @@ def tests_table(tests: Sequence[Row]) -> Table:
     """Lay out the paired tests of all comparisons with Holm's correction."""
     body = []
     for part in by_pair(tests):
-        arm, other, cell = (part[0][name] for name in ("arm", "arm_b", "cell"))
-        cells = [Text(cell_title(cell)), Text(arm_title(arm)), Text(arm_title(other))]
+        variant, other, condition = (part[0][name] for name in ("variant", "variant_b", "condition"))
+        conditions = [Text(condition_title(condition)), Text(variant_title(variant)), Text(variant_title(other))]
         for row in part:
             change = interval(*bounds(row), difference=True)
-            cells += [Text(signed(row["mean"]), change), Text(probability(row["p"]), row["test"])]
-            cells.append(Text(probability(row["p_holm"])))
-        body.append(tuple(cells))
+            conditions += [Text(signed(row["mean"]), change), Text(probability(row["p"]), row["test"])]
+            conditions.append(Text(probability(row["p_holm"])))
+        body.append(tuple(conditions))
     columns = [Column(name, METRIC_TITLES[metric]) for metric in METRICS for name in ("difference", "p", "p, Holm")]
     labels = (Column(name, number=False) for name in ("Setting", "First", "Second"))
     return Table(
@@ -175,10 +179,10 @@ def tests_table(tests: Sequence[Row]) -> Table:
         (*labels, *columns),
         tuple(body),
         (
-            "DeLong, for AUROC of one output: both arms’ scores of an image are averaged over seeds and paired; the "
-            "variance is that of whole patients. Chance in training is not in its p, but in the interval beside it.",
+            "DeLong, for AUROC of one output: both variants’ scores of an image are averaged over seeds and paired; "
+            "the variance is that of whole patients. Chance in training is in the interval beside it, not in its p.",
             "Bootstrap: twice the share of the resampled differences beyond zero, never below 2 ÷ (resamples + 1); it "
-            "draws whole patients and, from two seeds on, seeds, both arms the same.",
+            "draws whole patients and, from two seeds on, seeds, both variants the same.",
         ),
     )
 
@@ -188,7 +192,7 @@ def claims_table(judged: Iterable[tuple[Claim, Mapping[str, Judged]]], ties: Ite
     body = [
         (
             Text(f"({claim.key[0]}) {claim.statement}", hover=claim.how),
-            Text(cell_title(claim.cell)),
+            Text(condition_title(claim.condition)),
             Text(claim.source),
             *(_judged(by_metric[metric]) for metric in METRICS),
             Text(by_metric["auprc"].verdict, by_metric["auprc"].reason),
@@ -200,7 +204,7 @@ def claims_table(judged: Iterable[tuple[Claim, Mapping[str, Judged]]], ties: Ite
     )
     for one in ties:
         verdict = Text(one.judged.verdict, one.judged.reason)
-        body.append((statement, Text(cell_title(one.cell)), Text("Fig. 2, 7"), MISSING, MISSING, verdict))
+        body.append((statement, Text(condition_title(one.condition)), Text("Fig. 2, 7"), MISSING, MISSING, verdict))
     labels = (Column(name, number=False) for name in ("Claim", "Setting", "Printed in"))
     return Table(
         "claims",
@@ -216,7 +220,7 @@ def ties_table(ties: Iterable[Ties]) -> Table:
     """Lay out how many ties of one metric the other breaks (claim c)."""
     body = tuple(
         (
-            Text(cell_title(one.cell)),
+            Text(condition_title(one.condition)),
             Text(str(one.pairs)),
             *(Text(str(n)) for n in (one.tied_auroc, one.broken_by_auprc, one.tied_auprc, one.broken_by_auroc)),
         )
@@ -231,19 +235,19 @@ def ties_table(ties: Iterable[Ties]) -> Table:
     return Table(
         "ties",
         "What one metric ties and the other separates",
-        "Pairs of arms; tied: the 95 % interval of the difference holds zero; separated: its normal interval (± z sd "
-        "of the resampled differences), corrected by Bonferroni for the number of ties, does not.",
+        "Pairs of variants; tied: the 95 % interval of the difference holds zero; separated: its normal interval "
+        "(± z sd of the resampled differences), corrected by Bonferroni for the number of ties, does not.",
         (Column("Setting", number=False), Column("pairs"), *columns),
         body,
     )
 
 
-def _arm(arm: str) -> tuple[Text, Text]:
-    return Text(network_title(arm), hover=network_of(arm)), Text(start_title(arm))
+def _variant(variant: str) -> tuple[Text, Text]:
+    return Text(network_title(variant), hover=network_of(variant)), Text(start_title(variant))
 
 
 def _lookup(rows: Iterable[Row]) -> dict[tuple[Any, ...], Row]:
-    return {(row["arm"], row["cell"], row["metric"]): row for row in rows}
+    return {(row["variant"], row["condition"], row["metric"]): row for row in rows}
 
 
 def _estimate(rows: Mapping[tuple[Any, ...], Row], key: tuple[Any, ...]) -> Text:
@@ -259,17 +263,17 @@ def _parameters(cost: Mapping[str, Any] | None) -> Text:
 def _chance(found: Results) -> tuple[str, ...]:
     """Say what chance would reach, in a note for all settings that are tested on the same images."""
     settings: dict[str, list[str]] = {}
-    for cell in found.cells:
-        fits = next(fits for (_, other), fits in found.fits.items() if other == cell)
-        negatives = found.config.test_negatives(cell)
+    for condition in found.conditions:
+        fits = next(fits for (_, other), fits in found.fits.items() if other == condition)
+        negatives = found.config.neg_pos_ratio(condition)
         share = number(share_of_positives(fits, negatives))
         at = "" if negatives is None else f" at {balance_title(negatives)}"
         text = (
             f"{len(fits.target)} test images of {len(set(fits.patients))} patients; chance is AUROC 0.5 and AUPRC "
             f"{share}, the share of positives{at}.{_left_out(fits)}"
         )
-        settings.setdefault(text, []).append(cell_title(cell))
-    return tuple(f"{', '.join(cells)}: {text}" for text, cells in settings.items())
+        settings.setdefault(text, []).append(condition_title(condition))
+    return tuple(f"{', '.join(conditions)}: {text}" for text, conditions in settings.items())
 
 
 def _left_out(fits: Fits) -> str:

@@ -1,4 +1,4 @@
-"""What every table and figure of the study is made of: values of arms and differences of pairs of arms, as rows."""
+"""What every table and figure of the study is made of: values of variants and differences of pairs, as rows."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ from medtransfer.evaluation.predictions import validate_predictions
 from medtransfer.evaluation.scorecard import EvaluationConfig, Fits, align
 from medtransfer.evaluation.summary import Sample, brief, drawn_means
 from medtransfer.studies.truncated_transfer.claims import METRICS, Key, Measured, claims, measure, measured_outputs
-from medtransfer.studies.truncated_transfer.config import Cell, TruncatedTransferConfig
+from medtransfer.studies.truncated_transfer.config import Condition, TruncatedTransferConfig
 
 Pair = tuple[Key, Key]
 Row = dict[str, Any]
-"""One metric of an arm on a cell, or of a pair of arms: names, ``mean, sd, low, high, low_seeds, high_seeds``."""
+"""One metric of a variant on a condition, or of a pair: names, ``mean, sd, low, high, low_seeds, high_seeds``."""
 
 
 @dataclass(frozen=True)
 class Results:
     """The test results of a study.
 
-    ``measured``: metric → (arm, cell) → sample; ``fits``: (arm, cell) → scores and targets of all seeds.
+    ``measured``: metric → (variant, condition) → sample; ``fits``: (variant, condition) → scores and targets.
     """
 
     config: TruncatedTransferConfig
@@ -35,33 +35,33 @@ class Results:
     fits: Mapping[Key, Fits]
 
     @property
-    def cells(self) -> list[Cell]:
-        """The cells that any arm was tested on, in the order of the study."""
-        tested = {cell for _, cell in self.fits}
-        return [cell for cell in self.config.cells() if cell in tested]
+    def conditions(self) -> list[Condition]:
+        """The conditions that any variant was tested on, in the order of the study."""
+        tested = {condition for _, condition in self.fits}
+        return [condition for condition in self.config.conditions() if condition in tested]
 
 
 def results(predictions: pd.DataFrame, config: TruncatedTransferConfig, settings: EvaluationConfig) -> Results:
-    """Measure every arm on every cell of a predictions table.
+    """Measure every variant on every condition of a predictions table.
 
     Raises:
         DataError: the table is not valid, or a seed lacks an image.
     """
     table = validate_predictions(predictions)
     parts = dict(tuple(table[table["split"] == "test"].groupby("variant")))
-    wanted = [(arm, cell) for cell in config.cells() for arm in config.arms]
-    names = {(arm, cell): f"{arm}-{cell.name}" for arm, cell in wanted}
+    wanted = [(variant, condition) for condition in config.conditions() for variant in config.variants]
+    names = {(variant, condition): f"{variant}-{condition.name}" for variant, condition in wanted}
     found = {key: parts[name] for key, name in names.items() if name in parts}
     fits = {key: align(rows, sorted(set(rows["output"]))) for key, rows in found.items()}
     return Results(config, settings, measure(table, config, settings), fits)
 
 
 def values(found: Results) -> list[Row]:
-    """Return a row a cell, arm and metric: ``arm, cell, metric`` and the numbers."""
+    """Return a row a condition, variant and metric: ``variant, condition, metric`` and the numbers."""
     return [
-        {"arm": arm, "cell": cell, "metric": metric}
-        | brief(found.measured[metric][arm, cell], seed=found.settings.seed)
-        for arm, cell in found.fits
+        {"variant": variant, "condition": condition, "metric": metric}
+        | brief(found.measured[metric][variant, condition], seed=found.settings.seed)
+        for variant, condition in found.fits
         for metric in METRICS
     ]
 
@@ -70,14 +70,14 @@ def trapezoids(found: Results) -> dict[Key, tuple[float, float | None]]:
     """Return mean and sd over seeds of AUPRC by the trapezoid, of several outputs the mean."""
     result = {}
     for key, fits in found.fits.items():
-        negatives = found.config.test_negatives(key[1])
+        negatives = found.config.neg_pos_ratio(key[1])
         points = np.mean([_of_output(fits, column, negatives) for column in measured_outputs(fits)], axis=0)
         result[key] = (float(points.mean()), float(points.std(ddof=1)) if len(points) > 1 else None)
     return result
 
 
 def pairs(config: TruncatedTransferConfig, claim: str) -> list[Pair]:
-    """Return the pairs of (arm, cell) whose differences a claim is made of: ``a1``, ``b`` or ``b_transfusion``."""
+    """Return the pairs of (variant, condition) that a claim subtracts: ``a1``, ``b`` or ``b_transfusion``."""
     found: list[Pair] = []
     for one in claims(config):
         if one.key == claim:
@@ -90,10 +90,10 @@ def pairs(config: TruncatedTransferConfig, claim: str) -> list[Pair]:
 def differences(found: Results, wanted: Iterable[Pair], *, relative: bool = False) -> list[Row]:
     """Return first − second of pairs that were both tested, as shares of the second with ``relative``.
 
-    A row a pair and metric: ``arm, arm_b, cell, metric`` and the numbers; seeds and resamples are shared.
+    A row a pair and metric: ``variant, variant_b, condition, metric`` and the numbers; seeds and resamples are shared.
     """
     return [
-        {"arm": a[0], "arm_b": b[0], "cell": a[1], "metric": metric}
+        {"variant": a[0], "variant_b": b[0], "condition": a[1], "metric": metric}
         | brief(_difference(found.measured[metric], (a, b), relative=relative), seed=found.settings.seed)
         for a, b in wanted
         if a in found.fits and b in found.fits
@@ -110,7 +110,9 @@ def paired_tests(found: Results, wanted: Iterable[Pair]) -> list[Row]:
     """
     rows = differences(found, wanted)
     for row in rows:
-        row["p"], row["test"] = _p(found, (row["arm"], row["cell"]), (row["arm_b"], row["cell"]), row["metric"])
+        row["p"], row["test"] = _p(
+            found, (row["variant"], row["condition"]), (row["variant_b"], row["condition"]), row["metric"]
+        )
     for metric in METRICS:
         same = [row for row in rows if row["metric"] == metric]
         for row, adjusted in zip(same, holm([row["p"] for row in same]), strict=True):
@@ -119,7 +121,7 @@ def paired_tests(found: Results, wanted: Iterable[Pair]) -> list[Row]:
 
 
 def by_pair(rows: Iterable[Row]) -> list[tuple[Row, ...]]:
-    """Return the rows of every pair of arms on a cell together, one a metric."""
+    """Return the rows of every pair of variants on a condition together, one a metric."""
     return list(zip(*[iter(rows)] * len(METRICS), strict=True))
 
 

@@ -9,12 +9,17 @@ from medtransfer.reporting.content import Column, Table, Text
 from medtransfer.reporting.formatting import estimate, number
 from medtransfer.studies.truncated_transfer.claims import METRICS
 from medtransfer.studies.truncated_transfer.report.balance import share_of_positives
-from medtransfer.studies.truncated_transfer.report.names import METRIC_TITLES, cell_title, network_title, start_title
+from medtransfer.studies.truncated_transfer.report.names import (
+    METRIC_TITLES,
+    condition_title,
+    network_title,
+    start_title,
+)
 from medtransfer.studies.truncated_transfer.report.values import Results, results, values
 
 
 def windows_table(predictions: pd.DataFrame, found: Results, datasets: Mapping[str, Mapping[str, Any]]) -> Table | None:
-    """Lay out every arm month by month where test images were split off by date; nothing where none were.
+    """Lay out every variant month by month where test images were split off by date; nothing where none were.
 
     Args:
         predictions: the study's table, with dates.
@@ -29,8 +34,13 @@ def windows_table(predictions: pd.DataFrame, found: Results, datasets: Mapping[s
     body = []
     for month, rows in dated.groupby(dated["date"].dt.strftime("%Y-%m")):
         window = results(rows, found.config, found.settings)
-        body += [row for cell in window.cells if cell.task in tasks for row in _rows(str(month), window, cell)]
-    order = {cell_title(cell): number for number, cell in enumerate(found.cells)}
+        body += [
+            row
+            for condition in window.conditions
+            if condition.task in tasks
+            for row in _rows(str(month), window, condition)
+        ]
+    order = {condition_title(condition): number for number, condition in enumerate(found.conditions)}
     body.sort(key=lambda row: order[row[0].main])
     last = ", ".join(f"{name}: {day}" for name, day in days.items())
     return Table(
@@ -46,13 +56,18 @@ def windows_table(predictions: pd.DataFrame, found: Results, datasets: Mapping[s
     )
 
 
-def _rows(month: str, window: Results, cell: Any) -> list[tuple[Text, ...]]:
-    known = {(row["arm"], row["cell"], row["metric"]): row for row in values(window)}
+def _rows(month: str, window: Results, condition: Any) -> list[tuple[Text, ...]]:
+    known = {(row["variant"], row["condition"], row["metric"]): row for row in values(window)}
     shown = []
-    for (arm, other), fits in window.fits.items():
-        if other == cell:
-            share = share_of_positives(fits, window.config.test_negatives(cell))
-            labels = (Text(cell_title(cell)), Text(month), Text(network_title(arm)), Text(start_title(arm)))
+    for (variant, other), fits in window.fits.items():
+        if other == condition:
+            share = share_of_positives(fits, window.config.neg_pos_ratio(condition))
+            labels = (
+                Text(condition_title(condition)),
+                Text(month),
+                Text(network_title(variant)),
+                Text(start_title(variant)),
+            )
             numbers = (Text(str(len(fits.target))), Text(number(share)))
-            shown.append((*labels, *numbers, *(estimate(known[arm, cell, metric]) for metric in METRICS)))
+            shown.append((*labels, *numbers, *(estimate(known[variant, condition, metric]) for metric in METRICS)))
     return shown
