@@ -129,6 +129,12 @@ def test_without_labels_there_are_predictions_alone(evaluated):
     assert "predictions only, no metrics" in report
 
 
+def test_an_earlier_evaluation_of_any_network_is_replaced(evaluated):
+    for heads in (FINDINGS, LABEL_AND_ZONES, FINDINGS):
+        table, *_ = evaluated(heads, {})
+        assert set(table["output"]) == {name for head in heads.values() for name in head.outputs}
+
+
 def test_a_head_that_was_never_trained_is_not_evaluated(evaluated, capsys):
     heads = {name: head.model_copy(update={"trained": False}) for name, head in FINDINGS.items()}
     assert evaluated(heads, {}) is None

@@ -28,7 +28,7 @@ from medtransfer.training.evaluating import (
 from medtransfer.training.progress import console
 
 PREDICTIONS, METRICS, REPORT = "predictions.parquet", "metrics.json", "report.md"
-OWN = {"images", "left_out", "trained_on", "metrics"}
+OWN = {"name", "images", "patients", "left_out", "trained_on"}
 """Keys by which the metrics of an earlier evaluation are told from another file of that name."""
 
 
@@ -55,8 +55,8 @@ def run(options: Namespace) -> None:
         **({"positive_class": positive} if positive else {}),
         "trained_on": description["extra"]["dataset"],
     }
-    write_predictions([table], options.out / PREDICTIONS)
     write_json(options.out / METRICS, facts | _measured(metrics, list(asked)))
+    write_predictions([table], options.out / PREDICTIONS)
     write_text(options.out / REPORT, evaluation_markdown(options.model, facts, metrics, asked=list(asked)))
     for question, found in metrics.items():
         metric, interval = next(iter(found.items()))
