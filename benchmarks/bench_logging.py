@@ -57,7 +57,7 @@ def measure(folder: Path, step: Callable[[], None], every: int) -> dict[str, Any
     """Time training steps in turn with recording and delivering what ``FLUSH_SECONDS`` of such steps log."""
     found: dict[str, list[float]] = {"share": [], "step_s": [], "recording_s": [], "delivery_s": []}
     with closing(Journal(folder)) as journal:
-        _begin(journal, RunSpec(experiment="bench", name="logging"), ())
+        _begin(journal, RunSpec(experiment="bench", name="logging"))
         tracker, shipment, count = Recorder(journal), Shipment(folder, f"sqlite:///{folder}/runs.db"), 0
         tracker.metrics(POINTS, count)
         shipment.deliver()  # tables, experiment and run are made once

@@ -1,4 +1,3 @@
-import hashlib
 import io
 
 import numpy as np
@@ -10,15 +9,12 @@ from scipy.fft import dctn
 
 from medtransfer.data.hashing import (
     flipped_hash,
-    from_hex,
     perceptual_hash,
     perceptual_hashes,
     pixel_sha,
-    sha256_bytes,
     to_hex,
 )
 from medtransfer.data.images import resize
-from medtransfer.errors import DataError
 
 
 def smooth(seed, height=120, width=90, channels=1):
@@ -90,14 +86,8 @@ def test_depth_and_repeated_channels_do_not_change_the_look():
 @settings(max_examples=50)
 def test_hex_digits_round_trip_and_mirroring_twice_is_nothing(value):
     assert len(to_hex(value)) == 16
-    assert from_hex(to_hex(value)) == value
+    assert int(to_hex(value), 16) == value
     assert flipped_hash(flipped_hash(value)) == value
-
-
-@pytest.mark.parametrize("digits", ["", "12", "g" * 16, "0X" + "1" * 14])
-def test_other_texts_are_no_hash(digits):
-    with pytest.raises(DataError, match="expected 16 hexadecimal digits"):
-        from_hex(digits)
 
 
 def test_pixel_hash_sees_one_pixel_the_shape_and_the_type_but_not_repeated_channels():
@@ -108,7 +98,3 @@ def test_pixel_hash_sees_one_pixel_the_shape_and_the_type_but_not_repeated_chann
     assert pixel_sha(image) == pixel_sha(np.asfortranarray(image))
     different = [image, other, image.reshape(1, 90, 120), image.astype(np.uint16)]
     assert len({pixel_sha(each) for each in different}) == 4
-
-
-def test_bytes_hash_is_sha256():
-    assert sha256_bytes(b"abc") == hashlib.sha256(b"abc").hexdigest()

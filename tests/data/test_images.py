@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medtransfer.data import images
 from medtransfer.data.images import equalize, read_image, resize, to_depth, window
 from medtransfer.errors import DataError
 
@@ -163,11 +164,13 @@ def test_a_decompression_bomb_is_refused(tmp_path):
         read_image(tmp_path / "a.png", channels=1)
 
 
-def test_the_pixel_limit_is_an_option(tmp_path):
+def test_the_pixel_limit_counts_pixels(tmp_path, monkeypatch):
     path = saved(tmp_path / "a.png", GREY)
-    assert read_image(path, channels=1, max_pixels=54).shape == (1, 6, 9)
+    monkeypatch.setattr(images, "MAX_PIXELS", 54)
+    assert read_image(path, channels=1).shape == (1, 6, 9)
+    monkeypatch.setattr(images, "MAX_PIXELS", 53)
     with pytest.raises(DataError, match="expected at most 53"):
-        read_image(path, channels=1, max_pixels=53)
+        read_image(path, channels=1)
 
 
 @pytest.mark.parametrize(

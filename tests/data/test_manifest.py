@@ -7,7 +7,7 @@ from medtransfer.data.manifest import (
     build_manifest,
     classes_of,
     empty_row,
-    findings_of,
+    finding_columns,
     read_manifest,
     validate_manifest,
     write_manifest,
@@ -42,7 +42,7 @@ def test_several_findings_keep_zero_one_and_not_known_apart(tmp_path):
     table[0]["y_edema"], table[1]["y_edema"], table[2]["y_mass"] = 1, 0.0, 1
     write_manifest(build_manifest(table), tmp_path / "m.parquet")
     manifest = read_manifest(tmp_path / "m.parquet")
-    assert findings_of(manifest) == ("edema", "mass")
+    assert finding_columns(manifest) == ("y_edema", "y_mass")
     np.testing.assert_array_equal(manifest["y_edema"], [1.0, 0.0, np.nan])
     np.testing.assert_array_equal(manifest["y_mass"], [np.nan, np.nan, 1.0])
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from medtransfer.data import photometry
 from medtransfer.data.photometry import blur, grayscale, jitter, luma
 from medtransfer.data.transforms import (
     AugmentConfig,
@@ -252,20 +253,22 @@ def test_brightness_contrast_and_saturation_blend_with_their_factor(step):
     assert ((factor - 1).abs() < 1e-5).float().mean() == pytest.approx(0.2, abs=0.06)
 
 
-def test_blur_keeps_the_mean_and_smooths_only_the_chosen():
+def test_blur_keeps_the_mean_and_smooths_only_the_chosen(monkeypatch):
+    monkeypatch.setattr(photometry, "SIGMA", (1.0, 2.0))
     images = torch.rand(200, 1, 24, 24, generator=gen())
-    blurred = blur(images, 0.5, gen(2), sigma=(1.0, 2.0))
+    blurred = blur(images, 0.5, gen(2))
     changed = (blurred != images).flatten(1).any(1)
     assert changed.float().mean() == pytest.approx(0.5, abs=0.1)
     assert (blurred.std((1, 2, 3))[changed] < 0.5 * images.std((1, 2, 3))[changed]).all()
     torch.testing.assert_close(blurred.mean((1, 2, 3)), images.mean((1, 2, 3)), atol=0.03, rtol=0)
 
 
-def test_blur_is_the_gaussian_of_its_sigma():
+def test_blur_is_the_gaussian_of_its_sigma(monkeypatch):
     from scipy.ndimage import gaussian_filter
 
+    monkeypatch.setattr(photometry, "SIGMA", (1.5, 1.5))
     image = torch.rand(1, 1, 32, 32, generator=gen())
-    blurred = blur(image, 1.0, gen(), sigma=(1.5, 1.5))
+    blurred = blur(image, 1.0, gen())
     expected = gaussian_filter(image[0, 0].numpy(), 1.5, radius=4, mode="mirror")
     np.testing.assert_allclose(blurred[0, 0], expected, atol=1e-5)
 

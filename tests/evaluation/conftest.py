@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from medtransfer.evaluation.predictions import prediction_rows
+from medtransfer.evaluation.weighted import Metric, Weights
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -17,6 +18,16 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 @pytest.fixture
 def golden() -> Callable[[str], dict[str, Any]]:
     return lambda name: json.loads((GOLDEN / f"{name}.json").read_text())
+
+
+@pytest.fixture
+def weighted() -> Callable[..., float]:
+    """A metric of rows that weigh ``[rows]`` each."""
+
+    def value(metric: Metric, target: Any, score: Any, weight: Any) -> float:
+        return float(metric.prepare(target, score)(Weights(np.asarray(weight)[:, None], np.arange(len(weight))))[0])
+
+    return value
 
 
 def image_rows(count: int, split: str = "test", dataset: str = "ct", *, per_patient: int = 1) -> pd.DataFrame:

@@ -21,8 +21,8 @@ def tied_rows(seed, rows=60, levels=7):
     return target, rng.integers(0, levels, rows) / levels
 
 
-def trapezoid(target, score):
-    precision, recall, _ = oracle.precision_recall_curve(target, score)
+def trapezoid(target, score, **options):
+    precision, recall, _ = oracle.precision_recall_curve(target, score, **options)
     return oracle.auc(recall, precision)
 
 
@@ -53,8 +53,48 @@ def test_threshold_metrics_equal_scikit_learn(seed, threshold):
     assert binary.accuracy(target, score, **at) == pytest.approx(oracle.accuracy_score(target, called))
     assert binary.sensitivity(target, score, **at) == pytest.approx(oracle.recall_score(target, called))
     assert binary.specificity(target, score, **at) == pytest.approx(oracle.recall_score(target, called, pos_label=0))
-    tn, fp, fn, tp = oracle.confusion_matrix(target, called).ravel()
-    assert binary.confusion(target, score, **at) == (tp, fp, fn, tn)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("levels", [2, 7, 100_000])
+def test_weighted_ranking_metrics_equal_scikit_learn(weighted, seed, levels):
+    target, score = tied_rows(seed, levels=levels)
+    weight = np.random.default_rng(seed).gamma(0.3, size=60) * np.append([1, 1], np.arange(58) % 5 > 0)
+    for own, theirs in (
+        (binary.auroc, oracle.roc_auc_score),
+        (binary.average_precision, oracle.average_precision_score),
+        (binary.auprc_trapezoid, trapezoid),
+        (binary.brier, oracle.brier_score_loss),
+    ):
+        expected = theirs(target, score, sample_weight=weight)
+        assert weighted(own, target, score, weight) == pytest.approx(expected, abs=1e-12)
+        assert own(target, score) != pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_weighted_threshold_metrics_equal_scikit_learn(weighted, seed):
+    target, score = tied_rows(seed)
+    weight, called = np.random.default_rng(seed).gamma(0.3, size=60), (score >= 0.5).astype(int)
+    for own, theirs, label in (
+        (binary.f1, oracle.f1_score, {"pos_label": 1}),
+        (binary.f1_negative, oracle.f1_score, {"pos_label": 0}),
+        (binary.accuracy, oracle.accuracy_score, {}),
+        (binary.sensitivity, oracle.recall_score, {"pos_label": 1}),
+        (binary.specificity, oracle.recall_score, {"pos_label": 0}),
+    ):
+        expected = theirs(target, called, sample_weight=weight, **label)
+        assert weighted(own, target, score, weight) == pytest.approx(expected, abs=1e-12)
+        assert own(target, score) != pytest.approx(expected, abs=1e-6)
+
+
+def test_a_ratio_of_classes_weighs_the_negatives():
+    target, score = tied_rows(0)
+    weight = np.where(target == 1, 1.0, 16 * (target == 1).sum() / (target == 0).sum())
+    found = binary.auprc_trapezoid(target, score, negatives=16)
+    assert found == pytest.approx(trapezoid(target, score, sample_weight=weight), abs=1e-12)
+    for one_class, reason in (([1, 1], "there is no negative row"), ([0, 0], "there is no positive row")):
+        with pytest.warns(UndefinedMetricWarning, match=reason):
+            assert math.isnan(binary.auprc_trapezoid(one_class, [0.1, 0.2], negatives=16))
 
 
 def test_auroc_equals_the_share_of_ordered_pairs():

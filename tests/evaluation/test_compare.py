@@ -1,4 +1,4 @@
-"""DeLong against pROC and pair loops, error tests against R, corrections against textbook examples."""
+"""DeLong against pROC and pair loops, the t-test against R, Holm's correction against its definition."""
 
 import math
 from statistics import NormalDist
@@ -20,7 +20,6 @@ def test_delong_equals_proc(golden, case):
     assert areas == pytest.approx([gold["auc_a"], gold["auc_b"]], abs=1e-10)
     expected = [[gold["var_a"], gold["cov_ab"]], [gold["cov_ab"], gold["var_b"]]]
     assert covariance == pytest.approx(np.array(expected), abs=1e-10)
-    assert compare.delong_variance(label, a) == pytest.approx(gold["var_a"], abs=1e-10)
     for score, bounds in ((a, gold["ci95_a"]), (b, gold["ci95_b"])):
         interval = compare.delong_interval(label, score)
         assert (interval.low, interval.high) == pytest.approx(bounds, abs=1e-10)
@@ -167,54 +166,21 @@ def test_paired_t_test_without_spread_is_decided_by_the_difference():
         assert math.isnan(compare.paired_t_test([2], [1]).p)
 
 
-def test_permutation_agrees_with_all_sign_flips():
-    rng = np.random.default_rng(2)
-    a, b, groups = rng.normal(0.5, 1, 20), rng.normal(size=20), np.repeat(np.arange(10), 2)
-    sums = np.add.reduceat(a - b, np.arange(0, 20, 2))
-    flips = np.array(np.meshgrid(*[[-1, 1]] * 10)).reshape(10, -1)
-    exact = np.mean(np.abs(sums @ flips) >= abs(sums.sum()) - 1e-12)
-    test = compare.paired_permutation(a, b, groups, draws=20_000)
-    assert test.p == pytest.approx(exact, abs=0.01)
-    assert test.difference == pytest.approx(np.mean(a - b))
+def test_holm_equals_an_example_worked_by_hand():
+    assert compare.holm([0.01, 0.04, 0.03, 0.005, 0.5]) == pytest.approx([0.04, 0.09, 0.09, 0.025, 0.5])
 
 
-def test_permutation_of_equal_values_has_p_one_and_never_zero():
-    assert compare.paired_permutation([1, 2, 3], [1, 2, 3], [0, 1, 2]).p == 1
-    assert compare.paired_permutation(np.arange(50) + 1.0, np.zeros(50), range(50), draws=99).p == 0.01
-
-
-def test_images_of_one_patient_carry_less_evidence_than_images_of_many():
-    a, b = np.full(12, 1.0), np.zeros(12)
-    many = compare.paired_permutation(a, b, range(12))
-    few = compare.paired_permutation(a, b, np.repeat([0, 1, 2], 4))
-    assert many.p < 0.01 < 0.2 < few.p
-
-
-def test_permutation_asks_for_one_patient_a_row():
-    with pytest.raises(DataError, match=r"groups has shape \(1,\), expected \(2,\)"):
-        compare.paired_permutation([1, 2], [1, 3], ["p"])
-
-
-def test_holm_and_benjamini_hochberg_equal_an_example_worked_by_hand():
-    p = [0.01, 0.04, 0.03, 0.005, 0.5]
-    assert compare.holm(p) == pytest.approx([0.04, 0.09, 0.09, 0.025, 0.5])
-    assert compare.benjamini_hochberg(p) == pytest.approx([0.025, 0.05, 0.05, 0.025, 0.5])
-
-
-def test_corrections_equal_their_definitions():
+def test_holm_equals_its_definition():
     p = np.round(np.random.default_rng(0).random(12) ** 3, 3)
     ordered = sorted(p)
     holm = {q: max(min(1, (12 - j) * ordered[j]) for j in range(ordered.index(q) + 1)) for q in ordered}
-    falling = {q: min(min(1, 12 / (j + 1) * ordered[j]) for j in range(12) if ordered[j] >= q) for q in ordered}
     assert compare.holm(p) == pytest.approx([holm[q] for q in p])
-    assert compare.benjamini_hochberg(p) == pytest.approx([falling[q] for q in p])
 
 
-@pytest.mark.parametrize("correct", [compare.holm, compare.benjamini_hochberg])
-def test_an_undefined_p_value_stays_undefined_and_is_no_test(correct):
-    adjusted = correct([0.02, np.nan, 0.03])
+def test_an_undefined_p_value_stays_undefined_and_is_no_test():
+    adjusted = compare.holm([0.02, np.nan, 0.03])
     assert np.isnan(adjusted[1])
-    assert adjusted[[0, 2]] == pytest.approx(correct([0.02, 0.03]))
+    assert adjusted[[0, 2]] == pytest.approx(compare.holm([0.02, 0.03]))
 
 
 def test_a_p_value_outside_zero_and_one_is_refused():

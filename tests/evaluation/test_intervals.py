@@ -8,11 +8,14 @@ import pytest
 from medtransfer.errors import ConfigError, DataError
 from medtransfer.evaluation import intervals
 from medtransfer.evaluation.checks import UndefinedMetricWarning
-from medtransfer.evaluation.weighted import WEIGHTED
+from medtransfer.evaluation.metrics import METRICS
 
-BINARY = ["auroc", "auprc", "f1", "f1_negative", "accuracy", "sensitivity", "specificity", "brier", "ece"]
+BINARY = [
+    *("auroc", "auprc", "auprc_trapezoid", "brier", "ece"),
+    *("f1", "f1_negative", "accuracy", "sensitivity", "specificity"),
+]
 VALUES = ["mse", "mae", "pearson", "r2"]
-CLASSES = ["macro_auroc", "macro_auprc", "macro_f1", "top_1", "macro_ece", "macro_mse"]
+CLASSES = ["macro_auroc", "macro_auprc", "macro_f1", "top_1", "top_5", "macro_ece", "macro_mse"]
 
 
 def rows(name, seed=0, count=70):
@@ -30,7 +33,7 @@ def rows(name, seed=0, count=70):
 
 
 @pytest.mark.filterwarnings("ignore::medtransfer.evaluation.checks.UndefinedMetricWarning")
-@pytest.mark.parametrize("name", WEIGHTED)
+@pytest.mark.parametrize("name", METRICS)
 @pytest.mark.parametrize("count", [6, 70])
 def test_every_resampled_metric_equals_its_slow_twin_with_the_same_draws(name, count):
     target, score, groups = rows(name, count=count)
@@ -91,8 +94,8 @@ def test_the_small_sample_above_really_meets_undefined_draws():
     assert not np.isnan(values).all()
 
 
-def test_the_table_of_resampled_metrics_is_covered():
-    assert set(BINARY) | set(VALUES) | set(CLASSES) == set(WEIGHTED)
+def test_the_table_of_metrics_is_covered():
+    assert set(BINARY) | set(VALUES) | set(CLASSES) == set(METRICS)
 
 
 def test_draws_take_as_many_patients_as_there_are_and_do_not_depend_on_the_pieces(monkeypatch):
@@ -203,7 +206,7 @@ def test_seeds_that_disagree_widen_the_interval_and_a_shared_fate_cancels():
 
 def test_wrong_arguments_are_named():
     target, score, groups = rows("auroc")
-    with pytest.raises(ConfigError, match="kappa: no interval for this metric; expected one of auroc"):
+    with pytest.raises(ConfigError, match="kappa: there is no such metric; expected one of auroc"):
         intervals.bootstrap_interval("kappa", target, score, groups)
     with pytest.raises(DataError, match=r"groups has shape \(5,\), expected \(70,\)"):
         intervals.bootstrap_interval("auroc", target, score, groups[:5])

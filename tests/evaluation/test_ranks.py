@@ -1,5 +1,6 @@
-"""Rank correlations against SciPy."""
+"""Rank correlations: SciPy's coefficients, p-values of all orders counted by hand, and lists without a value."""
 
+import itertools
 import math
 
 import numpy as np
@@ -12,7 +13,7 @@ from medtransfer.evaluation.ranks import rank_correlation
 
 @pytest.mark.parametrize(("kind", "oracle"), [("kendall", kendalltau), ("spearman", spearmanr)])
 @pytest.mark.parametrize("ties", [False, True])
-def test_rank_correlations_equal_scipy(kind, oracle, ties):
+def test_random_orders_come_close_to_the_asymptotic_p(kind, oracle, ties):
     rng = np.random.default_rng(5)
     score = rng.normal(size=40).round(0 if ties else 9)
     gain = (score + 2 * rng.normal(size=40)).round(0 if ties else 9)
@@ -20,6 +21,7 @@ def test_rank_correlations_equal_scipy(kind, oracle, ties):
     assert found.pairs == 40
     assert found.value == pytest.approx(expected.statistic, abs=1e-12)
     assert found.p == pytest.approx(expected.pvalue, abs=0.03)
+    assert rank_correlation(score, gain, kind=kind) == found
 
 
 def test_p_of_few_pairs_is_exact():
@@ -27,6 +29,14 @@ def test_p_of_few_pairs_is_exact():
     found = rank_correlation(score, gain)
     assert found.p == pytest.approx(kendalltau(score, gain, method="exact").pvalue, abs=1e-12)
     assert rank_correlation([1, 2, 3, 4], [1, 2, 3, 4]).p == pytest.approx(2 / 24)
+
+
+def test_p_of_tied_pairs_counts_the_orders_that_are_at_least_as_far_from_zero():
+    score, gain = [1, 1, 2, 3, 5], [2, 1, 4, 4, 4]
+    values = [spearmanr(score, order).statistic for order in itertools.permutations(gain)]
+    found = rank_correlation(score, gain, kind="spearman")
+    assert found.p == pytest.approx(np.mean(np.abs(values) >= abs(found.value) - 1e-9))
+    assert 0.05 < found.p < 0.5
 
 
 def test_a_rank_correlation_without_a_value_says_so():

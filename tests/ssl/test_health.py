@@ -50,11 +50,11 @@ def test_collapsed_features_have_the_worst_uniformity():
 def test_the_probe_equals_a_loop_over_the_nearest():
     train, val = noise(6, 12, 5), noise(7, 4, 5)
     labels = torch.tensor([0, 1, 2] * 4)
-    scores = knn_probe(train, labels, val, classes=3, neighbours=5, temperature=0.5)
+    scores = knn_probe(train, labels, val, classes=3, neighbours=5)
     for row, feature in zip(scores, val, strict=True):
         cosine = [float(F.cosine_similarity(feature, other, dim=0)) for other in train]
         nearest = sorted(range(12), key=lambda i: -cosine[i])[:5]
-        votes = [sum(math.exp(cosine[i] / 0.5) for i in nearest if labels[i] == c) for c in range(3)]
+        votes = [sum(math.exp(cosine[i] / 0.07) for i in nearest if labels[i] == c) for c in range(3)]
         assert row.tolist() == pytest.approx([vote / sum(votes) for vote in votes], abs=1e-5)
 
 

@@ -16,16 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from medtransfer.data.images import Pixels, resize
-from medtransfer.errors import DataError
 from medtransfer.files import sha256_file
 
 __all__ = [
     "flipped_hash",
-    "from_hex",
     "perceptual_hash",
     "perceptual_hashes",
     "pixel_sha",
-    "sha256_bytes",
     "sha256_file",
     "to_hex",
 ]
@@ -35,11 +32,6 @@ LUMA = np.array([0.299, 0.587, 0.114])
 _FREQUENCY = np.arange(1, 9)[:, None]
 _DCT = np.cos(np.pi * (2 * np.arange(THUMBNAIL) + 1) * _FREQUENCY / (2 * THUMBNAIL))
 _ODD = 0xAAAA_AAAA_AAAA_AAAA  # bits, most significant first, whose horizontal frequency is 1, 3, 5 or 7
-
-
-def sha256_bytes(data: bytes) -> str:
-    """Return the SHA-256 of bytes as hexadecimal digits."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def pixel_sha(image: Pixels) -> str:
@@ -71,17 +63,6 @@ def flipped_hash(phash: int) -> int:
 def to_hex(phash: int) -> str:
     """Return a perceptual hash as 16 hexadecimal digits."""
     return f"{phash:016x}"
-
-
-def from_hex(digits: str) -> int:
-    """Return the perceptual hash that ``to_hex`` wrote.
-
-    Raises:
-        DataError: the text is not 16 hexadecimal digits.
-    """
-    if len(digits) != 16 or not set(digits) <= set("0123456789abcdef"):
-        raise DataError(f"perceptual hash {digits!r}: expected 16 hexadecimal digits; scan the data set again")
-    return int(digits, 16)
 
 
 def _grey(image: Pixels) -> Pixels:

@@ -11,7 +11,7 @@
 | animation, several pages | first frame |
 | 32-bit integers beyond 0–65535, floats | ``DataError`` |
 | truncated, empty, absent, not a picture | ``DataError`` |
-| more than ``max_pixels`` pixels or a side above 32,768 | ``DataError``, from the header alone, before decoding |
+| more than 67,108,864 pixels or a side above 32,768 | ``DataError``, from the header alone, before decoding |
 
 Only raster formats are tried, so that no file can start another program.
 """
@@ -36,7 +36,7 @@ _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
 
-def read_image(path: Path, *, channels: Literal[1, 3], max_pixels: int = MAX_PIXELS) -> Pixels:
+def read_image(path: Path, *, channels: Literal[1, 3]) -> Pixels:
     """Return a picture as uint8 or uint16 ``[channels, height, width]``; see the module's table.
 
     Colour becomes grey by ITU-R 601 luma; grey becomes colour by repetition.
@@ -50,11 +50,11 @@ def read_image(path: Path, *, channels: Literal[1, 3], max_pixels: int = MAX_PIX
         raise DataError(f"{path}: the image file is empty, expected picture data; download it again")
     try:
         with Image.open(path, formats=FORMATS) as opened:
-            _check_size(path, opened.size, max_pixels)
+            _check_size(path, opened.size)
             opened.load()
             picture = ImageOps.exif_transpose(opened)
     except _BOMBS as error:
-        raise DataError(f"{path}: {error}; make it smaller, at most {max_pixels} pixels are read") from error
+        raise DataError(f"{path}: {error}; make it smaller, at most {MAX_PIXELS} pixels are read") from error
     except UnidentifiedImageError as error:
         raise DataError(f"{path}: not an image, expected one of {', '.join(FORMATS)}; remove or convert it") from error
     except _DAMAGE as error:
@@ -102,11 +102,11 @@ def resize(image: Pixels, size: int) -> Pixels:
     return np.stack([_resize_channel(channel, size) for channel in image])
 
 
-def _check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:
+def _check_size(path: Path, size: tuple[int, int]) -> None:
     width, height = size
-    if width * height > max_pixels or max(size) > MAX_SIDE:
+    if width * height > MAX_PIXELS or max(size) > MAX_SIDE:
         raise DataError(
-            f"{path}: {width}×{height} pixels are too many, expected at most {max_pixels} and a side of {MAX_SIDE}; "
+            f"{path}: {width}×{height} pixels are too many, expected at most {MAX_PIXELS} and a side of {MAX_SIDE}; "
             "make the image smaller"
         )
 

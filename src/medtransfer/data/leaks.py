@@ -16,6 +16,7 @@ import pandas as pd
 from pydantic import Field
 
 from medtransfer.config import Config
+from medtransfer.data.hashing import THUMBNAIL
 from medtransfer.data.images import Pixels, resize
 from medtransfer.data.near import Positions, correlation, mirrored_pairs, near_pairs
 from medtransfer.errors import LeakError
@@ -110,11 +111,11 @@ def require_no_leaks(leaks: pd.DataFrame, config: GateConfig) -> None:
     )
 
 
-def thumbnails(images: Pixels, size: int = 32) -> npt.NDArray[np.uint8]:
-    """Return grey thumbnails uint8 ``[N, size, size]`` of packed pictures ``[N, C, H, W]``."""
-    small = np.empty((len(images), size, size), np.uint8)
+def thumbnails(images: Pixels) -> npt.NDArray[np.uint8]:
+    """Return grey thumbnails uint8 ``[N, 32, 32]`` of packed pictures ``[N, C, H, W]``."""
+    small = np.empty((len(images), THUMBNAIL, THUMBNAIL), np.uint8)
     for row, image in enumerate(images):
-        picture = resize(image, size).mean(0)
+        picture = resize(image, THUMBNAIL).mean(0)
         small[row] = np.rint(picture / (257 if image.dtype == np.uint16 else 1))
     return small
 

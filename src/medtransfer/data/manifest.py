@@ -107,11 +107,6 @@ def finding_columns(manifest: pd.DataFrame) -> tuple[str, ...]:
     return tuple(str(c) for c in manifest.columns if str(c).startswith("y_"))
 
 
-def findings_of(manifest: pd.DataFrame) -> tuple[str, ...]:
-    """Return the names of the findings (without ``y_``) in the table's order."""
-    return tuple(c.removeprefix("y_") for c in finding_columns(manifest))
-
-
 def _typed(values: pd.Series, column: str) -> pd.Series:
     try:
         if column == "date":

@@ -13,6 +13,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 LUMA = (0.299, 0.587, 0.114)
+SIGMA = (0.1, 2.0)
+"""Narrowest and widest blur (SimCLR, appendix A)."""
 
 
 def chance(generator: torch.Generator, batch: int, probability: float) -> Bool[Tensor, " batch"]:
@@ -79,20 +81,18 @@ def blur(
     images: Float[Tensor, "batch channels height width"],
     probability: float,
     generator: torch.Generator,
-    *,
-    sigma: tuple[float, float] = (0.1, 2.0),
 ) -> Float[Tensor, "batch channels height width"]:
-    """Blur each chosen image by a Gaussian whose σ in pixels is drawn from ``sigma`` (SimCLR, appendix A: 0.1–2.0).
+    """Blur each chosen image by a Gaussian whose σ in pixels is drawn from ``SIGMA``.
 
     The kernel reaches 3 σ of the widest; borders are reflected.
     """
     batch, channels, height, width = images.shape
     chosen = chance(generator, batch, probability).to(images.device)
-    widths = uniform(generator, batch, *sigma).to(images.device)
+    widths = uniform(generator, batch, *SIGMA).to(images.device)
     rows = chosen.nonzero()[:, 0]
     if len(rows) == 0:
         return images
-    reach = min(int(3 * sigma[1]), height - 1, width - 1)
+    reach = min(int(3 * SIGMA[1]), height - 1, width - 1)
     offsets = torch.arange(-reach, reach + 1, device=images.device)
     kernels = torch.exp(-0.5 * (offsets / widths[rows, None]) ** 2)
     kernels = (kernels / kernels.sum(1, keepdim=True)).repeat_interleave(channels, 0)

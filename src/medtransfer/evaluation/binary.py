@@ -1,14 +1,25 @@
-"""Metrics of one probability against a two-class label, over full arrays.
+"""Metrics of one probability against a two-class label; a score is larger for the positive class.
 
-Every function takes ``target [rows]`` of 0 and 1 and ``score [rows]``, larger for the positive class, and returns NaN
-with an ``UndefinedMetricWarning`` where the quantity does not exist. Rows with equal scores enter every curve together,
-so the order of the rows never matters.
+Rows with equal scores enter every curve together, so the order of the rows never matters.
 """
+
+import sys
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from medtransfer.evaluation.checks import Bools, Floats, Ints, binary_rows, undefined
+from medtransfer.evaluation.checks import Bools, Floats, Ints, binary_rows
+from medtransfer.evaluation.weighted import (
+    Rows,
+    Weighted,
+    Weights,
+    divide,
+    mean,
+    metric,
+    missing_class,
+    ratio,
+    running,
+)
 
 BINS = 15
 
@@ -33,106 +44,126 @@ def tie_ends(ordered: Floats) -> Ints:
     return np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True)).astype(np.int64)
 
 
-def auroc(target: ArrayLike, score: ArrayLike) -> float:
+@metric("auroc", binary_rows, lambda rows: missing_class(rows.target))
+def auroc(rows: Rows) -> Weighted:
     """Area under the ROC curve: the share of (positive, negative) pairs in the right order, ties counting one half."""
-    _, hits, alarms = operating_points(target, score)
-    reason = _one_class(hits, alarms)
-    if reason:
-        return undefined("auroc", reason)
-    width, height = np.diff(alarms, prepend=0), hits + np.append(0, hits[:-1])
-    return float(width @ height) / (2.0 * float(hits[-1]) * float(alarms[-1]))
+    positive, negative = _by_class(rows, np.argsort(rows.score, kind="stable"))
+    below, upto = (np.searchsorted(rows.score[negative], rows.score[positive], side) for side in ("left", "right"))
+
+    def weighted(weights: Weights) -> Floats:
+        alarms, weight = running(weights.of(negative)), weights.of(positive)
+        pairs = np.einsum("ij,ij->j", weight, alarms[below] + alarms[upto])
+        return divide(pairs, 2 * weight.sum(0) * alarms[-1])
+
+    return weighted
 
 
-def average_precision(target: ArrayLike, score: ArrayLike) -> float:
-    """Area under the precision-recall steps: precision at every threshold weighted by the recall gained there."""
-    _, hits, alarms = operating_points(target, score)
-    if not hits.size or not hits[-1]:
-        return undefined("average precision", "there is no positive row")
-    return float(np.diff(hits, prepend=0) @ (hits / (hits + alarms))) / float(hits[-1])
+@metric("average precision", binary_rows, "there is no positive row")
+def average_precision(rows: Rows) -> Weighted:
+    """Area under the precision-recall steps: the mean over positives of precision among rows that score as much."""
+    positive, negative = _by_class(rows, np.argsort(-rows.score, kind="stable"))
+    hits_upto, alarms_upto = (
+        np.searchsorted(-rows.score[of], -rows.score[positive], "right") for of in (positive, negative)
+    )
+
+    def weighted(weights: Weights) -> Floats:
+        weight = weights.of(positive)
+        total, alarms = running(weight), running(weights.of(negative))
+        hits = total[hits_upto]
+        # a positive that was not drawn may come before every drawn row: it weighs 0, so any denominator will do
+        precision = hits / np.maximum(hits + alarms[alarms_upto], sys.float_info.min)
+        return divide(np.einsum("ij,ij->j", weight, precision), total[-1])
+
+    return weighted
 
 
-def auprc_trapezoid(target: ArrayLike, score: ArrayLike, *, negatives: float | None = None) -> float:
+@metric("auprc", binary_rows, "there is no positive row")
+def auprc_trapezoid(rows: Rows) -> Weighted:
     """Area under the straight-line precision-recall curve from (recall 0, precision 1), as in Peng et al. 2021.
 
-    Straight lines between the points are too optimistic where scores tie; prefer :func:`average_precision`. With
-    ``negatives`` precision is that at so many negatives to one positive, by weighting; then both classes need a row.
+    Straight lines between the points are too optimistic where scores tie; prefer :func:`average_precision`.
     """
-    _, hits, alarms = operating_points(target, score)
-    if not hits.size or not hits[-1]:
-        return undefined("auprc", "there is no positive row")
-    if negatives is not None and not alarms[-1]:
-        return undefined("auprc", "there is no negative row")
-    precision = hits / (hits + alarms * (1.0 if negatives is None else negatives * hits[-1] / alarms[-1]))
-    height = precision + np.append(1.0, precision[:-1])
-    return float(np.diff(hits, prepend=0) @ height) / (2.0 * float(hits[-1]))
+    order = np.argsort(-rows.score, kind="stable")
+    truth, ends = rows.target[order, None], np.append(0, tie_ends(rows.score[order]) + 1)
+
+    def weighted(weights: Weights) -> Floats:
+        weight = weights.of(order)
+        hits, called = running(weight * truth)[ends], running(weight)[ends]
+        precision = np.where(called == 0, 1.0, hits / np.maximum(called, sys.float_info.min))
+        area = np.einsum("ij,ij->j", np.diff(hits, axis=0), precision[1:] + precision[:-1])
+        return divide(area, 2 * hits[-1])
+
+    return weighted
 
 
-def confusion(target: ArrayLike, score: ArrayLike, *, threshold: float = 0.5) -> tuple[int, int, int, int]:
-    """Return true positives, false positives, false negatives and true negatives of ``score >= threshold``."""
-    truth, scores = binary_rows(target, score)
-    called: Bools = scores >= threshold
-    hits, alarms = int((called & truth).sum()), int((called & ~truth).sum())
-    return hits, alarms, int(truth.sum()) - hits, int((~truth).sum()) - alarms
-
-
-def sensitivity(target: ArrayLike, score: ArrayLike, *, threshold: float = 0.5) -> float:
+@metric("sensitivity", binary_rows, "there is no positive row")
+def sensitivity(rows: Rows) -> Weighted:
     """Share of the positive rows with ``score >= threshold``."""
-    tp, _, fn, _ = confusion(target, score, threshold=threshold)
-    return tp / (tp + fn) if tp + fn else undefined("sensitivity", "there is no positive row")
+    return ratio(rows.called & rows.target, rows.target)
 
 
-def specificity(target: ArrayLike, score: ArrayLike, *, threshold: float = 0.5) -> float:
+@metric("specificity", binary_rows, "there is no negative row")
+def specificity(rows: Rows) -> Weighted:
     """Share of the negative rows with ``score < threshold``."""
-    _, fp, _, tn = confusion(target, score, threshold=threshold)
-    return tn / (tn + fp) if tn + fp else undefined("specificity", "there is no negative row")
+    return ratio(~rows.called & ~rows.target, ~rows.target)
 
 
-def accuracy(target: ArrayLike, score: ArrayLike, *, threshold: float = 0.5) -> float:
+@metric("accuracy", binary_rows, "there is no row")
+def accuracy(rows: Rows) -> Weighted:
     """Share of the rows on the right side of the threshold."""
-    tp, fp, fn, tn = confusion(target, score, threshold=threshold)
-    return (tp + tn) / (tp + fp + fn + tn) if tp + fp + fn + tn else undefined("accuracy", "there is no row")
+    return mean(rows.called == rows.target)
 
 
-def f1(target: ArrayLike, score: ArrayLike, *, threshold: float = 0.5) -> float:
+@metric("f1", binary_rows, "no row is positive or called positive")
+def f1(rows: Rows) -> Weighted:
     """F1 of the positive class, ``2 TP / (2 TP + FP + FN)``; 0 when every positive is missed."""
-    tp, fp, fn, _ = confusion(target, score, threshold=threshold)
-    return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else undefined("f1", "no row is positive or called positive")
+    return f1_of(rows.called, rows.target)
 
 
-def f1_negative(target: ArrayLike, score: ArrayLike, *, threshold: float = 0.5) -> float:
+@metric("f1", binary_rows, "no row is negative or called negative")
+def f1_negative(rows: Rows) -> Weighted:
     """F1 of the negative class, ``2 TN / (2 TN + FN + FP)``."""
-    _, fp, fn, tn = confusion(target, score, threshold=threshold)
-    return 2 * tn / (2 * tn + fp + fn) if tn + fp + fn else undefined("f1", "no row is negative or called negative")
+    return f1_of(~rows.called, ~rows.target)
 
 
-def brier(target: ArrayLike, score: ArrayLike) -> float:
+@metric("brier score", binary_rows, "there is no row")
+def brier(rows: Rows) -> Weighted:
     """Mean squared difference between probability and label (Brier 1950, one class)."""
-    truth, scores = binary_rows(target, score)
-    return float(np.mean((scores - truth) ** 2)) if truth.size else undefined("brier score", "there is no row")
+    return mean((rows.score - rows.target) ** 2)
 
 
-def expected_calibration_error(target: ArrayLike, score: ArrayLike, *, bins: int = BINS) -> float:
-    """Mean gap between the probability of the positive class and its frequency over ``bins`` equal bins of (0, 1].
+@metric("calibration error", binary_rows, "there is no row")
+def expected_calibration_error(rows: Rows) -> Weighted:
+    """Mean gap between the probability of the positive class and its frequency over 15 equal bins of (0, 1].
 
     Guo et al. 2017, Eq. 3, with the positive class's probability in place of the winner's; a bin weighs as many rows
     as it holds.
     """
-    truth, scores = binary_rows(target, score)
-    if not truth.size:
-        return undefined("calibration error", "there is no row")
-    gaps = np.bincount(calibration_bin(scores, bins), weights=truth - scores, minlength=bins)
-    return float(np.abs(gaps).sum()) / truth.size
+    return binned_gap(rows.score, rows.target - rows.score)
 
 
-def calibration_bin(score: Floats, bins: int = BINS) -> Ints:
-    """Return the bin 0 … bins − 1 of each probability; bins are closed on the right, 0 falls into the first."""
-    index: Ints = np.clip(np.ceil(score * bins) - 1, 0, bins - 1).astype(np.int64)
-    return index
+def f1_of(called: Bools, target: Bools) -> Weighted:
+    """Return 2 TP over rows called and rows true, which is 2 TP + FP + FN."""
+    return ratio(np.where(called & target, 2.0, 0.0), np.add(called, target, dtype=np.float64))
 
 
-def _one_class(hits: Ints, alarms: Ints) -> str:
-    if not hits.size:
-        return "there is no row"
-    if not hits[-1]:
-        return "there is no positive row"
-    return "" if alarms[-1] else "there is no negative row"
+def binned_gap(score: Floats, gap: Floats) -> Weighted:
+    """Return the mean over rows of the absolute ``gap`` of their bins; bins are closed on the right, 0 is in the first.
+
+    Args:
+        score: probability ``[rows]`` that chooses the bin.
+        gap: ``[rows]``, of which every bin takes the mean.
+    """
+    bins = np.clip(np.ceil(score * BINS) - 1, 0, BINS - 1)
+    columns = [np.where(bins == index, gap, 0.0) for index in range(BINS)]
+
+    def weighted(weights: Weights) -> Floats:
+        *gaps, total = weights.sums(*columns, np.ones(len(gap)))
+        return divide(np.abs(gaps).sum(0), total)
+
+    return weighted
+
+
+def _by_class(rows: Rows, order: Ints) -> tuple[Ints, Ints]:
+    """Return the positive and the negative rows, both in the given order."""
+    return order[rows.target[order]], order[~rows.target[order]]

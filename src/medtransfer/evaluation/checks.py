@@ -25,12 +25,12 @@ def undefined(name: str, reason: str) -> float:
     return math.nan
 
 
-def attempt(metric: Callable[..., float], *arguments: Any) -> tuple[float, str]:
+def attempt(metric: Callable[..., float], *arguments: Any, **options: Any) -> tuple[float, str]:
     """Return the value of a metric and an empty reason, or NaN and the reason why it has none, without a warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", UndefinedMetricWarning)
         try:
-            return metric(*arguments), ""
+            return metric(*arguments, **options), ""
         except UndefinedMetricWarning as reason:
             return math.nan, str(reason)
 

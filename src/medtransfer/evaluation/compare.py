@@ -1,4 +1,4 @@
-"""Paired comparisons of two predictors: DeLong's test, tests on errors, corrections for many tests.
+"""Paired comparisons of two predictors: DeLong's test, a t-test on errors, Holm's correction for many tests.
 
 DeLong et al. 1988 (Biometrics 44) through the midranks of Sun & Xu 2014 (IEEE SPL 21): n log n instead of all pairs.
 Rows are taken as independent unless ``groups`` names the patient of each: the variance is then that of clustered data
@@ -6,7 +6,6 @@ Rows are taken as independent unless ``groups`` names the patient of each: the v
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +32,7 @@ class DelongTest:
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Mean paired difference A − B, the statistic (t, or the mean itself), degrees of freedom or draws, two-sided p."""
+    """Mean paired difference A − B, t, its degrees of freedom, two-sided p."""
 
     difference: float
     statistic: float
@@ -50,12 +49,6 @@ def delong_covariance(target: ArrayLike, scores: ArrayLike) -> tuple[Floats, Flo
     auroc, count = _auroc(above, below), len(above)
     covariance = [[_covariance(above[i], below[i], above[j], below[j]) for j in range(count)] for i in range(count)]
     return auroc, np.array(covariance)
-
-
-def delong_variance(target: ArrayLike, score: ArrayLike) -> float:
-    """Variance of the AUROC of one predictor."""
-    above, below = _placements(target, np.asarray(score, np.float64)[None])
-    return _covariance(above[0], below[0], above[0], below[0])
 
 
 def delong_interval(target: ArrayLike, score: ArrayLike, *, level: float = 0.95) -> Interval:
@@ -122,46 +115,20 @@ def paired_t_test(a: ArrayLike, b: ArrayLike) -> PairedTest:
     return PairedTest(mean, t, freedom, float(2 * stdtr(freedom, -abs(t))))
 
 
-def paired_permutation(
-    a: ArrayLike, b: ArrayLike, groups: ArrayLike, *, draws: int = 10_000, seed: int = 0
-) -> PairedTest:
-    """Two-sided sign-flip test of the mean paired difference; all rows of a patient flip together.
-
-    ``p = (1 + number of draws at least as extreme) / (1 + draws)`` (Phipson & Smyth 2010), which is never 0.
-    """
-    difference = np.subtract(*value_rows(a, b))
-    _, patient = np.unique(np.asarray(groups), return_inverse=True)
-    if patient.shape != difference.shape:
-        raise DataError(f"groups has shape {patient.shape}, expected {difference.shape}: pass one patient a row")
-    if not difference.size:
-        missing = undefined("permutation test", "there is no pair")
-        return PairedTest(missing, missing, draws, missing)
-    sums = np.bincount(patient, weights=difference)
-    signs = np.random.default_rng(seed).integers(0, 2, size=(draws, sums.size)) * 2.0 - 1.0
-    # the flips are summed in another order than the observed sum: a rounding must not turn a tie into a loss
-    extreme = np.abs(signs @ sums) >= abs(sums.sum()) - 1e-12 * np.abs(sums).sum()
-    mean = float(difference.mean())
-    return PairedTest(mean, mean, draws, float((1 + extreme.sum()) / (1 + draws)))
-
-
 def holm(pvalues: ArrayLike) -> Floats:
-    """Holm's adjusted p-values ``[tests]`` (family-wise error); NaN stays NaN and does not count as a test."""
-    return _adjust(pvalues, lambda p: np.maximum.accumulate(p * np.arange(p.size, 0, -1)))
+    """Holm's adjusted p-values ``[tests]`` (family-wise error); NaN stays NaN and does not count as a test.
 
-
-def benjamini_hochberg(pvalues: ArrayLike) -> Floats:
-    """Benjamini and Hochberg's adjusted p-values ``[tests]`` (false discovery rate); NaN as in :func:`holm`."""
-    return _adjust(pvalues, lambda p: np.minimum.accumulate((p * p.size / np.arange(1, p.size + 1))[::-1])[::-1])
-
-
-def _adjust(pvalues: ArrayLike, step: Callable[[Floats], Floats]) -> Floats:
+    Raises:
+        DataError: a number is not between 0 and 1.
+    """
     values = np.asarray(pvalues, np.float64)
-    if ((values < 0) | (values > 1)).any():
-        raise DataError(f"p-value {values[(values < 0) | (values > 1)][0]:g} expected between 0 and 1: pass p-values")
+    wrong = values[(values < 0) | (values > 1)]
+    if wrong.size:
+        raise DataError(f"p-value {wrong[0]:g} expected between 0 and 1: pass p-values")
     known = np.flatnonzero(~np.isnan(values))
     order = known[np.argsort(values[known], kind="stable")]
     adjusted = np.full(values.shape, np.nan)
-    adjusted[order] = np.minimum(step(values[order]), 1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * np.arange(order.size, 0, -1)), 1)
     return adjusted
 
 

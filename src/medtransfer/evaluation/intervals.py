@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from medtransfer.errors import ConfigError, DataError
-from medtransfer.evaluation.checks import Floats, Ints, binary_rows, class_rows, undefined, value_rows
+from medtransfer.evaluation.checks import Floats, attempt, binary_rows, undefined
 from medtransfer.evaluation.metrics import METRICS
-from medtransfer.evaluation.weighted import WEIGHTED, Resampled, class_weights
+from medtransfer.evaluation.weighted import Weights, class_weights
 
 _CELLS = 1 << 16
 """Groups × draws worked on at once: small enough for a processor's second-level cache."""
@@ -48,9 +48,9 @@ def bootstrap_interval(
     """Percentile interval of a metric under resampling of patients.
 
     Args:
-        metric: a name in ``weighted.WEIGHTED``.
+        metric: a name in ``metrics.METRICS``.
         target: ``[rows]`` labels, class numbers or values.
-        score: ``[rows]``, or ``[rows, classes]`` for the metrics called ``macro_…`` and ``top_1``.
+        score: ``[rows]``, or ``[rows, classes]`` for the metrics called ``macro_…`` and ``top_…``.
         groups: ``[rows]`` patient of each row.
         draws: resamples.
         seed: of the resampling; the same patients, draws and seed give the same resamples for every metric and score.
@@ -128,17 +128,30 @@ def resample(
     """
     if draws < 1:
         raise ConfigError(f"draws is {draws}: expected at least 1 resample; 1000 are usual")
-    unknown = [name for name in metrics if name not in WEIGHTED]
+    unknown = [name for name in metrics if name not in METRICS]
     if unknown:
-        raise ConfigError(f"{unknown[0]}: no interval for this metric; expected one of {', '.join(WEIGHTED)}")
-    patients = np.unique(np.asarray(groups if population is None else population))
-    group = np.searchsorted(patients, np.asarray(groups))
-    if not len(group):
+        raise ConfigError(f"{unknown[0]}: there is no such metric; expected one of {', '.join(METRICS)}")
+    rows = np.asarray(groups)
+    if rows.shape != np.shape(target):
+        raise DataError(f"groups has shape {rows.shape}, expected {np.shape(target)}: pass one patient a row")
+    if not rows.size:
         return {name: np.full((len(scores), draws), math.nan) for name in metrics}
-    table = _table(metrics, target, scores, group, thresholds, negatives=negatives)
-    counted = patient_counts(len(patients), draws=draws, seed=seed)
-    values = np.concatenate([table(counts) for counts in counted], axis=1)
-    return dict(zip(metrics, values.reshape(len(metrics), len(scores), draws), strict=True))
+    patients = np.unique(rows if population is None else np.asarray(population))
+    group = np.searchsorted(patients, rows)
+    truth = None if negatives is None else binary_rows(target, scores[0])[0]
+    jobs = [
+        METRICS[name].prepare(target, one, threshold=threshold)
+        for name in metrics
+        for one, threshold in zip(scores, thresholds, strict=True)
+    ]
+    parts = []
+    for counts in patient_counts(len(patients), draws=draws, seed=seed):
+        weights = Weights(counts, group)
+        if truth is not None and negatives is not None:
+            weights = class_weights(weights, truth, negatives=negatives)
+        parts.append(np.stack([job(weights) for job in jobs]))
+    values = np.concatenate(parts, axis=1).reshape(len(metrics), len(scores), draws)
+    return dict(zip(metrics, values, strict=True))
 
 
 def at_balance(
@@ -151,17 +164,21 @@ def at_balance(
     no row. Sensitivity, specificity and AUROC do not depend on the balance.
 
     Args:
-        metrics: names in ``weighted.WEIGHTED`` of two-class targets.
+        metrics: names in ``metrics.METRICS`` of two-class targets.
         target: ``[rows]`` of 0 and 1.
         scores: ``[seeds, rows]``.
         thresholds: one number a seed.
         negatives: negatives to one positive.
     """
-    if not np.size(target):
-        return {name: np.full(len(scores), math.nan) for name in metrics}
-    each = np.arange(np.size(target))
-    values = _table(metrics, target, scores, each, thresholds, negatives=negatives)(np.ones((each.size, 1)))
-    return dict(zip(metrics, values.reshape(len(metrics), len(scores)), strict=True))
+    return {
+        name: np.array(
+            [
+                attempt(METRICS[name], target, one, threshold=threshold, negatives=negatives)[0]
+                for one, threshold in zip(scores, thresholds, strict=True)
+            ]
+        )
+        for name in metrics
+    }
 
 
 def patient_counts(size: int, *, draws: int, seed: int) -> Iterator[Floats]:
@@ -221,11 +238,6 @@ def t_interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half, level, "t", 0)
 
 
-_THRESHOLDED = frozenset({"f1", "f1_negative", "accuracy", "sensitivity", "specificity"})
-_OF_CLASSES = frozenset({"macro_auroc", "macro_auprc", "macro_f1", "top_1", "macro_ece", "macro_mse"})
-_OF_VALUES = frozenset({"mse", "mae", "pearson", "r2"})
-
-
 def _same_shape(networks: Sequence[Floats]) -> None:
     if len({network.shape for network in networks}) != 1:
         raise DataError(
@@ -234,41 +246,6 @@ def _same_shape(networks: Sequence[Floats]) -> None:
         )
 
 
-def _table(
-    metrics: Sequence[str],
-    target: ArrayLike,
-    scores: Floats,
-    group: Ints,
-    thresholds: Sequence[float],
-    *,
-    negatives: float | None,
-) -> Resampled:
-    """Return a function from counts ``[groups, draws]`` to all metrics of all seeds ``[metrics · seeds, draws]``."""
-
-    def prepared(group: Ints) -> list[Resampled]:
-        return [_prepare(name, target, scores[s], group, t) for name in metrics for s, t in enumerate(thresholds)]
-
-    if negatives is None:
-        jobs = prepared(group)
-        return lambda counts: np.stack([job(counts) for job in jobs])
-    truth = binary_rows(target, scores[0])[0]
-    jobs = prepared(2 * group + truth)
-
-    def balanced(counts: Floats) -> Floats:
-        weights = class_weights(counts, group, truth, negatives=negatives)
-        return np.stack([job(weights) for job in jobs])
-
-    return balanced
-
-
-def _prepare(name: str, target: ArrayLike, score: Floats, group: Ints, threshold: float) -> Resampled:
-    check = class_rows if name in _OF_CLASSES else value_rows if name in _OF_VALUES else binary_rows
-    truth, scores = check(target, score)
-    if group.shape != truth.shape:
-        raise DataError(f"groups has shape {group.shape}, expected {truth.shape}: pass one patient a row")
-    return WEIGHTED[name](truth if name in _OF_CLASSES else truth.astype(np.float64), scores, group, threshold)
-
-
 def evaluate(name: str, target: ArrayLike, score: Floats, threshold: float) -> float:
-    """Return a metric by name; ``threshold`` reaches those that need one."""
-    return METRICS[name](target, score, threshold=threshold) if name in _THRESHOLDED else METRICS[name](target, score)
+    """Return a metric by name; ``threshold`` matters to those that need one."""
+    return METRICS[name](target, score, threshold=threshold)

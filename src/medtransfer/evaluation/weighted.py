@@ -1,244 +1,146 @@
-"""Metrics under row weights, for many resamples at once: what a bootstrap needs.
+"""A metric is written once, for weighted rows, and is then computed for many draws of a bootstrap at once.
 
-Each function prepares one metric and returns a :data:`Resampled`: it takes how often every group was drawn,
-``counts [groups, draws]``, and gives the metric of every draw, ``[draws]``, NaN where a draw leaves it undefined.
-A row weighs as much as its group. Sorting and comparing happen once, not once a draw.
+Preparing (sorting, comparing) happens once for all draws. The plain number is the same function with weights of one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from medtransfer.evaluation.binary import BINS, calibration_bin
-from medtransfer.evaluation.checks import Bools, Floats, Ints
-from medtransfer.evaluation.multiclass import among_top, f1_parts, row_errors
-
-Resampled = Callable[[Floats], Floats]
+from medtransfer.evaluation.checks import Bools, Floats, Ints, binary_rows, undefined
 
 
-def auroc(truth: Floats, score: Floats, group: Ints, threshold: float) -> Resampled:
-    """Weighted share of (positive, negative) pairs in the right order; weights are exact, so ties cost nothing."""
-    del threshold
-    positive, negative = _split(truth, score, group, np.argsort(score, kind="stable"))
-    below = np.searchsorted(score[negative], score[positive], "left")
-    upto = np.searchsorted(score[negative], score[positive], "right")
+@dataclass(frozen=True)
+class Weights:
+    """Weights of rows in several draws: a row weighs as much as its group, ``counts`` ``[groups, draws]``.
 
-    def draws(counts: Floats) -> Floats:
-        alarms = _running(counts[group[negative]])
-        weight = counts[group[positive]]
-        pairs = np.einsum("ij,ij->j", weight, alarms[below] + alarms[upto])
-        return _divide(pairs, 2 * weight.sum(0) * alarms[-1])
-
-    return draws
-
-
-def average_precision(truth: Floats, score: Floats, group: Ints, threshold: float) -> Resampled:
-    """Weighted average precision: at every positive the precision among the rows that score at least as much."""
-    del threshold
-    positive, negative = _split(truth, score, group, np.argsort(-score, kind="stable"))
-    hits_upto = np.searchsorted(-score[positive], -score[positive], "right")
-    alarms_upto = np.searchsorted(-score[negative], -score[positive], "right")
-
-    def draws(counts: Floats) -> Floats:
-        weight = counts[group[positive]]
-        running, alarms = _running(weight), _running(counts[group[negative]])
-        hits = running[hits_upto]
-        # a positive that was not drawn may stand above every drawn row: it weighs 0, so any denominator will do
-        precision = hits / np.maximum(hits + alarms[alarms_upto], 1)
-        return _divide(np.einsum("ij,ij->j", weight, precision), running[-1])
-
-    return draws
-
-
-def sensitivity(truth: Floats, score: Floats, group: Ints, threshold: float) -> Resampled:
-    """Weighted sensitivity."""
-    return _ratio((score >= threshold) * truth, truth, group)
-
-
-def specificity(truth: Floats, score: Floats, group: Ints, threshold: float) -> Resampled:
-    """Weighted specificity."""
-    return _ratio((score < threshold) * (1 - truth), 1 - truth, group)
-
-
-def accuracy(truth: Floats, score: Floats, group: Ints, threshold: float) -> Resampled:
-    """Weighted accuracy."""
-    return _ratio((score >= threshold) == truth, np.ones_like(truth), group)
-
-
-def f1(truth: Floats, score: Floats, group: Ints, threshold: float) -> Resampled:
-    """Weighted F1 of the positive class; its denominator 2 TP + FP + FN is rows positive plus rows called so."""
-    called = score >= threshold
-    return _ratio(2.0 * called * truth, called + truth, group)
-
-
-def f1_negative(truth: Floats, score: Floats, group: Ints, threshold: float) -> Resampled:
-    """Weighted F1 of the negative class."""
-    called = score < threshold
-    return _ratio(2.0 * called * (1 - truth), called + (1 - truth), group)
-
-
-def squared(truth: Floats, score: Floats, group: Ints, threshold: float) -> Resampled:
-    """Weighted mean squared error, which of a probability is its Brier score."""
-    del threshold
-    return _ratio((score - truth) ** 2, np.ones_like(truth), group)
-
-
-def absolute(truth: Floats, score: Floats, group: Ints, threshold: float) -> Resampled:
-    """Weighted mean absolute error."""
-    del threshold
-    return _ratio(np.abs(score - truth), np.ones_like(truth), group)
-
-
-def calibration(truth: Floats, score: Floats, group: Ints, threshold: float) -> Resampled:
-    """Weighted expected calibration error."""
-    del threshold
-    return _binned(calibration_bin(score), truth - score, group)
-
-
-def r_squared(truth: Floats, score: Floats, group: Ints, threshold: float) -> Resampled:
-    """Weighted coefficient of determination."""
-    del threshold
-    centred, errors = truth - truth.mean(), (truth - score) ** 2
-
-    def draws(counts: Floats) -> Floats:
-        n, s, ss, sse = _sums([np.ones_like(truth), centred, centred**2, errors], group, counts)
-        return 1 - _divide(sse, _spread(ss, s, n))
-
-    return draws
-
-
-def pearson(truth: Floats, score: Floats, group: Ints, threshold: float) -> Resampled:
-    """Weighted Pearson correlation."""
-    del threshold
-    x, y = truth - truth.mean(), score - score.mean()
-
-    def draws(counts: Floats) -> Floats:
-        n, sx, sy, xx, yy, xy = _sums([np.ones_like(x), x, y, x * x, y * y, x * y], group, counts)
-        spread = np.sqrt(_spread(xx, sx, n) * _spread(yy, sy, n))
-        return _divide(xy - _divide(sx * sy, n), spread)
-
-    return draws
-
-
-def macro_auroc(truth: Ints, score: Floats, group: Ints, threshold: float) -> Resampled:
-    """Weighted mean of the one-vs-rest AUROCs."""
-    return _macro(auroc, truth, score, group, threshold)
-
-
-def macro_auprc(truth: Ints, score: Floats, group: Ints, threshold: float) -> Resampled:
-    """Weighted mean of the one-vs-rest average precisions."""
-    return _macro(average_precision, truth, score, group, threshold)
-
-
-def macro_f1(truth: Ints, score: Floats, group: Ints, threshold: float) -> Resampled:
-    """Weighted mean of the F1 of every class."""
-    del threshold
-    hits, total = f1_parts(truth, score)
-    return _mean([_ratio(hits[:, c], total[:, c], group) for c in range(score.shape[1])])
-
-
-def top_1(truth: Ints, score: Floats, group: Ints, threshold: float) -> Resampled:
-    """Weighted accuracy of the winning class."""
-    del threshold
-    return _ratio(among_top(truth, score, 1), np.ones(truth.size), group)
-
-
-def macro_squared(truth: Ints, score: Floats, group: Ints, threshold: float) -> Resampled:
-    """Weighted squared error against the one-hot label, averaged over classes."""
-    del threshold
-    return _ratio(row_errors(truth, score), np.ones(truth.size), group)
-
-
-def macro_calibration(truth: Ints, score: Floats, group: Ints, threshold: float) -> Resampled:
-    """Weighted calibration error of the winner's probability."""
-    del threshold
-    return _binned(calibration_bin(score.max(1)), among_top(truth, score, 1) - score.max(1), group)
-
-
-WEIGHTED: dict[str, Callable[..., Resampled]] = {
-    "auroc": auroc,
-    "auprc": average_precision,
-    "f1": f1,
-    "f1_negative": f1_negative,
-    "accuracy": accuracy,
-    "sensitivity": sensitivity,
-    "specificity": specificity,
-    "brier": squared,
-    "ece": calibration,
-    "mse": squared,
-    "mae": absolute,
-    "pearson": pearson,
-    "r2": r_squared,
-    "macro_auroc": macro_auroc,
-    "macro_auprc": macro_auprc,
-    "macro_f1": macro_f1,
-    "top_1": top_1,
-    "macro_ece": macro_calibration,
-    "macro_mse": macro_squared,
-}
-"""The names of ``metrics.METRICS`` that have a bootstrap interval."""
-
-
-def class_weights(counts: Floats, group: Ints, truth: Bools, *, negatives: float) -> Floats:
-    """Return counts by group and class, ``[2 · groups, draws]``, with ``negatives`` negatives to each positive drawn.
-
-    Entry ``2 · group`` weighs a group's negatives, the next its positives, which keep their counts: weights of
-    positives are whole numbers, as average precision expects. NaN where a draw has no row of a class.
+    ``group`` ``[rows]`` is the group of each row. Counts are at least 0, whole numbers or not.
     """
-    positive, negative = (np.bincount(group[rows], minlength=len(counts)) @ counts for rows in (truth, ~truth))
-    weights = np.repeat(counts, 2, axis=0)
-    weights[0::2] *= negatives * _divide(positive, negative)
-    weights[:, (positive == 0) | (negative == 0)] = np.nan
-    return weights
+
+    counts: Floats
+    group: Ints
+
+    def of(self, rows: Ints) -> Floats:
+        """Return the weights of some rows, ``[rows, draws]``."""
+        return self.counts[self.group[rows]]
+
+    def sums(self, *columns: Floats | Bools) -> Floats:
+        """Return the weighted sum of every column of rows in every draw, ``[columns, draws]``, by way of group sums."""
+        by_group = [np.bincount(self.group, weights=column, minlength=len(self.counts)) for column in columns]
+        total: Floats = np.stack(by_group) @ self.counts
+        return total
 
 
-def _split(truth: Floats, score: Floats, group: Ints, order: Ints) -> tuple[Ints, Ints]:
-    return order[truth[order] == 1], order[truth[order] == 0]
+Weighted = Callable[[Weights], Floats]
+"""The metric of every draw ``[draws]`` under weights, NaN where a draw leaves it undefined."""
 
 
-def _running(weight: Floats) -> Floats:
+@dataclass(frozen=True)
+class Rows:
+    """Checked rows of one prediction.
+
+    ``target`` ``[rows]`` holds booleans, class numbers or values; ``score`` is ``[rows]`` or ``[rows, classes]``.
+    """
+
+    target: NDArray[Any]
+    score: Floats
+    threshold: float = 0.5
+
+    @property
+    def called(self) -> Bools:
+        """The rows that are called positive."""
+        return self.score >= self.threshold
+
+
+class Metric:
+    """A metric by its name in warnings: a check of its input, its weighted form, and why it may have no value."""
+
+    def __init__(
+        self,
+        name: str,
+        check: Callable[[ArrayLike, ArrayLike], tuple[Any, Floats]],
+        reason: str | Callable[[Rows], str],
+        weighted: Callable[[Rows], Weighted],
+    ) -> None:
+        self.name, self.check, self.reason, self.weighted = name, check, reason, weighted
+        self.__doc__ = weighted.__doc__
+
+    def __call__(
+        self, target: ArrayLike, score: ArrayLike, *, threshold: float = 0.5, negatives: float | None = None
+    ) -> float:
+        """Return the metric of all rows, NaN with an ``UndefinedMetricWarning`` where it does not exist.
+
+        Args:
+            target: ``[rows]`` of 0 and 1, class numbers or values.
+            score: ``[rows]``, or ``[rows, classes]`` for class numbers.
+            threshold: a row is called positive when ``score >= threshold``; for the metrics that need one.
+            negatives: weighs the rows of a two-class target as in :func:`class_weights`.
+
+        Raises:
+            DataError: shapes or numbers are not as expected.
+        """
+        rows = Rows(*self.check(target, score), threshold)
+        count = len(rows.target)
+        weights, reason = Weights(np.ones((count, 1)), np.arange(count)), ""
+        if negatives is not None:
+            truth = binary_rows(target, score)[0]
+            weights, reason = class_weights(weights, truth, negatives=negatives), missing_class(truth)
+        value = float(self.weighted(rows)(weights)[0])
+        if not np.isnan(value):
+            return value
+        return undefined(self.name, reason or (self.reason if isinstance(self.reason, str) else self.reason(rows)))
+
+    def prepare(self, target: ArrayLike, score: ArrayLike, *, threshold: float = 0.5) -> Weighted:
+        """Return the metric as a function of weights; arguments and errors as those of a call."""
+        return self.weighted(Rows(*self.check(target, score), threshold))
+
+
+def metric(
+    name: str, check: Callable[[ArrayLike, ArrayLike], tuple[Any, Floats]], reason: str | Callable[[Rows], str]
+) -> Callable[[Callable[[Rows], Weighted]], Metric]:
+    """Make a metric of its weighted form, which gets rows that passed ``check``."""
+    return lambda weighted: Metric(name, check, reason, weighted)
+
+
+def class_weights(weights: Weights, truth: Bools, *, negatives: float) -> Weights:
+    """Return weights with ``negatives`` negatives to each positive in every draw; positives keep theirs.
+
+    NaN where a draw has no row of a class.
+    """
+    positive, negative = weights.sums(truth, ~truth)
+    counts = np.repeat(weights.counts, 2, axis=0)
+    counts[0::2] *= negatives * divide(positive, negative)
+    counts[:, (positive == 0) | (negative == 0)] = np.nan
+    return Weights(counts, 2 * weights.group + truth)
+
+
+def missing_class(truth: Bools) -> str:
+    """Say which class has no row; empty when both have."""
+    if truth.all():
+        return "there is no negative row" if truth.size else "there is no row"
+    return "" if truth.any() else "there is no positive row"
+
+
+def divide(above: Floats, below: Floats) -> Floats:
+    """Divide, with NaN where the denominator is not above 0."""
+    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
+
+
+def ratio(above: Floats | Bools, below: Floats | Bools) -> Weighted:
+    """Weigh two columns of rows and divide their sums."""
+    return lambda weights: divide(*weights.sums(above, below))
+
+
+def mean(values: Floats | Bools) -> Weighted:
+    """Weigh a column of rows and divide by the weight of all rows."""
+    return ratio(values, np.ones(len(values)))
+
+
+def running(weight: Floats) -> Floats:
     """Return the weight before every row and after the last, ``[rows + 1, draws]``."""
     total = np.zeros((len(weight) + 1, weight.shape[1]))
     np.cumsum(weight, axis=0, out=total[1:])
     return total
-
-
-def _divide(above: Floats, below: Floats) -> Floats:
-    """Divide, with NaN where the denominator is 0."""
-    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
-
-
-def _sums(columns: Sequence[Floats | Bools], group: Ints, counts: Floats) -> Floats:
-    """Return the weighted sum of every column of rows in every draw, ``[columns, draws]``, by way of group sums."""
-    by_group = np.stack([np.bincount(group, weights=column, minlength=len(counts)) for column in columns])
-    total: Floats = by_group @ counts
-    return total
-
-
-def _ratio(above: Floats | Bools, below: Floats | Bools, group: Ints) -> Resampled:
-    return lambda counts: _divide(*_sums([above, below], group, counts))
-
-
-def _binned(bins: Ints, gap: Floats, group: Ints) -> Resampled:
-    columns = [np.where(bins == index, gap, 0.0) for index in range(BINS)]
-
-    def draws(counts: Floats) -> Floats:
-        *gaps, rows = _sums([*columns, np.ones_like(gap)], group, counts)
-        return _divide(np.abs(gaps).sum(0), rows)
-
-    return draws
-
-
-def _spread(squares: Floats, total: Floats, rows: Floats) -> Floats:
-    """Return the sum of squares about the mean, exactly 0 where only rounding is left."""
-    spread = squares - _divide(total**2, rows)
-    return np.where(spread > 1e-12 * squares, spread, 0.0)
-
-
-def _macro(metric: Callable[..., Resampled], truth: Ints, score: Floats, group: Ints, threshold: float) -> Resampled:
-    columns = range(score.shape[1])
-    return _mean([metric((truth == c).astype(np.float64), score[:, c], group, threshold) for c in columns])
-
-
-def _mean(parts: list[Resampled]) -> Resampled:
-    return lambda counts: np.mean([part(counts) for part in parts], axis=0)

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from medtransfer.models.classifier import Classifier
 
+_ROUNDS = 3
+"""Times that every network of a table is timed, so that other work on the machine falls on all alike."""
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -41,20 +44,17 @@ class MeasuredCost:
     """Of one picture."""
 
 
-def measure_costs(
-    models: Mapping[str, Classifier], side: int, *, batch: int, rounds: int = 3
-) -> dict[str, MeasuredCost]:
+def measure_costs(models: Mapping[str, Classifier], side: int, *, batch: int) -> dict[str, MeasuredCost]:
     """Return the costs of networks by name; their times compare because the networks are timed in turn.
 
     Args:
         models: where they lie they are timed.
         side: of the square pictures, in pixels.
         batch: pictures of a training step.
-        rounds: times that every network is timed, so that other work on the machine falls on all alike.
     """
     steps: dict[str, list[float]] = {name: [] for name in models}
     latencies: dict[str, list[float]] = {name: [] for name in models}
-    for _ in range(rounds):
+    for _ in range(_ROUNDS):
         for name, model in models.items():
             steps[name].append(step_seconds(model, side, batch=batch, repeats=1))
             latencies[name].append(inference_seconds(model, side, repeats=5))
@@ -82,10 +82,10 @@ def count_cost(model: Classifier, side: int) -> Cost:
     return Cost(trunk=everything - head, head=head, multiply_adds=counter.get_total_flops() // 2)
 
 
-def inference_seconds(model: Classifier, side: int, *, batch: int = 1, repeats: int = 15) -> float:
-    """Return the median time of a forward pass of ``batch`` pictures in evaluation mode, where the network lies."""
+def inference_seconds(model: Classifier, side: int, *, repeats: int = 15) -> float:
+    """Return the median time of a forward pass of one picture in evaluation mode, where the network lies."""
     twin = copy.deepcopy(model).eval()
-    pictures = _pictures(twin, batch, side)
+    pictures = _pictures(twin, 1, side)
 
     def run() -> None:
         with torch.inference_mode():

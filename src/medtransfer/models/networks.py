@@ -1,4 +1,4 @@
-"""Every network by its name: ``network_config(name)`` turns a name into a configuration, ``network_name`` back.
+"""Every network by its name: ``network_config(name)`` turns a name into a configuration.
 
 ========================  ==============================================================================
 name                      network
@@ -72,14 +72,6 @@ def network_config(
         return _cbr(cbr["size"], padded=cbr["same"] is not None, options=options)
     backbone, _, cut = full.partition("_to_")
     return NetworkConfig(backbone=backbone, cut=cut, **options)
-
-
-def network_name(config: NetworkConfig | SlimConfig | CBRConfig) -> str:
-    """Return the name of a network's structure; ``network_config`` of it gives the same structure."""
-    if not isinstance(config, NetworkConfig) or not config.cut:
-        return config.title
-    known = {(name.partition("_")[0], cut): name for name, cut in _CUTS.items()}
-    return known.get((config.backbone, config.cut), config.title)
 
 
 def _cbr(size: Any, *, padded: bool, options: dict[str, Any]) -> CBRConfig:

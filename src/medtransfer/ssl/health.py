@@ -7,6 +7,8 @@ from torch.nn import functional as F
 
 from medtransfer.errors import ConfigError
 
+TEMPERATURE = 0.07
+"""Of the votes of the kNN probe; less gives near neighbours more weight."""
 COLLAPSED_BELOW = 0.05
 """Spread under which features count as collapsed: 1 is an even sphere, 0 a single point (Chen & He 2021, Fig. 2).
 
@@ -54,12 +56,11 @@ def knn_probe(
     *,
     classes: int,
     neighbours: int = 20,
-    temperature: float = 0.07,
 ) -> Float[Tensor, "others {classes}"]:
     """Return class probabilities of held-out images by a weighted vote of their nearest training images.
 
-    Each of the k most similar training features votes with exp(cosine / temperature) (Wu et al. 2018, section 3.4). No
-    validation label is read.
+    Each of the k most similar training features votes with exp(cosine / ``TEMPERATURE``) (Wu et al. 2018, section
+    3.4). No validation label is read.
 
     Args:
         train: features of the training images.
@@ -67,7 +68,6 @@ def knn_probe(
         val: features of the held-out images.
         classes: columns of the result.
         neighbours: k.
-        temperature: less gives near neighbours more weight.
 
     Raises:
         ConfigError: fewer training images than neighbours.
@@ -79,6 +79,6 @@ def knn_probe(
     cosine = F.normalize(val.float(), dim=1) @ F.normalize(train.float(), dim=1).T
     nearest, rows = cosine.topk(neighbours, dim=1)
     # softmax divides by the sum of the votes and cannot overflow
-    votes = (nearest / temperature).softmax(dim=1)
+    votes = (nearest / TEMPERATURE).softmax(dim=1)
     scores = votes.new_zeros(len(val), classes)
     return scores.scatter_add_(1, labels[rows], votes)

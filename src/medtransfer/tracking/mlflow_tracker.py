@@ -7,7 +7,7 @@ resumed, replayed or imported run is always found again and "the latest run" is 
 import logging
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,7 @@ log = logging.getLogger("medtransfer.tracking")
 
 
 @contextmanager
-def open_run(
-    spec: RunSpec, folder: Path, *, uri: str | None = None, pointers: Sequence[Path] = ()
-) -> Iterator[Tracker]:
+def open_run(spec: RunSpec, folder: Path, *, uri: str | None = None) -> Iterator[Tracker]:
     """Open the run whose journal lies in ``folder``, or begin one there, and ship it to MLflow in the background.
 
     Leaving the block ends the run: ``FINISHED``, ``FAILED`` after an exception, ``KILLED`` after Ctrl-C. After a
@@ -41,7 +39,6 @@ def open_run(
         spec: What the run is.
         folder: Its journal and artefacts; survives kills, and moves to the stage's ``records/`` at the end.
         uri: Tracking address; ``MLFLOW_TRACKING_URI`` or the workspace's SQLite file by default.
-        pointers: DVC pointer files whose hashes belong to the run's lineage.
 
     Raises:
         TrackingError: ``folder`` holds another run, another process records there, or the address is unusable.
@@ -50,7 +47,7 @@ def open_run(
     import_mlflow()  # here, in the main thread: a loader's worker forked during an import in the thread could hang
     journal = Journal(folder)
     try:
-        _begin(journal, spec, pointers)
+        _begin(journal, spec)
         shipper = Shipper(folder, address)
     except BaseException:
         journal.close()
@@ -186,12 +183,12 @@ def _drain(spool: Path, uri: str) -> None:
             shutil.rmtree(folder)
 
 
-def _begin(journal: Journal, spec: RunSpec, pointers: Sequence[Path]) -> None:
+def _begin(journal: Journal, spec: RunSpec) -> None:
     """Write the first event of a new run, or check that the journal holds this run and note that it goes on."""
     for key in spec.tags:
         check_key(key)
     if not journal.events:
-        journal.append("open", _opening(spec, collect_lineage(pointers)))
+        journal.append("open", _opening(spec, collect_lineage(())))
         return
     first = _first(journal.events, journal.path.parent)
     mine = {"experiment": spec.experiment, "params_fingerprint": _params_fingerprint(spec)}

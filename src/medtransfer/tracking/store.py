@@ -1,19 +1,19 @@
 """The MLflow store: address, schema, experiments, and the one way to find a run (by its run key)."""
 
-import fcntl
 import hashlib
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from medtransfer.errors import TrackingError
 from medtransfer.paths import below, workspace
 from medtransfer.tracking.names import check_run_key
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 RUN_KEY = "medtransfer.run_key"
 SHIPPED = "medtransfer.shipped"
@@ -130,18 +130,15 @@ def _artefacts(experiment: str, uri: str | None) -> str | None:
     return below(workspace().absolute() / "mlartifacts", experiment, "experiment").as_uri()
 
 
-@contextmanager
-def _schema_lock(address: str) -> Iterator[None]:
+def _schema_lock(address: str) -> "BaseFileLock":
+    from filelock import FileLock
+
     if address.startswith("sqlite"):
         database = Path(address.split("///", 1)[-1].partition("?")[0])
         database.parent.mkdir(parents=True, exist_ok=True)
-        lock = database.with_name(f"{database.name}.lock")
-    else:
-        digest = hashlib.sha256(address.encode()).hexdigest()[:16]
-        lock = Path(tempfile.gettempdir()) / f"medtransfer-schema-{digest}.lock"
-    with lock.open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        return FileLock(database.with_name(f"{database.name}.lock"))
+    digest = hashlib.sha256(address.encode()).hexdigest()[:16]
+    return FileLock(Path(tempfile.gettempdir()) / f"medtransfer-schema-{digest}.lock")
 
 
 def _reach(address: str) -> None:
