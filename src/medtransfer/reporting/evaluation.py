@@ -17,7 +17,7 @@ def evaluation_markdown(model: str, facts: Mapping[str, Any], metrics: Mapping[s
     lines += [f"- {key.replace('_', ' ')}: {value}" for key, value in facts.items() if key != "name"]
     if metrics is None:
         return "\n".join(
-            [*lines, "", "The pictures have no labels that the model knows: predictions only, no metrics.", ""]
+            [*lines, "", "The images have no labels that the model knows: predictions only, no metrics.", ""]
         )
     lines += ["", "| metric | value | 95 % interval |", "|---|---|---|"]
     lines += [f"| {name} | {m.value:.3f} | {m.low:.3f} … {m.high:.3f} |" for name, m in metrics.items()]

@@ -117,8 +117,7 @@ def _predict(task: SupervisedTask, data: PackedDataset, description: dict[str, A
         kind="probability",
         study=extra["study"],
         variant=model,
-        network=extra["network"],
-        chain=extra["chain"],
+        condition=extra["chain"],
         seed=extra["seed"],
     )
 

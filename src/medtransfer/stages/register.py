@@ -35,7 +35,7 @@ def run(options: Namespace) -> None:
 def _best(card: dict[str, dict[str, Any]], dataset: str) -> dict[str, Any]:
     """Return network, chain, seed and validation AUROC of the best single fit; test rows are not looked at."""
     found = [
-        {"network": entry["network"], "chain": entry["chain"], "seed": seed, "val_auroc": value}
+        {"network": entry["variant"], "chain": entry["condition"], "seed": seed, "val_auroc": value}
         for entry in card.values()
         if entry["split"] == "val" and entry["dataset"] == dataset
         for seed, value in zip(entry["seeds"], entry["probability"]["metrics"]["auroc"]["per_seed"], strict=True)

@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Iterable
-from pathlib import Path
+from importlib import import_module
 from typing import Any
 
 from medtransfer import paths
@@ -10,64 +10,46 @@ from medtransfer.data.packed import PackedDataset
 from medtransfer.evaluation.predictions import read_predictions
 from medtransfer.files import read_json, write_text
 from medtransfer.params import Params, load_params
-from medtransfer.reporting.content import ReportContent, summary_json, summary_of
+from medtransfer.reporting.content import summary_json, summary_of
+from medtransfer.reporting.input import ReportInput
 from medtransfer.reporting.origin import Origin
 from medtransfer.reporting.page import write_report
-from medtransfer.studies.attentive_transfer.report.collect import collect
-from medtransfer.studies.attentive_transfer.report.results import ReportSettings
-from medtransfer.studies.truncated_transfer.report.collect import collect as collect_truncated
+from medtransfer.studies.truncated_transfer.config import TruncatedTransferConfig
 from medtransfer.training.progress import console
 
 
 def run(options: Namespace) -> None:
     """Write ``index.html``, ``results.md`` and, for the front page, ``content.json`` below ``out/report/<study>``."""
     params, folder = load_params(), paths.REPORT / options.study
-    content = {"attentive_transfer": _attentive, "truncated_transfer": _truncated}[options.study](
-        params, paths.OUT / options.study
+    config, study = getattr(params, options.study), paths.OUT / options.study
+    champions = study / "results" / "champions.json"
+    data: ReportInput[Any] = ReportInput(
+        folder=study,
+        predictions=read_predictions(study / "results" / "predictions.parquet"),
+        origin=_origin(params, _datasets(config, params)),
+        champions=read_json(champions) if champions.exists() else (),
+        config=config,
+        evaluation=params.evaluation,
+        profile=params.profile,
     )
+    content = import_module(f"medtransfer.studies.{options.study}.report").build(data)
     write_report(folder, content)
     write_text(folder / "content.json", summary_json(summary_of(options.study, content)))
     console.print(f"report: {paths.workspace() / folder / 'index.html'}", markup=False, soft_wrap=True)
 
 
-def _attentive(params: Params, folder: Path) -> ReportContent:
-    study = params.attentive_transfer
-    compared = {"sstl_m": study.sstl_m, **{name: study.recipes[name] for name in study.methods}}
-    return collect(
-        read_predictions(folder / "predictions.parquet"),
-        study_folder=folder,
-        origin=_origin(params, params.datasets),
-        registry=read_json(folder / "champion.json"),
-        config=ReportSettings(
-            positive=study.positive,
-            networks=study.networks,
-            chains=study.chains,
-            outside=study.outside,
-            threshold=params.evaluation.threshold,
-            pretraining_runs=len(study.pretrain_seeds),
-            budgets={step: recipe.train.model_dump(mode="json") for step, recipe in compared.items()},
-            draws=params.evaluation.draws,
-            seed=params.evaluation.seed,
-        ),
-    )
-
-
-def _truncated(params: Params, folder: Path) -> ReportContent:
-    study = params.truncated_transfer
-    pretrained = any(start.kind == "train" for start in study.start.values())
-    used = [*([study.pretrain.dataset] if pretrained else []), *(task.dataset for task in study.tasks.values())]
-    return collect_truncated(
-        read_predictions(folder / "predictions.parquet"),
-        study_folder=folder,
-        origin=_origin(params, dict.fromkeys(used)),
-        config=study,
-        evaluation=params.evaluation,
-    )
+def _datasets(config: Any, params: Params) -> Iterable[str]:
+    """The data sets that a study uses: all of the profile, or those of its tasks and of what is pretrained here."""
+    if not isinstance(config, TruncatedTransferConfig):
+        return params.datasets
+    pretrained = any(start.kind == "train" for start in config.start.values())
+    used = [*([config.pretrain.dataset] if pretrained else []), *(task.dataset for task in config.tasks.values())]
+    return dict.fromkeys(used)
 
 
 def _origin(params: Params, names: Iterable[str]) -> Origin:
     datasets = {name: _dataset(params, name) for name in names}
-    return Origin(datasets, gate=read_json(paths.GATE), profile=params.profile)
+    return Origin(datasets, gate=read_json(paths.GATE))
 
 
 def _dataset(params: Params, name: str) -> dict[str, Any]:

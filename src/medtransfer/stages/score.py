@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from medtransfer import paths
-from medtransfer.evaluation.predictions import ATTENTION_OFF, read_predictions
+from medtransfer.evaluation.predictions import read_predictions
 from medtransfer.evaluation.scorecard import scorecard
 from medtransfer.files import read_json, write_json
 from medtransfer.params import load_params
@@ -25,19 +25,19 @@ def run(options: Namespace) -> None:
     """Write ``metrics/<study>.json`` and append test metrics and figures to the tracked runs."""
     params = load_params()
     table = read_predictions(paths.OUT / options.study / "predictions.parquet")
-    table = table[(table["kind"] == "probability") & ~table["output"].str.endswith(ATTENTION_OFF)]
+    table = table[(table["kind"] == "probability") & (table["intervention"] == "")]
     study = import_module(f"medtransfer.studies.{options.study}.predictions")
     fits: list[Fitted] = list(study.fitted(getattr(params, options.study)))
-    weighted = {fit.variant: fit.negatives for fit in fits if fit.negatives is not None}
-    card = scorecard(table, params.evaluation, negatives=weighted)
+    ratios = {(fit.variant, fit.condition): ratio for fit in fits if (ratio := fit.neg_pos_ratio) is not None}
+    card = scorecard(table, params.evaluation, neg_pos_ratio=ratios)
     write_json(paths.METRICS / f"{options.study}.json", card)
     _bring_missing_runs(paths.OUT / options.study)
-    parts = dict(tuple(table.groupby(["variant", "seed"])))
+    parts = dict(tuple(table.groupby(["variant", "condition", "seed"])))
     for fit in fits:
         with append(fit.records) as tracker:
-            for (dataset, split), rows in parts[fit.variant, fit.seed].groupby(["dataset", "split"]):
+            for (dataset, split), rows in parts[fit.variant, fit.condition, fit.seed].groupby(["dataset", "split"]):
                 where = split if dataset == fit.dataset else f"outside_{dataset}"
-                entry = card["/".join((fit.variant, fit.network, fit.chain, dataset, split))]
+                entry = card["/".join((fit.variant, fit.condition, dataset, split))]
                 _track(tracker, entry, fit, rows, where)
     link = save_view(options.study, study.comparison(getattr(params, options.study)))
     if link:
@@ -52,7 +52,7 @@ def _track(tracker: Tracker, entry: dict[str, Any], fit: Fitted, rows: pd.DataFr
     for output, thresholds in block.get("thresholds", {}).items():
         part = rows[rows["output"] == output]
         name = where if len(block["outputs"]) == 1 else f"{where}_{output}"
-        title = name if fit.negatives is None else f"{name}, images unweighted"
+        title = name if fit.neg_pos_ratio is None else f"{name}, images unweighted"
         tracker.figure(f"{name}_curves.png", curves_figure(part, title))
         tracker.figure(f"{name}_confusion.png", confusion_figure(part, thresholds[number], output))
 

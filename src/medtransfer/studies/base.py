@@ -9,22 +9,22 @@ class Fitted:
     """One fit whose network is predicted, scored and reported.
 
     Attributes:
-        variant: name of the cell in the predictions table; a variant and a seed are one fit.
-        network: see variant.
-        chain: what the network went through.
+        variant: with ``condition`` and ``seed`` what names the fit.
+        condition: see variant.
+        network: its network.
         seed: see variant.
         folder: holds ``weights/seed<N>`` and ``records/seed<N>``.
         dataset: the data set that the fit was trained and validated on.
-        negatives: negatives to one positive that its test rows are weighted to; None leaves them as they are.
+        neg_pos_ratio: negatives to one positive that its test rows are weighted to; None leaves them as they are.
     """
 
     variant: str
+    condition: str
     network: str
-    chain: str
     seed: int
     folder: Path
     dataset: str
-    negatives: float | None = None
+    neg_pos_ratio: float | None = None
 
     @property
     def weights(self) -> Path:

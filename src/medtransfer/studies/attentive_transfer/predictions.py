@@ -8,11 +8,11 @@ import pandas as pd
 from medtransfer.data.loaders import Loader
 from medtransfer.data.packed import PackedDataset
 from medtransfer.errors import DataError
-from medtransfer.evaluation.predictions import ATTENTION_OFF, prediction_rows
+from medtransfer.evaluation.predictions import prediction_rows
 from medtransfer.models.classifier import Classifier, attention_layers, attention_off
 from medtransfer.models.weights import load_model
 from medtransfer.studies.attentive_transfer import study
-from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
+from medtransfer.studies.attentive_transfer.config import ATTENTION_OFF, AttentiveTransferConfig
 from medtransfer.studies.base import Fitted
 from medtransfer.tracking.views import RunView
 from medtransfer.training.engine import Engine
@@ -30,9 +30,9 @@ def fitted(config: AttentiveTransferConfig) -> Iterator[Fitted]:
         for chain in config.chains:
             for seed in config.seeds:
                 yield Fitted(
-                    variant=f"{network}-{chain}",
+                    variant=network,
+                    condition=chain,
                     network=network,
-                    chain=chain,
                     seed=seed,
                     folder=study.finetuned_folder(network, chain),
                     dataset=config.finetune.dataset,
@@ -81,20 +81,31 @@ def _require_alike(data: PackedDataset, trained_on: PackedDataset) -> None:
 def _rows(
     fit: Fitted, task: SupervisedTask, loader: Loader, trained_on: PackedDataset, positive: str, engine: Engine
 ) -> Iterator[pd.DataFrame]:
-    """Rows of one network on one split; with its ATTN layers switched off as a second output, when it has any."""
+    """Rows of one network on one split; once more with its ATTN layers switched off, when it has any."""
     data = loader.data
     column, own = trained_on.meta.classes.index(positive), data.meta.classes.index(positive)
 
-    def rows(output: str) -> pd.DataFrame:
+    def rows(intervention: str = "") -> pd.DataFrame:
         found = predict(task, loader, engine)
         target = (found["target"] == own).astype(np.float64)
         images = data.manifest.iloc[found["index"]]
-        return _table(fit, images, found["probability"][:, [column]], target[:, None], [output], kind="probability")
+        return prediction_rows(
+            images,
+            found["probability"][:, [column]],
+            target[:, None],
+            outputs=[positive],
+            kind="probability",
+            study=study.STUDY,
+            variant=fit.variant,
+            condition=fit.condition,
+            seed=fit.seed,
+            intervention=intervention,
+        )
 
-    yield rows(positive)
+    yield rows()
     if isinstance(task.module, Classifier) and attention_layers(task.module):
         with attention_off(task.module):
-            yield rows(positive + ATTENTION_OFF)
+            yield rows(ATTENTION_OFF)
 
 
 def _source_rows(config: AttentiveTransferConfig, engine: Engine) -> Iterator[pd.DataFrame]:
@@ -104,37 +115,21 @@ def _source_rows(config: AttentiveTransferConfig, engine: Engine) -> Iterator[pd
     hits = {name: k for name, k in HITS.items() if k < len(data.meta.classes)}
     for network in config.networks:
         for seed in config.pretrain_seeds:
-            folder = study.pretrained_folder(network, "stl_n")
-            fit = Fitted(
-                variant=f"{network}-source",
-                network=network,
-                chain="stl_n",
-                seed=seed,
-                folder=folder,
-                dataset=data.meta.name,
-            )
-            model, _ = load_model(fit.weights)
+            model, _ = load_model(study.pretrained_folder(network, "stl_n") / "weights" / f"seed{seed}")
             found = predict(SupervisedTask(engine.place(model)), loader, engine)
             ahead = (found["probability"] > np.take_along_axis(found["probability"], found["target"][:, None], 1)).sum(
                 1
             )
             scores = np.stack([ahead < k for k in hits.values()], axis=1).astype(np.float64)
             images = data.manifest.iloc[found["index"]]
-            yield _table(fit, images, scores, np.full_like(scores, np.nan), list(hits), kind="value")
-
-
-def _table(
-    fit: Fitted, images: pd.DataFrame, scores: np.ndarray, targets: np.ndarray, outputs: list[str], *, kind: str
-) -> pd.DataFrame:
-    return prediction_rows(
-        images,
-        scores,
-        targets,
-        outputs=outputs,
-        kind=kind,  # type: ignore[arg-type]
-        study=study.STUDY,
-        variant=fit.variant,
-        network=fit.network,
-        chain=fit.chain,
-        seed=fit.seed,
-    )
+            yield prediction_rows(
+                images,
+                scores,
+                np.full_like(scores, np.nan),
+                outputs=list(hits),
+                kind="value",
+                study=study.STUDY,
+                variant=network,
+                condition="stl_n",
+                seed=seed,
+            )

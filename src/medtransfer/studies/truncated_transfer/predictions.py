@@ -58,13 +58,13 @@ def predictions(config: TruncatedTransferConfig, engine: Engine) -> Iterator[pd.
 
 def _fit(config: TruncatedTransferConfig, variant: str, condition: Condition, seed: int) -> Fitted:
     return Fitted(
-        variant=f"{variant}-{condition.name}",
+        variant=variant,
+        condition=condition.name,
         network=config.variant(variant).network,
-        chain=study.chain(variant, condition),
         seed=seed,
         folder=study.finetuned_folder(variant) / condition.name,
         dataset=config.tasks[condition.task].dataset,
-        negatives=config.neg_pos_ratio(condition),
+        neg_pos_ratio=config.neg_pos_ratio(condition),
     )
 
 
@@ -87,7 +87,6 @@ def _rows(
         kind="probability",
         study=study.STUDY,
         variant=fit.variant,
-        network=fit.network,
-        chain=fit.chain,
+        condition=fit.condition,
         seed=fit.seed,
     )
