@@ -16,7 +16,7 @@ from medtransfer.data.packed import PackConfig
 from medtransfer.data.sources import SourceConfig
 from medtransfer.data.splits import SplitConfig
 from medtransfer.errors import ConfigError
-from medtransfer.evaluation.scorecard import EvaluationConfig
+from medtransfer.evaluation.cells import EvaluationConfig
 from medtransfer.studies import STUDIES, module
 from medtransfer.training.engine import HardwareConfig
 

@@ -9,9 +9,9 @@ import pytest
 
 from medtransfer.errors import DataError
 from medtransfer.evaluation import intervals, scorecard
+from medtransfer.evaluation.cells import EvaluationConfig
 from medtransfer.evaluation.checks import UndefinedMetricWarning
 from medtransfer.evaluation.metrics import METRICS
-from medtransfer.evaluation.scorecard import EvaluationConfig
 from medtransfer.evaluation.thresholds import choose_threshold
 
 CONFIG = EvaluationConfig(draws=50)

@@ -1,4 +1,4 @@
-"""The predictions table: one row an image and output, the only thing that metrics are computed from."""
+"""The predictions table: one row per image and output, the only thing that metrics are computed from."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,18 +13,15 @@ from medtransfer.files import write_atomic
 
 Kind = Literal["probability", "severity", "value"]
 
-_RUN = ("study", "variant", "network", "chain")
+_RUN = ("study", "variant", "condition")
 _IMAGE = ("dataset", "split", "image_id", "patient_id", "source", "view", "date")
-_TEXT = (*_RUN, "dataset", "split", "image_id", "patient_id", "source", "view", "output", "kind")
-_MAY_BE_EMPTY = {"source", "view"}
+_TEXT = (*_RUN, "dataset", "split", "image_id", "patient_id", "source", "view", "output", "kind", "intervention")
+_MAY_BE_EMPTY = {"source", "view", "intervention"}
 
-PREDICTION_COLUMNS = (*_RUN, "seed", *_IMAGE, "output", "kind", "score", "target")
+PREDICTION_COLUMNS = (*_RUN, "seed", *_IMAGE, "output", "kind", "intervention", "score", "target")
 """Columns in order; docs/architecture.md says what they mean."""
 
-ATTENTION_OFF = "_attention_off"
-"""Ends the name of an output that was predicted again with the network's ATTN layers switched off."""
-
-KEY = [*_RUN, "seed", "dataset", "split", "image_id", "output"]
+KEY = [*_RUN, "seed", "dataset", "split", "image_id", "output", "intervention"]
 """What names one row."""
 
 
@@ -37,11 +34,11 @@ def prediction_rows(
     kind: Kind,
     study: str,
     variant: str,
-    network: str,
-    chain: str,
+    condition: str,
     seed: int,
+    intervention: str = "",
 ) -> pd.DataFrame:
-    """Lay out the scores of one fit as rows of the table, image by image.
+    """Return the scores of one fit as rows of the table, image by image.
 
     Args:
         images: manifest rows of the images.
@@ -49,11 +46,11 @@ def prediction_rows(
         targets: ``[images, outputs]``, NaN where not known; one-hot for exclusive classes.
         outputs: their names.
         kind: what the scores are.
-        study: with ``variant``, ``network``, ``chain`` and ``seed`` the fit that made them.
+        study: with ``variant``, ``condition`` and ``seed`` the fit that made them.
         variant: see study.
-        network: see study.
-        chain: see study.
+        condition: see study.
         seed: see study.
+        intervention: what was changed in the network or the image before predicting; empty = nothing.
 
     Raises:
         DataError: a shape does not fit the images and outputs, or the rows are no table.
@@ -61,10 +58,11 @@ def prediction_rows(
     shape = (len(images), len(outputs))
     for name, values in (("scores", scores), ("targets", targets)):
         if np.shape(values) != shape:
-            raise DataError(f"{name} have shape {np.shape(values)}, expected {shape}: one column an output")
+            raise DataError(f"{name} have shape {np.shape(values)}, expected {shape}: one column per output")
     table = images[list(_IMAGE)].reset_index(drop=True)
     table = table.loc[table.index.repeat(len(outputs))].reset_index(drop=True)
-    table = table.assign(study=study, variant=variant, network=network, chain=chain, seed=seed, kind=kind)
+    fit = {"study": study, "variant": variant, "condition": condition, "seed": seed, "intervention": intervention}
+    table = table.assign(**fit, kind=kind)
     table["output"] = list(outputs) * len(images)
     table["score"], table["target"] = np.ravel(scores), np.ravel(targets)
     return validate_predictions(table)
@@ -94,7 +92,8 @@ def validate_predictions(table: pd.DataFrame) -> pd.DataFrame:
     chance = table["kind"] == "probability"
     _refuse(table, chance & ~table["score"].between(0, 1), "score", "a probability between 0 and 1")
     _refuse(table, chance & ~(table["target"].isin((0, 1)) | table["target"].isna()), "target", "0, 1 or NaN")
-    _refuse(table, table.duplicated(KEY), "image_id", "one row for each fit, data set, split, image and output")
+    once = "one row for each fit, data set, split, image, output and intervention"
+    _refuse(table, table.duplicated(KEY), "image_id", once)
     patients = table.drop_duplicates(["dataset", "image_id", "patient_id"])
     _refuse(patients, patients.duplicated(["dataset", "image_id"]), "patient_id", "the same patient in every row")
     known = table[table["target"].notna()].drop_duplicates(["dataset", "image_id", "output", "target"])

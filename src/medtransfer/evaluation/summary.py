@@ -34,12 +34,12 @@ def sample(
     population: ArrayLike,
     draws: int,
     seed: int,
-    negatives: float | None = None,
+    neg_pos_ratio: float | None = None,
 ) -> dict[str, Sample]:
     """Return every metric of scores ``[seeds, rows]`` or ``[seeds, rows, classes]``; arguments as in ``resample``."""
-    options: dict[str, Any] = {"thresholds": thresholds, "negatives": negatives}
+    options: dict[str, Any] = {"thresholds": thresholds, "negatives": neg_pos_ratio}
     values = resample(metrics, target, scores, groups, draws=draws, seed=seed, population=population, **options)
-    if negatives is not None:
+    if neg_pos_ratio is not None:
         balanced = at_balance(metrics, target, scores, **options)
         reason = "" if len(np.unique(target)) == 2 else "another balance is undefined: the rows hold a single class"
         return {name: Sample(balanced[name], values[name], reason) for name in metrics}

@@ -1,6 +1,7 @@
 """What a report holds, apart from how it looks; the page and the Markdown file are two views of it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -8,8 +9,8 @@ from medtransfer.errors import DataError
 
 
 @dataclass(frozen=True)
-class Text:
-    """A table cell: what it says, a second smaller line, and a longer text that shows on hovering."""
+class TableCell:
+    """A cell of a table: what it says, a second smaller line, and a longer text that shows on hovering."""
 
     main: str
     detail: str = ""
@@ -33,23 +34,21 @@ class Table:
     title: str
     intro: str
     columns: tuple[Column, ...]
-    rows: tuple[tuple[Text, ...], ...]
+    rows: tuple[tuple[TableCell, ...], ...]
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure as an element of the page, with what it shows in words.
+    """A figure of the page, with what it shows in words.
 
-    ``svg`` is an SVG element whose colours are CSS variables, or a picture inside the page; ``keyed`` shows what the
-    two colours of networks stand for.
+    ``svg`` is an SVG element whose colours are CSS variables, or an image inside the page.
     """
 
     key: str
     title: str
     caption: str
     svg: str
-    keyed: bool = True
 
 
 @dataclass(frozen=True)
@@ -59,17 +58,19 @@ class ReportContent:
     title: str
     about: str
     origin: str
-    """In plain words: which profile, drawn phantoms or real pictures."""
+    """In plain words: which profile, drawn phantoms or real images."""
     phantoms: bool
     headline: tuple[str, ...]
-    champion: tuple[tuple[str, Text], ...]
-    """The registered model; empty where there is none."""
+    champions: tuple[tuple[tuple[str, TableCell], ...], ...]
+    """The facts of every registered model; empty where there is none."""
     results: tuple[Table, ...]
     """The first leads the study on the front page."""
     figures: tuple[Figure, ...]
     data: tuple[Table, ...]
     provenance: tuple[Table, ...]
     limits: tuple[str, ...]
+    glossary: Mapping[str, str] = field(default_factory=dict)
+    """The study's own terms, which the page explains on hovering beside the shared ones."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,15 @@ class Summary:
     phantoms: bool
     headline: tuple[str, ...]
     lead: Table
+    glossary: dict[str, str] = field(default_factory=dict)
 
 
 def summary_of(study: str, content: ReportContent) -> Summary:
     """Return what the front page says about a study."""
-    return Summary(study, content.title, content.origin, content.phantoms, content.headline, content.results[0])
+    glossary = dict(content.glossary)
+    return Summary(
+        study, content.title, content.origin, content.phantoms, content.headline, content.results[0], glossary
+    )
 
 
 def summary_json(summary: Summary) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 INK, QUIET, BLUE, ORANGE, GREEN = "#010203", "#040506", "#0072b2", "#d55e00", "#009e73"
 """Stand-ins for CSS variables; the hues are Okabe & Ito's, which all kinds of colour vision tell apart."""
 _VARIABLES = {INK: "--ink", QUIET: "--quiet", BLUE: "--blue", ORANGE: "--orange", GREEN: "--green"}
+DASHES = ("-", "--", ":", "-.")
+"""Tell lines of one colour apart; by their number, modulo four."""
 _ACROSS = 3
 _STYLE = {
     "svg.fonttype": "none",
@@ -33,12 +35,12 @@ def legend(figure: Any, axes: Sequence[Any], *, columns: int = 6) -> None:
 
 
 def grid_rows(count: int) -> int:
-    """Return how many rows of three :func:`panels` takes for so many."""
+    """Return how many rows of three :func:`panels` takes for this many items."""
     return -(-max(count, 1) // _ACROSS)
 
 
 def panels(figure: Any, items: Sequence[Any], draw: Callable[[Any, Any], None], *, label: str, share: bool) -> None:
-    """Draw a panel an item, three a row, one legend above them all.
+    """Draw one panel per item, three in a row, with one legend above them all.
 
     Args:
         figure: matplotlib's figure.

@@ -1,50 +1,32 @@
 """How names and numbers are written in tables and figures."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
-from medtransfer.reporting.content import Text
+from medtransfer.evaluation.cells import Row
+from medtransfer.reporting.content import Column, TableCell
 
-METRIC_TITLES = {"accuracy": "Accuracy", "f1": "F1", "auroc": "AUROC"}
-MISSING = Text("—")
-REFERENCE = Text("0", hover="what the other gains are taken against")
-NOT_PRINTED = Text("n/a", hover="not available: the paper prints no such number")
+METRIC_TITLES = {"accuracy": "Accuracy", "f1": "F1", "auroc": "AUROC", "auprc": "AUPRC"}
+MISSING = TableCell("—")
+REFERENCE = TableCell("0", hover="what the other gains are taken against")
+NOT_PRINTED = TableCell("n/a", hover="not available: the paper prints no such number")
+READING = (
+    "Mean ± sd over seeds; below it the 95 % interval from drawing seeds and patients, or patients alone where there "
+    "is one seed."
+)
 
 GLOSSARY = {
-    "ATTN": "self-attention layer of Eq. 1, inserted at the end of residual stages",
     "AUROC": "area under the ROC curve: chance that a positive image scores above a negative one",
     "AUPRC": "area under the precision-recall curve",
     "F1": "harmonic mean of precision and sensitivity for the positive class",
-    "STL-N": "supervised pretraining on natural images",
-    "STL-M": "supervised pretraining on medical images (chest X-rays)",
-    "SSTL-M": "self-supervised pretraining on the training CT slices, without labels, by the paper’s method",
-    "MoCo": "momentum contrast of whole images (He et al. 2020)",
-    "SimCLR": "contrast within a batch (Chen et al. 2020)",
-    "LEEP": "how well a source model's own label probabilities predict the target labels (Nguyen et al. 2020)",
-    "NCE": "the same of its likeliest label alone: negative conditional entropy (Tran et al. 2019)",
-    "LogME": "how well its features predict the target labels: logarithm of maximum evidence (You et al. 2021)",
-    "nats": "unit of entropy from natural logarithms; 1 nat = 1.443 bits",
-    "Kendall’s τ-b": "share of pairs in the same order minus share in the opposite order, ties allowed for",
-    "Spearman’s ρ": "correlation of ranks",
-    "Grad-CAM": "where the last map pushes the output up (Selvaraju et al. 2017)",
-    "ru": "right upper lobe, of the patient",
-    "rm": "right middle lobe, of the patient",
-    "rl": "right lower lobe, of the patient",
-    "lu": "left upper lobe, of the patient",
-    "ll": "left lower lobe, of the patient",
-    "TL": "transfer learning: training starts from pretrained weights",
-    "RI": "random initialisation: training starts from random weights",
-    "transfusion": "pretrained bottom under a slimmer, random top (Raghu et al. 2019)",
-    "CKA": "centred kernel alignment: how alike two networks see the same pictures (Kornblith et al. 2019)",
-    "Pareto front": "the arms that no other arm beats in both cost and quality",
     "DeLong": "paired test of two AUROCs on the same images (DeLong et al. 1988)",
     "Holm": "correction of p-values for the number of tests (Holm 1979)",
     "sd": "standard deviation over seeds",
-    "attention inactive": "switching the ATTN layers off changes no predicted probability by 0.01",
-    "near-duplicate": "two pictures whose perceptual hashes nearly agree and whose pixels correlate",
+    "near-duplicate": "two images whose perceptual hashes nearly agree and whose pixels correlate",
 }
-"""Terms that the page explains on hovering."""
+"""Terms of every study that the page explains on hovering; a study's own are in its content."""
 
 
 def is_missing(value: Any) -> bool:
@@ -84,13 +66,37 @@ def bounds(row: Any) -> tuple[Any, Any]:
     return (row["low_seeds"], row["high_seeds"]) if both else (row["low"], row["high"])
 
 
-def estimate(row: Any, *, difference: bool = False) -> Text:
-    """Return mean ± sd over seeds, with the interval below and both kinds of interval on hovering."""
+def estimate(row: Row | None, *, difference: bool = False) -> TableCell:
+    """Return mean ± sd over seeds, with the interval below and both kinds of interval on hovering.
+
+    A dash where there is no row or no mean.
+    """
+    if row is None or is_missing(row["mean"]):
+        return MISSING
     low, high, both = row["low"], row["high"], (row["low_seeds"], row["high_seeds"])
-    main = signed(row["mean"]) if difference else number(row["mean"])
-    if not difference and not is_missing(row["sd"]):
-        main += f" ± {number(row['sd'])}"
+    main = signed(row["mean"]) if difference else spread(row["mean"], row["sd"])
     hover = f"drawing patients: {interval(low, high, difference=difference)}"
     if not is_missing(both[0]):
         hover += f"; drawing seeds and patients: {interval(*both, difference=difference)}"
-    return Text(main, interval(*bounds(row), difference=difference), hover)
+    return TableCell(main, interval(*bounds(row), difference=difference), hover)
+
+
+def spread(mean: Any, sd: Any, *, digits: int = 3) -> str:
+    """Return ``mean ± sd``, the mean alone where there is no sd, or a dash."""
+    return number(mean, digits=digits) + ("" if is_missing(sd) else f" ± {number(sd, digits=digits)}")
+
+
+def lookup(rows: Iterable[Row], *names: str) -> dict[tuple[Any, ...], Row]:
+    """Return rows by the values that they have under these names."""
+    return {tuple(row[name] for name in names): row for row in rows}
+
+
+def labels(*names: str) -> tuple[Column, ...]:
+    """Return columns that hold words."""
+    return tuple(Column(name, number=False) for name in names)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return ``a, b and c``."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last

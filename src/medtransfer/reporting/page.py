@@ -1,28 +1,27 @@
 """Reports as self-contained HTML pages and as Markdown; whatever a label holds is shown, never obeyed."""
 
 import re
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from medtransfer.files import write_text
-from medtransfer.reporting.content import Column, Figure, ReportContent, Summary, Table, Text
+from medtransfer.reporting.content import Column, Figure, ReportContent, Summary, Table, TableCell
 from medtransfer.reporting.drawing import standalone
 from medtransfer.reporting.formatting import GLOSSARY
 
 _HERE = Path(__file__).parent
 FRONT = "Which pretrained knowledge transfers?"
-_ABOUT = "One study a published paper, all on the same parts; each page holds its tables, figures, runs and limits."
-_TERMS = re.compile(
-    "|".join(rf"(?<![\w-]){re.escape(term)}(?![\w-])" for term in sorted(GLOSSARY, key=len, reverse=True))
+_ABOUT = (
+    "One study per published paper, all built from the same parts; each page has its tables, figures, runs, limits."
 )
 
 
 def write_report(folder: Path, content: ReportContent) -> None:
     """Write ``index.html``, ``results.md`` and every drawing as ``figures/<key>.svg``, each whole or not at all.
 
-    Figures that hold pictures, which may be of patients, stand in the page alone.
+    Figures that hold images, which may be of patients, are in the page alone.
     """
     write_text(folder / "index.html", render_html(content))
     write_text(folder / "results.md", render_markdown(content))
@@ -32,7 +31,8 @@ def write_report(folder: Path, content: ReportContent) -> None:
 
 def write_overview(folder: Path, studies: Sequence[Summary]) -> None:
     """Write the front page of all studies, ``index.html`` and ``results.md``, each whole or not at all."""
-    write_text(folder / "index.html", _page("overview.html", title=FRONT, about=_ABOUT, studies=studies))
+    terms = {term: meaning for study in studies for term, meaning in study.glossary.items()}
+    write_text(folder / "index.html", _page("overview.html", terms, title=FRONT, about=_ABOUT, studies=studies))
     lines = [f"# {FRONT}", "", _ABOUT, ""]
     for study in studies:
         lines += [f"## {_plain(study.title)}", "", f"**{_plain(study.origin)}**", ""]
@@ -43,15 +43,16 @@ def write_overview(folder: Path, studies: Sequence[Summary]) -> None:
 
 def render_html(content: ReportContent) -> str:
     """Return the page: styles and figures inside, no script, no request to any host."""
-    return _page("page.html", report=content)
+    return _page("page.html", content.glossary, report=content)
 
 
 def render_markdown(content: ReportContent) -> str:
     """Return the page in Markdown: its tables, and its drawings as the files that ``write_report`` writes."""
     lines = [f"# {_plain(content.title)}", "", _plain(content.about), "", f"**{_plain(content.origin)}**", ""]
     lines += [line for sentence in content.headline for line in (_plain(sentence), "")]
-    champion = [f"- {_plain(name)}: {_cell(value)}" for name, value in content.champion]
-    lines += ["## Champion", "", *champion, ""] if champion else []
+    lines += ["## Champion", ""] if content.champions else []
+    for champion in content.champions:
+        lines += [*(f"- {_plain(name)}: {_cell(value)}" for name, value in champion), ""]
     lines += ["## Results", "", *(line for table in content.results for line in _markdown_table(table))]
     lines += ["## Figures", "", *(line for figure in _drawings(content) for line in _markdown_figure(figure))]
     for title, tables in (("Data", content.data), ("Provenance", content.provenance)):
@@ -60,10 +61,12 @@ def render_markdown(content: ReportContent) -> str:
     return "\n".join(lines)
 
 
-def _page(template: str, **values: Any) -> str:
+def _page(template: str, glossary: Mapping[str, str], **values: Any) -> str:
+    """Return a template filled in; ``glossary`` explains terms beside the shared ones."""
     from markupsafe import Markup
 
-    return str(_environment().get_template(template).render(style=Markup(_style()), **values))
+    environment = _environment(GLOSSARY | dict(glossary))
+    return str(environment.get_template(template).render(style=Markup(_style()), **values))
 
 
 def _style() -> str:
@@ -78,27 +81,31 @@ def _file(figure: Figure) -> str:
     return f"figures/{figure.key}.svg"
 
 
-@cache
-def _environment() -> Any:
+def _environment(glossary: Mapping[str, str]) -> Any:
     import jinja2
 
     loader = jinja2.FileSystemLoader(_HERE)
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"explained": _explained, "drawn": _drawn}
+    environment.filters |= {"explained": partial(_explained, glossary, _terms(glossary)), "drawn": _drawn}
     environment.globals |= {"groups": _groups}
     return environment
 
 
-def _explained(text: str) -> Any:
+def _terms(glossary: Mapping[str, str]) -> re.Pattern[str]:
+    longest_first = sorted(glossary, key=len, reverse=True)
+    return re.compile("|".join(rf"(?<![\w-]){re.escape(term)}(?![\w-])" for term in longest_first))
+
+
+def _explained(glossary: Mapping[str, str], terms: re.Pattern[str], text: str) -> Any:
     """Escape a text and give the terms of the glossary their explanation on hovering."""
     from markupsafe import Markup, escape
 
     def abbreviation(match: re.Match[str]) -> str:
-        return f'<abbr title="{escape(GLOSSARY[match[0]])}">{escape(match[0])}</abbr>'
+        return f'<abbr title="{escape(glossary[match[0]])}">{escape(match[0])}</abbr>'
 
-    return Markup(_TERMS.sub(abbreviation, str(escape(text))))
+    return Markup(terms.sub(abbreviation, str(escape(text))))
 
 
 def _drawn(svg: str) -> Any:
@@ -141,7 +148,7 @@ def _markdown_figure(figure: Figure) -> list[str]:
     return [f"### {title}", "", f"![{title}]({_file(figure)})", "", _plain(figure.caption), ""]
 
 
-def _cell(value: Text) -> str:
+def _cell(value: TableCell) -> str:
     detail = value.detail if value.detail.startswith("[") or not value.detail else f"({value.detail})"
     return " ".join(_plain(part) for part in (value.main, detail) if part)
 

@@ -1,6 +1,6 @@
 """What the records of a study's fits say: provenance of every fit and its learning curve."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +12,24 @@ from medtransfer.tracking.journal import EVENTS, points, read_events
 
 RUN_COLUMNS = ("name", "run_key", "run_id", "git_commit", "git_dirty")
 READY_MADE = "ready_made.json"
+NAMES = ("phase", "variant", "condition", "seed")
 
 Fit = tuple[dict[str, Any], Path]
-"""What names a fit in the study's own words, and its records folder."""
+"""What names a fit (``phase, variant, condition, seed``), and its records folder."""
 
 
-def chain_fits(study_folder: Path, networks: Sequence[str]) -> Iterator[Fit]:
-    """Yield (phase, network, chain, seed) and records of every fit stored as ``<phase>/<network>-<chain>``.
+def recorded_fits(study_folder: Path) -> list[Fit]:
+    """Return every fit below ``records/<phase>/<variant>/<condition>/seed<N>`` in the order of these names.
 
-    In the order of phase and network. Ready-made weights were trained elsewhere: they have no run.
+    Ready-made weights were trained elsewhere: they have no run.
     """
-    for phase in ("pretrained", "finetuned"):
-        for network in networks:
-            for variant in sorted((study_folder / phase).glob(f"{network}-*")):
-                chain = variant.name.removeprefix(f"{network}-")
-                for seed, folder in seed_folders(variant):
-                    yield {"phase": phase, "network": network, "chain": chain, "seed": seed}, folder
-
-
-def seed_folders(variant: Path) -> list[tuple[int, Path]]:
-    """Return seed and records folder of every fit of a variant's folder, without ready-made weights."""
-    found = [path for path in variant.glob("records/seed*") if not (path / READY_MADE).exists()]
-    return sorted((int(path.name[4:]), path) for path in found)
+    found = [path for path in (study_folder / "records").glob("*/*/*/seed*") if not (path / READY_MADE).exists()]
+    fits = sorted(((*path.parts[-4:-1], int(path.name.removeprefix("seed"))), path) for path in found)
+    return [(dict(zip(NAMES, names, strict=True)), path) for names, path in fits]
 
 
 def provenance(fits: Iterable[Fit]) -> pd.DataFrame:
-    """Return one row a fit: what names it, ``RUN_COLUMNS``, ``data, params_fingerprint, seconds``.
+    """Return one row per fit: what names it, ``RUN_COLUMNS``, ``data, params_fingerprint, seconds``.
 
     ``data`` is ``name digest`` pairs joined by commas; ``seconds`` is the training time, NaN where not recorded.
 
@@ -51,15 +43,15 @@ def provenance(fits: Iterable[Fit]) -> pd.DataFrame:
         same = {name: record[name] for name in (*RUN_COLUMNS, "params_fingerprint")}
         seconds = last_values(folder).get("fit/seconds", float("nan"))
         rows.append(names | same | {"data": data, "seconds": seconds})
-    return pd.DataFrame(rows, columns=None if rows else [*RUN_COLUMNS, "params_fingerprint", "data", "seconds"])
+    return pd.DataFrame(rows, columns=None if rows else [*NAMES, *RUN_COLUMNS, "params_fingerprint", "data", "seconds"])
 
 
 def curves(fits: Iterable[Fit], metrics: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """Return the learning curves of fits, a row a validation: what names the fit, ``step`` and the wanted columns.
+    """Return the learning curves of fits, one row per validation: what names the fit, ``step`` and the wanted columns.
 
     Args:
         fits: the fits; those without history are left out.
-        metrics: column → names under which the history may hold it, the first that is there counts, else NaN.
+        metrics: column → names that it may have in the history; the first that is there counts, else NaN.
     """
     tables = []
     for names, folder in fits:
@@ -67,7 +59,7 @@ def curves(fits: Iterable[Fit], metrics: Mapping[str, Sequence[str]]) -> pd.Data
             history = pd.read_csv(folder / "history.csv")
             found = {column: _first(history, wanted) for column, wanted in metrics.items()}
             tables.append(history[["step"]].assign(**names, **found))
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["phase", "step", *metrics])
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*NAMES, "step", *metrics])
 
 
 def last_values(folder: Path) -> dict[str, float]:

@@ -25,9 +25,9 @@ def run(options: Namespace) -> None:
     """Write ``metrics/<study>.json`` and append test metrics and figures to the tracked runs."""
     params = load_params()
     table = read_predictions(paths.results(options.study) / "predictions.parquet")
-    table = table[table["intervention"] == ""]
     study, config = module(options.study, VERBS["score"]), params.study(options.study)
     models: list[FittedModel] = list(study.fitted(config))
+    table = _as_trained(table, models)
     ratios = {(m.variant, m.condition): m.neg_pos_ratio for m in models if m.neg_pos_ratio is not None}
     card = scorecard(table, params.evaluation, neg_pos_ratio=ratios)
     write_json(paths.metrics(options.study), card)
@@ -43,6 +43,13 @@ def run(options: Namespace) -> None:
     link = save_view(options.study, study.comparison(config))
     if link:
         console.print(f"compare in the tracker (make ui): {link}", markup=False, soft_wrap=True)
+
+
+def _as_trained(table: pd.DataFrame, models: list[FittedModel]) -> pd.DataFrame:
+    """Return the rows of the study's models without an intervention."""
+    known = {(model.variant, model.condition) for model in models}
+    mine = [key in known for key in zip(table["variant"], table["condition"], strict=True)]
+    return table[mine & (table["intervention"] == "")]
 
 
 def _track(tracker: Tracker, entry: dict[str, Any], model: FittedModel, rows: pd.DataFrame, where: str) -> None:

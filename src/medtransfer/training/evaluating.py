@@ -12,9 +12,10 @@ from medtransfer.data.loaders import Loader
 from medtransfer.data.manifest import ZONES
 from medtransfer.data.packed import PackConfig, PackedDataset, pack
 from medtransfer.errors import DataError
+from medtransfer.evaluation.cells import VALUES
 from medtransfer.evaluation.intervals import Interval, bootstrap_interval
 from medtransfer.evaluation.predictions import prediction_rows
-from medtransfer.evaluation.scorecard import VALUES, score_binary, score_multiclass
+from medtransfer.evaluation.scorecard import score_binary, score_multiclass
 from medtransfer.models.classifier import Classifier
 from medtransfer.models.heads import Head, Heads
 from medtransfer.training.engine import Engine
@@ -79,7 +80,7 @@ def predict_network(
     )
     found = predict_heads(engine.place(model), heads, loader, engine)
     images = data.manifest.iloc[found["index"]]
-    tables = [_rows(images, found[key], head, description["extra"]["variant"], name) for key, head in heads.items()]
+    tables = [_rows(images, found[key], head, description["extra"]["fit"], name) for key, head in heads.items()]
     return pd.concat(tables, ignore_index=True)
 
 
@@ -94,9 +95,8 @@ def _rows(
         kind=head.kind,
         study=fit["study"],
         variant=name,
-        network=fit["network"],
-        chain=fit["chain"],
-        seed=fit["seed"],
+        condition=fit["condition"],
+        seed=int(fit["seed"]),
     )
 
 

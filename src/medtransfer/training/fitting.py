@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from medtransfer import paths
 from medtransfer.config import Config, fingerprint
@@ -11,6 +11,7 @@ from medtransfer.data.loaders import Loader
 from medtransfer.data.packed import PackedDataset
 from medtransfer.errors import CheckpointError
 from medtransfer.files import read_json
+from medtransfer.models.classifier import Classifier
 from medtransfer.models.structures import Structure
 from medtransfer.models.weights import save_weights
 from medtransfer.tracking.lineage import collect_lineage
@@ -160,10 +161,10 @@ def save(spec: FitSpec, task: Task, folder: Path, result: FitResult) -> None:
     """Store what a finished task exports, with what its outputs mean and how its images are prepared."""
     first = next(iter(spec.data.values()))
     metrics: FitMetrics = finite(result.metrics)
-    extra = {"fit": spec.names, "dataset": first.meta.name, "positive": spec.positive}
+    extra: dict[str, Any] = {"fit": spec.names, "dataset": first.meta.name, "positive": spec.positive}
     extra |= {"parent": spec.parent.sha256 if spec.parent else "", "metrics": metrics, "best_step": result.best_step}
     save_weights(
-        task.exported(),
+        cast(Classifier, task.exported()),
         folder,
         config=spec.network,
         heads=task.heads(),

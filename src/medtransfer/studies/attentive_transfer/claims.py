@@ -3,63 +3,23 @@
 Claims are linear contrasts of cells (network, chain), so the same arithmetic gives the paper's value and ours.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from functools import cache
 
-from medtransfer.evaluation.contrasts import Verdict, difference, mean_contrast
-from medtransfer.evaluation.contrasts import judge as judge_contrast
-from medtransfer.evaluation.summary import Sample
+from medtransfer.evaluation.cells import Cells, Key
+from medtransfer.evaluation.claims import Claim, Contrast, Judgement, difference, judge, mean_contrast
 from medtransfer.studies.attentive_transfer.paper.values import (
     NO_TRANSFER,
     WHOLE_CHAIN,
-    Cell,
     attention_layers,
+    chain_title,
+    network_title,
     plain,
     printed,
 )
 
-Contrast = dict[Cell, float]
-"""Weight of every cell."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A claim of the paper and how it is computed.
-
-    Attributes:
-        key: short name.
-        statement: the claim in one sentence.
-        source: where the paper prints it.
-        how: the computation in words.
-        contrasts: networks → contrasts of cells whose mean must be above zero.
-        attention: it compares networks with ATTN to others, so that inactive ATTN layers make it empty.
-    """
-
-    key: str
-    statement: str
-    source: str
-    how: str
-    contrasts: Callable[[Sequence[str]], list[Contrast]]
-    attention: bool = False
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """Verdict on a claim: the estimate with its interval, the paper's value of the same contrast, and the reason.
-
-    ``estimate``, ``low``, ``high`` and ``paper`` are None where they do not exist. Where cells are the reason,
-    ``reason`` is empty: ``absent`` holds the chains that were not run, or ``idle`` the cells with inactive attention.
-    """
-
-    claim: Claim
-    verdict: Verdict
-    reason: str
-    estimate: float | None = None
-    low: float | None = None
-    high: float | None = None
-    paper: float | None = None
-    absent: tuple[str, ...] = ()
-    idle: tuple[Cell, ...] = ()
+ABOUT_ATTENTION = "attention_"
+"""Begins the key of a claim that compares networks with ATTN to others: inactive ATTN layers make it empty."""
 
 
 def attention_pairs(networks: Sequence[str]) -> list[tuple[str, str]]:
@@ -67,129 +27,104 @@ def attention_pairs(networks: Sequence[str]) -> list[tuple[str, str]]:
     return [(name, plain(name)) for name in networks if attention_layers(name) and plain(name) in networks]
 
 
-def judge(
-    claim: Claim,
-    samples: Mapping[Cell, Sample],
-    *,
-    networks: Sequence[str],
-    inactive: Collection[Cell] = (),
-    level: float = 0.95,
-    seed: int = 0,
-) -> Judgement:
-    """Judge a claim on AUROC samples of the test images.
-
-    It holds when the whole interval (seeds × patients from two seeds on, else patients) lies above zero, does not hold
-    when it lies below or at zero, and is not decidable when the interval holds zero, a cell was not run, or all that
-    is compared is an ATTN layer that changes nothing.
-
-    Args:
-        claim: what to judge.
-        samples: AUROC of every cell that was run; same seeds, same patient resamples.
-        networks: networks of the study.
-        inactive: cells whose ATTN layers change no prediction.
-        level: coverage of the interval.
-        seed: of the resampling of seeds.
-    """
-    contrasts = claim.contrasts(networks)
-    if not contrasts:
-        return Judgement(claim, "not decidable", "the study has no pair of networks with and without ATTN")
-    contrast = mean_contrast(contrasts)
-    paper = _paper_value(contrast)
-    absent = tuple(sorted({chain for _, chain in contrast.keys() - samples.keys()}))
-    if absent:
-        return Judgement(claim, "not decidable", "", paper=paper, absent=absent)
-    found = judge_contrast(contrast, samples, level=level, seed=seed)
-    values = (found.estimate, found.low, found.high, paper)
-    idle = tuple(sorted(contrast.keys() & set(inactive))) if claim.attention else ()
-    if idle:
-        return Judgement(claim, "not decidable", "", *values, idle=idle)
-    return Judgement(claim, found.verdict, found.reason, *values)
-
-
-def _paper_value(contrast: Contrast) -> float | None:
-    cells = printed().query("metric == 'auroc'").drop_duplicates(["network", "chain"])
-    values = dict(zip(zip(cells["network"], cells["chain"], strict=True), cells["value"], strict=True))
-    if contrast.keys() - values.keys():
-        return None
-    return round(float(sum(weight * values[cell] for cell, weight in contrast.items())), 4)
-
-
-def _gain(network: str, chain: str) -> Contrast:
-    return {(network, chain): 1.0, (network, NO_TRANSFER): -1.0}
-
-
-def _gains(chain: str) -> Callable[[Sequence[str]], list[Contrast]]:
-    return lambda networks: [_gain(network, chain) for network in networks]
-
-
-def _larger_gains(chain: str) -> Callable[[Sequence[str]], list[Contrast]]:
-    return lambda networks: [
-        difference(_gain(network, chain), _gain(base, chain)) for network, base in attention_pairs(networks)
+def claims(networks: Sequence[str]) -> list[Claim]:
+    """Return the claims of the paper over the networks of a study, each of which says *better*."""
+    after = {WHOLE_CHAIN: "the whole chain", "stl_n": "STL-N", "none-stl_m": "STL-M"}
+    return [
+        _better(networks, "transfer_helps", "Networks are better after the whole chain than without transfer.", "4"),
+        _better(networks, "stl_n_helps", "STL-N alone helps.", "5", "stl_n"),
+        _better(networks, "stl_m_helps", "STL-M alone helps.", "5", "none-stl_m"),
+        _about_attention(
+            networks,
+            "is_better",
+            "After the whole chain, networks with ATTN are better than plain ones.",
+            "2",
+            "mean over backbones of AUROC with ATTN − AUROC without ATTN, both after the whole chain",
+        ),
+        *(
+            _about_attention(
+                networks,
+                f"gains_more{'' if chain == WHOLE_CHAIN else '_' + chain.removeprefix('none-')}",
+                f"Networks with ATTN gain more from {title} than plain ones.",
+                "4" if chain == WHOLE_CHAIN else "5",
+                "mean over backbones of (gain of the network with ATTN) − (gain of the plain one), gain = AUROC after "
+                f"{title}{'' if chain == WHOLE_CHAIN else ' alone'} − without",
+                chain,
+            )
+            for chain, title in after.items()
+        ),
+        *(_lobes_beat(networks, method, title) for method, title in (("moco", "MoCo"), ("simclr", "SimCLR"))),
     ]
 
 
-def _attention_better(networks: Sequence[str]) -> list[Contrast]:
-    return [difference({(a, WHOLE_CHAIN): 1.0}, {(b, WHOLE_CHAIN): 1.0}) for a, b in attention_pairs(networks)]
+def judge_claim(claim: Claim, cells: Cells, *, inactive: Collection[Key] = (), seed: int = 0) -> Judgement:
+    """Judge a claim on AUROC of the test images.
+
+    Args:
+        claim: what to judge.
+        cells: those that were run.
+        inactive: cells whose ATTN layers change no prediction.
+        seed: of the resampling of seeds.
+    """
+    idle = {(n, c): f"attention is inactive in {network_title(n)} ({chain_title(c)})" for n, c in inactive}
+    return judge(
+        claim,
+        cells,
+        "auroc",
+        seed=seed,
+        title=lambda key: chain_title(key[1]),
+        excluded=idle if claim.key.startswith(ABOUT_ATTENTION) else {},
+        paper=printed_auroc(),
+    )
 
 
-def _better_than(method: str) -> Callable[[Sequence[str]], list[Contrast]]:
-    other = f"stl_n-stl_m-{method}"
-    return lambda networks: [{(network, WHOLE_CHAIN): 1.0, (network, other): -1.0} for network in networks]
+@cache
+def printed_auroc() -> dict[Key, float]:
+    """Return the printed AUROC by (network, chain)."""
+    values = printed().query("metric == 'auroc'").drop_duplicates(["network", "chain"])
+    return dict(zip(zip(values["network"], values["chain"], strict=True), values["value"], strict=True))
 
 
-_GAIN = "mean over networks of AUROC {} − AUROC without transfer"
-_MORE = "mean over backbones of (gain of the network with ATTN) − (gain of the plain one), gain = AUROC {} − without"
+def _gain(network: str, chain: str, other: str = NO_TRANSFER) -> dict[Key, float]:
+    return {(network, chain): 1.0, (network, other): -1.0}
 
-CLAIMS = (
-    Claim(
-        "transfer_helps",
-        "Networks are better after the whole chain than without transfer.",
-        "Table 4",
-        _GAIN.format("after the whole chain"),
-        _gains(WHOLE_CHAIN),
-    ),
-    Claim("stl_n_helps", "STL-N alone helps.", "Table 5", _GAIN.format("after STL-N alone"), _gains("stl_n")),
-    Claim("stl_m_helps", "STL-M alone helps.", "Table 5", _GAIN.format("after STL-M alone"), _gains("none-stl_m")),
-    Claim(
-        "attention_is_better",
-        "After the whole chain, networks with ATTN are better than plain ones.",
-        "Table 2",
-        "mean over backbones of AUROC with ATTN − AUROC without ATTN, both after the whole chain",
-        _attention_better,
-        attention=True,
-    ),
-    Claim(
-        "attention_gains_more",
-        "Networks with ATTN gain more from the whole chain than plain ones.",
-        "Table 4",
-        _MORE.format("after the whole chain"),
-        _larger_gains(WHOLE_CHAIN),
-        attention=True,
-    ),
-    Claim(
-        "attention_gains_more_stl_n",
-        "Networks with ATTN gain more from STL-N than plain ones.",
-        "Table 5",
-        _MORE.format("after STL-N alone"),
-        _larger_gains("stl_n"),
-        attention=True,
-    ),
-    Claim(
-        "attention_gains_more_stl_m",
-        "Networks with ATTN gain more from STL-M than plain ones.",
-        "Table 5",
-        _MORE.format("after STL-M alone"),
-        _larger_gains("none-stl_m"),
-        attention=True,
-    ),
-    *(
-        Claim(
-            f"lobes_beat_{method}",
-            f"Lobe-aware self-supervision is better than {title}.",
-            "Table 3",
-            f"mean over networks of AUROC after the whole chain − AUROC after the chain with {title} as its last stage",
-            _better_than(method),
-        )
-        for method, title in (("moco", "MoCo"), ("simclr", "SimCLR"))
-    ),
-)
+
+def _better(networks: Sequence[str], key: str, statement: str, table: str, chain: str = WHOLE_CHAIN) -> Claim:
+    after = {"stl_n": "after STL-N alone", "none-stl_m": "after STL-M alone"}.get(chain, "after the whole chain")
+    return Claim(
+        key=key,
+        statement=statement,
+        source=f"Table {table}",
+        how=f"mean over networks of AUROC {after} − AUROC without transfer",
+        contrast=mean_contrast([_gain(network, chain) for network in networks]),
+    )
+
+
+def _about_attention(
+    networks: Sequence[str], key: str, statement: str, table: str, how: str, gain_of: str | None = None
+) -> Claim:
+    """Compare networks with ATTN to plain ones: after the whole chain, or in what they gain from a chain."""
+    pairs: list[Contrast] = [
+        {(a, WHOLE_CHAIN): 1.0, (b, WHOLE_CHAIN): -1.0}
+        if gain_of is None
+        else difference(_gain(a, gain_of), _gain(b, gain_of))
+        for a, b in attention_pairs(networks)
+    ]
+    return Claim(
+        key=ABOUT_ATTENTION + key,
+        statement=statement,
+        source=f"Table {table}",
+        how=how,
+        contrast=mean_contrast(pairs),
+        unanswered="the study has no pair of networks with and without ATTN",
+    )
+
+
+def _lobes_beat(networks: Sequence[str], method: str, title: str) -> Claim:
+    return Claim(
+        key=f"lobes_beat_{method}",
+        statement=f"Lobe-aware self-supervision is better than {title}.",
+        source="Table 3",
+        how=f"mean over networks of AUROC after the whole chain − AUROC after the chain with {title} as its last stage",
+        contrast=mean_contrast([_gain(network, WHOLE_CHAIN, f"stl_n-stl_m-{method}") for network in networks]),
+    )

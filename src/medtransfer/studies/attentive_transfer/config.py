@@ -17,6 +17,8 @@ from medtransfer.training.initialization import StartConfig
 from medtransfer.training.optim import TrainConfig
 
 STEP_NAME = r"^[a-z][a-z0-9_]*$"
+ATTENTION_OFF = "attention_off"
+"""The intervention of predictions that were made with the network's ATTN layers switched off."""
 NETWORK_NAME = re.compile(r"(?P<backbone>.+)_attn(?P<count>\d+)")
 
 

@@ -84,7 +84,7 @@ def similarity(config: TruncatedTransferConfig, engine: Engine) -> dict[str, Any
         start, now = before(variant, dataset, seed), _features(model, pictures(dataset), engine)
         alike = {block: linear_cka(start[block], now[block], unbiased=True) for block in start}
         blocks = {block: None if math.isnan(value) else value for block, value in alike.items()}
-        fits.append({"variant": variant, **condition._asdict(), "seed": seed, "blocks": blocks})
+        fits.append({"variant": variant, "condition": condition.name, "seed": seed, "blocks": blocks})
         console.print(f"compared {variant} {condition.name} seed {seed} with its start", markup=False)
     sets = dict.fromkeys(task.dataset for task in config.tasks.values())
     return {"images": {name: len(pictures(name)) for name in sets} if fits else {}, "fits": fits}

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from medtransfer.evaluation.cells import Key
 from medtransfer.studies.attentive_transfer.paper.values import (
     ATTENTION,
     CHAINS,
@@ -14,7 +15,6 @@ from medtransfer.studies.attentive_transfer.paper.values import (
     NO_TRANSFER,
     PAPER,
     WHOLE_CHAIN,
-    Cell,
     plain,
     printed,
 )
@@ -52,7 +52,7 @@ def covidx_images() -> dict[str, int]:
 
 
 def _networks(backbone: str, variant: str) -> tuple[str, ...]:
-    """Return the networks that a margin is a mean over: an empty name stands for all."""
+    """Return the networks that a margin is a mean over: an empty name means all."""
     layers = [ATTENTION[variant]] if variant else list(ATTENTION.values())
     return tuple(f"{name}_attn{number}" for name in ([backbone] if backbone else BACKBONES) for number in layers)
 
@@ -65,19 +65,19 @@ def _difference(row: Mapping[str, Any]) -> float:
     return round(float(np.mean([margin(values, network, row["chain"]) for network in row["networks"]])), 6)
 
 
-def _attention(values: Mapping[Cell, float], network: str, chain: str) -> float:
+def _attention(values: Mapping[Key, float], network: str, chain: str) -> float:
     return values[network, chain] - values[plain(network), chain]
 
 
-def _method(values: Mapping[Cell, float], network: str, chain: str) -> float:
+def _method(values: Mapping[Key, float], network: str, chain: str) -> float:
     return values[network, WHOLE_CHAIN] - values[network, chain]
 
 
-def _benefit(values: Mapping[Cell, float], network: str, chain: str) -> float:
+def _benefit(values: Mapping[Key, float], network: str, chain: str) -> float:
     return _attention(values, network, chain) - _attention(values, network, NO_TRANSFER)
 
 
-_MARGINS: dict[str, Callable[[Mapping[Cell, float], str, str], float]] = {
+_MARGINS: dict[str, Callable[[Mapping[Key, float], str, str], float]] = {
     "attention": _attention,
     "method": _method,
     "benefit": _benefit,

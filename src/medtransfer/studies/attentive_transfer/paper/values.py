@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-Cell = tuple[str, str]
-"""(network, chain)"""
+from medtransfer.evaluation.cells import Key
+
 PAPER = Path(__file__).parent
 NO_TRANSFER = "none"
 WHOLE_CHAIN = "stl_n-stl_m-sstl_m"
@@ -30,6 +30,13 @@ CHAINS = {
 }
 ATTENTION = {"baseline": 0, "1attn": 1, "5attn": 5}
 METRICS = {"accuracy": "accuracy", "f1": "f1", "auc": "auroc"}
+_STEPS = {
+    "moco": "MoCo",
+    "moco_v2": "MoCo v2",
+    "simclr": "SimCLR",
+    "image_scale": "image scale alone",
+    "region_scale": "regions alone",
+}
 
 
 def attention_layers(network: str) -> int:
@@ -48,6 +55,17 @@ def network_title(network: str) -> str:
     return network.rpartition("_attn")[0] + (f" + {layers} ATTN" if layers else "")
 
 
+def chain_title(chain: str) -> str:
+    """Return how a chain is written: ``no transfer``, ``STL-M``, ``STL-N → STL-M``."""
+    steps = [step_title(step) for step in chain.split("-") if step != "none"]
+    return " → ".join(steps) or "no transfer"
+
+
+def step_title(step: str) -> str:
+    """Return how one step of a chain is written: ``STL-N``, ``MoCo v2``."""
+    return _STEPS.get(step, step.upper().replace("_", "-"))
+
+
 @dataclass(frozen=True)
 class PaperTable:
     """A results table of the paper: its chains, and what its improvements are taken against."""
@@ -57,9 +75,9 @@ class PaperTable:
     chains: tuple[str, ...]
     against: Literal["plain network", "no transfer", "multi-scale method"]
 
-    def reference(self, cell: Cell) -> Cell:
-        """Return the cell that a cell's improvement is taken against."""
-        network, chain = cell
+    def reference(self, key: Key) -> Key:
+        """Return the (network, chain) that the improvement of another is taken against."""
+        network, chain = key
         if self.against == "plain network":
             return plain(network), chain
         return network, NO_TRANSFER if self.against == "no transfer" else WHOLE_CHAIN

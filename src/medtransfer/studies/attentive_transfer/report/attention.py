@@ -1,34 +1,64 @@
 """Whether attention is at work: what the fits recorded of their ATTN layers, and what switching them off changes."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from medtransfer.reporting.content import Column, Table, Text
-from medtransfer.reporting.formatting import (
-    MISSING,
-    is_missing,
-    number,
-    signed,
-)
+from medtransfer.evaluation.binary import auroc
+from medtransfer.evaluation.cells import Key, Row
+from medtransfer.reporting.content import Column, Table, TableCell
+from medtransfer.reporting.formatting import MISSING, labels, number, signed, spread
 from medtransfer.reporting.records import Fit, kept_values
-from medtransfer.studies.attentive_transfer.paper.values import attention_layers, network_title
-from medtransfer.studies.attentive_transfer.report.names import chain_title
+from medtransfer.studies.attentive_transfer.config import ATTENTION_OFF, AttentiveTransferConfig
+from medtransfer.studies.attentive_transfer.paper.values import attention_layers, chain_title, network_title
 
+INACTIVE_BELOW = 0.01
+"""Largest change of a probability, on switching ATTN off, at which a row still counts as *attention inactive*."""
+_CELL = ["variant", "condition"]
 _GAMMA, _ENTROPY = "attention/gamma_abs_", "attention/entropy_"
+
+
+def attention_change(rows: pd.DataFrame, config: AttentiveTransferConfig) -> dict[Key, Row]:
+    """Return how much switching the ATTN layers off changes the probabilities, and what they add to the AUROC.
+
+    Args:
+        rows: the positive class's rows of the predictions table, with and without the intervention.
+        config: the study's parameters.
+
+    Returns:
+        For every network with ATTN and chain, over all images and seeds: ``largest`` change of a probability; ``mean``
+        and ``sd`` over seeds of the images' mean change (``sd`` NaN with one seed); ``auroc``, on − off on the own test
+        images, mean over seeds; ``inactive``, whether ``largest`` is below 0.01.
+    """
+    image = [*_CELL, "seed", "dataset", "split", "image_id"]
+    off = rows[rows["intervention"] == ATTENTION_OFF].set_index(image)[["score", "target"]]
+    on = rows[rows["intervention"] == ""].set_index(image)[["score", "target"]].loc[off.index]
+    seeds = (on["score"] - off["score"]).abs().groupby([*_CELL, "seed"]).agg(["mean", "max"])
+    fits = seeds.groupby(_CELL)
+    change = pd.DataFrame({"largest": fits["max"].max(), "mean": fits["mean"].mean(), "sd": fits["mean"].std()})
+    change["auroc"] = _mean_auroc(on, config) - _mean_auroc(off, config)
+    change["inactive"] = change["largest"] < INACTIVE_BELOW
+    return {(network, chain): dict(row) for (network, chain), row in change.to_dict("index").items()}
+
+
+def _mean_auroc(rows: pd.DataFrame, config: AttentiveTransferConfig) -> pd.Series:
+    """AUROC of a network after a chain on its own test images, mean over seeds."""
+    own = rows.query("split == 'test' and dataset == @config.finetune.dataset and target.notna()")
+    seeds = own.groupby([*_CELL, "seed"])
+    areas = pd.Series({fit: auroc(part["target"], part["score"]) for fit, part in seeds}, dtype=float)
+    return areas.groupby(level=[0, 1]).mean()
 
 
 def layer_frame(fits: Iterable[Fit]) -> pd.DataFrame:
     """Return what fine-tuning recorded of every ATTN layer at the step whose weights were kept.
 
-    A row a fit and layer. Columns: ``network, chain, seed``; ``place`` of the layer in running order from 0, ``site``;
-    ``gamma`` (mean |γ| of its last batch norm) and ``entropy`` (of its attention on the first validation batch,
-    relative to that of looking at all places alike).
+    One row per fit and layer. Columns: ``variant, condition, seed``; ``place`` of the layer in running order from 0,
+    ``site``; ``gamma`` (mean |γ| of its last batch norm) and ``entropy`` (of its attention on the first validation
+    batch, relative to that of looking at all places alike).
     """
     rows = []
     for names, folder in fits:
-        if names["phase"] != "finetuned" or not attention_layers(names["network"]):
+        if names["phase"] != "finetune" or not attention_layers(names["variant"]):
             continue
         kept = kept_values(folder)
         sites = [key.removeprefix(_GAMMA) for key in kept if key.startswith(_GAMMA)]
@@ -36,22 +66,23 @@ def layer_frame(fits: Iterable[Fit]) -> pd.DataFrame:
             names | {"place": place, "site": site, "gamma": kept[_GAMMA + site], "entropy": kept[_ENTROPY + site]}
             for place, site in enumerate(sites)
         ]
-    return pd.DataFrame(rows, columns=["network", "chain", "seed", "place", "site", "gamma", "entropy"])
+    return pd.DataFrame(rows, columns=[*_CELL, "seed", "place", "site", "gamma", "entropy"])
 
 
-def attention_table(
-    layers: pd.DataFrame, change: pd.DataFrame, networks: Sequence[str], chains: Sequence[str]
-) -> Table:
-    """Lay out a frame of :func:`layer_frame` beside one of ``cells.attention_change``: a row a network and chain."""
+def attention_table(layers: pd.DataFrame, change: Mapping[Key, Row], keys: Sequence[Key]) -> Table:
+    """Return the state of the ATTN layers (:func:`layer_frame`) beside what switching them off changes."""
     places = range(1 + int(layers["place"].max()) if len(layers) else 0)
-    recorded = dict(tuple(layers.groupby(["network", "chain", "place"])))
-    changed = change.set_index(["network", "chain"])
-    rows = []
-    for cell in ((network, chain) for network in networks for chain in chains if attention_layers(network)):
-        found = changed.loc[cell] if cell in changed.index else None
-        if found is not None or (*cell, 0) in recorded:
-            values = [_layer(recorded.get((*cell, place))) for place in places]
-            rows.append((Text(network_title(cell[0])), Text(chain_title(cell[1])), *values, *_change(found)))
+    recorded = dict(tuple(layers.groupby([*_CELL, "place"])))
+    rows = [
+        (
+            TableCell(network_title(key[0])),
+            TableCell(chain_title(key[1])),
+            *(_layer(recorded.get((*key, place))) for place in places),
+            *_change(change.get(key)),
+        )
+        for key in keys
+        if attention_layers(key[0]) and (key in change or (*key, 0) in recorded)
+    ]
     return Table(
         "attention",
         "Is attention at work?",
@@ -61,30 +92,29 @@ def attention_table(
         "off, over all validation, test and outside images; its mean (± sd over seeds) and the largest of any image "
         "and seed. Beside it what the layers add to the AUROC of the test images: as trained − switched off.",
         (
-            *(Column(name, number=False) for name in ("Network", "Chain")),
+            *labels("Network", "Chain"),
             *(Column(str(place + 1), "|γ| by ATTN layer") for place in places),
             *(Column(name, "change without ATTN") for name in ("mean", "largest")),
             Column("added by ATTN", "AUROC"),
         ),
         tuple(rows),
-        tuple(_sites_note(network, part) for network, part in layers.groupby("network", sort=False)),
+        tuple(_sites_note(network, part) for network, part in layers.groupby("variant", sort=False)),
     )
 
 
-def _layer(rows: pd.DataFrame | None) -> Text:
+def _layer(rows: pd.DataFrame | None) -> TableCell:
     if rows is None:
         return MISSING
     low, high = (number(value, digits=4) for value in (rows["gamma"].min(), rows["gamma"].max()))
     hover = f"{rows['site'].iloc[0]}; |γ| of the seeds: {low} to {high}"
-    return Text(number(rows["gamma"].mean(), digits=4), f"entropy {number(rows['entropy'].mean())}", hover)
+    return TableCell(number(rows["gamma"].mean(), digits=4), f"entropy {number(rows['entropy'].mean())}", hover)
 
 
-def _change(found: Any) -> tuple[Text, ...]:
+def _change(found: Row | None) -> tuple[TableCell, ...]:
     if found is None:
         return MISSING, MISSING, MISSING
-    spread = "" if is_missing(found["sd"]) else f" ± {number(found['sd'])}"
-    largest = Text(number(found["largest"]), "attention inactive" if found["inactive"] else "")
-    return Text(number(found["mean"]) + spread), largest, Text(signed(found["auroc"]))
+    largest = TableCell(number(found["largest"]), "attention inactive" if found["inactive"] else "")
+    return TableCell(spread(found["mean"], found["sd"])), largest, TableCell(signed(found["auroc"]))
 
 
 def _sites_note(network: str, rows: pd.DataFrame) -> str:

@@ -1,177 +1,152 @@
-"""Put the report together from a study's predictions, records and side files; no file is written here."""
+"""Put the report of the attentive-transfer study together; no file is written here."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from medtransfer.files import read_json
-from medtransfer.reporting.content import Figure, ReportContent, Table, Text
-from medtransfer.reporting.formatting import (
-    number,
-)
-from medtransfer.reporting.origin import Origin, digests, provenance_table, short, tree_state, uncommitted
-from medtransfer.reporting.records import Fit, chain_fits, curves, provenance
-from medtransfer.studies.attentive_transfer.paper.values import TABLES, WHOLE_CHAIN, network_title
-from medtransfer.studies.attentive_transfer.report import figures, tables
+from medtransfer.reporting.content import Figure, ReportContent, Table
+from medtransfer.reporting.input import ReportInput
+from medtransfer.reporting.origin import champions_of, provenance_table, uncommitted
+from medtransfer.reporting.records import Fit, curves, provenance, recorded_fits
+from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
+from medtransfer.studies.attentive_transfer.paper.values import TABLES, WHOLE_CHAIN, chain_title, network_title
 from medtransfer.studies.attentive_transfer.report.attention import attention_table, layer_frame
 from medtransfer.studies.attentive_transfer.report.budgets import shared_budget
-from medtransfer.studies.attentive_transfer.report.comparisons import (
-    attention_against_convolution,
-    method_against_method,
-)
 from medtransfer.studies.attentive_transfer.report.explanations import explanation_figures, explanation_tables
-from medtransfer.studies.attentive_transfer.report.misprints import slips_table
-from medtransfer.studies.attentive_transfer.report.names import chain_title
-from medtransfer.studies.attentive_transfer.report.results import (
-    Grid,
-    ReportSettings,
-    attention_change,
-    estimates,
-    measure,
+from medtransfer.studies.attentive_transfer.report.figures import curves_figure, forest_figure, learning_curves
+from medtransfer.studies.attentive_transfer.report.misprints import misprints_table
+from medtransfer.studies.attentive_transfer.report.results import Results, results
+from medtransfer.studies.attentive_transfer.report.sources import source_table
+from medtransfer.studies.attentive_transfer.report.tables import (
+    attention_against_convolution,
+    grid_table,
+    method_against_method,
+    paper_table,
 )
-from medtransfer.studies.attentive_transfer.report.sources import source_frame, source_table
 from medtransfer.studies.attentive_transfer.report.transferability import (
     correlation_table,
     leep_figure,
     leep_table,
     routes_table,
 )
-from medtransfer.studies.attentive_transfer.report.transitions import correlations, hand_overs, read_scores, step_gains
+from medtransfer.studies.attentive_transfer.report.transitions import correlations, read_scores, transitions
 from medtransfer.studies.attentive_transfer.report.verdicts import claims_table, headline, judgements
 
 ABOUT = (
     "ResNets with self-attention (ATTN) against plain ones, pretrained on natural images (STL-N), then chest X-rays "
     "(STL-M), then self-supervised on CT (SSTL-M), and fine-tuned to tell COVID-19 on CT slices: the study of "
-    "Liu & Ji 2021, rebuilt. Paper values stand beside ours."
+    "Liu & Ji 2021, rebuilt. Paper values are beside ours."
 )
-
 FEW_SEEDS = 4
-"""Up to so many, the report says that an interval over them is too narrow."""
+"""Up to this number, the report says that an interval over seeds is too narrow."""
+GLOSSARY = {
+    "ATTN": "self-attention layer of Eq. 1, inserted at the end of residual stages",
+    "STL-N": "supervised pretraining on natural images",
+    "STL-M": "supervised pretraining on medical images (chest X-rays)",
+    "SSTL-M": "self-supervised pretraining on the training CT slices, without labels, by the paper’s method",
+    "MoCo": "momentum contrast of whole images (He et al. 2020)",
+    "SimCLR": "contrast within a batch (Chen et al. 2020)",
+    "LEEP": "how well a source model's own label probabilities predict the target labels (Nguyen et al. 2020)",
+    "NCE": "the same of its likeliest label alone: negative conditional entropy (Tran et al. 2019)",
+    "LogME": "how well its features predict the target labels: logarithm of maximum evidence (You et al. 2021)",
+    "nats": "unit of entropy from natural logarithms; 1 nat = 1.443 bits",
+    "Kendall’s τ-b": "share of pairs in the same order minus share in the opposite order, ties allowed for",
+    "Spearman’s ρ": "correlation of ranks",
+    "Grad-CAM": "where the last map pushes the output up (Selvaraju et al. 2017)",
+    "ru": "right upper lobe, of the patient",
+    "rm": "right middle lobe, of the patient",
+    "rl": "right lower lobe, of the patient",
+    "lu": "left upper lobe, of the patient",
+    "ll": "left lower lobe, of the patient",
+    "attention inactive": "switching the ATTN layers off changes no predicted probability by 0.01",
+}
 
 
-def collect(
-    predictions: pd.DataFrame,
-    *,
-    study_folder: Path,
-    origin: Origin,
-    registry: Mapping[str, Any],
-    config: ReportSettings,
-) -> ReportContent:
+def collect(data: ReportInput[AttentiveTransferConfig]) -> ReportContent:
     """Compute everything that the report says.
 
-    Args:
-        predictions: the study's predictions table.
-        study_folder: ``out/<study>``, with ``pretrained/``, ``finetuned/``, transferability.csv and ``explanations/``.
-        origin: where the pictures come from.
-        registry: content of champion.json: ``model, version, alias, network, chain, seed, val_auroc, run_key``; empty
-            when no model is registered.
-        config: what to show.
+    The side files are transferability.csv and ``explanations/``.
 
     Raises:
         DataError: the predictions table or a record is not what it promises.
     """
-    grid = measure(predictions, config)
-    inactive = attention_change(predictions, config)
-    scores, looks = read_scores(study_folder / "transferability.csv"), study_folder / "explanations"
-    facts = read_json(looks / "explanations.json")
-    verdicts = judgements(grid, inactive, config)
-    seeds = len(next(iter(next(iter(grid.values())).values())).seeds)
-    recorded = list(chain_fits(study_folder, config.networks))
+    config, found = data.config, results(data.predictions, data.config, data.evaluation)
+    scores, looks = read_scores(data.results / "transferability.csv"), data.results / "explanations"
+    facts, judged, recorded = read_json(looks / "explanations.json"), judgements(found), recorded_fits(data.folder)
     fits = provenance(recorded)
     return ReportContent(
         title="Attentive transfer: does attention transfer better than convolution?",
         about=ABOUT,
-        **origin.parts(),
-        headline=headline(next(iter(verdicts.values())), inactive, config, seeds),
-        champion=_champion(registry, fits),
-        results=(
-            *_performance(predictions, grid, inactive, config),
-            *_attention(recorded, grid, inactive, config),
-            leep_table(scores, grid, config),
-            routes_table(hand_overs(scores, grid, config), step_gains(grid, config)),
-            correlation_table(correlations(scores, grid)),
-            *explanation_tables(facts),
-            claims_table(verdicts),
-            slips_table(),
+        **data.parts(),
+        headline=headline(judged, found),
+        champions=champions_of(
+            data.champions,
+            fits,
+            lambda network, chain: {"Network": network_title(network), "Chain": chain_title(chain)},
         ),
-        figures=(*_figures(grid, recorded, scores, config), *explanation_figures(looks, facts, recorded)),
+        results=(
+            grid_table(found),
+            source_table(data.predictions, config.networks, data.evaluation),
+            *(paper_table(table, found) for table in TABLES),
+            *_attention(recorded, found),
+            leep_table(scores, found),
+            routes_table(transitions(scores, found)),
+            correlation_table(correlations(scores, found.cells)),
+            *explanation_tables(facts),
+            claims_table(judged, found),
+            misprints_table(),
+        ),
+        figures=(
+            *_figures(found, recorded),
+            leep_figure(scores, config.networks),
+            *explanation_figures(looks, facts, recorded),
+        ),
         provenance=(provenance_table(fits),),
-        limits=_limits(grid, fits, config),
+        limits=_limits(found, fits),
+        glossary=GLOSSARY,
     )
 
 
-def _performance(predictions: pd.DataFrame, grid: Grid, inactive: pd.DataFrame, config: ReportSettings) -> list[Table]:
-    """Return the tables of test results: the grid and Tables 1 to 5."""
-    found = estimates(grid, config).query("metric == 'auroc'")
-    outside = {name: found[found["dataset"] == name] for name in list(grid)[1:]}
-    shown = [tables.grid_table(grid, config, inactive), source_table(source_frame(predictions, config), config)]
-    return shown + [
-        tables.paper_table(table, tables.paper_frame(table, grid, config), inactive, outside) for table in TABLES
-    ]
-
-
-def _attention(fits: Sequence[Fit], grid: Grid, inactive: pd.DataFrame, config: ReportSettings) -> list[Table]:
+def _attention(fits: Sequence[Fit], found: Results) -> list[Table]:
     """Return whether attention is at work, and the paired comparisons of networks and of methods."""
-    names = (config.networks, config.chains)
-    networks = {name: attention_against_convolution(cells, *names) for name, cells in grid.items()}
-    methods = {name: method_against_method(cells, *names) for name, cells in grid.items()}
-    shown = [attention_table(layer_frame(fits), inactive, *names), tables.comparison_table(networks, inactive)]
-    if next(iter(methods.values())).empty:
-        return shown
-    return [*shown, tables.method_table(methods, shared_budget(config.budgets))]
-
-
-def _champion(registry: Mapping[str, Any], fits: pd.DataFrame) -> tuple[tuple[str, Text], ...]:
-    """Return the registered model's facts, with data, commit and run out of the record of its fit."""
-    if not registry:
-        return ()
-    facts = [
-        ("Model", Text(f"{registry['model']}, version {registry['version']} @{registry['alias']}")),
-        ("Network", Text(network_title(registry["network"]))),
-        ("Chain", Text(chain_title(registry["chain"]))),
-        ("Seed", Text(str(registry["seed"]))),
-        ("Validation AUROC", Text(number(registry["val_auroc"]))),
+    shown = [
+        attention_table(layer_frame(fits), found.change, found.wanted),
+        attention_against_convolution(found),
+        method_against_method(found, shared_budget(found.config)),
     ]
-    for fit in fits[fits["run_key"] == registry["run_key"]].itertuples():
-        facts += [
-            ("Run", Text(fit.name, hover=f"run key {fit.run_key}")),
-            ("Commit", Text(short(fit.git_commit).main, tree_state(fit.git_dirty), str(fit.git_commit))),
-            ("Data", digests(fit.data)),
-            ("Parameters", short(fit.params_fingerprint)),
-        ]
-    return tuple(facts)
+    return [table for table in shown if table]
 
 
-def _figures(grid: Grid, fits: Sequence[Fit], scores: pd.DataFrame, config: ReportSettings) -> list[Figure]:
-    cells = next(iter(grid.values()))
-    auroc = (f"val/auroc_{config.positive}", "val/macro_auroc")
-    history = curves(fits, {"loss": ["train/loss"], "auroc": auroc})
-    drawn = [figures.forest(estimates(grid, config).query("metric == 'auroc'"))]
-    ends = {chain for _, chain in cells}
-    both_classes = len(set(next(iter(cells.values())).target)) == 2
-    if WHOLE_CHAIN in ends and both_classes:
-        drawn.append(figures.operating_curves(cells, config.networks, WHOLE_CHAIN))
-    titles = {"finetuned": "Learning curves of fine-tuning", "pretrained": "Learning curves of pretraining"}
-    for phase, title in titles.items():
-        if (history["phase"] == phase).any():
-            drawn.append(figures.learning_curves(history, phase, title, config.networks))
-    return [*drawn, leep_figure(scores, config)]
+def _figures(found: Results, fits: Sequence[Fit]) -> list[Figure]:
+    drawn, networks = [forest_figure(found)], found.config.networks
+    target = next(iter(found.cells.values())).target
+    if any(chain == WHOLE_CHAIN for _, chain in found.cells) and len(np.unique(target)) == 2:
+        drawn.append(curves_figure(found, WHOLE_CHAIN))
+    metrics = {"loss": ["train/loss"], "auroc": [f"val/auroc_{found.config.positive}", "val/macro_auroc"]}
+    history = curves(fits, metrics)
+    tuned = history["phase"] == "finetune"
+    for rows, phase, how in (
+        (history[tuned], "fine-tuning", "a panel is titled with the chain that the fit started from"),
+        (history[~tuned], "pretraining", "the chain a panel is titled with is the one that the fit completes"),
+    ):
+        if len(rows):
+            caption = f"One line per network and seed; {how}."
+            drawn.append(learning_curves(rows, f"learning-{phase}", f"Learning curves of {phase}", caption, networks))
+    return drawn
 
 
-def _limits(grid: Grid, fits: pd.DataFrame, config: ReportSettings) -> tuple[str, ...]:
-    cell = next(iter(next(iter(grid.values())).values()))
-    seeds = len(cell.seeds)
-    rule = (
-        "0.5" if config.threshold == "half" else f"the rule “{config.threshold}” on validation images of the same fit"
-    )
-    runs = config.pretraining_runs
+def _limits(found: Results, fits: pd.DataFrame) -> tuple[str, ...]:
+    cell, rule = next(iter(found.cells.values())), found.evaluation.threshold
+    seeds, runs = len(cell.seeds), len(found.config.pretrain_seeds)
+    chosen = "0.5" if rule == "half" else f"the rule “{rule}” on validation images of the same fit"
     limits = [
-        f"The test set has {cell.images} images of {cell.patients} patients; fine-tuning was run with {seeds} "
-        f"{'seed' if seeds == 1 else 'seeds'} from {runs} pretraining {'run' if runs == 1 else 'runs'} of each chain.",
+        f"The test set has {len(cell.images)} images of {len(set(cell.patients))} patients; fine-tuning was run with "
+        f"{seeds} {'seed' if seeds == 1 else 'seeds'} from {runs} pretraining {'run' if runs == 1 else 'runs'} of each "
+        "chain.",
         *_chance(seeds, runs),
-        f"Thresholds of accuracy and F1 are chosen by {rule}; the paper does not say how it chose its own.",
+        f"Thresholds of accuracy and F1 are chosen by {chosen}; the paper does not say how it chose its own.",
         "The paper’s numbers come from its own data, sizes and training budget; they are no target for this profile.",
         "Intervals are per comparison; only DeLong’s p-values are adjusted for their number.",
     ]
@@ -179,9 +154,9 @@ def _limits(grid: Grid, fits: pd.DataFrame, config: ReportSettings) -> tuple[str
 
 
 def _chance(seeds: int, pretraining_runs: int) -> list[str]:
-    """Say which chance the intervals do not hold.
+    """Say which chance is not in the intervals.
 
-    Drawing n seeds anew shows on average (n − 1) ÷ n of the variance between seeds.
+    Drawing n seeds again shows on average (n − 1) ÷ n of the variance between seeds.
     """
     said = []
     if seeds == 1:

@@ -1,4 +1,4 @@
-"""What the networks look at and what self-supervision reads: the pictures of the explain stage and their scores."""
+"""What the networks look at and what self-supervision reads: the images of the explain stage and their scores."""
 
 import base64
 from collections import Counter
@@ -7,25 +7,21 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from medtransfer.reporting.content import Column, Figure, Table, Text
-from medtransfer.reporting.formatting import (
-    MISSING,
-    number,
-)
+from medtransfer.reporting.content import Column, Figure, Table, TableCell
+from medtransfer.reporting.formatting import labels, number
 from medtransfer.reporting.records import Fit, last_values
-from medtransfer.studies.attentive_transfer.paper.values import network_title
-from medtransfer.studies.attentive_transfer.report.names import chain_title
+from medtransfer.studies.attentive_transfer.paper.values import chain_title, network_title
 
 _METHODS = {"grad_cam": "Grad-CAM", "attention": "attention"}
 
 
 def explanation_figures(folder: Path, facts: Mapping[str, Any], fits: Iterable[Fit]) -> list[Figure]:
-    """Return the figures of the explain stage as pictures inside the page.
+    """Return the figures of the explain stage as images inside the page.
 
     Args:
-        folder: ``out/<study>/explanations``.
+        folder: ``results/explanations`` of the study.
         facts: content of its explanations.json.
-        fits: those whose records may hold how many of their slices showed no lungs.
+        fits: those whose records may say how many of their slices showed no lungs.
     """
     chain = chain_title(facts["chain"])
     seen = (
@@ -37,13 +33,11 @@ def explanation_figures(folder: Path, facts: Mapping[str, Any], fits: Iterable[F
     read = (
         f"Training slices of {regions['dataset']}: outline of the lungs that were found, the box around them, the "
         f"five regions by name and how they look when cut out. In {regions['without_lungs']} of {regions['images']} "
-        f"slices no lungs were found; there the whole slice stands for them. {_recorded(fits)}"
+        f"slices no lungs were found; there the whole slice is used in their place. {_recorded(fits)}"
     )
     return [
-        Figure(
-            "figure4", "Fig. 4 · What the networks look at", seen, _picture(folder / "figure4.png", seen), keyed=False
-        ),
-        Figure("regions", "Lobe regions", read, _picture(folder / "regions.png", read), keyed=False),
+        Figure("figure4", "Fig. 4 · What the networks look at", seen, _image(folder / "figure4.png", seen)),
+        Figure("regions", "Lobe regions", read, _image(folder / "regions.png", read)),
     ]
 
 
@@ -72,23 +66,22 @@ def _heat_table(facts: Mapping[str, Any]) -> Table:
     names = ("energy", "area", "ratio", "pointing")
     rows = tuple(
         (
-            Text(network_title(row["network"])),
-            Text(_METHODS.get(row["name"], row["name"]), row["layer"]),
-            Text(row["region"]),
-            *(Text(number(row[name])) if row[name] is not None else MISSING for name in names),
-            *(Text(str(row[name])) for name in ("images", "flat")),
+            TableCell(network_title(row["network"])),
+            TableCell(_METHODS.get(row["name"], row["name"]), row["layer"]),
+            TableCell(row["region"]),
+            *(TableCell(number(row[name])) for name in names),
+            *(TableCell(str(row[name])) for name in ("images", "flat")),
         )
         for row in facts["scores"]
     )
-    labels = tuple(Column(name, number=False) for name in ("Network", "Explanation", "Region"))
     return Table(
         "heat",
         "Where the heat lies",
         f"Test images, chain {chain_title(facts['chain'])}. Energy: share of the heat inside the region; area: share "
-        "of the picture that the region takes; ratio: one by the other, 1 is chance; pointing: share of the images "
+        "of the image that the region takes; ratio: one by the other, 1 is chance; pointing: share of the images "
         "whose hottest place lies inside. All explanations of a network are scored on the same images: those that show "
         "the region and on which each has a map.",
-        (*labels, *(Column(name) for name in (*names, "images")), Column("flat maps")),
+        (*labels("Network", "Explanation", "Region"), *map(Column, (*names, "images", "flat maps"))),
         rows,
         (
             "Flat maps, which show nothing, are counted over the images with the region. Grad-CAM is flat where no "
@@ -102,15 +95,15 @@ def _coverage_table(regions: Mapping[str, Any]) -> Table:
         "coverage",
         "How much of each lobe its box holds",
         f"Share of a lobe’s pixels inside its box, over the training slices that show the lobe. {_BOXES}",
-        (Column("Boxes", number=False), *_lobes(regions["coverage"])),
+        (*labels("Boxes"), *_lobes(regions["coverage"])),
         tuple(_shares(table, shares, regions["boxes"]) for table, shares in regions["coverage"].items()),
     )
 
 
 def _phantom_table(phantoms: Mapping[str, Any], *, used: str) -> Table:
-    """Lay out the coverage on drawn slices: a row a pose of the patient and table of boxes."""
+    """Return the coverage on drawn slices: one row per pose of the patient and table of boxes."""
     rows = tuple(
-        (Text(_POSES[pose]), *_shares(table, shares, used))
+        (TableCell(_POSES[pose]), *_shares(table, shares, used))
         for pose, tables in phantoms["coverage"].items()
         for table, shares in tables.items()
     )
@@ -118,17 +111,14 @@ def _phantom_table(phantoms: Mapping[str, Any], *, used: str) -> Table:
         "coverage-phantoms",
         "How much of each lobe its box holds, on phantoms",
         f"On {phantoms['slices']} drawn slices of each kind, whatever the data set: their lobes are known. {_BOXES}",
-        (
-            *(Column(name, number=False) for name in ("Patient", "Boxes")),
-            *_lobes(next(iter(phantoms["coverage"].values()))),
-        ),
+        (*labels("Patient", "Boxes"), *_lobes(next(iter(phantoms["coverage"].values())))),
         rows,
     )
 
 
-def _shares(table: str, shares: Mapping[str, float | None], used: str) -> tuple[Text, ...]:
-    values = (Text(number(share, digits=2)) for share in shares.values())
-    return (Text(table, "used here" if table == used else ""), *values)
+def _shares(table: str, shares: Mapping[str, float | None], used: str) -> tuple[TableCell, ...]:
+    values = (TableCell(number(share, digits=2)) for share in shares.values())
+    return (TableCell(table, "used here" if table == used else ""), *values)
 
 
 def _lobes(coverage: Mapping[str, Mapping[str, float | None]]) -> list[Column]:
@@ -136,12 +126,12 @@ def _lobes(coverage: Mapping[str, Mapping[str, float | None]]) -> list[Column]:
 
 
 _BOXES = (
-    "“axial” was made for axial slices, “reference” stacks the lobes as a coronal picture shows them. Boxes overlap: "
+    "“axial” was made for axial slices, “reference” stacks the lobes as a coronal image shows them. Boxes overlap: "
     "a large share is no proof that a box shows its lobe alone."
 )
 _POSES = {"upright": "lies straight", "tilted": "turned by more than 8°", "collapsed": "one lobe collapsed"}
 
 
-def _picture(file: Path, words: str) -> str:
+def _image(file: Path, words: str) -> str:
     data = base64.b64encode(file.read_bytes()).decode()
     return f'<img alt="{escape(words)}" src="data:image/png;base64,{data}">'

@@ -3,91 +3,57 @@
 Blue circles are networks with ATTN, orange squares are plain ones (Okabe & Ito's palette): hue and shape both tell.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from medtransfer.evaluation.binary import operating_points
 from medtransfer.reporting.content import Figure
-from medtransfer.reporting.drawing import BLUE, ORANGE, QUIET, legend, svg
-from medtransfer.studies.attentive_transfer.paper.values import Cell, attention_layers, network_title
-from medtransfer.studies.attentive_transfer.report.names import chain_title
-from medtransfer.studies.attentive_transfer.report.results import Measured
+from medtransfer.reporting.drawing import BLUE, DASHES, ORANGE, legend, svg
+from medtransfer.reporting.plots import Curve, Mark, forest, operating_curves
+from medtransfer.studies.attentive_transfer.paper.values import attention_layers, chain_title, network_title
+from medtransfer.studies.attentive_transfer.report.results import Results
 
-_DASHES = ("-", "--", ":", "-.")
-
-
-def forest(estimates: pd.DataFrame) -> Figure:
-    """Draw AUROC with its interval, one line a network and chain, one panel a data set.
-
-    ``estimates`` are the AUROC rows of ``cells.estimates``.
-    """
-    order = list(dict.fromkeys(zip(estimates["chain"], estimates["network"], strict=True)))
-    order.sort(key=lambda cell: list(dict.fromkeys(estimates["chain"])).index(cell[0]))
-    place = {
-        cell: -index - 0.6 * list(dict.fromkeys(c for c, _ in order)).index(cell[0]) for index, cell in enumerate(order)
-    }
-
-    def draw(figure: Any) -> None:
-        names = list(dict.fromkeys(estimates["dataset"]))
-        axes = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
-        for axis, name in zip(axes, names, strict=True):
-            for row in estimates[estimates["dataset"] == name].itertuples():
-                low, high = (row.low, row.high) if pd.isna(row.low_seeds) else (row.low_seeds, row.high_seeds)
-                look = _look(row.network)
-                axis.plot([low, high], [place[row.chain, row.network]] * 2, color=look["color"], linewidth=1.4)
-                axis.plot([row.mean], [place[row.chain, row.network]], **look, linestyle="none")
-            axis.axvline(0.5, color=QUIET, linewidth=0.8, linestyle=":")
-            axis.set_title(name)
-            axis.set_xlabel("AUROC")
-        axes[0].set_yticks(
-            [place[cell] for cell in order], [f"{chain_title(c)} · {network_title(n)}" for c, n in order]
-        )
-
-    caption = "AUROC, mean over seeds, with its 95 % interval; the dotted line is chance."
-    return Figure(
-        "forest", "AUROC of every network and chain", caption, svg(draw, "forest", height=0.9 + 0.26 * len(order))
-    )
+COLOURS = "Blue: networks with ATTN; orange: convolution alone."
 
 
-def operating_curves(cells: Mapping[Cell, Measured], networks: Sequence[str], chain: str) -> Figure:
+def forest_figure(found: Results) -> Figure:
+    """Draw AUROC with its interval, one line per chain and network, one panel per data set."""
+    marks = [
+        Mark("", name, f"{chain_title(c)} · {network_title(n)}", kind(n), look(n), found.known[name, n, c, "auroc"])
+        for name, cells in found.grid.items()
+        for n, c in sorted(cells, key=lambda key: found.config.chains.index(key[1]))
+    ]
+    caption = f"AUROC, mean over seeds, with its 95 % interval; the dotted line is chance. {COLOURS}"
+    return forest("forest", "AUROC of every network and chain", caption, marks, label="AUROC", reference=0.5)
+
+
+def curves_figure(found: Results, chain: str) -> Figure:
     """Draw ROC and precision-recall curves of all networks after one chain, of scores averaged over seeds."""
-    shown = [network for network in networks if (network, chain) in cells]
-
-    def draw(figure: Any) -> None:
-        roc, precision = figure.subplots(1, 2)
-        for network in shown:
-            cell = cells[network, chain]
-            _, hits, alarms = operating_points(cell.target, cell.score)
-            style = {**_line(network, shown), "label": network_title(network)}
-            share = hits / (hits + alarms)
-            roc.plot([0, *(alarms / alarms[-1])], [0, *(hits / hits[-1])], **style)
-            precision.plot([0, *(hits / hits[-1])], [share[0], *share], drawstyle="steps-pre", **style)
-        roc.plot([0, 1], [0, 1], color=QUIET, linewidth=0.8, linestyle=":")
-        precision.axhline(next(iter(cells.values())).target.mean(), color=QUIET, linewidth=0.8, linestyle=":")
-        roc.set(xlabel="1 − specificity", ylabel="sensitivity", title="ROC")
-        precision.set(xlabel="sensitivity", ylabel="precision", title="Precision–recall", ylim=(0, 1.03))
-        roc.legend(loc="lower right")
-
-    caption = f"Test images, chain {chain_title(chain)}, scores averaged over seeds; dotted lines are chance."
-    return Figure("curves", "Operating curves", caption, svg(draw, "curves", height=3.4))
+    shown = [network for network in found.config.networks if (network, chain) in found.cells]
+    curves = []
+    for network in shown:
+        cell = found.cells[network, chain]
+        target, scores, _ = cell.column(cell.outputs[0])
+        curves.append(Curve(network_title(network), target, scores.mean(0), line_style(network, shown)))
+    caption = f"Test images, chain {chain_title(chain)}, scores averaged over seeds; dotted lines are chance. {COLOURS}"
+    return operating_curves("curves", "Operating curves", caption, curves)
 
 
-def learning_curves(history: pd.DataFrame, phase: str, title: str, networks: Sequence[str]) -> Figure:
-    """Draw training loss and validation AUROC of one phase over steps, one panel a chain, one line a network and seed.
+def learning_curves(history: pd.DataFrame, key: str, title: str, caption: str, networks: Sequence[str]) -> Figure:
+    """Draw training loss and validation AUROC over steps, one panel per chain, one line per network and seed.
 
     ``history`` is the table of ``records.curves``.
     """
-    table = history[history["phase"] == phase]
-    chains = list(dict.fromkeys(sorted(table["chain"], key=lambda chain: (chain.count("-"), chain))))
+    chains = sorted(set(history["condition"]), key=lambda chain: (chain.count("-"), chain))
 
     def draw(figure: Any) -> None:
         axes = figure.subplots(2, len(chains), sharey="row", squeeze=False)
         for (upper, lower), chain in zip(axes.T, chains, strict=True):
-            for (network, seed), part in table[table["chain"] == chain].groupby(["network", "seed"], sort=False):
+            own = history[history["condition"] == chain]
+            for (network, seed), part in own.groupby(["variant", "seed"], sort=False):
                 label = network_title(network) if seed == part["seed"].min() else None
-                style = _line(network, networks) | {"linewidth": 1.1, "label": label}
+                style = line_style(network, networks) | {"linewidth": 1.1, "label": label}
                 upper.plot(part["step"], part["loss"], **style)
                 lower.plot(part["step"], part["auroc"], **style)
             upper.set_title(chain_title(chain))
@@ -97,20 +63,20 @@ def learning_curves(history: pd.DataFrame, phase: str, title: str, networks: Seq
         axes[1, 0].set_ylabel("validation AUROC")
         legend(figure, axes[0])
 
-    caption = "One line a network and seed; the chain a panel is titled with is the one that the fit completes."
-    if phase == "finetuned":
-        caption = "One line a network and seed; a panel is titled with the chain that the fit started from."
-    return Figure(f"learning-{phase}", title, caption, svg(draw, phase, height=4.0))
+    return Figure(key, title, f"{caption} {COLOURS}", svg(draw, key, height=4.0))
 
 
-def _look(network: str) -> dict[str, Any]:
-    if attention_layers(network):
-        return {"color": BLUE, "marker": "o", "markersize": 5}
-    return {"color": ORANGE, "marker": "s", "markersize": 5}
+def kind(network: str) -> str:
+    """Return which kind of network it is, as legends write it."""
+    return "with ATTN" if attention_layers(network) else "convolution alone"
 
 
-def _line(network: str, networks: Sequence[str]) -> dict[str, Any]:
+def look(network: str) -> dict[str, Any]:
+    """Return colour and marker of a network by its kind."""
+    return {"color": BLUE, "marker": "o"} if attention_layers(network) else {"color": ORANGE, "marker": "s"}
+
+
+def line_style(network: str, networks: Sequence[str]) -> dict[str, Any]:
     """Return colour by kind of network and dashes by its place among the networks of that kind."""
-    kind = [name for name in networks if bool(attention_layers(name)) == bool(attention_layers(network))]
-    dash = _DASHES[kind.index(network) % len(_DASHES)]
-    return {"color": _look(network)["color"], "linestyle": dash, "linewidth": 1.6}
+    alike = [name for name in networks if kind(name) == kind(network)]
+    return {"color": look(network)["color"], "linestyle": DASHES[alike.index(network) % len(DASHES)]}

@@ -1,17 +1,19 @@
-"""Slips in what the paper printed: those that arithmetic on its own numbers finds, and a stated list of the others."""
+"""Misprints of the paper: those that arithmetic on its own numbers finds, and a list of the others."""
 
 import math
 from collections.abc import Iterator
 from typing import Any
 
-from medtransfer.reporting.content import Column, Table, Text
-from medtransfer.reporting.formatting import (
-    METRIC_TITLES,
-    number,
-)
+from medtransfer.reporting.content import Table, TableCell
+from medtransfer.reporting.formatting import METRIC_TITLES, labels, number
 from medtransfer.studies.attentive_transfer.paper.margins import covidx_images, text_margins
-from medtransfer.studies.attentive_transfer.paper.values import arithmetic_errors, network_title, printed
-from medtransfer.studies.attentive_transfer.report.names import chain_title, step_title
+from medtransfer.studies.attentive_transfer.paper.values import (
+    arithmetic_errors,
+    chain_title,
+    network_title,
+    printed,
+    step_title,
+)
 from medtransfer.studies.attentive_transfer.report.transitions import printed_leep
 
 TEST_IMAGES = 203
@@ -19,9 +21,9 @@ TEST_IMAGES = 203
 TOLERANCE = 0.000501
 """Half a printed digit, as a fraction of 1."""
 Row = tuple[str, str, str, str, str]
-"""Where it stands, what it is, what is printed, what its own numbers give, how that is known."""
+"""Where it is printed, what it is, what is printed, what its own numbers give, how that is known."""
 
-STATED: tuple[Row, ...] = (
+BY_READING: tuple[Row, ...] = (
     ("Eq. 2", "temperature", "in the positive term alone", "in every term", "He et al. 2020, which it follows"),
     ("Section 6.6", "a group of networks", "R-10", "R-50", "its own Table 5"),
     ("Table 6", "LEEP of resnet101, STL-N", "0.-909", "−0.909", "the cells around it"),
@@ -29,17 +31,17 @@ STATED: tuple[Row, ...] = (
 """What no arithmetic finds."""
 
 
-def slips_table() -> Table:
-    """Lay out every slip: gains in tables, margins in the text, counts, accuracies, LEEP, and the stated list."""
-    found = (*_gains(), *_margins(), *_counts(), *_accuracies(), *_leep(), *STATED)
+def misprints_table() -> Table:
+    """Return every misprint: gains in tables, margins in the text, counts, accuracies, LEEP, and the list of others."""
+    found = (*_gains(), *_margins(), *_counts(), *_accuracies(), *_leep(), *BY_READING)
     names = ("Where", "What", "Printed", "Its own numbers give", "Found by")
     return Table(
-        "slips",
-        "Slips in the paper",
+        "misprints",
+        "Misprints in the paper",
         "What the paper prints and its own numbers contradict, by more than rounding explains. Our differences are "
         "computed from the values beside them.",
-        tuple(Column(name, number=False) for name in names),
-        tuple(tuple(map(Text, row)) for row in found),
+        labels(*names),
+        tuple(tuple(map(TableCell, row)) for row in found),
     )
 
 
@@ -85,7 +87,7 @@ def _accuracies() -> Iterator[Row]:
 
 def _leep() -> Iterator[Row]:
     """No LEEP on two classes lies below that of a constant source, at the lowest −ln 2 nats."""
-    lowest, bound = printed_leep()["paper"].min(), -math.log(2)
+    lowest, bound = min(printed_leep().values()), -math.log(2)
     if lowest < bound:
         what = "LEEP on two classes, without a unit"
         found = f"in nats none is below {number(bound)}; bits fit"

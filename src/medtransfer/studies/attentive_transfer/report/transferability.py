@@ -1,12 +1,13 @@
 """Scores of source models beside the gain that fine-tuning brought: Table 6, both routes, rank correlations, Fig. 3."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from medtransfer.reporting.content import Column, Figure, Table, Text
+from medtransfer.evaluation.cells import Row
+from medtransfer.reporting.content import Column, Figure, Table, TableCell
 from medtransfer.reporting.drawing import QUIET, legend, svg
 from medtransfer.reporting.formatting import (
     MISSING,
@@ -14,44 +15,42 @@ from medtransfer.reporting.formatting import (
     REFERENCE,
     estimate,
     is_missing,
+    labels,
     number,
     probability,
     signed,
+    spread,
 )
-from medtransfer.studies.attentive_transfer.paper.values import NO_TRANSFER, Cell, attention_layers, network_title
-from medtransfer.studies.attentive_transfer.report.figures import _look
-from medtransfer.studies.attentive_transfer.report.names import chain_title, step_title
-from medtransfer.studies.attentive_transfer.report.results import Grid, ReportSettings, paired
+from medtransfer.studies.attentive_transfer.paper.values import NO_TRANSFER, chain_title, network_title, step_title
+from medtransfer.studies.attentive_transfer.report.figures import COLOURS, kind, look
+from medtransfer.studies.attentive_transfer.report.results import Results
 from medtransfer.studies.attentive_transfer.report.transitions import KEY, PRINTED_CHAINS, SCORES, printed_leep
 
-_MARKERS = {False: "sPX", True: "oD^"}
-"""Markers of plain networks and of networks with ATTN, by their place among the networks of one backbone."""
+_MARKERS = {"convolution alone": "sPX", "with ATTN": "oD^"}
+"""Markers of each kind of network, by their place among the networks of one backbone."""
 
 
-def leep_table(scores: pd.DataFrame, grid: Grid, settings: ReportSettings) -> Table:
-    """Lay out Table 6 for every chain, with NCE and LogME and the gain in AUROC that fine-tuning brought beside it."""
-    own, cells = next(iter(grid.items()))
-    chains = dict.fromkeys((*PRINTED_CHAINS.values(), *settings.chains))
-    wanted = [(network, chain) for network in settings.networks for chain in chains]
+def leep_table(scores: pd.DataFrame, found: Results) -> Table:
+    """Return Table 6 for every chain, with NCE and LogME and the gain in AUROC that fine-tuning brought beside it."""
+    chains = dict.fromkeys((*PRINTED_CHAINS.values(), *found.config.chains))
+    keys = [(network, chain) for network in found.config.networks for chain in chains]
     sources = dict(tuple(scores.drop_duplicates([*KEY, "source_seed"]).groupby(KEY)))
-    theirs = printed_leep().set_index(KEY)["paper"]
-    gains = paired(cells, [(cell, (cell[0], NO_TRANSFER)) for cell in wanted], settings)
-    gains = gains.query("metric == 'auroc'").set_index(KEY)
+    theirs, gains = printed_leep(), found.gains([(key, (key[0], NO_TRANSFER)) for key in keys])
     rows = []
-    for cell in wanted:
-        values = [_score(sources.get(cell), name) for name in SCORES]
-        gain = REFERENCE if cell[1] == NO_TRANSFER else _gain(gains, cell)
-        paper = Text(number(theirs[cell])) if cell in theirs.index else NOT_PRINTED
-        rows.append((Text(network_title(cell[0])), Text(chain_title(cell[1])), paper, *values, gain))
+    for key in keys:
+        values = [_score(sources.get(key), name) for name in SCORES]
+        gain = REFERENCE if key[1] == NO_TRANSFER else estimate(gains.get((*key, "auroc")), difference=True)
+        paper = TableCell(number(theirs[key])) if key in theirs else NOT_PRINTED
+        rows.append((TableCell(network_title(key[0])), TableCell(chain_title(key[1])), paper, *values, gain))
     lowest = number(scores["minus_label_entropy"].min() / np.log(2), digits=_DIGITS)
     return Table(
         "table6",
         "Table 6 · LEEP of the source models, and what fine-tuning gained",
         f"Source models on the target’s training images, before fine-tuning; mean ± sd over pretraining seeds, higher "
         f"is better. No LEEP on these images is below {lowest} bits, that of a constant source. Gain: AUROC on the "
-        f"test images of {own} against no transfer.",
+        f"test images of {found.own} against no transfer.",
         (
-            *(Column(name, number=False) for name in ("Network", "Chain")),
+            *labels("Network", "Chain"),
             Column("paper", SCORES["leep_bits"]),
             Column("ours", SCORES["leep_bits"]),
             *(Column(SCORES[name], "beside it, ours") for name in ("nce", "logme")),
@@ -62,40 +61,30 @@ def leep_table(scores: pd.DataFrame, grid: Grid, settings: ReportSettings) -> Ta
     )
 
 
-def routes_table(frame: pd.DataFrame, gains: Mapping[str, pd.DataFrame]) -> Table:
-    """Lay out a frame of :func:`hand_overs`: difference after fine-tuning beside difference of the scores.
-
-    ``gains`` are those of :func:`step_gains`: one more column for each data set behind the first.
-    """
-    outside = {name: found.set_index(KEY) for name, found in list(gains.items())[1:]}
-    rows = [
-        (
-            Text(network_title(row["network"])),
-            Text(f"{chain_title(row['before'])}, then {step_title(row['chain'].rpartition('-')[2])}"),
-            _printed_change(row["paper_auroc"]),
-            MISSING if is_missing(row["mean"]) else estimate(row, difference=True),
-            _printed_change(row["paper_leep"]),
-            *(_available(signed(row[name], digits=_DIGITS), _NO_HEAD) for name in SCORES),
-            *(_gain(found, (row["network"], row["chain"])) for found in outside.values()),
-        )
-        for row in frame.to_dict("records")
-    ]
+def routes_table(steps: Sequence[Row]) -> Table:
+    """Return rows of :func:`transitions`: difference after fine-tuning beside difference of the scores."""
+    rows = []
+    for row in steps:
+        own, *outside = (estimate(gain, difference=True) for gain in row["gains"].values())
+        step = f"{chain_title(row['before'])}, then {step_title(row['chain'].rpartition('-')[2])}"
+        changes = (_available(signed(row[name], digits=_DIGITS), _NO_HEAD) for name in SCORES)
+        auroc, leep = (_printed_change(row[f"paper_{name}"]) for name in ("auroc", "leep"))
+        names = (TableCell(network_title(row["network"])), TableCell(step))
+        rows.append((*names, auroc, own, leep, *changes, *outside))
+    outside_sets = list(steps[0]["gains"])[1:] if steps else []
     return Table(
         "routes",
         "What each step of a chain changed, by both of the paper’s routes",
         "First route: test AUROC after fine-tuning, with and without the step. Second: scores of the sources with and "
-        "without the step, before fine-tuning. Ours are means over seeds; below AUROC stands its 95 % interval. "
+        "without the step, before fine-tuning. Ours are means over seeds; below AUROC is its 95 % interval. "
         "Outside sets were seen by no stage.",
         (
-            Column("Network", number=False),
-            Column("Step", number=False),
+            *labels("Network", "Step"),
             Column("paper", "Δ AUROC, fine-tuned"),
             Column("ours", "Δ AUROC, fine-tuned"),
             Column("paper", "Δ LEEP, bits"),
-            Column("ours", "Δ LEEP, bits"),
-            Column("ours", "Δ NCE, nats"),
-            Column("ours", "Δ LogME, nats"),
-            *(Column(name, "Δ AUROC, outside sets") for name in outside),
+            *(Column("ours", f"Δ {title}") for title in SCORES.values()),
+            *(Column(name, "Δ AUROC, outside sets") for name in outside_sets),
         ),
         tuple(rows),
         (_NO_HEAD,),
@@ -103,7 +92,7 @@ def routes_table(frame: pd.DataFrame, gains: Mapping[str, pd.DataFrame]) -> Tabl
 
 
 def correlation_table(frame: pd.DataFrame) -> Table:
-    """Lay out a frame of :func:`correlations`."""
+    """Return a frame of :func:`correlations` as a table."""
     titles = {"kendall": "Kendall’s τ-b", "spearman": "Spearman’s ρ"}
     rows = []
     for name, part in frame.groupby("score", sort=False):
@@ -111,8 +100,8 @@ def correlation_table(frame: pd.DataFrame) -> Table:
         values = [(signed(of.loc[k, "value"]), probability(of.loc[k, "p"])) for k in titles]
         rows.append(
             (
-                Text(SCORES[name]),
-                Text(str(of["pairs"].iloc[0])),
+                TableCell(SCORES[name]),
+                TableCell(str(of["pairs"].iloc[0])),
                 *(_available(text, _NO_RANKS) for pair in values for text in pair),
             )
         )
@@ -123,7 +112,7 @@ def correlation_table(frame: pd.DataFrame) -> Table:
         "source models (network, chain, pretraining seed; the gain is the mean of the fits that start from one); "
         "+1: the same order. p by permutation.",
         (
-            Column("Score", number=False),
+            *labels("Score"),
             Column("pairs"),
             *(Column(part, title) for title in titles.values() for part in ("value", "p")),
         ),
@@ -132,29 +121,27 @@ def correlation_table(frame: pd.DataFrame) -> Table:
     )
 
 
-def leep_figure(scores: pd.DataFrame, settings: ReportSettings) -> Figure:
-    """Draw Fig. 3: LEEP in bits over the hand-overs, a line a network and a panel a backbone; the paper's dashed."""
+def leep_figure(scores: pd.DataFrame, networks: Sequence[str]) -> Figure:
+    """Draw Fig. 3: LEEP in bits over the transitions, one panel per backbone and one line per network."""
     chains = list(PRINTED_CHAINS.values())
-    ours = scores.drop_duplicates([*KEY, "source_seed"]).groupby(KEY)["leep_bits"].mean()
-    theirs = printed_leep().set_index(KEY)["paper"]
+    ours = scores.drop_duplicates([*KEY, "source_seed"]).groupby(KEY)["leep_bits"].mean().to_dict()
+    theirs = printed_leep()
     backbones: dict[str, list[str]] = {}
-    for network in settings.networks:
+    for network in networks:
         backbones.setdefault(network.rpartition("_attn")[0], []).append(network)
 
     def draw(figure: Any) -> None:
         axes = figure.subplots(1, len(backbones), sharey=True, squeeze=False)[0]
-        for axis, (backbone, networks) in zip(axes, backbones.items(), strict=True):
-            for network in networks:
-                attends = bool(attention_layers(network))
-                kind = [other for other in networks if bool(attention_layers(other)) == attends]
-                marker = _MARKERS[attends][kind.index(network) % len(_MARKERS[attends])]
-                look = _look(network) | {"marker": marker, "linewidth": 1.6}
-                axis.plot(
-                    [ours.get((network, chain), np.nan) for chain in chains], **look, label=network_title(network)
-                )
+        for axis, (backbone, members) in zip(axes, backbones.items(), strict=True):
+            for network in members:
+                alike = [other for other in members if kind(other) == kind(network)]
+                marker = _MARKERS[kind(network)][alike.index(network) % 3]
+                style = look(network) | {"marker": marker, "markersize": 5, "linewidth": 1.6}
+                values = [ours.get((network, chain), np.nan) for chain in chains]
+                axis.plot(values, **style, label=network_title(network))
                 paper = [theirs.get((network, chain), np.nan) for chain in chains]
-                axis.plot(paper, **look | {"linestyle": "--", "linewidth": 0.9, "markerfacecolor": "none"})
-            if any(network in theirs.index for network in networks):
+                axis.plot(paper, **style | {"linestyle": "--", "linewidth": 0.9, "markerfacecolor": "none"})
+            if any(network in members for network, _ in theirs):
                 axis.plot([], color=QUIET, linestyle="--", label="the paper’s")
             axis.set_xticks(range(len(chains)), [chain_title(chain) for chain in chains])
             axis.set_title(backbone)
@@ -162,9 +149,10 @@ def leep_figure(scores: pd.DataFrame, settings: ReportSettings) -> Figure:
         legend(figure, axes)
 
     caption = (
-        "LEEP of the source models on the target’s training images, mean over pretraining seeds; higher is better."
+        "LEEP of the source models on the target’s training images, mean over pretraining seeds; higher is better. "
+        f"{COLOURS}"
     )
-    return Figure("leep", "Fig. 3 · LEEP over the hand-overs", caption, svg(draw, "leep", height=3.4))
+    return Figure("leep", "Fig. 3 · LEEP over the transitions", caption, svg(draw, "leep", height=3.4))
 
 
 _NO_HEAD = "n/a: no label head that LEEP and NCE could read before or after the step."
@@ -177,27 +165,22 @@ _DIGITS = 4
 """Of the scores: LEEP on two classes moves in the third digit."""
 
 
-def _available(text: str, why: str) -> Text:
-    return Text("n/a", hover=why) if text == MISSING.main else Text(text)
+def _available(text: str, why: str) -> TableCell:
+    return TableCell("n/a", hover=why) if text == MISSING.main else TableCell(text)
 
 
-def _printed_change(value: float) -> Text:
-    return NOT_PRINTED if is_missing(value) else Text(signed(value))
+def _printed_change(value: float) -> TableCell:
+    return NOT_PRINTED if is_missing(value) else TableCell(signed(value))
 
 
-def _score(rows: pd.DataFrame | None, name: str) -> Text:
-    """Return mean ± sd over the sources of one cell, ``n/a`` with the reason, or a dash where nothing was scored."""
+def _score(rows: pd.DataFrame | None, name: str) -> TableCell:
+    """Return mean ± sd over the sources of a network and chain, ``n/a`` with the reason, or a dash."""
     if rows is None:
         return MISSING
     if rows[name].isna().any():
         chain, reason = next((row.chain, row.unavailable) for row in rows.itertuples() if row.unavailable)
-        return Text("n/a", hover=reason.replace(chain, chain_title(chain)))
-    spread = f" ± {number(rows[name].std(), digits=_DIGITS)}" if len(rows) > 1 else ""
-    return Text(number(rows[name].mean(), digits=_DIGITS) + spread)
-
-
-def _gain(gains: pd.DataFrame, cell: Cell) -> Text:
-    return estimate(gains.loc[cell], difference=True) if cell in gains.index else MISSING
+        return TableCell("n/a", hover=reason.replace(chain, chain_title(chain)))
+    return TableCell(spread(rows[name].mean(), rows[name].std(), digits=_DIGITS))
 
 
 def _counted(scores: pd.DataFrame) -> list[str]:

@@ -1,26 +1,28 @@
-"""Hand-overs of a chain in numbers: what each step changed in the scores of the sources, and after fine-tuning."""
+"""Transitions of a chain in numbers: what each step changed in the scores of the sources, and after fine-tuning."""
 
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from medtransfer.errors import DataError
+from medtransfer.evaluation.cells import Cells, Key, Row
 from medtransfer.evaluation.checks import UndefinedMetricWarning
+from medtransfer.evaluation.claims import combine
 from medtransfer.evaluation.ranks import rank_correlation
-from medtransfer.studies.attentive_transfer.paper.values import NO_TRANSFER, PAPER, Cell, printed
-from medtransfer.studies.attentive_transfer.report.results import Grid, Measured, ReportSettings, paired
+from medtransfer.studies.attentive_transfer.claims import printed_auroc
+from medtransfer.studies.attentive_transfer.paper.values import NO_TRANSFER, PAPER
+from medtransfer.studies.attentive_transfer.report.results import Results
 
 SCORES = {"leep_bits": "LEEP, bits", "nce": "NCE, nats", "logme": "LogME, nats"}
 PRINTED_CHAINS = {"no_tl": NO_TRANSFER, "stl-n": "stl_n", "stl-n+stl-m": "stl_n-stl_m"}
-"""Table 6's settings and the chains they stand for."""
+"""Table 6's settings and the chains they mean."""
 KEY = ["network", "chain"]
 
 
 def read_scores(path: Path) -> pd.DataFrame:
-    """Read the score table that the transferability stage writes: a row a network, chain and fine-tuning seed.
+    """Read the score table that the transferability stage writes: one row per network, chain and fine-tuning seed.
 
     Raises:
         DataError: the file is missing or lacks a column.
@@ -34,53 +36,47 @@ def read_scores(path: Path) -> pd.DataFrame:
     return table.assign(unavailable=table["unavailable"].astype(object).fillna(""))
 
 
-def printed_leep() -> pd.DataFrame:
-    """Return Table 6 of the paper: ``network, chain, paper``, in bits (M-13)."""
+def printed_leep() -> dict[Key, float]:
+    """Return Table 6 of the paper by (network, chain), in bits (M-13)."""
     raw = pd.read_csv(PAPER / "mstl_table6.csv")
     layers = raw["variant"].str.extract(r"(\d+)attn", expand=False).fillna("0")
     names = raw["network"] + raw["depth"].astype(str) + "_attn" + layers
-    return pd.DataFrame({"network": names, "chain": raw["setting"].map(PRINTED_CHAINS), "paper": raw["value"]})
+    return dict(zip(zip(names, raw["setting"].map(PRINTED_CHAINS), strict=True), raw["value"], strict=True))
 
 
-def hand_overs(scores: pd.DataFrame, grid: Grid, settings: ReportSettings) -> pd.DataFrame:
-    """Return both of the paper's routes for every step of a chain: what the step changed, by fine-tuning and by score.
+def transitions(scores: pd.DataFrame, found: Results) -> list[Row]:
+    """Return both of the paper's routes for every step of a chain: what the step changed, by score and by fine-tuning.
 
-    A row a network and chain; the step is the chain's last. Columns: ``network, chain, before``; ``leep_bits, nce,
-    logme``: mean over seeds of after − before (NaN = not available); ``mean, sd, low, high, low_seeds, high_seeds`` of
-    the difference in test AUROC after fine-tuning; ``paper_leep, paper_auroc``: the paper's differences.
+    One row per network and chain; the step is the chain's last. ``network, chain, before``; ``leep_bits, nce, logme``:
+    mean over seeds of after − before (NaN = not available); ``gains``: data set → difference in test AUROC after
+    fine-tuning (None = not run), the own test set first; ``paper_leep, paper_auroc``: the paper's differences (NaN =
+    not printed).
     """
-    steps = _steps(settings)
-    found = next(iter(step_gains(grid, settings).values()))
-    frame = pd.DataFrame(steps, columns=[*KEY, "before"]).merge(found, "left", KEY)
+    steps = _steps(found)
+    pairs = [((network, chain), (network, before)) for network, chain, before in steps]
+    gains = {name: found.gains(pairs, dataset=name) for name in found.grid}
     values = scores.set_index([*KEY, "seed"])[list(SCORES)].sort_index()
-    changes = [_change(values, network, chain, before) for network, chain, before in steps]
-    leep = printed_leep().set_index(KEY)["paper"]
-    auroc = printed().query("metric == 'auroc'").drop_duplicates(KEY).set_index(KEY)["value"]
-    theirs = {
-        name: [paper.get((n, chain), np.nan) - paper.get((n, before), np.nan) for n, chain, before in steps]
-        for name, paper in (("paper_leep", leep), ("paper_auroc", auroc))
-    }
-    return frame.join(pd.DataFrame(changes, columns=list(SCORES))).assign(**theirs)
+    printed = {"paper_leep": printed_leep(), "paper_auroc": printed_auroc()}
+    return [
+        {"network": network, "chain": chain, "before": before}
+        | _change(values, network, chain, before)
+        | {"gains": {name: known.get((network, chain, "auroc")) for name, known in gains.items()}}
+        | {
+            name: paper.get((network, chain), np.nan) - paper.get((network, before), np.nan)
+            for name, paper in printed.items()
+        }
+        for network, chain, before in steps
+    ]
 
 
-def step_gains(grid: Grid, settings: ReportSettings) -> dict[str, pd.DataFrame]:
-    """Return what every step changed in AUROC after fine-tuning, by data set: a row a network and chain.
-
-    Columns: ``network, chain, mean, sd, low, high, low_seeds, high_seeds``.
-    """
-    pairs = [((network, chain), (network, before)) for network, chain, before in _steps(settings)]
-    found = {name: paired(cells, pairs, settings) for name, cells in grid.items()}
-    return {name: frame.query("metric == 'auroc'").drop(columns="metric") for name, frame in found.items()}
-
-
-def correlations(scores: pd.DataFrame, grid: Grid) -> pd.DataFrame:
-    """Return how each score ranks with the gain in test AUROC against no transfer: a pair a source model.
+def correlations(scores: pd.DataFrame, cells: Cells) -> pd.DataFrame:
+    """Return how each score ranks with the gain in test AUROC against no transfer: one pair per source model.
 
     The gain of a source is the mean over the fits that started from it: fits that share a score are no pairs of their
     own. Chains without transfer are left out: their gain is 0 by definition. Columns: ``score, kind`` (``kendall``,
     ``spearman``), ``value, pairs, p`` (NaN where there are fewer than four pairs, or no spread).
     """
-    fits = scores.merge(_seed_gains(next(iter(grid.values()))), "inner", [*KEY, "seed"])
+    fits = scores.merge(_seed_gains(cells), "inner", [*KEY, "seed"])
     table = fits.groupby([*KEY, "source_seed"])[[*SCORES, "gain"]].mean()
     rows = []
     for name in SCORES:
@@ -93,32 +89,29 @@ def correlations(scores: pd.DataFrame, grid: Grid) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _steps(settings: ReportSettings) -> list[tuple[str, str, str]]:
+def _steps(found: Results) -> list[tuple[str, str, str]]:
     """Return (network, chain, the chain without its last step) of every chain with a step."""
     return [
         (network, chain, chain.rpartition("-")[0] or NO_TRANSFER)
-        for network in settings.networks
-        for chain in settings.chains
+        for network, chain in found.wanted
         if chain != NO_TRANSFER
     ]
 
 
-def _change(values: pd.DataFrame, network: str, chain: str, before: str) -> list[float]:
+def _change(values: pd.DataFrame, network: str, chain: str, before: str) -> dict[str, float]:
     """Return the mean over seeds of after − before of every score; NaN where one of them is not available."""
     scored = set(values.index.droplevel("seed"))
     if (network, chain) not in scored or (network, before) not in scored:
-        return [np.nan] * len(SCORES)
+        return dict.fromkeys(SCORES, np.nan)
     change = values.loc[(network, chain)] - values.loc[(network, before)]
-    return [float(change[name].mean()) for name in SCORES]
+    return {name: float(change[name].mean()) for name in SCORES}
 
 
-def _seed_gains(cells: Mapping[Cell, Measured]) -> pd.DataFrame:
+def _seed_gains(cells: Cells) -> pd.DataFrame:
     """Return the gain of every fine-tuned fit against the one without transfer of the same network and seed."""
     rows = []
     for (network, chain), cell in cells.items():
-        reference = cells.get((network, NO_TRANSFER))
-        if chain == NO_TRANSFER or reference is None:
-            continue
-        gains = cell.samples["auroc"].points - reference.samples["auroc"].points
-        rows += [(network, chain, seed, gain) for seed, gain in zip(cell.seeds, gains, strict=True)]
+        if chain != NO_TRANSFER and (network, NO_TRANSFER) in cells:
+            gain = combine({(network, chain): 1.0, (network, NO_TRANSFER): -1.0}, cells, "auroc")
+            rows += [(network, chain, seed, point) for seed, point in zip(cell.seeds, gain.points, strict=True)]
     return pd.DataFrame(rows, columns=[*KEY, "seed", "gain"])

@@ -1,6 +1,6 @@
-"""The numbers that Peng et al. 2021 state in their text, as data, and what they call their networks.
+"""The numbers that Peng et al. 2021 print in their text, as data, and what they call their networks.
 
-The results are bars in figures; no table holds them. Only what the text states is here, typed into ``paper/``.
+The results are bars in figures; no table holds them. Only what the text prints is here, typed into ``paper/``.
 """
 
 import re
@@ -36,6 +36,6 @@ def network_title(network: str) -> str:
 
 
 @cache
-def stated() -> pd.DataFrame:
+def paper_values() -> pd.DataFrame:
     """Return the numbers of the text: columns ``group, item, value``; ratios are negatives to one positive."""
     return pd.read_csv(PAPER / "peng_text_numbers.csv")

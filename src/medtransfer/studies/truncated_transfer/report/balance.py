@@ -5,38 +5,37 @@ from dataclasses import replace
 
 import numpy as np
 
-from medtransfer.evaluation.scorecard import Fits
+from medtransfer.evaluation.cells import Cell
 from medtransfer.reporting.content import Figure, Table
-from medtransfer.studies.truncated_transfer.claims import measured_outputs
 from medtransfer.studies.truncated_transfer.config import TruncatedTransferConfig
 
 
-def balance_title(negatives: float) -> str:
+def balance_title(neg_pos_ratio: float) -> str:
     """Return how a balance that is set is written."""
-    return f"1 : {negatives:g}, by weighting"
+    return f"1 : {neg_pos_ratio:g}, by weighting"
 
 
-def share_of_positives(fits: Fits, negatives: float | None) -> float:
-    """Return the share of positives that AUPRC sees, of several outputs the mean; ``negatives`` to each if set."""
-    if negatives is not None:
-        return 1 / (1 + negatives)
-    return float(np.nanmean(fits.target[:, measured_outputs(fits)], axis=0).mean())
+def share_of_positives(cell: Cell) -> float:
+    """Return the share of positives that AUPRC sees, of several outputs the mean."""
+    if cell.neg_pos_ratio is not None:
+        return 1 / (1 + cell.neg_pos_ratio)
+    return float(np.mean([cell.column(output)[0].mean() for output in cell.two_class]))
 
 
 def balance_note(config: TruncatedTransferConfig) -> str:
     """Say at which balance the regimes are estimated that set one for test images; nothing where none does."""
     known = {condition.regime: config.neg_pos_ratio(condition) for condition in config.conditions()}
-    titles = [f"{name} at {balance_title(negatives)}" for name, negatives in known.items() if negatives is not None]
+    titles = [f"{name} at {balance_title(ratio)}" for name, ratio in known.items() if ratio is not None]
     if not titles:
         return ""
     return (
-        f"AUPRC of the regime {', of '.join(titles)}: every test image counts, and the two classes weigh so much that "
-        "this is their balance, in every resample too. AUROC does not depend on it."
+        f"AUPRC of the regime {', of '.join(titles)}: every test image counts, and the two classes are weighted to "
+        "this balance, in every resample too. AUROC does not depend on it."
     )
 
 
 def noted_tables(tables: Iterable[Table], note: str) -> tuple[Table, ...]:
-    """Return tables with a note more; an empty one leaves them as they are."""
+    """Return tables with one more note; an empty one leaves them as they are."""
     return tuple(replace(table, notes=(*table.notes, note)) if note else table for table in tables)
 
 

@@ -2,21 +2,18 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from medtransfer.evaluation.contrasts import Judged
-from medtransfer.evaluation.scorecard import EvaluationConfig
-from medtransfer.evaluation.summary import LEVEL
+from medtransfer.evaluation.cells import Row
+from medtransfer.evaluation.claims import Judged
+from medtransfer.evaluation.pairs import differences, paired_tests
 from medtransfer.files import read_json
 from medtransfer.reporting.content import Figure, ReportContent, Table
-from medtransfer.reporting.origin import Origin, provenance_table, uncommitted
-from medtransfer.reporting.records import Fit, provenance
-from medtransfer.studies.truncated_transfer.claims import Claim, Ties, claims, judge_claim, judge_ties
+from medtransfer.reporting.input import ReportInput
+from medtransfer.reporting.origin import champions_of, provenance_table, uncommitted
+from medtransfer.reporting.records import Fit, provenance, recorded_fits
+from medtransfer.studies.truncated_transfer.claims import METRICS, Ties, claims, judge_claim, judge_ties
 from medtransfer.studies.truncated_transfer.config import TruncatedTransferConfig
-from medtransfer.studies.truncated_transfer.report import figures, tables
 from medtransfer.studies.truncated_transfer.report.balance import balance_note, noted_figures, noted_tables
 from medtransfer.studies.truncated_transfer.report.convergence import (
     convergence,
@@ -26,21 +23,28 @@ from medtransfer.studies.truncated_transfer.report.convergence import (
 )
 from medtransfer.studies.truncated_transfer.report.cost import cost_figure, cost_table
 from medtransfer.studies.truncated_transfer.report.example import example_figure, example_table
+from medtransfer.studies.truncated_transfer.report.figures import (
+    cuts_figure,
+    networks_figure,
+    transfer_figure,
+    transfusion_figure,
+)
 from medtransfer.studies.truncated_transfer.report.findings import findings_table
-from medtransfer.studies.truncated_transfer.report.fits import variant_fits
 from medtransfer.studies.truncated_transfer.report.headline import headline
-from medtransfer.studies.truncated_transfer.report.learning_rates import learning_rates, rates_table, starved
-from medtransfer.studies.truncated_transfer.report.paper_values import stated_table
+from medtransfer.studies.truncated_transfer.report.learning_rates import learning_rates, rates_table, undertuned
+from medtransfer.studies.truncated_transfer.report.names import GLOSSARY, condition_title, network_title, start_title
+from medtransfer.studies.truncated_transfer.report.paper_values import paper_values_table
+from medtransfer.studies.truncated_transfer.report.results import Results, pairs, results
 from medtransfer.studies.truncated_transfer.report.similarity import depths, similarity_figure, similarity_table
-from medtransfer.studies.truncated_transfer.report.values import (
-    Results,
-    Row,
-    differences,
-    paired_tests,
-    pairs,
-    results,
-    trapezoids,
-    values,
+from medtransfer.studies.truncated_transfer.report.tables import (
+    claims_table,
+    cuts_table,
+    kinds_table,
+    networks_table,
+    tests_table,
+    ties_table,
+    transfer_table,
+    transfusion_table,
 )
 from medtransfer.studies.truncated_transfer.report.windows import windows_table
 
@@ -52,46 +56,34 @@ ABOUT = (
 )
 
 
-def collect(
-    predictions: pd.DataFrame,
-    *,
-    study_folder: Path,
-    origin: Origin,
-    config: TruncatedTransferConfig,
-    evaluation: EvaluationConfig,
-) -> ReportContent:
+def collect(data: ReportInput[TruncatedTransferConfig]) -> ReportContent:
     """Compute everything that the report says.
 
-    Args:
-        predictions: the study's predictions table.
-        study_folder: ``out/<study>``, with ``pretrained/``, ``finetuned/``, cost.json and similarity.json.
-        origin: where the pictures come from.
-        config: the study's parameters.
-        evaluation: resamples of the intervals.
+    The side files are cost.json and similarity.json.
 
     Raises:
         DataError: the predictions table or a record is not what it promises.
     """
-    found = results(predictions, config, evaluation)
-    costs, alike = (read_json(study_folder / name) for name in ("cost.json", "similarity.json"))
+    config, found = data.config, results(data.predictions, data.config, data.evaluation)
+    costs, alike = (read_json(data.results / name) for name in ("cost.json", "similarity.json"))
     compared = _compare(found)
-    months = windows_table(predictions, found, origin.datasets)
+    months = windows_table(data.predictions, found, data.origin.datasets)
     note = balance_note(config)
-    recorded = list(variant_fits(study_folder, config))
+    recorded = recorded_fits(data.folder)
     fits, rates, best = provenance(recorded), learning_rates(recorded, config), convergence(recorded)
     return ReportContent(
         title=TITLE,
         about=ABOUT,
-        **origin.parts(),
+        **data.parts(),
         headline=headline(compared.judged, compared.ties, costs),
-        champion=(),
+        champions=champions_of(data.champions, fits, _named),
         results=(
             *noted_tables(_performance(found, compared, costs, months), note),
             rates_table(rates, best, config),
             convergence_table(best, config),
             similarity_table(depths(alike), alike),
             example_table(),
-            stated_table(found, compared.rows, costs),
+            paper_values_table(found, compared.rows, costs),
         ),
         figures=(
             example_figure(),
@@ -99,7 +91,8 @@ def collect(
             *_figures_of_training(recorded, alike, config),
         ),
         provenance=(provenance_table(fits),),
-        limits=(*_limits(config), *starved(rates, best), *uncommitted(fits)),
+        limits=(*_limits(config), *undertuned(rates, best), *uncommitted(fits)),
+        glossary=GLOSSARY,
     )
 
 
@@ -112,35 +105,35 @@ class _Compared:
     cuts: list[Row]
     tops: list[Row]
     tests: list[Row]
-    judged: list[tuple[Claim, dict[str, Judged]]]
+    judged: list[Judged]
     ties: list[Ties]
 
 
 def _compare(found: Results) -> _Compared:
+    seed = found.evaluation.seed
     gains, cuts, tops = (pairs(found.config, claim) for claim in ("a1", "b", "b_transfusion"))
-    how: dict[str, Any] = {"level": LEVEL, "seed": found.settings.seed}
     return _Compared(
-        rows=values(found),
-        gains=differences(found, gains),
-        cuts=differences(found, cuts, relative=True),
-        tops=differences(found, tops),
-        tests=paired_tests(found, [*gains, *cuts, *tops]),
-        judged=[(claim, judge_claim(claim, found.measured, **how)) for claim in claims(found.config)],
-        ties=[judge_ties(found.measured, condition, **how) for condition in found.conditions],
+        rows=found.rows(),
+        gains=differences(found.cells, gains, METRICS, seed=seed),
+        cuts=differences(found.cells, cuts, METRICS, seed=seed, relative=True),
+        tops=differences(found.cells, tops, METRICS, seed=seed),
+        tests=paired_tests(found.cells, [*gains, *cuts, *tops], METRICS, seed=seed),
+        judged=[(claim, judge_claim(claim, found.cells, seed=seed)) for claim in claims(found.config)],
+        ties=[judge_ties(found.cells, condition.name, seed=seed) for condition in found.conditions],
     )
 
 
 def _performance(found: Results, compared: _Compared, costs: Mapping[str, Any], months: Table | None) -> list[Table]:
     """Return the tables of test results, the leading one first; findings and months where the tasks have them."""
     shown = [
-        tables.networks_table(found, compared.rows, costs),
-        tables.claims_table(compared.judged, compared.ties),
-        tables.transfer_table(compared.rows, compared.gains),
-        tables.cuts_table(compared.cuts),
-        tables.transfusion_table(compared.rows, compared.tops, found.config),
-        tables.tests_table(compared.tests),
-        tables.kinds_table(compared.rows, trapezoids(found)),
-        tables.ties_table(compared.ties),
+        networks_table(found, compared.rows, costs),
+        claims_table(compared.judged, compared.ties),
+        transfer_table(compared.rows, compared.gains),
+        cuts_table(compared.cuts),
+        transfusion_table(compared.rows, compared.tops, found.config),
+        tests_table(compared.tests),
+        kinds_table(found, compared.rows),
+        ties_table(compared.ties),
         findings_table(found),
         months,
         cost_table(found, compared.rows, costs),
@@ -151,10 +144,10 @@ def _performance(found: Results, compared: _Compared, costs: Mapping[str, Any], 
 def _figures(compared: _Compared) -> list[Figure]:
     """Return Fig. 3 to 7; those without a point are left out, their tables say why."""
     drawn = [
-        figures.transfer_figure(compared.rows, compared.gains) if compared.gains else None,
-        figures.cuts_figure(compared.cuts) if compared.cuts else None,
-        figures.transfusion_figure(compared.rows, compared.tops) if compared.tops else None,
-        figures.networks_figure(compared.rows),
+        transfer_figure(compared.rows, compared.gains) if compared.gains else None,
+        cuts_figure(compared.cuts) if compared.cuts else None,
+        transfusion_figure(compared.rows, compared.tops) if compared.tops else None,
+        networks_figure(compared.rows),
     ]
     return [figure for figure in drawn if figure]
 
@@ -168,6 +161,12 @@ def _figures_of_training(
         yield similarity_figure(depths(alike))
 
 
+def _named(variant: str, condition: str) -> dict[str, str]:
+    """Return how a champion's variant and condition are called."""
+    names = {"Network": network_title(variant), "Start": start_title(variant)}
+    return names | {"Setting": condition_title(condition)}
+
+
 def _limits(config: TruncatedTransferConfig) -> tuple[str, ...]:
     seeds = len(config.seeds)
     chosen = "Tuned learning rates were chosen once, with the first seed; chance in that choice is in no interval."
@@ -177,8 +176,8 @@ def _limits(config: TruncatedTransferConfig) -> tuple[str, ...]:
         + (" With one seed, chance in training is not part of any interval." if seeds == 1 else ""),
         *([chosen] if "tuned" in config.protocols else []),
         "Cuts are claims of their own: the best of several by its test value would flatter itself.",
-        "The paper’s COVID-19 set is private and its results are bars without numbers; only what its text states "
-        "stands beside ours.",
+        "The paper’s COVID-19 set is private and its results are bars without numbers; only what its text prints "
+        "is beside ours.",
         "Intervals are per comparison; p-values are adjusted for their number, claims are not.",
         "Times were measured on one machine with whatever else it did; ratios of networks are sounder than seconds.",
     )

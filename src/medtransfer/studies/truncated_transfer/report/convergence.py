@@ -5,74 +5,60 @@ from typing import Any
 
 import pandas as pd
 
-from medtransfer.reporting.content import Column, Figure, Table, Text
+from medtransfer.reporting.content import Column, Figure, Table, TableCell
 from medtransfer.reporting.drawing import grid_rows, panels, svg
-from medtransfer.reporting.formatting import MISSING, is_missing, number
-from medtransfer.reporting.records import Fit, curves, last_values, provenance
-from medtransfer.studies.truncated_transfer.config import Condition, TruncatedTransferConfig
-from medtransfer.studies.truncated_transfer.report.figures import LOOKS
-from medtransfer.studies.truncated_transfer.report.names import (
-    condition_title,
-    network_title,
-    start_title,
-    strategy_of,
-    variant_title,
-)
+from medtransfer.reporting.formatting import spread
+from medtransfer.reporting.records import Fit, curves, last_values
+from medtransfer.studies.truncated_transfer.config import TruncatedTransferConfig
+from medtransfer.studies.truncated_transfer.report.figures import line_style
+from medtransfer.studies.truncated_transfer.report.names import FIT, condition_title, fit_cells, in_order, variant_title
 
-_DASHES = ("-", "--", ":", "-.")
-_HISTORY = {"auprc": ("val/auprc",)}
+TRIAL = "-trial"
+"""Marks the condition of a fit that tries a learning rate: ``covid_ct-all-tuned-trial0.001``."""
+_FIT = ["variant", "condition", "seed"]
+
+
+def counting(fits: Sequence[Fit]) -> list[Fit]:
+    """Return the fine-tuned fits without the trials of their learning rates."""
+    return [fit for fit in fits if fit[0]["phase"] == "finetune" and TRIAL not in fit[0]["condition"]]
 
 
 def validation_curves(fits: Sequence[Fit]) -> pd.DataFrame:
     """Return validation AUPRC of the fits that count: ``variant, condition, seed, step, auprc``."""
-    found = curves([fit for fit in fits if fit[0]["phase"] == "finetuned"], _HISTORY)
-    return found.reindex(columns=["variant", "condition", "seed", "step", "auprc"])
+    return curves(counting(fits), {"auprc": ("val/auprc",)})[[*_FIT, "step", "auprc"]]
 
 
 def convergence(fits: Sequence[Fit]) -> pd.DataFrame:
-    """Return a row a fit that counts: ``variant, condition, seed, best, step, share, epochs, seconds``.
+    """Return one row per fit that counts: ``variant, condition, seed, best, step, share, epochs, seconds``.
 
     ``best`` is the best validation AUPRC, ``step`` where it was first reached, ``share`` that step as a share of all,
-    ``epochs`` and ``seconds`` the same share of the fit's (NaN where not recorded): validations stand evenly, so time
-    runs as steps do.
+    ``epochs`` and ``seconds`` the same share of the fit's (NaN where not recorded): validations are evenly spaced, so
+    time runs as steps do.
     """
-    counting = [fit for fit in fits if fit[0]["phase"] == "finetuned"]
-    times = {_key(row): row["seconds"] for row in provenance(counting).to_dict("records")}
-    epochs = {_key(names): last_values(folder).get("fit/epochs", float("nan")) for names, folder in counting}
+    last = {tuple(names[name] for name in _FIT): last_values(folder) for names, folder in counting(fits)}
     rows = []
-    for key, part in (
-        validation_curves(fits).dropna(subset="auprc").groupby(["variant", "condition", "seed"], sort=False)
-    ):
+    for key, part in validation_curves(fits).dropna(subset="auprc").groupby(_FIT, sort=False):
         best = part.loc[part["auprc"].idxmax()]
         share = float(best["step"] / part["step"].max())
-        numbers = {"best": best["auprc"], "step": best["step"], "share": share}
-        numbers |= {"epochs": share * epochs[key], "seconds": share * times[key]}
-        rows.append(dict(zip(("variant", "condition", "seed"), key, strict=True)) | numbers)
-    return pd.DataFrame(rows, columns=["variant", "condition", "seed", "best", "step", "share", "epochs", "seconds"])
+        used = {unit: share * last[key].get(f"fit/{unit}", float("nan")) for unit in ("epochs", "seconds")}
+        rows.append((*key, best["auprc"], best["step"], share, *used.values()))
+    return pd.DataFrame(rows, columns=[*_FIT, "best", "step", "share", "epochs", "seconds"])
 
 
 def convergence_table(found: pd.DataFrame, config: TruncatedTransferConfig) -> Table:
-    """Lay out what each variant needed to reach its best validation AUPRC."""
-    parts = dict(tuple(found.groupby(["variant", "condition"])))
+    """Return what each variant needed to reach its best validation AUPRC."""
     body = []
-    for condition in config.conditions():
-        for variant in config.variants:
-            part = parts.get((variant, condition.name))
-            if part is not None:
-                shown = (
-                    _spread(part["best"], 3),
-                    _spread(part["step"], 0),
-                    Text(f"{100 * part['share'].mean():.0f} %"),
-                )
-                labels = (Text(condition_title(condition)), Text(network_title(variant)), Text(start_title(variant)))
-                body.append((*labels, *shown, *(_spread(part[name], 1) for name in ("epochs", "seconds"))))
+    for key, part in in_order(config, dict(tuple(found.groupby(_FIT[:2])))):
+        shares = TableCell(f"{100 * part['share'].mean():.0f} %")
+        shown = (_over_seeds(part["best"], 3), _over_seeds(part["step"], 0), shares)
+        body.append((*fit_cells(key), *shown, *(_over_seeds(part[name], 1) for name in ("epochs", "seconds"))))
     return Table(
         "convergence",
         "Steps, epochs and seconds to the best validation AUPRC",
         "The paper holds that transfer converges faster. Mean ± sd over seeds; training on this machine, validations "
         "included. A best at the end of the budget means that the fit had not converged.",
         (
-            *(Column(name, number=False) for name in ("Setting", "Network", "Start")),
+            *FIT,
             *map(Column, ("best validation AUPRC", "steps to it", "of all steps", "epochs to it", "seconds to it")),
         ),
         tuple(body),
@@ -80,46 +66,26 @@ def convergence_table(found: pd.DataFrame, config: TruncatedTransferConfig) -> T
 
 
 def convergence_figure(history: pd.DataFrame, config: TruncatedTransferConfig) -> Figure:
-    """Draw validation AUPRC over steps: a panel a setting, a line a variant and seed."""
-    conditions = [condition for condition in config.conditions() if condition.name in set(history["condition"])]
+    """Draw validation AUPRC over steps: one panel per setting, one line per variant and seed."""
+    known = set(history["condition"])
+    conditions = [condition.name for condition in config.conditions() if condition.name in known]
 
-    def panel(axis: Any, condition: Condition) -> None:
-        _curves(axis, history[history["condition"] == condition.name], condition, config)
+    def panel(axis: Any, condition: str) -> None:
+        for (variant, seed), part in history[history["condition"] == condition].groupby(_FIT[::2], sort=False):
+            style = line_style(variant, config.variants) | {"linewidth": 1.1}
+            label = variant_title(variant) if seed == config.seeds[0] else None
+            axis.plot(part["step"], part["auprc"], **style, label=label)
+        axis.set_title(condition_title(condition))
+        axis.set_xlabel("step")
 
     def draw(figure: Any) -> None:
         panels(figure, conditions, panel, label="validation AUPRC", share=False)
 
-    caption = "One line a network and seed: orange RI, blue TL, green transfusion; dashes tell the networks apart."
+    caption = "One line per network and seed: orange RI, blue TL, green transfusion; dashes tell the networks apart."
     title = "Learning curves of validation AUPRC"
-    return Figure(
-        "convergence-curves",
-        title,
-        caption,
-        svg(draw, "convergence", height=0.6 + 0.2 * len(config.variants) / 4 + 2.9 * grid_rows(len(conditions))),
-        keyed=False,
-    )
+    height = 0.6 + 0.2 * len(config.variants) / 4 + 2.9 * grid_rows(len(conditions))
+    return Figure("convergence-curves", title, caption, svg(draw, "convergence", height=height))
 
 
-def _curves(axis: Any, history: pd.DataFrame, condition: Condition, config: TruncatedTransferConfig) -> None:
-    for (variant, seed), part in history.groupby(["variant", "seed"], sort=False):
-        alike = [other for other in config.variants if strategy_of(other) == strategy_of(variant)]
-        style = {
-            "color": LOOKS[strategy_of(variant)]["color"],
-            "linestyle": _DASHES[alike.index(variant) % len(_DASHES)],
-            "linewidth": 1.1,
-        }
-        label = variant_title(variant) if seed == config.seeds[0] else None
-        axis.plot(part["step"], part["auprc"], **style, label=label)
-    axis.set_title(condition_title(condition))
-    axis.set_xlabel("step")
-
-
-def _key(row: Any) -> tuple[str, str, int]:
-    return row["variant"], row["condition"], row["seed"]
-
-
-def _spread(values: pd.Series, digits: int) -> Text:
-    if is_missing(values.mean()):
-        return MISSING
-    sd = values.std()
-    return Text(number(values.mean(), digits=digits) + ("" if is_missing(sd) else f" ± {number(sd, digits=digits)}"))
+def _over_seeds(values: pd.Series, digits: int) -> TableCell:
+    return TableCell(spread(values.mean(), values.std(), digits=digits))

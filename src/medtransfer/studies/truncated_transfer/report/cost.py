@@ -3,20 +3,21 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from medtransfer.reporting.content import Column, Figure, Table, Text
+from medtransfer.evaluation.cells import Row
+from medtransfer.reporting.content import Column, Figure, Table, TableCell
 from medtransfer.reporting.drawing import INK, QUIET, legend, svg
-from medtransfer.reporting.formatting import MISSING, is_missing, number
-from medtransfer.studies.truncated_transfer.config import Condition
+from medtransfer.reporting.formatting import MISSING, is_missing, lookup, number
 from medtransfer.studies.truncated_transfer.report.figures import LOOKS
 from medtransfer.studies.truncated_transfer.report.names import (
+    FIT,
     STRATEGIES,
     condition_title,
+    fit_cells,
     network_of,
     network_title,
-    start_title,
     strategy_of,
 )
-from medtransfer.studies.truncated_transfer.report.values import Results, Row
+from medtransfer.studies.truncated_transfer.report.results import Results
 
 
 class Unit(NamedTuple):
@@ -46,86 +47,74 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def cost_table(found: Results, rows: Sequence[Row], costs: Mapping[str, Any]) -> Table:
-    """Lay out cost and AUPRC of every variant; the letters name the fronts that it stands on."""
-    fronts = {condition: _fronts(condition, rows, costs) for condition in found.conditions}
-    quality = {(row["variant"], row["condition"]): row["mean"] for row in rows if row["metric"] == "auprc"}
+    """Return cost and AUPRC of every variant; the letters name the fronts that it is on."""
+    tested = [condition.name for condition in found.conditions]
+    fronts = {(c, name): _front(_points(c, rows, costs, name)) for c in tested for name in COSTS}
+    quality = lookup(rows, "variant", "condition", "metric")
     body = []
     for variant in found.config.variants:
         own = costs["networks"].get(network_of(variant), {})
         shown = [_cost(own, name) for name in COSTS]
-        for condition in found.conditions:
-            letters = [unit.letter for name, unit in COSTS.items() if variant in fronts[condition][name]]
-            shown.append(
-                Text(number(quality.get((variant, condition))), f"front {' '.join(letters)}" if letters else "")
-            )
-        body.append((Text(network_title(variant)), Text(start_title(variant)), *shown))
+        for condition in tested:
+            letters = [unit.letter for name, unit in COSTS.items() if variant in fronts[condition, name]]
+            mean = quality.get((variant, condition, "auprc"), {}).get("mean")
+            shown.append(TableCell(number(mean), f"front {' '.join(letters)}" if letters else ""))
+        body.append((*fit_cells((variant, ""))[1:], *shown))
     return Table(
         "cost",
         "Quality against cost",
         f"AUPRC on the test images, mean over seeds. “front” names the costs (P, M, S, L as in the column heads) by "
         f"which no other variant is both as cheap and as good. {_machine(costs)}",
         (
-            Column("Network", number=False),
-            Column("Start", number=False),
+            *FIT[1:],
             *(Column(f"{unit.title} ({unit.letter})") for unit in COSTS.values()),
-            *(Column("AUPRC", condition_title(condition)) for condition in found.conditions),
+            *(Column("AUPRC", condition_title(condition)) for condition in tested),
         ),
         tuple(body),
-        ("The front takes means as they are; where intervals overlap, a neighbour may stand on it as well.",),
+        ("The front takes means as they are; where intervals overlap, a neighbour may be on it as well.",),
     )
 
 
 def cost_figure(found: Results, rows: Sequence[Row], costs: Mapping[str, Any]) -> Figure:
-    """Draw AUPRC against each cost: a row of panels a setting, the front as a line."""
-    conditions = found.conditions
+    """Draw AUPRC against each cost: one row of panels per setting, the front as a line."""
+    tested = [condition.name for condition in found.conditions]
 
     def draw(figure: Any) -> None:
-        axes = figure.subplots(len(conditions), len(COSTS), sharex="col", sharey="row", squeeze=False)
-        for condition, panels in zip(conditions, axes, strict=True):
+        axes = figure.subplots(len(tested), len(COSTS), sharex="col", sharey="row", squeeze=False)
+        for condition, panels in zip(tested, axes, strict=True):
             for name, axis in zip(COSTS, panels, strict=True):
                 _panel(axis, _points(condition, rows, costs, name))
             panels[0].set_ylabel(f"AUPRC\n{condition_title(condition)}")
-        for (_, unit), axis in zip(COSTS.items(), axes[-1], strict=True):
+        for unit, axis in zip(COSTS.values(), axes[-1], strict=True):
             axis.set_xlabel(unit.title)
         legend(figure, axes.ravel())
 
     caption = f"The line is the front: variants that no other beats in both. Logarithmic costs. {_machine(costs)}"
-    height = 0.6 + 2.6 * len(conditions)
-    return Figure(
-        "pareto", "Quality against cost, with the Pareto front", caption, svg(draw, "pareto", height=height), False
-    )
+    title = "Quality against cost, with the Pareto front"
+    return Figure("pareto", title, caption, svg(draw, "pareto", height=0.6 + 2.6 * len(tested)))
 
 
-def _points(
-    condition: Condition, rows: Sequence[Row], costs: Mapping[str, Any], name: str
-) -> dict[str, tuple[float, float]]:
+def _points(condition: str, rows: Sequence[Row], costs: Mapping[str, Any], name: str) -> dict[str, tuple[float, float]]:
     """Return cost and AUPRC of every variant that has both."""
     networks = costs["networks"]
     return {
         row["variant"]: (networks[network_of(row["variant"])][name] * COSTS[name].factor, row["mean"])
         for row in rows
-        if row["metric"] == "auprc"
-        and row["condition"] == condition
+        if (row["condition"], row["metric"]) == (condition, "auprc")
         and network_of(row["variant"]) in networks
         and not is_missing(row["mean"])
     }
 
 
-def _fronts(condition: Condition, rows: Sequence[Row], costs: Mapping[str, Any]) -> dict[str, set[str]]:
-    fronts = {}
-    for name in COSTS:
-        points = _points(condition, rows, costs, name)
-        variants = list(points)
-        fronts[name] = {variants[i] for i in pareto_front(list(points.values()))}
-    return fronts
+def _front(points: Mapping[str, tuple[float, float]]) -> list[str]:
+    variants = list(points)
+    return [variants[i] for i in pareto_front(list(points.values()))]
 
 
 def _panel(axis: Any, points: Mapping[str, tuple[float, float]]) -> None:
-    variants = list(points)
-    front = [variants[i] for i in pareto_front(list(points.values()))]
-    axis.step(
-        *zip(*(points[variant] for variant in front), strict=True), where="post", color=QUIET, linewidth=1, zorder=0
-    )
+    front = _front(points)
+    corners = zip(*(points[variant] for variant in front), strict=True)
+    axis.step(*corners, where="post", color=QUIET, linewidth=1, zorder=0)
     for variant, (cost, quality) in points.items():
         look = LOOKS[strategy_of(variant)]
         edge = {"markeredgecolor": INK, "markeredgewidth": 1.2} if variant in front else {}
@@ -152,15 +141,15 @@ def _beats(a: tuple[float, float], b: tuple[float, float]) -> bool:
     return a[0] <= b[0] and a[1] >= b[1] and a != b
 
 
-def _cost(own: Mapping[str, float], name: str) -> Text:
+def _cost(own: Mapping[str, float], name: str) -> TableCell:
     unit = COSTS[name]
-    return Text(number(own[name] * unit.factor, digits=unit.digits)) if name in own else MISSING
+    return TableCell(number(own[name] * unit.factor, digits=unit.digits)) if name in own else MISSING
 
 
 def _machine(costs: Mapping[str, Any]) -> str:
     machine = costs["machine"]
     where = machine["gpus"][0] if machine["device"] == "cuda" else f"{machine['cpu']}, {machine['threads']} thread(s)"
     return (
-        f"Pictures of {costs['side']} px; a step trains {costs['batch']} of them, latency is of one; measured on "
+        f"Images of {costs['side']} px; a step trains {costs['batch']} of them, latency is of one; measured on "
         f"{where}, {machine['precision']}."
     )

@@ -1,20 +1,19 @@
 """Fig. 2: two classifiers that AUROC hardly tells apart and AUPRC does, computed from their definition.
 
 Ten positives among 1000 images, all within the first 12 ranks (A) or the first 30 (B). The paper says "uniformly" and
-prints one pair of values each, which is one draw; here stand evenly spaced ranks, the mean over all placements and the
+prints one pair of values each, which is one draw; here are evenly spaced ranks, the mean over all placements and the
 worst placement.
 """
 
-from typing import Any
-
 import numpy as np
 
-from medtransfer.evaluation.binary import auprc_trapezoid, auroc, average_precision, operating_points
+from medtransfer.evaluation.binary import auprc_trapezoid, auroc, average_precision
 from medtransfer.evaluation.checks import Floats
-from medtransfer.reporting.content import Column, Figure, Table, Text
-from medtransfer.reporting.drawing import BLUE, ORANGE, legend, svg
-from medtransfer.reporting.formatting import MISSING, NOT_PRINTED, number
-from medtransfer.studies.truncated_transfer.paper.values import stated
+from medtransfer.reporting.content import Column, Figure, Table, TableCell
+from medtransfer.reporting.drawing import BLUE, ORANGE
+from medtransfer.reporting.formatting import MISSING, NOT_PRINTED, labels, number
+from medtransfer.reporting.plots import Curve, operating_curves
+from medtransfer.studies.truncated_transfer.paper.values import paper_values
 
 CLASSIFIERS = {"CA": "A", "CB": "B"}
 
@@ -36,7 +35,7 @@ def mean_over_placements(positives: int, negatives: int, top: int) -> tuple[floa
 
     With ``H`` the harmonic number of ``top`` and ``q = (positives − 1) / (top − 1)``: the precision at a positive of
     rank k is on average ``(1 + (k − 1) q) / k``, so AP averages ``(H (1 − q) + top · q) / top``; half of the
-    ``top − positives`` negatives above stand before a positive on average.
+    ``top − positives`` negatives above are before a positive on average.
     """
     q = (positives - 1) / (top - 1)
     harmonic = sum(1 / rank for rank in range(1, top + 1))
@@ -45,7 +44,7 @@ def mean_over_placements(positives: int, negatives: int, top: int) -> tuple[floa
 
 def example() -> dict[str, dict[str, tuple[float, float, float | None]]]:
     """Return AUROC, average precision and trapezoid (None: no closed form) by classifier and placement."""
-    facts = _stated()
+    facts = _facts()
     positives, negatives = int(facts["positives"]), int(facts["negatives"])
     found: dict[str, dict[str, tuple[float, float, float | None]]] = {}
     for name in CLASSIFIERS:
@@ -60,23 +59,22 @@ def example() -> dict[str, dict[str, tuple[float, float, float | None]]]:
 
 
 def example_table() -> Table:
-    """Lay the example out with the paper's pair on top."""
-    facts, rows = _stated(), []
+    """Return the example with the paper's pair on top."""
+    facts, rows = _facts(), []
     for name, placements in example().items():
-        label = Text(f"{CLASSIFIERS[name]}: 10 positives in the first {facts[f'{name}_top']:.0f} of 1000")
-        paper = [Text(number(facts[f"{name}_{metric}"])) for metric in ("auroc", "auprc")]
-        rows.append((label, Text("the paper, one draw"), *paper, NOT_PRINTED))
+        label = TableCell(f"{CLASSIFIERS[name]}: 10 positives in the first {facts[f'{name}_top']:.0f} of 1000")
+        paper = [TableCell(number(facts[f"{name}_{metric}"])) for metric in ("auroc", "auprc")]
+        rows.append((label, TableCell("the paper, one draw"), *paper, NOT_PRINTED))
         rows += [
-            (label, Text(how), *(MISSING if value is None else Text(number(value)) for value in areas))
+            (label, TableCell(how), *(MISSING if value is None else TableCell(number(value)) for value in areas))
             for how, areas in placements.items()
         ]
-    labels = (Column("Classifier", number=False), Column("Positives", number=False))
     return Table(
         "example",
         "What AUROC does not show (Fig. 2)",
         "Both find every positive among the first 30 of 1000 images; one of them with twice as many false alarms as "
         "hits. Computed from this definition.",
-        (*labels, Column("AUROC"), Column("average precision"), Column("trapezoid")),
+        (*labels("Classifier", "Positives"), *map(Column, ("AUROC", "average precision", "trapezoid"))),
         tuple(rows),
         (
             "No mean gives the paper’s pairs: 0.999 and 0.990 are the single order with ranks 1 to 9 and 11, cut off "
@@ -87,26 +85,16 @@ def example_table() -> Table:
 
 def example_figure() -> Figure:
     """Draw ROC and precision–recall curves of both classifiers with evenly spaced positives (Fig. 2)."""
-    facts = _stated()
+    facts = _facts()
     positives = int(facts["positives"])
     total = positives + int(facts["negatives"])
-
-    def draw(figure: Any) -> None:
-        roc, precision = figure.subplots(1, 2)
-        for name, colour, dash in zip(CLASSIFIERS, (BLUE, ORANGE), ("-", "--"), strict=True):
-            target, score = by_ranks(evenly_spaced(positives, int(facts[f"{name}_top"])), total)
-            _, hits, alarms = operating_points(target, score)
-            style = {"color": colour, "linestyle": dash, "linewidth": 1.6, "label": f"classifier {CLASSIFIERS[name]}"}
-            roc.plot([0, *(alarms / alarms[-1])], [0, *(hits / hits[-1])], **style)
-            share = hits / (hits + alarms)
-            precision.plot([0, *(hits / hits[-1])], [share[0], *share], drawstyle="steps-pre", **style)
-        roc.set(xlabel="1 − specificity", ylabel="sensitivity", title="ROC", xlim=(-0.02, 1))
-        precision.set(xlabel="sensitivity", ylabel="precision", title="Precision–recall", ylim=(0, 1.03))
-        legend(figure, [roc])
-
-    caption = "Ten positives among 1000 images, evenly spaced over the first 12 (A) or 30 (B) ranks."
-    title = "Fig. 2 · Two classifiers that AUROC hardly tells apart"
-    return Figure("figure2", title, caption, svg(draw, "figure2", height=3.2), keyed=False)
+    styles = ({"color": BLUE, "linestyle": "-"}, {"color": ORANGE, "linestyle": "--"})
+    curves = [
+        Curve(f"classifier {title}", *by_ranks(evenly_spaced(positives, int(facts[f"{name}_top"])), total), style)
+        for (name, title), style in zip(CLASSIFIERS.items(), styles, strict=True)
+    ]
+    caption = "Ten positives among 1000 images, evenly spaced over the first 12 (A) or 30 (B) ranks; dotted: chance."
+    return operating_curves("figure2", "Fig. 2 · Two classifiers that AUROC hardly tells apart", caption, curves)
 
 
 def _areas(ranks: list[int], total: int) -> tuple[float, float, float]:
@@ -114,6 +102,6 @@ def _areas(ranks: list[int], total: int) -> tuple[float, float, float]:
     return auroc(target, score), average_precision(target, score), auprc_trapezoid(target, score)
 
 
-def _stated() -> dict[str, float]:
-    rows = stated().query("group == 'example'")
+def _facts() -> dict[str, float]:
+    rows = paper_values().query("group == 'example'")
     return dict(zip(rows["item"], rows["value"].astype(float), strict=True))

@@ -1,38 +1,35 @@
-"""What the study found, in a sentence a claim."""
+"""What the study found, in one sentence per claim."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from medtransfer.evaluation.contrasts import Judged
+from medtransfer.evaluation.claims import Claim, Judged, Judgement
 from medtransfer.reporting.formatting import interval, signed
-from medtransfer.studies.truncated_transfer.claims import Claim, Ties
+from medtransfer.studies.truncated_transfer.claims import DECIDING, Ties
 from medtransfer.studies.truncated_transfer.report.names import condition_title, network_of, network_title
 
 SHOWN = 3
 """Settings and cuts that a sentence spells out; of more it only counts the verdicts."""
 
-Verdicts = Sequence[tuple[Claim, Mapping[str, Judged]]]
 
-
-def headline(judged: Verdicts, ties: Sequence[Ties], costs: Mapping[str, Any]) -> tuple[str, ...]:
+def headline(judged: Sequence[Judged], ties: Sequence[Ties], costs: Mapping[str, Any]) -> tuple[str, ...]:
     """Return a sentence on each of the claims a, b and c; the two parts of a are one sentence each."""
-    found = {key: [(claim, one["auprc"]) for claim, one in judged if claim.key == key] for key in ("a1", "a2", "b")}
-    broken = [one.judged for one in ties]
+    found = {key: [(claim, one[DECIDING]) for claim, one in judged if claim.key == key] for key in ("a1", "a2", "b")}
     return (
         _sentence("(a) Transfer − random initialisation, mean over networks", found["a1"]),
         _sentence("(a) Gain of transfer with the fewest − with the most data", found["a2"]),
         _sentence("(b) Cut − whole network, both with transfer", found["b"]) + _saved(found["b"], costs),
-        f"(c) AUPRC separates what AUROC ties: {_counts(broken)}.",
+        f"(c) AUPRC separates what AUROC ties: {_counts(one.judgement for one in ties)}.",
     )
 
 
-def _sentence(what: str, found: Sequence[tuple[Claim, Judged]]) -> str:
+def _sentence(what: str, found: Sequence[tuple[Claim, Judgement]]) -> str:
     known = [(claim, one) for claim, one in found if one.estimate is not None]
     if not known:
         return f"{what}: not decidable (nothing to compare was run)."
     if len(known) > SHOWN:
-        return f"{what}, AUPRC: {_counts([one for _, one in known])}."
+        return f"{what}, AUPRC: {_counts(one for _, one in known)}."
     parts = [
         f"{signed(one.estimate)} {interval(one.low, one.high, difference=True)} ({_where(claim)}): {one.verdict}"
         for claim, one in known
@@ -42,16 +39,16 @@ def _sentence(what: str, found: Sequence[tuple[Claim, Judged]]) -> str:
 
 def _where(claim: Claim) -> str:
     cut = f"{network_title(next(iter(claim.contrast))[0])}, " if claim.key == "b" else ""
-    return cut + condition_title(claim.condition)
+    return cut + condition_title(claim.setting)
 
 
-def _counts(judged: Iterable[Judged]) -> str:
+def _counts(judged: Iterable[Judgement]) -> str:
     counts = Counter(one.verdict for one in judged)
     total = sum(counts.values())
     return ", ".join(f"{verdict} in {count} of {total}" for verdict, count in counts.most_common()) or "not decidable"
 
 
-def _saved(found: Sequence[tuple[Claim, Judged]], costs: Mapping[str, Any]) -> str:
+def _saved(found: Sequence[tuple[Claim, Judgement]], costs: Mapping[str, Any]) -> str:
     """Say what each cut saves against its whole network."""
     networks, parts = costs["networks"], {}
     for claim, _ in found:
@@ -60,9 +57,8 @@ def _saved(found: Sequence[tuple[Claim, Judged]], costs: Mapping[str, Any]) -> s
         if cut in networks and whole in networks:
             share = networks[cut]["parameters"] / networks[whole]["parameters"]
             faster = networks[whole]["step_seconds"] / networks[cut]["step_seconds"]
-            parts[cut] = (
-                f"{network_title(variant)} has {share:.0%} of the parameters and steps {faster:.1f} times as fast"
-            )
+            title = network_title(variant)
+            parts[cut] = f"{title} has {share:.0%} of the parameters and steps {faster:.1f} times as fast"
     if len(parts) > SHOWN:
-        return " What each cut saves stands in the table “Quality against cost”."
+        return " What each cut saves is in the table “Quality against cost”."
     return f" {'; '.join(parts.values())}.".replace("%", " %") if parts else ""

@@ -1,10 +1,25 @@
-"""How variants and conditions are written."""
+"""How variants and conditions are written, and the study's own terms."""
 
-from medtransfer.studies.truncated_transfer.config import Condition
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
+
+from medtransfer.evaluation.cells import Key
+from medtransfer.reporting.content import TableCell
+from medtransfer.reporting.formatting import labels
+from medtransfer.studies.truncated_transfer.config import TruncatedTransferConfig
 from medtransfer.studies.truncated_transfer.paper import values as printed
 
+T = TypeVar("T")
 STRATEGIES = {"random": "RI", "transfer": "TL", "transfusion": "transfusion"}
-METRIC_TITLES = {"auroc": "AUROC", "auprc": "AUPRC"}
+GLOSSARY = {
+    "TL": "transfer learning: training starts from pretrained weights",
+    "RI": "random initialisation: training starts from random weights",
+    "transfusion": "pretrained bottom under a slimmer, random top (Raghu et al. 2019)",
+    "CKA": "centred kernel alignment: how similarly two networks represent the same images (Kornblith et al. 2019)",
+    "Pareto front": "the variants that no other variant beats in both cost and quality",
+}
+FIT = labels("Setting", "Network", "Start")
+"""Columns of :func:`fit_cells`."""
 
 
 def network_of(variant: str) -> str:
@@ -32,6 +47,21 @@ def variant_title(variant: str) -> str:
     return f"{network_title(variant)} · {start_title(variant)}"
 
 
-def condition_title(condition: Condition) -> str:
-    """Return how a condition is written: ``covid_ct · tenth · tuned``."""
-    return " · ".join(condition)
+def condition_title(condition: str) -> str:
+    """Return how the name of a condition is written: ``covid_ct · tenth · tuned``."""
+    return condition.replace("-", " · ")
+
+
+def fit_cells(key: Key) -> tuple[TableCell, TableCell, TableCell]:
+    """Return setting, network and start of a (variant, condition)."""
+    variant, condition = key
+    network = TableCell(network_title(variant), hover=network_of(variant))
+    return TableCell(condition_title(condition)), network, TableCell(start_title(variant))
+
+
+def in_order(config: TruncatedTransferConfig, parts: Mapping[Key, T]) -> Iterator[tuple[Key, T]]:
+    """Yield the entries of a mapping by (variant, condition) in the order of the study, condition by condition."""
+    for condition in config.conditions():
+        yield from (
+            ((v, condition.name), parts[v, condition.name]) for v in config.variants if (v, condition.name) in parts
+        )

@@ -1,0 +1,57 @@
+"""The verdicts on a paper's claims as a table."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from medtransfer.evaluation.claims import Judged, Judgement
+from medtransfer.reporting.content import Column, Table, TableCell
+from medtransfer.reporting.formatting import MISSING, NOT_PRINTED, interval, labels, signed
+
+
+def claims_table(
+    judged: Sequence[Judged],
+    columns: Mapping[str, Column],
+    *,
+    deciding: str,
+    intro: str,
+    paper: bool = False,
+    title: Callable[[str], str] = str,
+) -> Table:
+    """Return one row per claim: its estimates, and the verdict of the deciding one.
+
+    Args:
+        judged: claims with their judgements by the names of ``columns``.
+        columns: of the estimates.
+        deciding: the name of the column whose verdict counts.
+        intro: the sentence before the table.
+        paper: whether the paper prints numbers that a claim can be computed from.
+        title: how the condition that a claim speaks of is written.
+    """
+    settings = any(claim.setting for claim, _ in judged)
+    rows = [
+        (
+            TableCell(claim.statement, hover=claim.how),
+            *([TableCell(title(claim.setting))] if settings else []),
+            TableCell(claim.source),
+            *([_printed(by_column[deciding])] if paper else []),
+            *(_estimate(by_column[name]) for name in columns),
+            TableCell(by_column[deciding].verdict, by_column[deciding].reason),
+        )
+        for claim, by_column in judged
+    ]
+    head = (
+        *labels("Claim", *(["Setting"] if settings else []), "Printed in"),
+        *([Column("paper")] if paper else []),
+        *columns.values(),
+        *labels("Verdict"),
+    )
+    return Table("claims", "The paper’s claims", intro, head, tuple(rows))
+
+
+def _printed(one: Judgement) -> TableCell:
+    return NOT_PRINTED if one.paper is None else TableCell(signed(one.paper))
+
+
+def _estimate(one: Judgement) -> TableCell:
+    if one.estimate is None:
+        return MISSING
+    return TableCell(signed(one.estimate), interval(one.low, one.high, difference=True))
