@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from medtransfer import paths
@@ -48,7 +49,7 @@ def run(options: Namespace) -> None:
 def _as_trained(table: pd.DataFrame, models: list[FittedModel]) -> pd.DataFrame:
     """Return the rows of the study's models without an intervention."""
     known = {(model.variant, model.condition) for model in models}
-    mine = [key in known for key in zip(table["variant"], table["condition"], strict=True)]
+    mine = np.array([key in known for key in zip(table["variant"], table["condition"], strict=True)])
     return table[mine & (table["intervention"] == "")]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from medtransfer.evaluation.cells import Cell, measure
+from medtransfer.evaluation.predictions import Kind
 from medtransfer.evaluation.summary import Sample, brief
 from medtransfer.reporting.content import Column, ReportContent, Table, TableCell
 from medtransfer.reporting.formatting import READING, estimate, labels
@@ -11,7 +12,7 @@ from medtransfer.reporting.origin import champions_of, provenance_table, uncommi
 from medtransfer.reporting.records import provenance, recorded_fits
 from medtransfer.studies.two_heads.config import TwoHeadsConfig
 
-HEADS = {
+HEADS: dict[Kind, tuple[str, dict[str, str]]] = {
     "probability": ("Diagnosis", {"macro_auroc": "Mean AUROC", "top_1": "Accuracy"}),
     "severity": ("Severity", {"mae": "Mean absolute error", "pearson": "Correlation"}),
 }
