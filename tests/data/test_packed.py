@@ -140,6 +140,14 @@ def test_findings_are_targets_in_the_order_asked_for(root):
         data.targets(("flu",))
 
 
+def test_zones_are_targets_by_their_own_column(root):
+    nan = float("nan")
+    data = packed(root, PackConfig(size=8), manifest(zone_1=[0.0, 2.5, nan, 3.0] * 2, y_edema=[1.0] * 8))
+    np.testing.assert_array_equal(data.targets(("zone_1", "edema"))[:3], [[0, 1], [2.5, 1], [nan, 1]])
+    with pytest.raises(DataError, match="zone_0: a label column with only blanks"):
+        data.targets(("zone_0",))
+
+
 def test_a_label_outside_the_classes_is_refused(root):
     with pytest.raises(DataError, match=r"ct/0: label 'flu' is none of the classes non-covid, covid"):
         packed(root, PackConfig(size=8), manifest(label=["flu"] + ["covid"] * 7))

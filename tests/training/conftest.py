@@ -173,7 +173,7 @@ def make_spec(data, engine, seed=0, *, condition="all", task=SupervisedTask, lr=
     train = train_config(steps=6, optimizer=SGDConfig(lr=lr))
     given = {
         "study": "toy_study",
-        "folder": "finetuned",
+        "folder": "finetune",
         "variant": "net",
         "condition": condition,
         "seed": seed,

@@ -70,11 +70,9 @@ def _track(tracker: Tracker, entry: dict[str, Any], model: FittedModel, rows: pd
 
 
 def _of_seed(block: dict[str, Any], number: int, where: str, kind: str) -> Iterator[tuple[str, float]]:
-    """Yield one seed's metrics as ``<where>/<metric>_<output>``.
+    """Yield one seed's metrics as ``<where>/<metric>_<output>``; undefined metrics are left out.
 
-    The mean of several outputs is named by their kind, that of probabilities has the metric's name alone.
-
-    Undefined metrics are left out.
+    The mean of several outputs is named by their kind, that of probabilities by the metric alone.
     """
     mean = "" if kind == "probability" else f"_{kind}"
     named = {f"_{block['outputs'][0]}": block} if len(block["outputs"]) == 1 else {mean: block}

@@ -56,21 +56,20 @@ def predicted_rows(
     variant: str,
     condition: str,
     seed: int,
-    intervention: str = "",
 ) -> pd.DataFrame:
-    """Return the rows of the predictions table of every output of every head, image by image, head after head.
+    """Predict a stored network and return its rows of the predictions table, head after head, with known targets.
 
-    The first four arguments are those of :func:`predict_heads`, the others those of ``prediction_rows``.
+    Arguments as in :func:`predict_heads`; ``study``, ``variant``, ``condition`` and ``seed`` name the fit.
 
     Raises:
         ModelError: see :func:`predict_heads`.
     """
-    found = predict_heads(module, heads, loader, engine)
-    images = loader.data.manifest.iloc[found["index"]]
+    scores = predict_heads(module, heads, loader, engine)
+    images = loader.data.manifest.iloc[scores["index"]]
     tables = [
         prediction_rows(
             images,
-            found[name],
+            scores[name],
             head_targets(images, head),
             outputs=head.outputs,
             kind=head.kind,
@@ -78,7 +77,6 @@ def predicted_rows(
             variant=variant,
             condition=condition,
             seed=seed,
-            intervention=intervention,
         )
         for name, head in heads.items()
     ]
@@ -119,8 +117,8 @@ def collect(
     for batch in loader.epoch(0):
         moved = engine.batch(batch)
         with engine.autocast():
-            found = outputs(moved)
-        for name, value in {**found, "index": moved["index"], "target": moved["target"]}.items():
+            values = outputs(moved)
+        for name, value in {**values, "index": moved["index"], "target": moved["target"]}.items():
             parts.setdefault(name, []).append(
                 value.float().cpu().numpy() if value.is_floating_point() else value.cpu().numpy()
             )

@@ -170,7 +170,7 @@ def _remove(folder: Path) -> None:
 
 
 def write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
-    """Write one row a validation as CSV, columns in order of first appearance."""
+    """Write one row per validation as CSV, columns in order of first appearance."""
     columns = list(dict.fromkeys(name for row in history for name in row))
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as handle:
@@ -188,5 +188,5 @@ def _explain_fresh_start(spec: FitSpec, setting: Setting) -> None:
             continue
         before = read_json(other)
         changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
-        shown = "; ".join(f"{key}: {before.get(key)!r} -> {now.get(key)!r}" for key in changed[:5])
-        console.print(f"{spec.run_name}: not continuing earlier work ({shown})", soft_wrap=True, markup=False)
+        differences = "; ".join(f"{key}: {before.get(key)!r} -> {now.get(key)!r}" for key in changed[:5])
+        console.print(f"{spec.run_name}: not continuing earlier work ({differences})", soft_wrap=True, markup=False)

@@ -10,8 +10,8 @@ if TYPE_CHECKING:  # the wiring is read by verbs that load neither data nor netw
 
 NAME = "two_heads"
 PAPER = "made up"
-FINETUNED = "finetuned"
-PHASES = {"multitask": Phase("fitting", FINETUNED)}
+MULTITASK = "multitask"
+PHASES = {MULTITASK: Phase("fitting", MULTITASK)}
 SCRATCH = "scratch"
 
 
@@ -34,4 +34,4 @@ def datasets(config: "TwoHeadsConfig") -> tuple[str, ...]:
 
 def fitted(network: str, seed: int) -> FitPaths:
     """Return where the weights of a network are."""
-    return FitPaths(study=NAME, folder=FINETUNED, variant=network, condition=SCRATCH, seed=seed)
+    return FitPaths(study=NAME, folder=MULTITASK, variant=network, condition=SCRATCH, seed=seed)

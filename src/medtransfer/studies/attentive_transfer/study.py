@@ -10,13 +10,13 @@ if TYPE_CHECKING:  # the wiring is read by verbs that load neither data nor netw
 
 NAME = "attentive_transfer"
 PAPER = "Liu & Ji 2021"
-PRETRAINED, FINETUNED = "pretrained", "finetuned"
+PRETRAIN, FINETUNE = "pretrain", "finetune"
 PHASES = {
-    "start": Phase("untrained", PRETRAINED),
-    "stl_n": Phase("supervised", PRETRAINED),
-    "stl_m": Phase("supervised", PRETRAINED),
-    "sstl_m": Phase("self_supervised", PRETRAINED),
-    "finetune": Phase("supervised", FINETUNED),
+    "start": Phase("untrained", PRETRAIN),
+    "stl_n": Phase("supervised", PRETRAIN),
+    "stl_m": Phase("supervised", PRETRAIN),
+    "sstl_m": Phase("self_supervised", PRETRAIN),
+    "finetune": Phase("supervised", FINETUNE),
 }
 
 
@@ -53,12 +53,12 @@ def datasets(config: "AttentiveTransferConfig") -> tuple[str, ...]:
 
 def source(network: str, chain: str, seed: int) -> FitPaths:
     """Return where the weights of a network after a chain of pretraining are."""
-    return FitPaths(study=NAME, folder=PRETRAINED, variant=network, condition=chain, seed=seed)
+    return FitPaths(study=NAME, folder=PRETRAIN, variant=network, condition=chain, seed=seed)
 
 
 def finetuned(network: str, chain: str, seed: int) -> FitPaths:
     """Return where the weights of a fine-tuned network are."""
-    return FitPaths(study=NAME, folder=FINETUNED, variant=network, condition=chain, seed=seed)
+    return FitPaths(study=NAME, folder=FINETUNE, variant=network, condition=chain, seed=seed)
 
 
 def source_seed(config: "AttentiveTransferConfig", chain: str, seed: int) -> int:

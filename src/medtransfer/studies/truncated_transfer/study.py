@@ -10,8 +10,8 @@ if TYPE_CHECKING:  # the wiring is read by verbs that load neither data nor netw
 
 NAME = "truncated_transfer"
 PAPER = "Peng et al. 2021"
-PRETRAINED, FINETUNED = "pretrained", "finetuned"
-PHASES = {"pretrain": Phase("pretraining", PRETRAINED), "finetune": Phase("finetuning", FINETUNED)}
+PRETRAIN, FINETUNE = "pretrain", "finetune"
+PHASES = {"pretrain": Phase("pretraining", PRETRAIN), "finetune": Phase("finetuning", FINETUNE)}
 SOURCE = "source"
 """The one condition of a pretrained network: fits start from it."""
 PRETRAINED_SEED = 0
@@ -38,9 +38,9 @@ def datasets(config: "TruncatedTransferConfig") -> tuple[str, ...]:
 
 def source(backbone: str) -> FitPaths:
     """Return where the weights of a whole pretrained network are."""
-    return FitPaths(study=NAME, folder=PRETRAINED, variant=backbone, condition=SOURCE, seed=PRETRAINED_SEED)
+    return FitPaths(study=NAME, folder=PRETRAIN, variant=backbone, condition=SOURCE, seed=PRETRAINED_SEED)
 
 
 def fitted(variant: str, condition: str, seed: int) -> FitPaths:
     """Return where the weights of a fine-tuned network are."""
-    return FitPaths(study=NAME, folder=FINETUNED, variant=variant, condition=condition, seed=seed)
+    return FitPaths(study=NAME, folder=FINETUNE, variant=variant, condition=condition, seed=seed)
