@@ -22,7 +22,7 @@ HEADS: dict[Kind, tuple[str, dict[str, str]]] = {
 def build(data: ReportInput[TwoHeadsConfig]) -> ReportContent:
     """Compute everything that the report says."""
     cells = measure(data.predictions, data.evaluation, splits=("test",))
-    fits = provenance(recorded_fits(data.folder))
+    fits = provenance(recorded_fits(data.folder, data.config.networks))
     seed = data.evaluation.seed
     return ReportContent(
         title="Two heads: diagnosis and severity by one network",
