@@ -6,10 +6,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import yaml
 
 from medtransfer.data.manifest import ZONES
 from third_study.workspace import CLASSES, COUNTS, NETWORKS, ROOT, STUDY, copy_source, write_workspace
@@ -31,9 +31,19 @@ VERBS = [
 HEADS = {"probability": CLASSES, "severity": ZONES}
 
 
+class Finished:
+    """A workspace after every verb, and what was printed on the way."""
+
+    def __init__(self, folder, printed):
+        self.folder, self.out = folder, folder / "out" / STUDY
+        self.printed = " ".join(printed.split())
+
+    def read(self, path):
+        return json.loads((self.folder / path).read_text(encoding="utf-8"))
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """A workspace after every verb, what was printed, and what the registered model returned."""
     folder = tmp_path_factory.mktemp("third")
     source = copy_source(folder)
     write_workspace(folder)
@@ -42,11 +52,7 @@ def done(tmp_path_factory):
     command = [sys.executable, str(HERE / "verbs.py"), json.dumps(VERBS), MODEL, "served.csv"]
     result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr[-4000:]
-    return SimpleNamespace(folder=folder, out=folder / "out" / STUDY, printed=result.stderr, read=_reader(folder))
-
-
-def _reader(folder):
-    return lambda path: json.loads((folder / path).read_text(encoding="utf-8"))
+    return Finished(folder, result.stderr)
 
 
 @pytest.mark.slow
@@ -158,11 +164,15 @@ def test_the_registered_model_serves_both_heads(done):
     assert set(served["label"]) <= set(CLASSES)
 
 
-def listed(heading):
-    """Paths in the first column of the table below a heading of docs/studies.md."""
+def guide(heading):
+    """The section of docs/studies.md below a heading."""
     text = (ROOT / "docs" / "studies.md").read_text(encoding="utf-8")
-    section = text.partition(f"\n### {heading}\n")[2].partition("\n#")[0]
-    return re.findall(r"^\| `([^`]+)` \|", section, flags=re.MULTILINE)
+    return re.split(r"\n##+ ", text.partition(f"# {heading}\n")[2])[0]
+
+
+def listed(heading):
+    """Paths in the first column of the table below a heading."""
+    return re.findall(r"^\| `([^`]+)` \|", guide(heading), flags=re.MULTILINE)
 
 
 def test_the_guide_names_exactly_the_files_of_the_third_study():
@@ -175,3 +185,31 @@ def test_the_guide_names_at_most_six_files_that_a_study_touches():
     touched = listed("The files that it touches")
     assert 0 < len(touched) <= 6
     assert all((ROOT / path).is_file() for path in touched)
+
+
+def test_the_places_where_something_is_changed_exist():
+    rows = re.findall(r"^\| [^|]+ \| ([^|]+) \|$", guide("Where do I change …?"), flags=re.MULTILINE)
+    named = {path for row in rows for path in re.findall(r"`([\w./]+)`", row) if "/" in path}
+    assert len(named) > 30
+    assert not {path for path in named if not (ROOT / "src" / "medtransfer" / path).exists()}
+
+
+def test_the_guide_s_block_of_a_phase_is_one_that_dvc_runs(tmp_path):
+    """With the block and the study in the list of the common stages, outputs are where the study reads them."""
+    from dvc.parsing import DataResolver
+    from dvc.repo import Repo
+
+    (block,) = re.findall(r"```yaml\n(.*?)```", guide("The files that it touches"), flags=re.DOTALL)
+    pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    pipeline["stages"] |= yaml.safe_load(block)
+    pipeline["stages"]["predict"]["foreach"].append(STUDY)  # one list for all stages that every study has
+    write_workspace(tmp_path)
+    with Repo(str(ROOT), uninitialized=True) as repo:
+        stages = DataResolver(repo, str(tmp_path), pipeline).resolve()["stages"]
+    for network in NETWORKS:
+        stage = stages[f"fit-{STUDY}-multitask@{network}"]
+        assert stage["cmd"] == f"python -m medtransfer fit {STUDY} multitask {network}"
+        assert stage["outs"] == [f"out/{STUDY}/{kind}/multitask/{network}" for kind in ("weights", "records")]
+        assert "out/gate/datasets/chest.json" in stage["deps"]
+    assert {f"{verb}@{STUDY}" for verb in ("predict", "score", "register", "report")} <= set(stages)
+    assert f"out/{STUDY}/weights" in stages[f"register@{STUDY}"]["deps"]
