@@ -59,7 +59,7 @@ def predictions(config: TruncatedTransferConfig, engine: Engine) -> Iterator[pd.
         for seed in config.seeds:
             crop, findings = config.augment.crop, task.findings
             data = under_regime(opened[task.dataset], regime, positive=task.positive, findings=findings, seed=seed)
-            loaders = [evaluation_loader(data, split, crop, engine, findings=findings) for split in ("val", "test")]
+            loaders = [evaluation_loader(data, split, crop, engine, outputs=findings) for split in ("val", "test")]
             for variant in config.variants:
                 model = _model(config, variant, condition, seed)
                 network, description = load_model(model.weights)
