@@ -22,8 +22,9 @@ from medtransfer.tracking.mlflow_tracker import finish, open_run
 from medtransfer.tracking.tracker import NullTracker, Tracker
 from medtransfer.training.engine import Engine
 from medtransfer.training.fitting import FitSpec, Setting, identity, run_spec, save
-from medtransfer.training.loop import Fit, FitMetrics, FitResult, finite
+from medtransfer.training.loop import Fit, FitResult
 from medtransfer.training.progress import console
+from medtransfer.training.selection import FitMetrics, finite
 
 DONE = "done.json"
 OUTPUTS = {
