@@ -8,9 +8,9 @@ import pytest
 
 from medtransfer.errors import CheckpointError, DataError
 from medtransfer.files import write_json
-from medtransfer.ssl.regions import Located
 from medtransfer.models.weights import load_model
 from medtransfer.paths import FitPaths
+from medtransfer.ssl.regions import Located
 from medtransfer.training.fitting import Parent, identity, preprocessing, run_spec, save
 from medtransfer.training.loading import evaluation_loader, supervised_loader
 from medtransfer.training.loop import FitResult
