@@ -15,9 +15,13 @@ from safetensors.torch import load_file
 from medtransfer.errors import DataError, TrainingError
 from medtransfer.files import read_json
 from medtransfer.models.weights import load_model
+from medtransfer.tracking.journal import EVENTS
+from medtransfer.tracking.mlflow_tracker import RUN
+from medtransfer.tracking.shipping import NOTE
 from medtransfer.tracking.store import prepare_store
 from medtransfer.tracking.tracker import MemoryTracker
 from medtransfer.training import run as run_module
+from medtransfer.training.initialization import READY_MADE
 from medtransfer.training.run import Plan, run_plan, write_history
 from medtransfer.training.selection import finite
 from medtransfer.training.supervised import SupervisedTask
@@ -248,6 +252,17 @@ def test_a_folder_with_foreign_files_is_not_replaced(here, fit, run):
     with pytest.raises(DataError, match=r"notes\.txt"):
         run(fit())
     assert mine.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", [RUN, EVENTS, NOTE, READY_MADE])
+def test_records_of_any_earlier_fit_or_start_are_replaced(name, here, fit, run):
+    """One fit was shipped to a store and the next was not, or its weights were ready-made before."""
+    workspace, _ = here
+    record = workspace / OUT / "records/finetuned/net/all/seed0" / name
+    record.parent.mkdir(parents=True)
+    record.write_text("earlier")
+    run(fit())
+    assert {file.name for file in record.parent.iterdir()} == {"history.csv", "run.json"}
 
 
 def test_a_failing_fit_leaves_no_outputs(here, fit, run):

@@ -48,7 +48,7 @@ def run(options: Namespace) -> None:
 def _as_trained(table: pd.DataFrame, models: list[FittedModel]) -> pd.DataFrame:
     """Return the rows of the study's models without an intervention."""
     known = {(model.variant, model.condition) for model in models}
-    mine = [key in known for key in zip(table["variant"], table["condition"], strict=True)]
+    mine = pd.MultiIndex.from_frame(table[["variant", "condition"]]).isin(known)
     return table[mine & (table["intervention"] == "")]
 
 

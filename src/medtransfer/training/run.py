@@ -29,9 +29,9 @@ from medtransfer.training.selection import FitMetrics, finite
 DONE = "done.json"
 OUTPUTS = {
     "weights": ("model.safetensors", "config.json"),
-    "records": ("run.json", "history.csv", "events.jsonl", "artifacts"),
+    "records": ("run.json", "history.csv", "events.jsonl", "artifacts", "shipped.json", "ready_made.json"),
 }
-"""What a fit leaves; a folder that holds anything else is not replaced."""
+"""What a fit or ready-made weights leave; a folder that holds anything else is not replaced."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,6 @@ from pydantic import PositiveInt
 from medtransfer.config import Config
 from medtransfer.errors import ConfigError
 
-
 FitMetrics = dict[str, float | None]
 """The validation metrics of the weights that a fit selected; an undefined one is None."""
 
