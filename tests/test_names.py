@@ -363,16 +363,16 @@ def test_every_path_that_is_made_of_names_is_tried_here():
 
 @pytest.mark.parametrize("bad", BAD)
 def test_no_path_is_made_of_a_bad_name(bad, tmp_path):
-    named = {"study": "study", "folder": "pretrained", "variant": "network", "condition": "none"}
+    named = {"study": "study", "folder": "pretrain", "variant": "network", "condition": "none"}
     fits = [paths.FitPaths(**(named | {part: bad}), seed=0) for part in named]
     made = [
         lambda: paths.below(tmp_path, bad, "thing"),
         lambda: paths.fetched_model(bad, 1),
         lambda: paths.workspace_folder(tmp_path, bad),
         lambda: paths.profile_file(tmp_path, bad),
-        lambda: paths.weights_folder("study", "pretrained", bad),
+        lambda: paths.weights_folder("study", "pretrain", bad),
         lambda: paths.records_folder("study", bad, "network"),
-        lambda: paths.scratch_folder(bad, "pretrained", "network"),
+        lambda: paths.scratch_folder(bad, "pretrain", "network"),
         *(partial(make, bad) for make in OF_ONE_NAME),
         *(partial(getattr, fit, place) for fit in fits for place in ("weights", "records", "scratch")),
     ]

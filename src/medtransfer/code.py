@@ -68,10 +68,10 @@ def _hash(module: str) -> str:
     path = Path(medtransfer.__file__).parent.joinpath(*module.split(".")[1:])
     source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     beside = [file for file in source.parent.iterdir() if file.is_file() and file.suffix not in (".py", ".md", ".pyc")]
-    found = hashlib.sha256()
+    content = hashlib.sha256()
     for file in (source, *sorted(beside)):
-        found.update(f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
-    return found.hexdigest()[:16]
+        content.update(f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return content.hexdigest()[:16]
 
 
 def _room(module: str) -> str:

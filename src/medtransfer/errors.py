@@ -34,7 +34,7 @@ class GateClosed(MedTransferError):  # noqa: N818  # not an error: the pipeline 
 
 
 class LeakError(GateClosed):
-    """A patient or an image stands in two splits."""
+    """A patient or an image is in two splits."""
 
 
 class TrainingError(MedTransferError):

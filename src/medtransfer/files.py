@@ -48,7 +48,7 @@ def write_json(path: Path, value: Any) -> None:
 def new_folder(target: Path, *, made: Collection[str] = (), mark: str = "") -> Iterator[Path]:
     """Let the block fill a new folder beside ``target``, which is renamed into place at the end.
 
-    After an error the new folder is deleted, and nothing else. What stands at ``target`` before is replaced when it may
+    After an error the new folder is deleted, and nothing else. What was at ``target`` before is replaced when it may
     be: see ``require_made``.
     """
     require_made(target, made, mark=mark)
@@ -77,12 +77,12 @@ def require_made(folder: Path, made: Collection[str], *, mark: str = "") -> None
     """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise DataError(f"{folder}: a link or a file, expected a folder or nothing; move it away")
-    found = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
-    if foreign := sorted(found - set(made)):
+    held = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
+    if foreign := sorted(held - set(made)):
         expected = f"nothing but {', '.join(made)}" if made else "an empty folder"
         raise DataError(f"{folder}: holds {foreign[0]!r}, expected {expected}, which can be replaced; move it away")
-    if found and mark and mark not in found:
-        raise DataError(f"{folder}: holds {min(found)!r} but no {mark}, so it is not replaced; move it away")
+    if held and mark and mark not in held:
+        raise DataError(f"{folder}: holds {min(held)!r} but no {mark}, so it is not replaced; move it away")
 
 
 def remove_made(folder: Path, made: Collection[str], *, mark: str = "") -> None:

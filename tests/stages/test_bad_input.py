@@ -13,7 +13,7 @@ from medtransfer.paths import dataset
 STUDY = "attentive_transfer"
 START = ["fit", STUDY, "start", "resnet18_attn1"]
 FIT = ["fit", STUDY, "finetune", "resnet18_attn1"]
-WEIGHTS = f"out/{STUDY}/weights/pretrained"
+WEIGHTS = f"out/{STUDY}/weights/pretrain"
 
 
 def refused(words, capsys, code=2):
@@ -109,8 +109,8 @@ def test_a_checkpoint_of_another_network_is_refused(toy, capsys):
     pretrained = toy.folder / WEIGHTS
     (pretrained / "resnet34_attn1").rename(pretrained / "resnet18_attn1")
     said = refused(FIT, capsys)
-    assert "pretrained/resnet18_attn1/none/seed0: the weights are of another network" in said
-    assert not (toy.folder / WEIGHTS).with_name("finetuned").exists()
+    assert "pretrain/resnet18_attn1/none/seed0: the weights are of another network" in said
+    assert not (toy.folder / WEIGHTS).with_name("finetune").exists()
 
 
 def test_a_damaged_checkpoint_is_refused(toy, capsys):
@@ -122,7 +122,7 @@ def test_a_damaged_checkpoint_is_refused(toy, capsys):
     content[-1] ^= 1
     file.unlink()
     file.write_bytes(bytes(content))
-    assert "pretrained/resnet18_attn1/none/seed0" in refused(FIT, capsys)
+    assert "pretrain/resnet18_attn1/none/seed0" in refused(FIT, capsys)
 
 
 def test_a_damaged_dataset_json_is_refused(toy, capsys):

@@ -22,7 +22,7 @@ LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--npro
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("phase", "chain", "folder", "prefix"),
-    [("finetune", "none", "finetuned", ""), ("sstl_m", "none-sstl_m", "pretrained", "encoder.")],
+    [("finetune", "none", "finetune", ""), ("sstl_m", "none-sstl_m", "pretrain", "encoder.")],
 )
 def test_two_processes_train_one_network_and_track_one_run(phase, chain, folder, prefix, toy, capsys):
     from mlflow import MlflowClient

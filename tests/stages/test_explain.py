@@ -80,4 +80,4 @@ def test_weights_that_are_absent_are_one_line(study_of_two, capsys):
     assert run(["prepare", "ct"]) == 0
     (study.finetuned(NETWORKS[1], "none", 0).weights / "model.safetensors").unlink()
     assert run(["explain", STUDY]) == 2
-    assert "finetuned/resnet18_attn5/none/seed0" in capsys.readouterr().err
+    assert "finetune/resnet18_attn5/none/seed0" in capsys.readouterr().err

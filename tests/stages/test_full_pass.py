@@ -31,7 +31,7 @@ def test_from_pictures_to_a_champion_and_its_evaluation(toy, capsys):
         assert run(words) == 0, f"{words}: {capsys.readouterr().err[-2000:]}"
     client = MlflowClient(f"sqlite:///{toy.folder}/mlflow.db")
     runs = client.search_runs([client.get_experiment_by_name(STUDY).experiment_id])
-    record_file = toy.folder / f"out/{STUDY}/records/finetuned/{NETWORK}/none/seed0/run.json"
+    record_file = toy.folder / f"out/{STUDY}/records/finetune/{NETWORK}/none/seed0/run.json"
     record = json.loads(record_file.read_text(encoding="utf-8"))
     assert [found.info.run_id for found in runs] == [record["run_id"]]
     assert {"test/auroc_covid", "test/auprc_covid", "fit/seconds"} <= runs[0].data.metrics.keys()

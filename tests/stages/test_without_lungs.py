@@ -36,6 +36,6 @@ def test_slices_without_lungs_are_a_metric_of_the_run_logged_once(fitted):
     counts = {"data/images": 12, "data/without_lungs": 2}
     assert {name: tracked.data.metrics[name] for name in counts} == counts
     assert [len(client.get_metric_history(tracked.info.run_id, name)) for name in counts] == [1, 1]
-    records = fitted / "out" / STUDY / "records" / "pretrained" / NETWORK / CHAIN / "seed0"
+    records = fitted / "out" / STUDY / "records" / "pretrain" / NETWORK / CHAIN / "seed0"
     events, _ = read_events(records / "events.jsonl")
     assert {key: value for key, step, value in points(events) if step == 0 and key in counts} == counts

@@ -14,7 +14,7 @@ def test_every_study_is_a_module_that_says_its_own_name():
         wiring = studies.module(name, "study")
         assert name == wiring.NAME
         assert all(studies.has(name, phase.module) for phase in wiring.PHASES.values())
-        assert {phase.folder for phase in wiring.PHASES.values()} == {"pretrained", "finetuned"}
+        assert {phase.folder for phase in wiring.PHASES.values()} == {"pretrain", "finetune"}
 
 
 def test_a_verb_exists_for_the_studies_that_have_its_module():
@@ -64,7 +64,7 @@ def toy(monkeypatch):
     conditions = {"small": ("plain",), "large": ("plain", "tuned")}
     modules = {
         "study": SimpleNamespace(
-            PHASES={"finetune": Phase("finetuning", "finetuned")},
+            PHASES={"finetune": Phase("finetuning", "finetune")},
             variants=lambda config, phase: tuple(conditions),
             conditions=lambda config, phase, variant: conditions[variant],
         ),

@@ -153,7 +153,7 @@ def test_a_network_of_two_heads_serves_both(here, records, monkeypatch):
 
 
 def test_a_head_that_was_never_trained_is_neither_registered_nor_served(here, records):
-    from medtransfer.tracking.serving import PictureClassifier
+    from medtransfer.tracking.serving import ImageClassifier
 
     heads = {name: head.model_copy(update={"trained": False}) for name, head in CLASSES.items()}
     folder = fit(here / "weights", 0, heads)
@@ -162,7 +162,7 @@ def test_a_head_that_was_never_trained_is_neither_registered_nor_served(here, re
         register_model(folder, records=records)
     assert client().search_registered_models() == []
     with pytest.raises(ModelError, match=expected):
-        PictureClassifier().load_context(SimpleNamespace(artifacts={"weights": str(folder / "model.safetensors")}))
+        ImageClassifier().load_context(SimpleNamespace(artifacts={"weights": str(folder / "model.safetensors")}))
 
 
 @pytest.mark.slow

@@ -7,14 +7,14 @@ import torch
 from medtransfer.data.images import equalize, resize
 from medtransfer.data.transforms import evaluate_view
 from medtransfer.errors import DataError
-from medtransfer.tracking.serving import MAX_PICTURES, check_pictures, prepare
+from medtransfer.tracking.serving import MAX_IMAGES, check_images, prepare
 
 GREY = np.zeros((2, 1, 8, 8), np.uint8)
 WRONG = [
     (np.zeros((8, 8), np.uint8), r"shape \[8, 8\], expected \[N, 1, height, width\]"),
     (np.zeros((2, 3, 8, 8), np.uint8), r"shape \[2, 3, 8, 8\]"),
     (np.zeros((0, 1, 8, 8), np.uint8), r"shape \[0, 1, 8, 8\]"),
-    (np.zeros((MAX_PICTURES + 1, 1, 2, 2), np.uint8), "expected at most 256: send smaller batches"),
+    (np.zeros((MAX_IMAGES + 1, 1, 2, 2), np.uint8), "expected at most 256: send smaller batches"),
     (np.full((1, 1, 8, 8), np.nan), "NaN or infinity"),
     (np.full((1, 1, 8, 8), 256), "values 256 to 256, expected grey levels 0 to 255"),
     (np.full((1, 1, 8, 8), -1000.0), "values -1000.0"),
@@ -23,21 +23,21 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("pictures", "message"), WRONG)
-def test_input_outside_the_contract_is_refused(pictures, message):
+@pytest.mark.parametrize(("images", "message"), WRONG)
+def test_input_outside_the_contract_is_refused(images, message):
     with pytest.raises(DataError, match=message):
-        check_pictures(pictures, 1)
+        check_images(images, 1)
 
 
-def test_grey_pictures_need_no_channel_axis_and_whole_floats_pass():
-    assert check_pictures(GREY[:, 0], 1).shape == (2, 1, 8, 8)
-    assert check_pictures(GREY.astype(float) + 7, 1).dtype == np.uint8
+def test_grey_images_need_no_channel_axis_and_whole_floats_pass():
+    assert check_images(GREY[:, 0], 1).shape == (2, 1, 8, 8)
+    assert check_images(GREY.astype(float) + 7, 1).dtype == np.uint8
 
 
 @pytest.mark.parametrize("spread", [False, True])
-def test_pictures_are_prepared_as_in_training(spread):
-    pictures = np.random.default_rng(0).integers(20, 90, (3, 1, 50, 70), dtype=np.uint8)
+def test_images_are_prepared_as_in_training(spread):
+    images = np.random.default_rng(0).integers(20, 90, (3, 1, 50, 70), dtype=np.uint8)
     preprocessing = {"size": 40, "crop": 32, "channels": 1, "mean": 0.4, "std": 0.2, "equalize": spread, "window": None}
-    packed = np.stack([resize(equalize(picture) if spread else picture, 40) for picture in pictures])
+    packed = np.stack([resize(equalize(picture) if spread else picture, 40) for picture in images])
     expected = evaluate_view(torch.from_numpy(packed), 32, mean=(0.4,), std=(0.2,))
-    assert torch.equal(prepare(pictures, preprocessing), expected)
+    assert torch.equal(prepare(images, preprocessing), expected)

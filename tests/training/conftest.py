@@ -176,7 +176,7 @@ def make_spec(data, engine, seed=0, /, *, condition="all", task=SupervisedTask, 
     classes = data.meta.classes
     given = {
         "study": "toy_study",
-        "folder": "finetuned",
+        "folder": "finetune",
         "variant": "net",
         "condition": condition,
         "seed": seed,

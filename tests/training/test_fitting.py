@@ -98,7 +98,7 @@ def test_preprocessing_says_what_a_network_expects(data, toys):
 
 def test_a_parent_is_its_weights_and_its_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    fit = FitPaths(study="toy_study", folder="pretrained", variant="net", condition="none", seed=0)
+    fit = FitPaths(study="toy_study", folder="pretrain", variant="net", condition="none", seed=0)
     with pytest.raises(CheckpointError, match="no weights here; run the stage that makes them first"):
         Parent.read(fit)
     write_json(fit.weights / "config.json", {"sha256": "ab"})

@@ -77,14 +77,14 @@ def outputs(folder):
 
 
 OUT = Path("out/toy_study")
-WEIGHTS = OUT / "weights/finetuned/net/all"
+WEIGHTS = OUT / "weights/finetune/net/all"
 
 
 def test_every_seed_has_weights_records_and_a_run_of_its_own(here, fit, run):
     workspace, trackers = here
     run(fit(0), fit(1))
     assert outputs(workspace / OUT) == [
-        f"{kind}/finetuned/net/all/seed{seed}/{name}"
+        f"{kind}/finetune/net/all/seed{seed}/{name}"
         for kind, names in (("records", ("history.csv", "run.json")), ("weights", ("config.json", "model.safetensors")))
         for seed in (0, 1)
         for name in names
@@ -190,7 +190,7 @@ def test_a_stage_that_was_stopped_goes_on_and_ends_the_same(here, fit, run, caps
         run(fit(variant="stopped", task=Failing))
     run(fit(variant="stopped"))
     assert "resumed at step 3 of 6" in capsys.readouterr().err
-    straight, stopped = (workspace / OUT / "weights/finetuned" / name / "all/seed0" for name in ("straight", "stopped"))
+    straight, stopped = (workspace / OUT / "weights/finetune" / name / "all/seed0" for name in ("straight", "stopped"))
     assert (straight / "model.safetensors").read_bytes() == (stopped / "model.safetensors").read_bytes()
 
 
@@ -210,7 +210,7 @@ def test_trials_decide_what_is_trained_then_and_are_not_repeated(here, fit, run,
     assert [0 <= metrics["val/auprc_ill"] <= 1 for metrics in heard[0]] == [True, True]
     assert capsys.readouterr().err.count("already trained, kept") == 2
     assert len(trackers) == 4
-    variant = workspace / OUT / "weights/finetuned/net"
+    variant = workspace / OUT / "weights/finetune/net"
     assert {path.name for path in variant.iterdir()} == {"all", "all-trial0.1", "all-trial0.2"}
 
 
@@ -258,7 +258,7 @@ def test_a_folder_with_foreign_files_is_not_replaced(here, fit, run):
 def test_records_of_any_earlier_fit_or_start_are_replaced(name, here, fit, run):
     """One fit was shipped to a store and the next was not, or its weights were ready-made before."""
     workspace, _ = here
-    record = workspace / OUT / "records/finetuned/net/all/seed0" / name
+    record = workspace / OUT / "records/finetune/net/all/seed0" / name
     record.parent.mkdir(parents=True)
     record.write_text("earlier")
     run(fit())
@@ -321,8 +321,8 @@ def test_ten_kills_leave_the_same_weights_one_run_and_no_doubled_point(data, tmp
         assert run_worker(data, workspace, kills) == kills
         info, points = tracked(workspace)
         assert info.status == "FINISHED"
-        assert read_json(workspace / "out/toy_study/records/finetuned/net/all/seed5/run.json")["run_id"] == info.run_id
-        found[name] = load_file(workspace / "out/toy_study/weights/finetuned/net/all/seed5/model.safetensors"), points
+        assert read_json(workspace / "out/toy_study/records/finetune/net/all/seed5/run.json")["run_id"] == info.run_id
+        found[name] = load_file(workspace / "out/toy_study/weights/finetune/net/all/seed5/model.safetensors"), points
     (weights, points), (killed_weights, killed_points) = found["straight"], found["killed"]
     assert all((weights[name] == killed_weights[name]).all() for name in weights)
     assert len(points["train/loss"]) == 8
@@ -331,5 +331,5 @@ def test_ten_kills_leave_the_same_weights_one_run_and_no_doubled_point(data, tmp
         assert len({step for step, _ in killed_points[key]}) == len(killed_points[key]), key
         if key not in timed:
             assert sorted(killed_points[key]) == sorted(points[key]), key
-    lines = (tmp_path / "killed/out/toy_study/records/finetuned/net/all/seed5/events.jsonl").read_text().splitlines()
+    lines = (tmp_path / "killed/out/toy_study/records/finetune/net/all/seed5/events.jsonl").read_text().splitlines()
     assert sum(json.loads(line)["kind"] == "open" for line in lines) == 1

@@ -1,4 +1,4 @@
-"""Bringing a data set in: read every image once, copy the raw files whole, say what was left out and why."""
+"""Adding a data set: read every image once, copy the raw files whole, say what was left out and why."""
 
 import os
 import shutil
@@ -77,15 +77,15 @@ def scan_to_manifest(
     Raises:
         DataError: the layout is wrong, or no image can be read.
     """
-    found = scan or source.scan()
+    listed = scan or source.scan()
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # decoding and hashing release the lock
-        prints = list(pool.map(lambda row: _fingerprint(source.root, row["path"]), found.rows))
-    skipped = [*found.skipped, *(each for each in prints if isinstance(each, Skipped))]
-    pairs = zip(found.rows, prints, strict=True)
+        prints = list(pool.map(lambda row: _fingerprint(source.root, row["path"]), listed.rows))
+    skipped = [*listed.skipped, *(each for each in prints if isinstance(each, Skipped))]
+    pairs = zip(listed.rows, prints, strict=True)
     rows = [_named(row, dataset_name) | each for row, each in pairs if not isinstance(each, Skipped)]
     if not rows:
         raise DataError(f"{source.root}: none of {len(prints)} images can be read; first: {skipped[-1].reason}")
-    return validate_manifest(build_manifest(rows), classes=found.classes or None), skipped
+    return validate_manifest(build_manifest(rows), classes=listed.classes or None), skipped
 
 
 def add_dataset(source: SourceConfig, name: str, *, copy_to: Path) -> AddReport:
@@ -96,7 +96,7 @@ def add_dataset(source: SourceConfig, name: str, *, copy_to: Path) -> AddReport:
 
     Raises:
         ConfigError: the name is not plain.
-        DataError: the target holds files, no image can be read, or a file of the data set lies outside its folder.
+        DataError: the target holds files, no image can be read, or a file of the data set is outside its folder.
     """
     target = below(copy_to, name, "data set")
     _require_free(target)
@@ -165,9 +165,7 @@ def _require_free(target: Path) -> None:
 def _copy_whole(root: Path, files: list[str], target: Path) -> int:
     """Copy into a folder beside the target and rename it at the end; return the bytes copied."""
     if outside := [file for file in files if not inside(file)]:
-        raise DataError(
-            f"{root}: {outside[0]!r} lies outside of the data set's folder, expected it inside; move it there"
-        )
+        raise DataError(f"{root}: {outside[0]!r} is outside the data set's folder, expected inside; move it there")
     try:
         with new_folder(target) as staged:
             for file in files:

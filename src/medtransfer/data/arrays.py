@@ -1,4 +1,4 @@
-"""Raw files to arrays: every picture and mask decoded once, on every core.
+"""Raw files to arrays: every image and mask decoded once, on every core.
 
 Mask values: 0 outside the lungs; 1 to 5 the lobes right upper, right middle, right lower, left upper, left lower;
 6 lung of unknown lobe (a mask file in white on black, with grey edges or not, becomes 0 and 6); + 8 where there is a
@@ -27,13 +27,13 @@ LUNG = 6
 
 
 class PackConfig(Config):
-    """How pictures become an array.
+    """How images become an array.
 
     Attributes:
-        size: side in pixels; pictures are resized to a square.
+        size: side in pixels; images are resized to a square.
         channels: 1 for grey, 3 for colour.
-        depth: bits a channel.
-        equalize: spread each picture's histogram.
+        depth: bits per channel.
+        equalize: spread each image's histogram.
         window: centre and width in the files' own units, or nothing.
     """
 
@@ -52,8 +52,8 @@ def write_images(table: pd.DataFrame, root: Path, file: Path, config: PackConfig
     sums = np.zeros((len(table), 2, config.channels))
 
     def write(row: int) -> None:
-        images[row] = picture = _prepare(read_image(root / table["path"].iloc[row], channels=config.channels), config)
-        unit = picture.astype(np.float64) / top
+        images[row] = image = _prepare(read_image(root / table["path"].iloc[row], channels=config.channels), config)
+        unit = image.astype(np.float64) / top
         sums[row] = unit.sum((1, 2)), (unit**2).sum((1, 2))
 
     _for_each(write, range(len(table)))

@@ -1,9 +1,9 @@
-"""Three fingerprints of a picture: of its bytes, of its pixels, of its look.
+"""Three fingerprints of an image: of its bytes, of its pixels, of its look.
 
 The perceptual hash keeps the signs of the 64 DCT-II coefficients with both frequencies in 1–8 of a 32×32 grey
 thumbnail (after Zauner 2010, "Implementation and benchmarking of perceptual image hash functions", with the sign in
-place of the median and without frequency 0, so that brightness does not count). Mirroring a picture left to right
-multiplies the coefficient of horizontal frequency v by (−1)^v, so the mirrored picture's hash follows from the hash.
+place of the median and without frequency 0, so that brightness does not count). Mirroring an image left to right
+multiplies the coefficient of horizontal frequency v by (−1)^v, so the mirrored image's hash follows from the hash.
 
 Measured on 400 chest X-rays and 400 CT slices: JPEG of quality 20–50, halving and resizing to 224 change at most 4 of
 64 bits; two X-rays differ by 28 bits in the median, and 14 of 79,800 pairs by 10 or fewer.
@@ -44,19 +44,19 @@ def pixel_sha(image: Pixels) -> str:
 
 
 def perceptual_hash(image: Pixels) -> int:
-    """Return the 64-bit perceptual hash of a picture uint8 or uint16 ``[C, H, W]``."""
+    """Return the 64-bit perceptual hash of an image uint8 or uint16 ``[C, H, W]``."""
     return int(perceptual_hashes([image])[0])
 
 
 def perceptual_hashes(images: Iterable[Pixels]) -> npt.NDArray[np.uint64]:
-    """Return the perceptual hashes of pictures ``[C, H, W]`` of any sizes, as uint64 ``[N]``."""
+    """Return the perceptual hashes of images ``[C, H, W]`` of any sizes, as uint64 ``[N]``."""
     thumbnails = np.stack([resize(_grey(image), THUMBNAIL)[0] for image in images]).astype(np.float64)
     signs = (_DCT @ thumbnails @ _DCT.T).reshape(len(thumbnails), 64) > 0
     return np.packbits(signs, axis=1).view(">u8")[:, 0].astype(np.uint64)
 
 
 def flipped_hash(phash: int) -> int:
-    """Return the perceptual hash of the picture mirrored left to right, exact but for coefficients that are zero."""
+    """Return the perceptual hash of the image mirrored left to right, exact but for coefficients that are zero."""
     return phash ^ _ODD
 
 

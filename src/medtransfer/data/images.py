@@ -1,4 +1,4 @@
-"""Picture files to arrays: every odd file has one defined outcome.
+"""Image files to arrays: every odd file has one defined outcome.
 
 | file | outcome of ``read_image`` |
 |---|---|
@@ -10,7 +10,7 @@
 | EXIF orientation | applied |
 | animation, several pages | first frame |
 | 32-bit integers beyond 0–65535, floats | ``DataError`` |
-| truncated, empty, absent, not a picture | ``DataError`` |
+| truncated, empty, absent, not an image | ``DataError`` |
 | more than 67,108,864 pixels or a side above 32,768 | ``DataError``, from the header alone, before decoding |
 
 Only raster formats are tried, so that no file can start another program.
@@ -37,29 +37,29 @@ _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
 
 def read_image(path: Path, *, channels: Literal[1, 3]) -> Pixels:
-    """Return a picture as uint8 or uint16 ``[channels, height, width]``; see the module's table.
+    """Return an image as uint8 or uint16 ``[channels, height, width]``; see the module's table.
 
     Colour becomes grey by ITU-R 601 luma; grey becomes colour by repetition.
 
     Raises:
-        DataError: the file is absent, empty, truncated, too large or not a picture.
+        DataError: the file is absent, empty, truncated, too large or not an image.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such image; restore the file or take it off the list")
     if path.stat().st_size == 0:
-        raise DataError(f"{path}: the image file is empty, expected picture data; download it again")
+        raise DataError(f"{path}: the image file is empty, expected image data; download it again")
     try:
         with Image.open(path, formats=FORMATS) as opened:
             _check_size(path, opened.size)
             opened.load()
-            picture = ImageOps.exif_transpose(opened)
+            image = ImageOps.exif_transpose(opened)
     except _BOMBS as error:
         raise DataError(f"{path}: {error}; make it smaller, at most {MAX_PIXELS} pixels are read") from error
     except UnidentifiedImageError as error:
         raise DataError(f"{path}: not an image, expected one of {', '.join(FORMATS)}; remove or convert it") from error
     except _DAMAGE as error:
         raise DataError(f"{path}: damaged image ({error}), expected a whole file; download it again") from error
-    return _to_array(path, picture, channels)
+    return _to_array(path, image, channels)
 
 
 def to_depth(image: Pixels, bits: Literal[8, 16]) -> Pixels:
@@ -111,16 +111,16 @@ def _check_size(path: Path, size: tuple[int, int]) -> None:
         )
 
 
-def _to_array(path: Path, picture: Image.Image, channels: int) -> Pixels:
-    if picture.mode.startswith("I"):
-        grey = _sixteen_bits(path, np.asarray(picture))
-    elif picture.mode == "F":
+def _to_array(path: Path, image: Image.Image, channels: int) -> Pixels:
+    if image.mode.startswith("I"):
+        grey = _sixteen_bits(path, np.asarray(image))
+    elif image.mode == "F":
         raise DataError(f"{path}: floating-point pixels, expected 8 or 16 bits; window the image first")
     else:
-        picture = _opaque(picture)
+        image = _opaque(image)
         if channels == 3:
-            return np.ascontiguousarray(np.asarray(picture.convert("RGB")).transpose(2, 0, 1))
-        grey = np.asarray(picture.convert("L"))
+            return np.ascontiguousarray(np.asarray(image.convert("RGB")).transpose(2, 0, 1))
+        grey = np.asarray(image.convert("L"))
     return np.repeat(grey[None], channels, axis=0)
 
 
@@ -130,10 +130,10 @@ def _sixteen_bits(path: Path, values: Pixels) -> Pixels:
     return values.astype(np.uint16)
 
 
-def _opaque(picture: Image.Image) -> Image.Image:
-    if not picture.has_transparency_data:
-        return picture
-    layer = picture.convert("RGBA")
+def _opaque(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image
+    layer = image.convert("RGBA")
     black = Image.new("RGBA", layer.size, (0, 0, 0, 255))
     return Image.alpha_composite(black, layer).convert("RGB")
 

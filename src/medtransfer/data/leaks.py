@@ -1,9 +1,9 @@
-"""The leak gate: no patient and no image, byte for byte or nearly, stands on two sides of a split.
+"""The leak gate: no patient and no image, byte for byte or nearly, is on two sides of a split.
 
 A pair counts when its splits differ within one data set, or, across the data sets of a chain, when one side is
 held out (val or test) and the other was trained on.
 
-Defaults were measured on 746 COVID-CT slices, 500 ChestX-ray14 pictures and phantoms: re-encoded, resized, mirrored
+Defaults were measured on 746 COVID-CT slices, 500 ChestX-ray14 images and phantoms: re-encoded, resized, mirrored
 and brightness-shifted copies stay within 8 bits and above 0.98 correlation (recall ≥ 0.99), while neighbouring CT
 slices mostly correlate below it; 8 bits alone would name 87 pairs of those slices, with the correlation 13.
 """
@@ -44,7 +44,8 @@ class GateConfig(Config):
     Attributes:
         max_hamming: largest distance of two 64-bit perceptual hashes to be a candidate.
         min_correlation: smallest normalised cross-correlation of two thumbnails to be a near-duplicate.
-        allow_known_overlaps: data sets whose official splits are declared to overlap; their inner pairs are let pass.
+        allow_known_overlaps: data sets whose official splits are declared to overlap; pairs within one of these do not
+            close the gate.
     """
 
     max_hamming: int = Field(8, ge=0, le=31)
@@ -55,7 +56,7 @@ class GateConfig(Config):
 def find_leaks(
     manifest: pd.DataFrame, *, max_hamming: int, target: str | None = None, confirm: Confirm | None = None
 ) -> pd.DataFrame:
-    """Return the leaking pairs, each once under its strictest image kind; patients are listed apart.
+    """Return the leaking pairs, each once under its strictest image kind; patients are listed separately.
 
     An image is paired with one image of each other side that holds the same patient, bytes or pixels, so a thousand
     copies give a thousand rows, not a million. Empty ids and hashes are not compared.
@@ -70,29 +71,29 @@ def find_leaks(
         Columns ``kind, image_a, image_b, split_a, split_b, dataset_a, dataset_b, distance`` (Hamming, 0 for equality).
     """
     sides = _Sides(manifest, target)
-    found = {
+    pairs = {
         kind: sides.counted(*_equal_pairs(manifest, column, one_each=kind == "patient"))
         for kind, column in zip(KINDS, ("patient_id", "sha256", "pixel_sha"), strict=False)
     }
     sha, pixel = manifest["sha256"].fillna("").to_numpy(object), manifest["pixel_sha"].fillna("").to_numpy(object)
-    i, j = found["pixels"]
-    found["pixels"] = i[~_same(sha, i, j)], j[~_same(sha, i, j)]
+    i, j = pairs["pixels"]
+    pairs["pixels"] = i[~_same(sha, i, j)], j[~_same(sha, i, j)]
     i, j, distance = _near(manifest, max_hamming, sides)
     exact = _same(sha, i, j) | _same(pixel, i, j)
     i, j, distance = i[~exact], j[~exact], distance[~exact]
     if confirm is not None and len(i):
         kept = confirm(i, j)
         i, j, distance = i[kept], j[kept], distance[kept]
-    found["near"] = i, j
-    tables = [_table(manifest, kind, *pair, distance if kind == "near" else None) for kind, pair in found.items()]
+    pairs["near"] = i, j
+    tables = [_table(manifest, kind, *pair, distance if kind == "near" else None) for kind, pair in pairs.items()]
     return pd.concat(tables, ignore_index=True)
 
 
 def require_no_leaks(leaks: pd.DataFrame, config: GateConfig) -> None:
-    """Close the gate unless every leak lies inside a data set with declared overlaps.
+    """Close the gate unless every leak is inside a data set with declared overlaps.
 
     Raises:
-        LeakError: says how many patients and images stand in two splits and names the first pairs.
+        LeakError: says how many patients and images are in two splits and names the first pairs.
     """
     declared = (leaks["dataset_a"] == leaks["dataset_b"]) & leaks["dataset_a"].isin(config.allow_known_overlaps)
     open_leaks = leaks[~declared]
@@ -106,29 +107,29 @@ def require_no_leaks(leaks: pd.DataFrame, config: GateConfig) -> None:
     ]
     more = f" and {len(open_leaks) - len(pairs)} more" if len(open_leaks) > len(pairs) else ""
     raise LeakError(
-        f"{_count(patients, 'patient')} and {_count(images, 'image')} stand in two splits: {'; '.join(pairs)}{more}; "
+        f"{_count(patients, 'patient')} and {_count(images, 'image')} in two splits: {'; '.join(pairs)}{more}; "
         "split by patient, take the copies out, or declare official overlaps in allow_known_overlaps"
     )
 
 
 def thumbnails(images: Pixels) -> npt.NDArray[np.uint8]:
-    """Return grey thumbnails uint8 ``[N, 32, 32]`` of packed pictures ``[N, C, H, W]``."""
+    """Return grey thumbnails uint8 ``[N, 32, 32]`` of packed images ``[N, C, H, W]``."""
     small = np.empty((len(images), THUMBNAIL, THUMBNAIL), np.uint8)
     for row, image in enumerate(images):
-        picture = resize(image, THUMBNAIL).mean(0)
-        small[row] = np.rint(picture / (257 if image.dtype == np.uint16 else 1))
+        grey = resize(image, THUMBNAIL).mean(0)
+        small[row] = np.rint(grey / (257 if image.dtype == np.uint16 else 1))
     return small
 
 
-def confirm_by_correlation(pictures: Pixels, min_correlation: float) -> Confirm:
+def confirm_by_correlation(images: Pixels, min_correlation: float) -> Confirm:
     """Return the hook that accepts pairs whose thumbnails ``[N, h, w]`` correlate, straight or mirrored.
 
-    ``pictures`` are in the order of the manifest's rows; those of several data sets are concatenated like the tables.
+    ``images`` are in the order of the manifest's rows; those of several data sets are concatenated like the tables.
     """
 
     def confirm(a: Positions, b: Positions) -> npt.NDArray[np.bool_]:
         blocks = [slice(start, start + BLOCK) for start in range(0, len(a), BLOCK)]
-        return np.concatenate([correlation(pictures[a[k]], pictures[b[k]]) >= min_correlation for k in blocks])
+        return np.concatenate([correlation(images[a[k]], images[b[k]]) >= min_correlation for k in blocks])
 
     return confirm
 
@@ -158,7 +159,7 @@ class _Sides:
 
 
 def _equal_pairs(manifest: pd.DataFrame, column: str, *, one_each: bool) -> tuple[Positions, Positions]:
-    """Return pairs i < j of equal values: each row (or one row a side) with the first row of every side."""
+    """Return pairs i < j of equal values: each row (or one row per side) with the first row of every side."""
     sided = pd.DataFrame(
         {
             "value": manifest[column].fillna("").to_numpy(object),

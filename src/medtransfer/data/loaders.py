@@ -33,12 +33,12 @@ def counter_seed(*numbers: int) -> int:
 
 
 class Regions(NamedTuple):
-    """Five regions of every image: where they lie, and how they become pictures."""
+    """Five regions of every image: where they are, and how they are augmented."""
 
     boxes: npt.NDArray[np.float32]
     """x0, y0, x1, y1 in pixels for every manifest row ``[N, 5, 4]``."""
     size: int
-    """Side of a region's picture."""
+    """Side of a region after resizing, in pixels."""
     augment: AugmentConfig | None = None
     """Recipe for regions; none means only normalised."""
 
@@ -50,7 +50,7 @@ class Loader:
     the order of a run does not depend on the number of processes.
 
     A batch holds ``index`` (manifest positions), ``target`` (class number, −1 without a label; else ``targets``) and
-    ``image``; with two views ``query`` and ``key`` instead of ``image``; with regions also ``regions``, five an image,
+    ``image``; with two views ``query`` and ``key`` instead of ``image``; with regions also ``regions``, five per image,
     image-major.
     """
 
@@ -77,16 +77,16 @@ class Loader:
         Args:
             data: the packed data set.
             rows: manifest positions to draw from.
-            batch_size: images a step over all ranks; a multiple of ``world``.
+            batch_size: images per step over all ranks; a multiple of ``world``.
             seed: seed of order and augmentation.
             train: shuffle every epoch and drop the last incomplete batch; else the given order, all rows.
             augment: recipe; none means the centre crop.
             crop: side of the centre crop, needed without a recipe.
             targets: target of every manifest row ``[N, ...]``, NaN where not known; class numbers when not given.
-            views: two draws ``query`` and ``key`` from the recipe apart.
-            regions: five regions of every manifest row, cut out of the whole picture beside its views.
+            views: 2 gives two independent draws of the recipe, ``query`` and ``key``.
+            regions: five regions of every manifest row, cut out of the whole image beside its views.
             normalization: mean and standard deviation on 0–1; those of the data set when not given.
-            device: where pictures are augmented and delivered.
+            device: where images are augmented and delivered.
             rank: this process.
             world: number of processes.
 
@@ -106,7 +106,7 @@ class Loader:
 
     @property
     def steps(self) -> int:
-        """Batches an epoch."""
+        """Batches per epoch."""
         return len(self.rows) // self.batch_size if self.train else -(-len(self.rows) // self.batch_size)
 
     def batch(self, epoch: int, step: int) -> Batch:
@@ -119,23 +119,23 @@ class Loader:
             raise IndexError(f"step {step} is not one of the epoch's {self.steps} steps")
         everywhere = self._order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
         rows = np.array_split(everywhere, self.world)[self.rank]
-        pictures = self._to_device(self.data.images[rows])
+        images = self._to_device(self.data.images[rows])
         index = torch.from_numpy(rows)
         batch = {"index": index, "target": torch.from_numpy(self.targets[rows])}
         batch = {key: value.to(self.device) for key, value in batch.items()}
         if self.views == 1:
-            batch["image"] = self._view(pictures, self._generator(epoch, step, 0))
+            batch["image"] = self._view(images, self._generator(epoch, step, 0))
         else:
-            batch["query"] = self._view(pictures, self._generator(epoch, step, 0))
-            batch["key"] = self._view(pictures, self._generator(epoch, step, 1))
+            batch["query"] = self._view(images, self._generator(epoch, step, 0))
+            batch["key"] = self._view(images, self._generator(epoch, step, 1))
         if self.regions:
-            batch["regions"] = self._cut(self.regions, pictures, rows, self._generator(epoch, step, 2))
+            batch["regions"] = self._cut(self.regions, images, rows, self._generator(epoch, step, 2))
         return batch
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch from step ``start`` on; for a GPU a background thread prepares two ahead.
 
-        On a processor the step already takes every core: a thread beside it makes the step's own threads wait for each
+        On a CPU the step already takes every core: a thread beside it makes the step's own threads wait for each
         other, which costs several times what the thread saves.
         """
         steps = range(start, self.steps)
@@ -153,20 +153,20 @@ class Loader:
     def _generator(self, epoch: int, step: int, view: int) -> torch.Generator:
         return torch.Generator().manual_seed(counter_seed(self.seed, epoch, step, self.rank, view))
 
-    def _view(self, pictures: Tensor, generator: torch.Generator) -> Tensor:
-        return self._finish(pictures, self.augment, self.crop, generator)
+    def _view(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        return self._finish(images, self.augment, self.crop, generator)
 
-    def _cut(self, regions: Regions, pictures: Tensor, rows: Rows, generator: torch.Generator) -> Tensor:
-        cut = crop_boxes(pictures, torch.from_numpy(regions.boxes[rows]), regions.size)
+    def _cut(self, regions: Regions, images: Tensor, rows: Rows, generator: torch.Generator) -> Tensor:
+        cut = crop_boxes(images, torch.from_numpy(regions.boxes[rows]), regions.size)
         return self._finish(cut, regions.augment, regions.size, generator)
 
-    def _finish(self, pictures: Tensor, recipe: AugmentConfig | None, crop: int, generator: torch.Generator) -> Tensor:
+    def _finish(self, images: Tensor, recipe: AugmentConfig | None, crop: int, generator: torch.Generator) -> Tensor:
         if recipe is None:
-            return evaluate_view(pictures, crop, mean=self.mean, std=self.std)
-        return augment(pictures, recipe, generator, mean=self.mean, std=self.std)
+            return evaluate_view(images, crop, mean=self.mean, std=self.std)
+        return augment(images, recipe, generator, mean=self.mean, std=self.std)
 
-    def _to_device(self, pictures: Pixels) -> Tensor:
-        tensor = torch.from_numpy(pictures)
+    def _to_device(self, images: Pixels) -> Tensor:
+        tensor = torch.from_numpy(images)
         if self.device.type == "cuda":
             return tensor.pin_memory().to(self.device, non_blocking=True)
         return tensor.to(self.device)

@@ -1,4 +1,4 @@
-"""The manifest: the only table that crosses rooms, one row an image, stored as parquet.
+"""The manifest: the only table that crosses rooms, one row per image, stored as parquet.
 
 Missing values: an empty text (``""``) in text columns, ``NaT`` in ``date``, ``NaN`` in ``y_<finding>`` and
 ``zone_<0-5>`` (not known, which is neither 0 nor 1), ``-1`` in ``mask_row`` and ``row``. The text column ``mask`` (a

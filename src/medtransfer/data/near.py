@@ -1,4 +1,4 @@
-"""Near-duplicates: candidates by perceptual hash without comparing all pairs, confirmed by correlation of the pictures.
+"""Near-duplicates: candidates by perceptual hash without comparing all pairs, confirmed by correlation of the images.
 
 Search is multi-index hashing (Norouzi, Punjani & Fleet 2012): of more than ``max_hamming / 2`` bands, two hashes within
 the radius differ in at most one bit of some band, so each band is looked up as it is and with each of its bits flipped.
@@ -42,9 +42,9 @@ def mirrored_pairs(hashes: Hashes, max_hamming: int) -> Pairs:
 
 
 def correlation(a: Pixels, b: Pixels) -> npt.NDArray[np.float64]:
-    """Return the normalised cross-correlation of pictures ``[N, H, W]``, the larger of straight and mirrored.
+    """Return the normalised cross-correlation of images ``[N, H, W]``, the larger of straight and mirrored.
 
-    Lewis 1995, "Fast normalized cross-correlation", equation 2 at zero shift; constant pictures give 0.
+    Lewis 1995, "Fast normalized cross-correlation", equation 2 at zero shift; constant images give 0.
     """
     x, y = _standard(a), _standard(b)
     straight, mirrored = (x * y).sum((1, 2)), (x * y[..., ::-1]).sum((1, 2))
@@ -52,8 +52,8 @@ def correlation(a: Pixels, b: Pixels) -> npt.NDArray[np.float64]:
     return best
 
 
-def _standard(pictures: Pixels) -> npt.NDArray[np.float64]:
-    centred = pictures.astype(np.float64) - pictures.mean((1, 2), keepdims=True)
+def _standard(images: Pixels) -> npt.NDArray[np.float64]:
+    centred = images.astype(np.float64) - images.mean((1, 2), keepdims=True)
     norm = np.sqrt((centred**2).sum((1, 2), keepdims=True))
     standard: npt.NDArray[np.float64] = centred / np.where(norm > 0, norm, 1.0)
     return standard
@@ -66,8 +66,8 @@ def _within(hashes: Hashes, radius: int, mirror: np.uint64) -> Pairs:
     n = len(hashes)
     codes = [np.zeros(0, np.int64)]
     for shift, width in _bands(max(BANDS, radius // 2 + 1)):
-        found = [i * n + j for i, j in _candidates(hashes, shift, width, (radius, mirror))]
-        codes.append(np.unique(np.concatenate([codes[0], *found])))
+        pairs = [i * n + j for i, j in _candidates(hashes, shift, width, (radius, mirror))]
+        codes.append(np.unique(np.concatenate([codes[0], *pairs])))
     i, j = np.divmod(np.unique(np.concatenate(codes)), max(1, n))
     return i, j, np.bitwise_count(hashes[i] ^ hashes[j] ^ mirror).astype(np.int64)
 

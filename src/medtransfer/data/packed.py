@@ -1,4 +1,4 @@
-"""A packed data set: the manifest, one memory-mapped array of pictures, masks when there are any, and dataset.json.
+"""A packed data set: the manifest, one memory-mapped array of images, masks when there are any, and dataset.json.
 
 Files of ``out/datasets/<name>/``:
 
@@ -59,7 +59,7 @@ class DatasetMeta(Config):
 
     @property
     def size(self) -> int:
-        """Side of the pictures in pixels."""
+        """Side of the images in pixels."""
         return self.pack.size
 
 
@@ -104,7 +104,7 @@ def pack(manifest: pd.DataFrame, root: Path, out: Path, config: PackConfig, *, m
 
 
 class PackedDataset:
-    """A packed data set on disk; pictures and masks are memory-mapped and read-only."""
+    """A packed data set on disk; images and masks are memory-mapped and read-only."""
 
     def __init__(self, folder: Path, manifest: pd.DataFrame, meta: DatasetMeta) -> None:
         self.folder = folder
@@ -138,7 +138,7 @@ class PackedDataset:
 
     @cached_property
     def images(self) -> Pixels:
-        """Pictures ``[N, C, H, W]`` uint8 or uint16."""
+        """Images ``[N, C, H, W]`` uint8 or uint16."""
         return self._map("images.npy")
 
     @cached_property
@@ -218,5 +218,5 @@ def _statistics(table: pd.DataFrame, sums: npt.NDArray[np.float64], config: Pack
     first, second = chosen.sum(0) / (len(chosen) * config.size**2)
     std = np.sqrt(np.maximum(second - first**2, 0))
     if (std == 0).any():
-        raise DataError(f"{table['dataset'].iloc[0]}: all pictures are one grey level; check window and files")
+        raise DataError(f"{table['dataset'].iloc[0]}: all images are one grey level; check window and files")
     return {"mean": first.tolist(), "std": std.tolist(), "statistics_of": "train" if train.any() else "all"}

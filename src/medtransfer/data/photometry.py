@@ -1,7 +1,7 @@
-"""Batched changes of brightness and colour with one random strength an image; pictures are on 0–1.
+"""Batched changes of brightness and colour with one random strength per image; images are on 0–1.
 
 Definitions follow ITU-R BT.601 (luma) and the usual hexcone HSV model (Smith 1978), as torchvision's do; the order
-of the four jitter steps is drawn once a batch.
+of the four jitter steps is drawn once per batch.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def chance(generator: torch.Generator, batch: int, probability: float) -> Bool[T
 
 
 def uniform(generator: torch.Generator, batch: int, low: float, high: float) -> Float[Tensor, " batch"]:
-    """Draw one number an image from [low, high)."""
+    """Draw one number per image from [low, high)."""
     return torch.rand(batch, generator=generator, device=generator.device) * (high - low) + low
 
 

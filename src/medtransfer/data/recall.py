@@ -17,31 +17,31 @@ Change = Callable[[Pixels, np.random.Generator], Pixels]
 def recall_by_transform(
     images: Sequence[Pixels], config: GateConfig, generator: np.random.Generator
 ) -> dict[str, float]:
-    """Plant one changed copy of every picture and return the share that the gate finds, and its false positives.
+    """Plant one changed copy of every image and return the share that the gate finds, and its false positives.
 
     Args:
-        images: pictures uint8 ``[1, H, W]`` of any sizes that show different things.
+        images: uint8 ``[1, H, W]`` of any sizes that show different things.
         config: radius and correlation under test.
         generator: draws JPEG quality, scale and brightness of every copy.
 
     Returns:
         ``identical``, ``reencoded`` (JPEG, quality 40–95), ``resized`` (0.4–0.9), ``flipped``, ``brightness``
-        (± 5–25 of 255), and ``false_positives``: the share of pictures that are paired with another original.
+        (± 5–25 of 255), and ``false_positives``: the share of images that are paired with another original.
     """
     hashes, small = perceptual_hashes(images), _thumbnails(images)
-    found: dict[str, float] = {}
+    recall: dict[str, float] = {}
     for name, change in CHANGES.items():
         copies = [change(image, generator) for image in images]
         other = perceptual_hashes(copies)
         distance = np.minimum(np.bitwise_count(hashes ^ other), np.bitwise_count(hashes ^ other ^ MIRROR))
         alike = correlation(small, _thumbnails(copies)) >= config.min_correlation
-        found[name] = float(np.mean((distance <= config.max_hamming) & alike))
+        recall[name] = float(np.mean((distance <= config.max_hamming) & alike))
     straight, mirrored = near_pairs(hashes, config.max_hamming), mirrored_pairs(hashes, config.max_hamming)
     i: Positions = np.concatenate([straight[0], mirrored[0]])
     j: Positions = np.concatenate([straight[1], mirrored[1]])
     alike = correlation(small[i], small[j]) >= config.min_correlation
-    found["false_positives"] = len(np.union1d(i[alike], j[alike])) / len(images)
-    return found
+    recall["false_positives"] = len(np.union1d(i[alike], j[alike])) / len(images)
+    return recall
 
 
 def _thumbnails(images: Sequence[Pixels]) -> Pixels:

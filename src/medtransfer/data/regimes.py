@@ -1,6 +1,6 @@
 """Training regimes: fewer cases, another balance. Pure functions of manifest rows; only ``split`` changes.
 
-A row that a regime leaves out keeps its place and has no split, so that positions still fit the packed pictures and
+A row that a regime leaves out keeps its place and has no split, so that positions still fit the packed images and
 nothing can be drawn twice. Draws are ordered by hashes of patient and image: neither row order nor other rows matter.
 """
 
@@ -14,6 +14,7 @@ import pandas as pd
 from pydantic import Field
 
 from medtransfer.config import Config
+from medtransfer.data.packed import PackedDataset
 from medtransfer.data.splits import positive_findings, rarest
 from medtransfer.errors import DataError
 
@@ -27,8 +28,8 @@ class RegimeConfig(Config):
     Attributes:
         share: share of each class's training images, rounded down; validation and test stay whole.
         neg_pos_ratio: negatives per positive, by split. In ``train`` and ``val`` positives are thinned until there are
-            at least so many to each. In ``test`` every image stays, and whoever measures weights the classes to this
-            ratio (``evaluation.intervals.at_balance``): thinning would leave few positives and wide intervals.
+            at least that many. In ``test`` every image stays and metrics weight the classes to this ratio
+            (``evaluation.intervals.at_balance``): thinning would leave few positives and wide intervals.
     """
 
     share: float = Field(1.0, gt=0, le=1)
@@ -50,7 +51,7 @@ def apply_regime(
         regime: the regime.
         positive: class that ``neg_pos_ratio`` thins.
         findings: of a multi-label task; none for a single-label one.
-        seed: of the share's draw; 5 % lies within 10 % of the same seed.
+        seed: of the share's draw; the images of 5 % are among those of 10 % of the same seed.
 
     Raises:
         DataError: a class has fewer cases than the regime needs, or there is no positive class to thin.
@@ -60,6 +61,14 @@ def apply_regime(
         if split != "test":
             result = thin_positives(result, split, ratio, positive=positive)
     return result if regime.share == 1 else take_share(result, regime.share, findings=findings, seed=seed)
+
+
+def under_regime(
+    data: PackedDataset, regime: RegimeConfig, *, positive: str = "", findings: Sequence[str] = (), seed: int = 0
+) -> PackedDataset:
+    """Return a packed data set with only the cases of a regime in its splits; arguments as in :func:`apply_regime`."""
+    manifest = apply_regime(data.manifest, regime, positive=positive, findings=findings, seed=seed)
+    return PackedDataset(data.folder, manifest, data.meta)
 
 
 def take_share(manifest: pd.DataFrame, share: float, *, findings: Sequence[str] = (), seed: int = 0) -> pd.DataFrame:
@@ -79,7 +88,7 @@ def take_share(manifest: pd.DataFrame, share: float, *, findings: Sequence[str] 
     stratum = pd.Series(rarest(classes), index=train.index)[known.to_numpy()]
     kept: list[int] = []
     for name, members in stratum.groupby(stratum):
-        # a product such as 0.29 × 100 lies a rounding error below the whole number that is meant
+        # a product such as 0.29 × 100 is a rounding error below the intended whole number
         count = math.floor(share * len(members) + 1e-9)
         if count == 0:
             raise DataError(

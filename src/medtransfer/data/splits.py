@@ -154,7 +154,7 @@ def _draw(seed: int, stratum: str, patient: str) -> bytes:
 
 
 def _require_classes(rows: pd.DataFrame) -> None:
-    """Refuse a split without a class; a finding on fewer patients than splits cannot be everywhere and is let pass."""
+    """Refuse a split without a class; a finding on fewer patients than splits may be absent from some."""
     table = pd.DataFrame({"name": _classes(rows), "split": rows["split"], "patient": rows["patient_id"]}).explode(
         "name"
     )

@@ -1,8 +1,8 @@
 """Batched augmentation and the evaluation view: every image its own random numbers.
 
 Geometry is one step: integer crops and flips copy pixels; rotation, translation and resized crops sample once,
-bilinearly. Nothing loops over images but the copy of crops on a processor. Later steps work in place where they can,
-because memory costs more than arithmetic. Grey pictures (one channel) stay one channel until the end, where three
+bilinearly. Only the copy of crops on a CPU loops over images. Later steps work in place where they can,
+because memory costs more than arithmetic. Grey images (one channel) stay one channel until the end, where three
 channels are shown by a view that shares memory; saturation, hue and greyscale are the identity on them and are skipped.
 """
 
@@ -36,7 +36,7 @@ class AugmentConfig(Config):
         translate: largest shift as a share of the side, both axes.
         rotate: largest angle in degrees.
         intensity: largest grey-level shift on 0–1.
-        each: probability of translation, of rotation and of the intensity shift, drawn apart.
+        each: probability of translation, of rotation and of the intensity shift, drawn independently.
         jitter: strengths of brightness, contrast, saturation and hue.
         jitter_p: probability of the jitter.
         grayscale: probability of greyscale.
@@ -65,29 +65,29 @@ def augment(
     mean: Sequence[float] = (0.0,),
     std: Sequence[float] = (1.0,),
 ) -> Float[Tensor, "batch 3 crop crop"]:
-    """Return randomly changed, normalised pictures.
+    """Return randomly changed, normalised images.
 
     Args:
         images: uint8, uint16, or float on 0–1; one or three channels.
         config: the recipe.
-        generator: source of every draw; on the processor it gives the same draws for pictures on any device.
+        generator: source of every draw; on the CPU it gives the same draws for images on any device.
         mean: one or three values on 0–1, subtracted at the end.
         std: one or three values on 0–1, divided by at the end.
 
     Raises:
-        ConfigError: the crop is larger than the pictures.
+        ConfigError: the crop is larger than the images.
     """
     _require_room(images, config.crop)
-    pictures = _geometry(images, config, generator)
+    images = _geometry(images, config, generator)
     if config.intensity > 0:
-        pictures = _shift_intensity(pictures, config, generator)
+        images = _shift_intensity(images, config, generator)
     if any(config.jitter):
-        pictures = jitter(pictures, config.jitter, config.jitter_p, generator)
+        images = jitter(images, config.jitter, config.jitter_p, generator)
     if config.grayscale > 0:
-        pictures = grayscale(pictures, config.grayscale, generator)
+        images = grayscale(images, config.grayscale, generator)
     if config.blur > 0:
-        pictures = blur(pictures, config.blur, generator)
-    return _normalize(pictures, mean, std)
+        images = blur(images, config.blur, generator)
+    return _normalize(images, mean, std)
 
 
 def evaluate_view(
@@ -106,7 +106,7 @@ def evaluate_view(
         std: as for ``augment``.
 
     Raises:
-        ConfigError: the crop is larger than the pictures.
+        ConfigError: the crop is larger than the images.
     """
     _require_room(images, crop)
     top, left = ((side - crop) // 2 for side in images.shape[-2:])
@@ -125,7 +125,7 @@ def crop_boxes(
         size: side of the result in pixels.
 
     Returns:
-        Pictures on 0–1, not normalised.
+        Images on 0–1, not normalised.
     """
     batch, regions, _ = boxes.shape
     height, width = images.shape[-2:]
@@ -133,7 +133,7 @@ def crop_boxes(
     theta = boxes.new_zeros(batch, regions, 2, 3, dtype=torch.float32, device=images.device)
     theta[..., 0, 0], theta[..., 0, 2] = (x1 - x0) / width, (x0 + x1) / width - 1
     theta[..., 1, 1], theta[..., 1, 2] = (y1 - y0) / height, (y0 + y1) / height - 1
-    # the regions of an image are sampled as one tall picture, so the image itself is never repeated
+    # the regions of an image are sampled as one tall image, so that no image is repeated in memory
     over = _oversample(images, size)
     grid = F.affine_grid(theta.flatten(0, 1), [batch * regions, 1, size * over, size * over], align_corners=False)
     tall = grid.view(batch, regions * size * over, size * over, 2)
@@ -185,7 +185,7 @@ def _geometry(images: Tensor, config: AugmentConfig, generator: torch.Generator)
 
 
 def _copy_windows(images: Tensor, crop: int, places: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """Cut windows at (top, left, flip): on a processor one converting copy an image is the only pass over pixels."""
+    """Cut windows at (top, left, flip): on a CPU one converting copy per image is the only pass over pixels."""
     cut = torch.empty((*images.shape[:2], crop, crop))
     for target, image, top, left, flip in zip(cut, images, *(place.tolist() for place in places), strict=True):
         window = image[:, top : top + crop, left : left + crop]
@@ -194,10 +194,10 @@ def _copy_windows(images: Tensor, crop: int, places: tuple[Tensor, Tensor, Tenso
 
 
 def _gather_windows(images: Tensor, crop: int, places: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """Cut the same windows by one indexed copy: on a GPU a launch an image would cost more than the pixels."""
+    """Cut the same windows by one indexed copy: on a GPU one launch per image would cost more than the pixels."""
     top, left, flip = (place.to(images.device) for place in places)
-    pictures = images if images.dtype == torch.uint8 else to_unit(images)
-    windows = pictures.unfold(2, crop, 1).unfold(3, crop, 1)
+    images = images if images.dtype == torch.uint8 else to_unit(images)
+    windows = images.unfold(2, crop, 1).unfold(3, crop, 1)
     cut = windows[torch.arange(len(images), device=images.device), :, top, left]
     return to_unit(torch.where(flip.view(-1, 1, 1, 1), cut.flip(-1), cut))
 
@@ -233,9 +233,9 @@ def _resized_sides(
 def _turn_and_shift(
     box: Tensor, flip: Tensor, shape: torch.Size, config: AugmentConfig, generator: torch.Generator
 ) -> Float[Tensor, "batch 2 3"]:
-    """Return the matrices from the result's coordinates to the picture's, both on −1 to 1.
+    """Return the matrices from the result's coordinates to the image's, both on −1 to 1.
 
-    A point of the box is taken back by the shift, then turned back about the picture's centre.
+    A point of the box is taken back by the shift, then turned back about the image's centre.
     """
     batch, _, height, width = shape
     shift = [
@@ -252,10 +252,10 @@ def _turn_and_shift(
     return torch.stack([across, down], 1)
 
 
-def _shift_intensity(pictures: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
-    batch = pictures.shape[0]
+def _shift_intensity(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    batch = images.shape[0]
     shift = uniform(generator, batch, -config.intensity, config.intensity) * chance(generator, batch, config.each)
-    return pictures.add_(shift.to(pictures.device).view(-1, 1, 1, 1)).clamp_(0, 1)
+    return images.add_(shift.to(images.device).view(-1, 1, 1, 1)).clamp_(0, 1)
 
 
 def _integers(generator: torch.Generator, batch: int, largest: int) -> Int[Tensor, " batch"]:
@@ -270,6 +270,6 @@ def _oversample(images: Tensor, size: int) -> int:
 def _require_room(images: Tensor, crop: int) -> None:
     if crop > min(images.shape[-2:]):
         raise ConfigError(
-            f"crop {crop} is larger than the pictures ({images.shape[-2]} × {images.shape[-1]} pixels): "
+            f"crop {crop} is larger than the images ({images.shape[-2]} × {images.shape[-1]} pixels): "
             "expected at most their side; lower the crop or pack the data set larger"
         )

@@ -16,13 +16,13 @@ def attention_maps(
 ) -> dict[str, Float[Tensor, "batch {images.shape[2]} {images.shape[3]}"]]:
     """Return, for each ATTN layer by its site, how much all positions together attend to each place, on 0–1.
 
-    ``heat[k] = mean_q A[q, k]`` at the resolution of the layer, then resized to the pictures. Averaging over keys
+    ``heat[k] = mean_q A[q, k]`` at the resolution of the layer, then resized to the images. Averaging over keys
     instead would give a constant. A layer that attends to all places alike gives 0 everywhere. The last entry is what
     Fig. 4 of the paper shows; a plain network has none.
 
     Args:
         model: any network with named ATTN layers.
-        images: normalised pictures.
+        images: normalised images.
     """
     layers, size = attention_layers(model), (images.shape[2], images.shape[3])
     with undisturbed(model):

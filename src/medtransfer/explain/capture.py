@@ -41,7 +41,7 @@ def to_unit_heat(heat: Float[Tensor, "batch rows columns"], size: tuple[int, int
 
     Args:
         heat: one map an image at the resolution of a layer.
-        size: height and width of the picture in pixels.
+        size: height and width of the image in pixels.
     """
     large = F.interpolate(heat[:, None], size, mode="bilinear", align_corners=False)[:, 0]
     low, high = large.amin((1, 2), keepdim=True), large.amax((1, 2), keepdim=True)

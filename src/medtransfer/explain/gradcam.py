@@ -12,16 +12,16 @@ from medtransfer.models.classifier import Classifier
 def grad_cam(
     model: Classifier, images: Float[Tensor, "batch 3 h w"], output: int
 ) -> Float[Tensor, "batch {images.shape[2]} {images.shape[3]}"]:
-    """Return where evidence for one class lies, on 0–1 at the pictures' size.
+    """Return where the evidence for one class is, on 0–1 at the images' size.
 
     ``heat = ReLU(Σ_c α_c · map_c)`` with ``α_c`` the mean over positions of the gradient of the class's score by
     channel c. The score is the logit; of two classes it is the class's logit minus the other, the log odds, since what
-    both logits share moves no probability. A picture whose map holds no evidence for the class is 0 everywhere. The
+    both logits share moves no probability. An image whose map holds no evidence for the class is 0 everywhere. The
     network keeps its modes and its parameters' gradients; ATTN layers after the last block belong to the map.
 
     Args:
         model: any network that makes logits from pooled features of one map.
-        images: normalised pictures.
+        images: normalised images.
         output: column of the class.
 
     Raises:

@@ -13,10 +13,10 @@ class Agreement:
     Attributes:
         images: images that were scored: among those asked about, the region is there and the heat is not flat.
         flat: images that show the region whose heat is 0 everywhere: it points nowhere.
-        energy: mean share of the heat that lies in the region.
-        area: mean share of the picture that the region covers: what heat spread evenly would reach.
+        energy: mean share of the heat inside the region.
+        area: mean share of the image that the region covers: what heat spread evenly would reach.
         ratio: mean over images of energy ÷ area; 1 is chance, more is better than chance.
-        pointing: share of images whose hottest pixel lies in the region (Zhang et al. 2018, without tolerance; equally
+        pointing: share of images whose hottest pixel is in the region (Zhang et al. 2018, without tolerance; equally
             hot pixels share the image's vote); chance is ``area``.
     """
 
@@ -41,10 +41,10 @@ def agreement(
     Returns:
         Means over images; ``None`` where no image could be scored.
     """
-    shown = region.any(axis=(1, 2))
+    present = region.any(axis=(1, 2))
     warm = heat.any(axis=(1, 2))
-    chosen = shown & warm if among is None else shown & warm & among
-    flat = int((shown & ~warm).sum())
+    chosen = present & warm if among is None else present & warm & among
+    flat = int((present & ~warm).sum())
     if not chosen.any():
         return Agreement(0, flat, None, None, None, None)
     heat, region = heat[chosen].astype(np.float64), region[chosen]

@@ -28,15 +28,15 @@ class Method:
 def heat_maps(
     model: Classifier, images: Float[Tensor, "batch 3 h w"], output: int
 ) -> dict[Method, Float[Tensor, "batch {images.shape[2]} {images.shape[3]}"]]:
-    """Return Grad-CAM of one output and the attention of every ATTN layer, each map on 0–1 at the pictures' size.
+    """Return Grad-CAM of one output and the attention of every ATTN layer, each map on 0–1 at the images' size.
 
     Args:
         model: a network.
-        images: normalised pictures.
+        images: normalised images.
         output: column of the logit that Grad-CAM asks about.
     """
-    found = {Method(GRAD_CAM, LAST_MAP): grad_cam(model, images, output)}
-    return found | {Method(ATTENTION, site): heat for site, heat in attention_maps(model, images).items()}
+    heats = {Method(GRAD_CAM, LAST_MAP): grad_cam(model, images, output)}
+    return heats | {Method(ATTENTION, site): heat for site, heat in attention_maps(model, images).items()}
 
 
 def heat_over(model: Classifier, batches: Iterable[Tensor], output: int) -> dict[Method, NDArray[np.float32]]:

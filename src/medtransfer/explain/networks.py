@@ -41,7 +41,7 @@ def explain_network(model: Classifier, loader: Loader, output: int) -> Explanati
 
 
 def map_table(explanations: Mapping[str, Explanation]) -> list[dict[str, Any]]:
-    """Return a row a network and method: ``network, name, layer, rows, columns`` of the map that the heat reads."""
+    """Return one row per network and method: ``network, name, layer, rows, columns`` of the map that the heat reads."""
     return [
         {"network": network, **asdict(method), "rows": size[0], "columns": size[1]}
         for network, explanation in explanations.items()
@@ -52,7 +52,7 @@ def map_table(explanations: Mapping[str, Explanation]) -> list[dict[str, Any]]:
 def agreement_table(
     explanations: Mapping[str, Explanation], regions: Mapping[str, NDArray[np.bool_]]
 ) -> list[dict[str, Any]]:
-    """Return a row a network, method and region: its names and the fields of ``localisation.Agreement``.
+    """Return one row per network, method and region: its names and the fields of ``localisation.Agreement``.
 
     All methods of a network are scored on the same images: those on which each has a map that is not flat. A method
     that is flat on every image decides nothing about the others.
@@ -73,7 +73,7 @@ def agreement_table(
 def _mapped(explanation: Explanation) -> NDArray[np.bool_]:
     """Return on which images ``[N]`` no method is flat, methods that always are aside."""
     warm = [heat.any(axis=(1, 2)) for heat in explanation.heats.values()]
-    mapped: NDArray[np.bool_] = np.all([found for found in warm if found.any()] or warm, axis=0)
+    mapped: NDArray[np.bool_] = np.all([each for each in warm if each.any()] or warm, axis=0)
     return mapped
 
 

@@ -1,4 +1,4 @@
-"""Pictures for people: heat over slices, and the Generator's regions beside the slices they were cut from.
+"""Figures: heat over slices, and the Generator's regions beside the slices that they were cut from.
 
 Heat is drawn in *inferno*. The paper's rainbow of blue to red has bright bands in its middle that look like edges and
 cannot be told apart by everyone; inferno's lightness grows evenly with the value, in print without colour too.
@@ -38,7 +38,7 @@ class HeatRow:
 
 @dataclass(frozen=True)
 class RegionCase:
-    """One slice of a contact sheet: the picture ``[h, w]``, its five boxes ``[5, 4]``, lungs ``[h, w]`` and crops."""
+    """One slice of a contact sheet: the image ``[h, w]``, its five boxes ``[5, 4]``, lungs ``[h, w]`` and crops."""
 
     title: str
     image: NDArray[np.uint8]
@@ -54,11 +54,11 @@ def heat_panel(
     *,
     lesions: NDArray[np.bool_] | None = None,
 ) -> "Figure":
-    """Draw the pictures and below them each row's heat over the same pictures, one column an image.
+    """Draw the images and below them each row's heat over the same images, one column per image.
 
     Args:
-        images: grey pictures ``[N, h, w]``.
-        titles: one an image.
+        images: grey images ``[N, h, w]``.
+        titles: one per image.
         rows: kinds of heat, from top to bottom.
         lesions: known lesions ``[N, h, w]``, outlined in white.
     """
@@ -85,15 +85,15 @@ def heat_panel(
 
 
 def _warm(axis: Any, heat: NDArray[np.floating], caption: str) -> None:
-    """Lay heat over a picture, the more opaque the hotter it is, so that the picture stays grey where there is none."""
+    """Lay heat over an image, the more opaque the hotter it is, so that the image stays grey where there is none."""
     axis.imshow(heat, cmap=HEAT, vmin=0, vmax=1, alpha=OPACITY * np.sqrt(heat))
     axis.set_xlabel(caption if heat.any() else f"{caption}, no heat".removeprefix(", "))
 
 
 def region_sheet(cases: Sequence[RegionCase], names: Sequence[str]) -> "Figure":
-    """Draw each slice with its found lungs and boxes, and beside it its five crops in the order of ``names``.
+    """Draw each slice with its lungs and boxes, and beside it its five crops in the order of ``names``.
 
-    Two slices stand side by side.
+    Two slices are side by side.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -128,7 +128,7 @@ def _located(axis: Any, case: RegionCase) -> None:
     if case.lungs.any():
         axis.contour(case.lungs, [0.5], colors=LUNG_COLOUR, linewidths=0.8)
     for number, ((x0, y0, x1, y1), colour) in enumerate(zip(case.boxes, REGION_COLOURS, strict=True)):
-        # edges of pixels are whole numbers in a box, half ones in a picture; dashes in turn show edges that boxes share
+        # edges of pixels are whole numbers in a box, half ones in an image; dashes in turn show edges that boxes share
         box = Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=1.4)
         box.set_linestyle((4 * number, (4, 4)))
         axis.add_patch(box)

@@ -8,7 +8,7 @@ from medtransfer.data.transforms import crop_boxes
 from medtransfer.explain.panels import RegionCase
 
 SLICES, FALLBACKS = 8, 2
-"""Slices on the contact sheet: evenly spaced ones, and up to so many in which no lungs were found."""
+"""Slices on the contact sheet: evenly spaced ones, and up to ``FALLBACKS`` in which no lungs were found."""
 
 
 def sheet_places(found: NDArray[np.bool_]) -> list[int]:
@@ -30,7 +30,7 @@ def region_case(
         image: ``[h, w]`` grey.
         boxes: x0, y0, x1, y1 in pixels ``[regions, 4]``.
         lungs: ``[h, w]``.
-        found: False where the whole slice stands in for the lungs.
+        found: False where the whole slice takes the place of the lungs.
     """
     crops = crop_boxes(torch.from_numpy(image)[None, None], torch.from_numpy(boxes)[None], len(image))
     title = "" if found else "no lungs found: whole slice"

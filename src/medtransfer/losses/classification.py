@@ -25,7 +25,7 @@ def cross_entropy(
         logits: scores before the softmax.
         target: class numbers, 0 ... classes - 1.
         label_smoothing: 0 (none) to 1.
-        class_weight: one non-negative weight a class.
+        class_weight: one non-negative weight per class.
     """
     scores = at_least_single(logits)
     weight = None if class_weight is None else class_weight.to(scores)
@@ -45,7 +45,7 @@ def masked_bce(
     Args:
         logits: scores before the sigmoid.
         targets: 1, 0 or NaN; soft targets between are allowed.
-        weight: non-negative, one an entry, a row or a finding; the result is divided by the known entries' weights.
+        weight: non-negative, one per entry, row or finding; the result is divided by the known entries' weights.
     """
     scores, labels = at_least_single(logits), at_least_single(targets)
     known = ~labels.isnan()

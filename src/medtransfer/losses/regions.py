@@ -24,7 +24,7 @@ def region_loss(logits: Float[Tensor, "rows 5"], *, reduction: Literal["mean", "
         reduction: over images.
 
     Raises:
-        DataError: the rows are not five an image.
+        DataError: there are not five rows per image.
     """
     scores = at_least_single(logits)
     summed = F.cross_entropy(scores, region_targets(logits), reduction="sum")
@@ -45,12 +45,12 @@ def region_targets(logits: Float[Tensor, "rows 5"]) -> Tensor:
     """Return 0 ... 4 repeated for every image.
 
     Raises:
-        DataError: the rows are not five an image.
+        DataError: there are not five rows per image.
     """
     images, rest = divmod(len(logits), len(REGIONS))
     if rest or not images:
         raise DataError(
-            f"region logits have {len(logits)} rows, expected five an image ({', '.join(REGIONS)}): "
+            f"region logits have {len(logits)} rows, expected five per image ({', '.join(REGIONS)}): "
             "give the crops of whole images, image-major"
         )
     return torch.arange(len(REGIONS), device=logits.device).repeat(images)

@@ -30,7 +30,7 @@ def attend(
     """Return ``softmax(scale · q kᵀ) v``, the softmax taken over keys (Liu & Ji 2021, Eq. 1 in row form).
 
     Logits and softmax are computed in float32 for narrower inputs, under autocast too; the result has the inputs' type.
-    On a processor up to ``EXPLICIT_TOKENS`` keys the matrix is explicit, above that blocks of rows are computed and
+    On a CPU up to ``EXPLICIT_TOKENS`` keys the matrix is explicit, above that blocks of rows are computed and
     recomputed for the gradient, so memory grows linearly with the tokens. On CUDA the fused kernel does the same.
     """
     with torch.autocast(q.device.type, enabled=False):
@@ -116,7 +116,7 @@ class _Rows:
         return torch.softmax(torch.mm(self._queries[rows], self._keys, out=block), dim=-1, out=block)
 
     def recall(self, rows: slice) -> Tensor:
-        """Return a block again: as it was kept, else computed anew."""
+        """Return a block again: as it was kept, else computed again."""
         return self.kept[rows] if rows.stop <= len(self.kept) else self.compute(rows)
 
 

@@ -49,7 +49,7 @@ class AttentionLayer(nn.Module):
         if not self.active:
             return x
         gathered = attend(_tokens(self.query(x)), _tokens(self.key(x)), _tokens(self.value(x)), scale=self.scale)
-        # x stands first: the sum keeps its memory format, and convolutions after a new layer stay the same bit for bit
+        # x comes first: the sum keeps its memory format, and convolutions after a new layer stay the same bit for bit
         return x + cast(Tensor, self.norm(self.project(_map(gathered, x))))
 
     def rows(

@@ -63,7 +63,7 @@ def create_trunk(name: str, *, drop_path: float = 0.0, cut: bool = False) -> nn.
 
 
 def probe_side(trunk: nn.Module) -> int:
-    """Return the side in pixels of a picture that shows a trunk's maps: 96, or its own where it takes no other."""
+    """Return the side in pixels of an image that shows a trunk's maps: 96, or its own where it takes no other."""
     known: Any = getattr(trunk, "pretrained_cfg", None) or {}
     return int(known["input_size"][-1]) if known.get("fixed_input_size") else _PROBE
 
@@ -86,7 +86,7 @@ def feature_width(trunk: nn.Module) -> int:
 
 
 def sites(trunk: nn.Module) -> tuple[str, ...]:
-    """Return the names of all blocks after which a layer can stand, in the order in which they run.
+    """Return the names of all blocks after which a layer can be inserted, in the order in which they run.
 
     A block is a module with at least two convolutions or linear layers that is one step of a stage: ``layer2.3`` of a
     ResNet (after its last ReLU), ``features.denseblock3`` of a DenseNet, ``blocks.4.2`` of an EfficientNet,
@@ -116,8 +116,8 @@ def block_names(trunk: nn.Module) -> tuple[str, ...]:
         plain_list = isinstance(modules[parent], nn.ModuleDict) or isinstance(modules[name], nn.Sequential)
         return bool(name) and inside and not plain_list and _weighted_layers(modules[name]) >= 2
 
-    found = [name for name in modules if is_block(name)]
-    return tuple(name for name in found if not any(other.startswith(f"{name}.") for other in found))
+    blocks = [name for name in modules if is_block(name)]
+    return tuple(name for name in blocks if not any(other.startswith(f"{name}.") for other in blocks))
 
 
 def _weighted_layers(module: nn.Module) -> int:

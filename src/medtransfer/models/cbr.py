@@ -31,7 +31,7 @@ class CBRConfig(Structure):
     """A row of convolution, batch norm, ReLU and pooling.
 
     ``tiny`` has the width of the released code, ``tiny_w32`` the one that Raghu's parameter table fits (G-4). Without
-    padding, as released (G-5), pictures must be large: 217 px for ``larget``; ``same`` padding takes small ones.
+    padding, as released (G-5), images must be large: 217 px for ``larget``; ``same`` padding takes small ones.
     """
 
     kind: Literal["cbr"] = "cbr"
@@ -85,11 +85,11 @@ class CBRTrunk(nn.Module):
         """Return the last map.
 
         Raises:
-            ModelError: the pictures are so small that unpadded convolutions leave no map.
+            ModelError: the images are so small that unpadded convolutions leave no map.
         """
         if min(x.shape[2:]) < self.least_side:
             raise ModelError(
-                f"CBR without padding needs pictures of at least {self.least_side} px, got {x.shape[2]} × {x.shape[3]};"
+                f"CBR without padding needs images of at least {self.least_side} px, got {x.shape[2]} × {x.shape[3]};"
                 " take larger ones or padding: same"
             )
         maps: Tensor = self.blocks(x)

@@ -109,9 +109,9 @@ def build_network(config: Structure, classes: int, *, seed: int | None = None) -
 
 
 def require_network(config: Structure, *, side: int) -> None:
-    """Refuse a network that cannot be built, or that pictures of ``side`` pixels do not pass through.
+    """Refuse a network that cannot be built, or that images of ``side`` pixels do not pass through.
 
-    It is laid out on the meta device, without weights and arithmetic. What cannot be done there, as some constructors
+    It is built on the meta device, without weights and arithmetic. What cannot be done there, as some constructors
     read numbers off tensors, is built for real: that has the last word, and gives the reason.
 
     Raises:
@@ -131,13 +131,13 @@ def _pass(config: Structure, side: int) -> None:
             model(torch.zeros(1, 3, side, side))
     except (RuntimeError, ValueError, AssertionError) as error:
         raise ModelError(
-            f"network {config.title!r}: pictures of {side} px do not pass through it ({error}); change the crop, or "
+            f"network {config.title!r}: images of {side} px do not pass through it ({error}); change the crop, or "
             "take another network"
         ) from error
 
 
 def attention_layers(model: Classifier) -> dict[str, AttentionLayer]:
-    """Return the ATTN layers by the site they stand at, in order; the second of one site as ``<site>#2``."""
+    """Return the ATTN layers by their site, in order; the second of one site as ``<site>#2``."""
     layers = [layer for layer in model.attention.values() if isinstance(layer, AttentionLayer)]
     return dict(zip(model.attention_sites, layers, strict=True))
 

@@ -1,4 +1,4 @@
-"""Where ATTN layers stand in a trunk, and how they are attached without changing the trunk's own state-dict keys."""
+"""Where ATTN layers are in a trunk, and how they are attached without changing the trunk's own state-dict keys."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -12,14 +12,14 @@ from medtransfer.models.attention import AttentionLayer
 from medtransfer.models.backbones import Site, survey
 
 _LAYERS_AT_STRIDE: dict[int, dict[int, int]] = {0: {}, 1: {8: 1}, 5: {8: 2, 16: 2, 32: 1}}
-"""Layers in res3, res4 and res5 (Liu & Ji 2021, section 2.2), told by the stride of their maps."""
+"""Layers in res3, res4 and res5 (Liu & Ji 2021, section 2.2), recognised by the stride of their maps."""
 
 
 class AttentionConfig(Config):
     """Which ATTN layers a network has.
 
-    ``count``: 1 stands at the end of res3; 5 are two in res3, two in res4 and one in res5. ``placement`` says where two
-    of one stage stand: after its middle and last block, after the last two, or both after the last (decision M-2).
+    ``count``: 1 is at the end of res3; 5 are two in res3, two in res4 and one in res5. ``placement`` says where two
+    of one stage are: after its middle and last block, after the last two, or both after the last (decision M-2).
     ``sites`` names blocks explicitly and wins over ``count``. ``scale`` divides logits by the square root of the width,
     ``width_ratio`` is the width of queries, keys and values relative to the channels.
     """
@@ -32,7 +32,7 @@ class AttentionConfig(Config):
 
 
 def choose_sites(known: Mapping[str, Site], config: AttentionConfig) -> tuple[str, ...]:
-    """Return the site of each layer, in the order in which they run; a name that stands twice carries two layers.
+    """Return the site of each layer, in the order in which they run; a name that occurs twice carries two layers.
 
     Args:
         known: the sites of the trunk, as ``survey`` returns them.

@@ -49,14 +49,14 @@ def network_config(
     Args:
         name: the network's name.
         head: what the linear head reads: the map's mean over positions, or all of it (G-3).
-        size: side in pixels of the pictures; needed by a flattened head alone.
+        size: side in pixels of the images; needed by a flattened head alone.
 
     Raises:
         ModelError: a flattened head without a size, or a CBR network that does not exist. Whether timm knows a backbone
             and whether a cut exists shows when the network is built.
     """
     if head == "flatten" and size is None:
-        raise ModelError(f"network {name!r}: a flattened head needs the pictures' size in pixels; give size")
+        raise ModelError(f"network {name!r}: a flattened head needs the images' size in pixels; give size")
     options: dict[str, Any] = {"flatten_at": size} if head == "flatten" else {}
     full = re.sub(r"^(res|dens)_(?=[ts]\d+$)", lambda m: {"res": "resnet50_", "dens": "densenet121_"}[m[1]], name)
     if full in _CUTS:

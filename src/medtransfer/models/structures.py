@@ -45,8 +45,8 @@ class Flatten(nn.Module):
         """
         if tuple(maps.shape[1:]) != self.shape:
             raise ModelError(
-                f"flattened head: built for pictures of {self.side} px, whose last map is {self.shape}, got "
-                f"{tuple(maps.shape[1:])}; set flatten_at to the pictures' side, or leave it out to average the map"
+                f"flattened head: built for images of {self.side} px, whose last map is {self.shape}, got "
+                f"{tuple(maps.shape[1:])}; set flatten_at to the images' side, or leave it out to average the map"
             )
         return maps.flatten(1)
 
@@ -56,16 +56,16 @@ class Structure(Config):
 
     dropout: float = Field(default=0.0, ge=0, lt=1)
     flatten_at: PositiveInt | None = None
-    """Side in pixels of the pictures whose whole last map the head reads; without it the map is averaged."""
+    """Side in pixels of the images whose whole last map the head reads; without it the map is averaged."""
 
     least_side: ClassVar[int] = 96
-    """Side in pixels of a picture that surely leaves a map."""
+    """Side in pixels of an image that surely leaves a map."""
 
     @abstractmethod
     def build_trunk(self) -> tuple[nn.Module, LeftOut]:
         """Return a randomly initialised trunk, and what its whole network has and it has not.
 
-        The trunk's ``forward_features`` maps pictures ``[batch, 3, h, w]`` to its last map.
+        The trunk's ``forward_features`` maps images ``[batch, 3, h, w]`` to its last map.
         """
 
     @property
@@ -84,7 +84,7 @@ class Structure(Config):
 
 
 def map_shape(trunk: nn.Module, side: int) -> tuple[int, int, int]:
-    """Return channels, rows and columns of a trunk's last map for square pictures of ``side`` pixels."""
+    """Return channels, rows and columns of a trunk's last map for square images of ``side`` pixels."""
     with evaluating(trunk):
         maps: Tensor = trunk.forward_features(next(trunk.parameters()).new_zeros(1, 3, side, side))  # type: ignore[operator]
     channels, rows, columns = maps.shape[1:]

@@ -1,4 +1,4 @@
-"""Cutting a network after any block: the blocks are found from how data flow, and what lies behind the cut is gone.
+"""Cutting a network after any block: blocks are recognised by how data flow, and everything behind the cut is removed.
 
 Peng et al. 2021 keep a pretrained network up to a block and train all of it under a new head: truncated transfer.
 """
@@ -47,7 +47,7 @@ def cuts(trunk: nn.Module, *, side: int | None = None) -> tuple[str, ...]:
 
     Args:
         trunk: the network without head.
-        side: side in pixels of the empty picture that is sent through it to see how data flow; ``probe_side`` of the
+        side: side in pixels of the empty image that is sent through it to see how data flow; ``probe_side`` of the
             trunk if not given.
     """
     return _cuts(trunk, _trace(trunk, side or probe_side(trunk))[0])
@@ -93,8 +93,8 @@ def _keep(module: nn.Module, *, ran: set[nn.Module], runs: set[nn.Module]) -> No
 def _cuts(trunk: nn.Module, root: _Call) -> tuple[str, ...]:
     blocks = set(block_names(trunk))
     stages = set() if blocks else {entry["module"] for entry in getattr(trunk, "feature_info", ())}
-    found = [call.name for call in _chain(root, blocks) if _ends_a_block(trunk, call, stages)]
-    return tuple(reversed(found))
+    names = [call.name for call in _chain(root, blocks) if _ends_a_block(trunk, call, stages)]
+    return tuple(reversed(names))
 
 
 def _chain(call: _Call, closed: set[str]) -> Iterator[_Call]:

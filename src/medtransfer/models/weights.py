@@ -202,9 +202,9 @@ def _check(own: dict[str, Tensor], state: dict[str, Tensor], *, source: str, hea
         if key in own and value.shape != own[key].shape
     ]
     problems = {"missing": missing, "without a place in the network": unknown, "of another shape": differ}
-    found = "; ".join(f"{len(keys)} {what}: {_few(keys)}" for what, keys in problems.items() if keys)
-    if found:
-        raise ModelError(f"{source}: the weights are of another network ({found}); check backbone, attention and head")
+    wrong = "; ".join(f"{len(keys)} {what}: {_few(keys)}" for what, keys in problems.items() if keys)
+    if wrong:
+        raise ModelError(f"{source}: the weights are of another network ({wrong}); check backbone, attention and head")
 
 
 def _read(model: Classifier, file: Path) -> dict[str, Tensor]:

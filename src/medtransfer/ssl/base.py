@@ -13,7 +13,7 @@ HeadKind = Literal["linear", "mlp"]
 
 
 class Encoder(Protocol):
-    """A network that turns pictures [B, 3, h, w] into pooled features [B, width]."""
+    """A network that turns images [B, 3, h, w] into pooled features [B, width]."""
 
     width: int
 
@@ -38,7 +38,7 @@ def width(encoder: nn.Module) -> int:
 
 
 def features(encoder: nn.Module, x: Tensor) -> Tensor:
-    """Return the pooled features [B, width] of pictures [B, 3, h, w]."""
+    """Return the pooled features [B, width] of images [B, 3, h, w]."""
     return cast(Encoder, encoder).features(x)
 
 

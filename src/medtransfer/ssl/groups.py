@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 class GroupedBatchNorm(TorchFunctionMode):
     """While active, every batch norm in training mode normalises ``groups`` consecutive parts of a batch on their own.
 
-    One pass instead of one a group: convolutions see the whole batch. Running statistics move as far as one ordinary
+    One pass instead of one per group: convolutions see the whole batch. Running statistics move as far as one ordinary
     pass would move them. Evaluation mode is untouched.
     """
 
@@ -76,11 +76,11 @@ class _NormByParts(Function):
         groups = len(saved) // 2
         pieces = zip(gradient.tensor_split(groups), x.tensor_split(groups), saved[:groups], saved[groups:], strict=True)
         wanted = [True, *ctx.needs_input_grad[1:3]]
-        found = [
+        gradients = [
             torch.ops.aten.native_batch_norm_backward(dy, part, weight, None, None, mean, scale, True, ctx.eps, wanted)
             for dy, part, mean, scale in pieces
         ]
-        dx, dw, db = zip(*found, strict=True)
+        dx, dw, db = zip(*gradients, strict=True)
         summed = (torch.stack(d).sum(0) if on else None for d, on in zip((dw, db), wanted[1:], strict=True))
         return torch.cat(dx), *summed, None, None, None
 

@@ -13,7 +13,7 @@ COLLAPSED_BELOW = 0.05
 """Spread under which features count as collapsed: 1 is an even sphere, 0 a single point (Chen & He 2021, Fig. 2).
 
 Pooled features of CT slices in evaluation mode reach 0.11 to 0.15 in untrained networks and 0.52 in one trained on
-ImageNet, so that this value lies well below a network that has learnt nothing yet.
+ImageNet, so that this value is well below that of a network that has learnt nothing yet.
 """
 
 

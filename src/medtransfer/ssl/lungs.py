@@ -4,23 +4,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 SMALLEST_LUNG = 0.01
-"""Share of the picture that a dark component must exceed to count as a lung."""
+"""Share of the image that a dark component must exceed to count as a lung."""
 MOST_LUNGS = 2
 SMALLEST_BODY = 1 / 3
-"""Share of the picture under which what is left as body may be heart and muscle alone.
+"""Share of the image under which what is left as body may be heart and muscle alone.
 
 In a window for soft tissue fat is nearer to black than to white, so it passes for air and joins the lungs to the air
 outside. The body of a small patient in a wide field of view covers as little, but holds the lungs.
 """
 AIR_CONTACT = 3.0
-"""Air around the body touches the picture's edge along more than the square root of this many times its area.
+"""Air around the body touches the image's edge along more than the square root of this many times its area.
 
 Strips, corners and rings reach 8 and more; a lung that a tight crop cuts stays under 2.
 """
 FRAME_RANGE = 8
 """Grey levels within which an outermost row or column counts as an even frame."""
 WIDEST_FRAME = 1 / 8
-"""Share of the picture's side up to which an even margin counts as a frame."""
+"""Share of the image's side up to which an even margin counts as a frame."""
 
 
 def otsu(values: NDArray[np.uint8]) -> int:
@@ -35,10 +35,10 @@ def otsu(values: NDArray[np.uint8]) -> int:
 
 
 def lung_mask(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return the lungs: dark, inside the body, at most two pieces, each over 1 % of the picture.
+    """Return the lungs: dark, inside the body, at most two pieces, each over 1 % of the image.
 
-    Even frames around the picture are left out; a light blur and Otsu's threshold part dark from bright; air around the
-    body is what touches the picture's edge along much of its outline after an opening, so that neither a lung which the
+    Even frames around the image are left out; a light blur and Otsu's threshold part dark from bright; air around the
+    body is what touches the image's edge along much of its outline after an opening, so that neither a lung which the
     edge cuts nor one behind a thin chest wall is taken for it; the threshold is then found again without that air.
     Where little is left as body, Otsu's threshold among the dark values is tried too, and the larger lungs are kept.
 
@@ -49,10 +49,10 @@ def lung_mask(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
     mask = np.zeros(image.shape, dtype=bool)
     inner = _without_frame(image)
-    picture = image[inner]
-    if min(picture.shape) < 3:
+    unframed = image[inner]
+    if min(unframed.shape) < 3:
         return mask
-    smooth = ndimage.gaussian_filter(picture, sigma=max(image.shape) / 256)
+    smooth = ndimage.gaussian_filter(unframed, sigma=max(image.shape) / 256)
     smallest = SMALLEST_LUNG * image.size
     air = otsu(smooth)
     outside = _outside_air(smooth <= air)
@@ -87,7 +87,7 @@ def _uneven(lines: NDArray[np.uint8]) -> slice:
 
 def _peel(even: int, length: int) -> int:
     """Return how many outermost lines to leave out: a broad even margin is saturated tissue or air, not a frame."""
-    # one more, since the line next to a frame blends both when the picture was resized
+    # one more, since the line next to a frame blends both when the image was resized
     return even + 1 if 0 < even <= WIDEST_FRAME * length else 0
 
 
@@ -95,7 +95,7 @@ def _opened(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     from scipy import ndimage
 
     rounds = max(1, round(max(mask.shape) / 128))
-    # pixels beyond the edge continue the picture: a lung that the edge cuts keeps touching it
+    # pixels beyond the edge continue the image: a lung that the edge cuts keeps touching it
     eroded = ndimage.binary_erosion(mask, iterations=rounds, border_value=1)
     return np.asarray(ndimage.binary_dilation(eroded, iterations=rounds), dtype=bool)
 

@@ -25,7 +25,7 @@ def build(
         config: one member of ``SSLConfig``.
         encoder: has ``features(x) -> [B, width]`` and ``width``; trained in place.
         images: training images, for the size of the queue.
-        batch_size: images a step, of all processes together.
+        batch_size: images per step, of all processes together.
 
     Raises:
         ConfigError: a process has a batch of one, or the queue or the batch-norm groups do not fit the training set.

@@ -97,7 +97,7 @@ def momentum_branch(config: MomentumConfig, encoder: nn.Module, *, images: int, 
         config: of MoCo or the multi-scale method.
         encoder: the query encoder; it is copied for the keys.
         images: training images.
-        batch_size: images a step, of all processes together.
+        batch_size: images per step, of all processes together.
 
     Raises:
         ConfigError: queue or groups do not fit.
@@ -113,10 +113,10 @@ def _groups(wanted: int | None, batch: int) -> int:
     if groups == 1 or fewest <= groups <= most:
         return groups
     advice = (
-        f"set key_groups between {fewest} and {most}" if fewest <= most else "use 4, or at least 6, images a process"
+        f"set key_groups between {fewest} and {most}" if fewest <= most else "use 4, or at least 6, images per process"
     )
     raise ConfigError(
         f"ssl.key_groups is {groups} for a batch of {batch}, expected groups of at least two images that share at most "
-        f"one, so that batch norm tells nothing about which key belongs to a query: {advice}, "
+        f"one, so that batch norm does not reveal which key belongs to a query: {advice}, "
         "or set key_groups to 1 for a network without batch norm"
     )

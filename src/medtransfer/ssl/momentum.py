@@ -13,7 +13,7 @@ def update_momentum_(key_encoder: nn.Module, query_encoder: nn.Module, m: float)
     Args:
         key_encoder: changed in place; same architecture as the query encoder.
         query_encoder: only read.
-        m: 0 copies, 1 stands still.
+        m: 0 copies, 1 changes nothing.
     """
     keys: list[Tensor] = list(key_encoder.parameters())
     queries: list[Tensor] = list(query_encoder.parameters())

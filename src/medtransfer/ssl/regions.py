@@ -1,6 +1,6 @@
 """Locate: the first step of the Generator (locate, crop, resize) of Liu & Ji 2021, section 5.3.
 
-Boxes are found once a data set, in numpy; the loader crops and resizes them in every step (``crop_boxes``).
+Boxes are located once per data set, in numpy; the loader crops and resizes them in every step (``crop_boxes``).
 """
 
 import logging
@@ -26,7 +26,7 @@ REFERENCE_BOXES: NDArray[np.float32] = np.array(
     ],
     dtype=np.float32,
 )
-"""Where the lobes lie, in radiological view (the patient's right at the picture's left, anterior on top).
+"""Where the lobes are, in radiological view (the patient's right at the image's left, anterior on top).
 
 The paper shows its boxes in Fig. 2 without numbers. These are derived: the heights follow the lobes' rough shares of
 the lungs' volume (right 0.36, 0.17, 0.47; left 0.51, 0.49), widened by 0.05 at each inner border so that a crop covers
@@ -44,7 +44,7 @@ AXIAL_BOXES: NDArray[np.float32] = np.array(
     ],
     dtype=np.float32,
 )
-"""Where the lobes lie in an axial slice of unknown height.
+"""Where the lobes are in an axial slice of unknown height.
 
 The oblique fissure moves from the back to the front between apex and base. In front of it lies the upper lobe in high
 slices, where the fissure is far back, and the middle lobe in low ones, where it has passed the middle; both start at
@@ -56,16 +56,16 @@ BoxTable = Literal["reference", "axial"]
 TABLES: dict[BoxTable, NDArray[np.float32]] = {"reference": REFERENCE_BOXES, "axial": AXIAL_BOXES}
 
 SMALLEST_BOX = 0.10
-"""Share of the picture that the lungs' bounding box must reach; a smaller one is a mistake."""
+"""Share of the image that the lungs' bounding box must reach; a smaller one is taken for an error."""
 
 
 class Located(NamedTuple):
-    """Five boxes an image, in the order of ``losses.regions.REGIONS``."""
+    """Five boxes per image, in the order of ``losses.regions.REGIONS``."""
 
     boxes: NDArray[np.float32]
     """[N, 5, 4]: x0, y0, x1, y1 in pixels, x1 and y1 exclusive."""
     found: NDArray[np.bool_]
-    """[N]: False where no lungs were found and the whole picture stood in for their bounding box."""
+    """[N]: False where no lungs were found and the whole image took the place of their bounding box."""
 
 
 def boundary_map(image: NDArray[np.integer]) -> NDArray[np.bool_]:
@@ -91,7 +91,7 @@ def locate(images: NDArray[np.uint8], *, table: BoxTable = "reference") -> Locat
     """Map the boxes of a table into the lungs' bounding box of every image.
 
     The bounding box is that of the closed contours which the boundary rule draws on the binary lung mask. Where no
-    lungs are found, or their box is under a tenth of the picture, the whole picture takes its place, ``found`` is False
+    lungs are found, or their box is under a tenth of the image, the whole image takes its place, ``found`` is False
     and a warning says how many there are.
 
     Args:
@@ -99,7 +99,7 @@ def locate(images: NDArray[np.uint8], *, table: BoxTable = "reference") -> Locat
         table: a name out of ``TABLES``.
 
     Raises:
-        DataError: not a stack of grey pictures.
+        DataError: not a stack of grey images.
     """
     if images.ndim != 3 or images.dtype != np.uint8:
         raise DataError(
@@ -112,7 +112,7 @@ def locate(images: NDArray[np.uint8], *, table: BoxTable = "reference") -> Locat
     found = np.array([box is not None for box in lungs], dtype=bool)
     if not found.all():
         LOG.warning(
-            "locate: %d of %d pictures show no lungs; the whole picture is used in their place",
+            "locate: %d of %d images show no lungs; the whole image is used in their place",
             (~found).sum(),
             len(found),
         )
@@ -135,7 +135,7 @@ class Covered(NamedTuple):
 
 
 def coverage(masks: NDArray[np.uint8], boxes: NDArray[np.float32]) -> Covered:
-    """Count how much of each known lobe lies inside its box; a pixel lies inside when its centre does.
+    """Count how much of each known lobe is inside its box; a pixel is inside when its centre is.
 
     Args:
         masks: [N, H, W], the lowest three bits 1 to 5 for the lobes in the order of ``losses.regions.REGIONS``.

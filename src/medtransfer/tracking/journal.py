@@ -1,4 +1,4 @@
-"""The journal of a run: one JSON line an event, appended before anything reaches a tracking store.
+"""The journal of a run: one JSON line per event, appended before anything reaches a tracking store.
 
 Lines go to the operating system at once (unbuffered), so a killed process loses nothing that it recorded; a line
 that the kill cut in two is removed when the journal is opened again.
@@ -43,7 +43,7 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[Event], int]:
     first = events[0].seq if events and offset else 0
     for expected, event in enumerate(events, first):
         if event.seq != expected:
-            raise TrackingError(f"{path.name}: event {event.seq} stands where {expected} belongs: restore the file")
+            raise TrackingError(f"{path.name}: event {event.seq} is where {expected} belongs: restore the file")
     return events, offset + len(whole)
 
 

@@ -30,7 +30,7 @@ log = logging.getLogger("medtransfer.tracking")
 
 @contextmanager
 def open_run(spec: RunSpec, folder: Path, *, uri: str | None = None) -> Iterator[Tracker]:
-    """Open the run whose journal lies in ``folder``, or begin one there, and ship it to MLflow in the background.
+    """Open the run whose journal is in ``folder``, or begin one there, and ship it to MLflow in the background.
 
     Leaving the block ends the run: ``FINISHED``, ``FAILED`` after an exception, ``KILLED`` after Ctrl-C. After a
     SIGKILL the same call goes on with the same MLflow run. A store that is down never stops the block.

@@ -48,7 +48,7 @@ def register_model(
     """Register a fit's weights and give them an alias; return the version. The same weights and config are one version.
 
     The version carries the tags ``sha256``, ``config_sha256``, ``audit=none yet`` (unless ``tags`` says otherwise) and
-    ``tags``; its input example is a drawn grey ramp, never a patient's picture.
+    ``tags``; its input example is a drawn grey ramp, never a patient's image.
 
     Args:
         weights_folder: ``model.safetensors`` and ``config.json``.
@@ -71,9 +71,9 @@ def register_model(
     config = _read_config(weights_folder)
     run_id = import_run(records, uri=uri)
     store = client(uri)
-    found = _find_version(store, name, hashes)
+    existing = _find_version(store, name, hashes)
     every = {"audit": "none yet", **(tags or {}), **hashes}
-    version = found or _create_version(store, weights_folder, config, name=name, run_id=run_id, tags=every)
+    version = existing or _create_version(store, weights_folder, config, name=name, run_id=run_id, tags=every)
     if int(_aliases(store, name).get(alias, 0)) != version:
         promote(name, version, alias, why, uri=uri)
     return version
@@ -92,13 +92,13 @@ def fetch_model(model: str, *, folder: Path | None = None, uri: str | None = Non
     """
     name, alias, version = _address(model)
     store = client(uri)
-    found = _resolve(store, model, name, alias, version)
-    target = folder or workspace() / fetched_model(name, int(found.version))
+    entry = _resolve(store, model, name, alias, version)
+    target = folder or workspace() / fetched_model(name, int(entry.version))
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target, prefix=".part-") as staged:
         for file, tag in _SHA.items():
-            local = _download(store, found, file, Path(staged))
-            if sha256_file(local) != found.tags.get(tag):
+            local = _download(store, entry, file, Path(staged))
+            if sha256_file(local) != entry.tags.get(tag):
                 raise TrackingError(
                     f"{model}: {file} is not the registered file (its SHA-256 differs): register the model again"
                 )
@@ -143,14 +143,14 @@ def _save(path: Path, folder: Path, config: Mapping[str, Any]) -> None:
     for head in head_columns(config["heads"], where=str(folder)).values():
         columns += [ColSpec("string", head.label)] if head.label else []
         columns += [ColSpec("double", score) for score in head.scores]
-    pictures = TensorSpec(np.dtype("uint8"), (-1, channels, -1, -1))
+    images = TensorSpec(np.dtype("uint8"), (-1, channels, -1, -1))
     ramp = np.linspace(0, 255, _EXAMPLE_SIDE, dtype=np.uint8)
     save_model(
         path,
         python_model=str(Path(__file__).with_name("serving.py")),
         artifacts={"weights": str(folder / WEIGHTS), "config": str(folder / CONFIG)},
         code_paths=[str(Path(medtransfer.__file__).parent)],
-        signature=ModelSignature(Schema([pictures]), Schema(columns)),
+        signature=ModelSignature(Schema([images]), Schema(columns)),
         input_example=np.broadcast_to(ramp, (1, channels, _EXAMPLE_SIDE, _EXAMPLE_SIDE)).copy(),
         pip_requirements=[f"{package}=={installed(package)}" for package in _PACKAGES],
     )
@@ -169,11 +169,11 @@ def _forget_machine_paths(file: Path) -> None:
     file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
 
-def _download(store: Any, found: Any, file: str, staged: Path) -> Path:
+def _download(store: Any, version: Any, file: str, staged: Path) -> Path:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    source = store.get_model_version_download_uri(found.name, found.version)
+    source = store.get_model_version_download_uri(version.name, version.version)
     try:
         path = download_artifacts(
             artifact_uri=f"{source}/artifacts/{file}", dst_path=str(staged), tracking_uri=store.tracking_uri
@@ -181,7 +181,7 @@ def _download(store: Any, found: Any, file: str, staged: Path) -> Path:
         return Path(path)
     except (MlflowException, OSError) as error:
         raise TrackingError(
-            f"{found.name} version {found.version}: {file} cannot be downloaded: register the model again"
+            f"{version.name} version {version.version}: {file} cannot be downloaded: register the model again"
         ) from error
 
 
@@ -210,9 +210,9 @@ def _resolve(store: Any, model: str, name: str, alias: str | None, version: str 
 
 def _find_version(store: Any, name: str, hashes: Mapping[str, str]) -> int:
     """Return the version with these hashes, 0 when there is none."""
-    for found in store.search_model_versions(f"name = '{name}'"):
-        if all(found.tags.get(key) == value for key, value in hashes.items()):
-            return int(found.version)
+    for version in store.search_model_versions(f"name = '{name}'"):
+        if all(version.tags.get(key) == value for key, value in hashes.items()):
+            return int(version.version)
     return 0
 
 

@@ -1,11 +1,11 @@
 """The registered model: this file is stored beside the weights and run by MLflow (models from code, no pickle).
 
-Contract. Input: pictures as whole grey levels 0–255, uint8 ``[N, C, H, W]`` (the registered signature; the class itself
-takes grey ``[N, H, W]`` too), any height and width, already windowed, at most 256 pictures a call. Output: a table with
-one row per picture, whose columns follow the network's heads: ``probability_<output>``, ``severity_<output>`` or
+Contract. Input: images as whole grey levels 0–255, uint8 ``[N, C, H, W]`` (the registered signature; the class itself
+takes grey ``[N, H, W]`` too), any height and width, already windowed, at most 256 images per call. Output: a table with
+one row per image, whose columns follow the network's heads: ``probability_<output>``, ``severity_<output>`` or
 ``value_<output>``, and of exclusive classes the ``label`` before them (``label_<head>`` where there are several).
 
-Pictures are prepared by the functions that prepared the training data, so that nothing is done twice or differently.
+Images are prepared by the functions that prepared the training data, so that nothing is done twice or differently.
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ from mlflow.pyfunc import PythonModel
 from medtransfer.errors import DataError
 from medtransfer.tracking.columns import head_columns
 
-MAX_PICTURES = 256
+MAX_IMAGES = 256
 _CHUNK = 32
 
 
-class PictureClassifier(PythonModel):  # type: ignore[misc]  # MLflow ships no types
-    """Scores of every head for a batch of pictures."""
+class ImageClassifier(PythonModel):  # type: ignore[misc]  # MLflow ships no types
+    """Scores of every head for a batch of images."""
 
     def load_context(self, context: Any) -> None:
         """Build the network from the stored ``model.safetensors`` and ``config.json``.
@@ -53,18 +53,18 @@ class PictureClassifier(PythonModel):  # type: ignore[misc]  # MLflow ships no t
 
         preprocessing, heads = self.config["preprocessing"], self.config["heads"]
         try:
-            pictures = check_pictures(model_input, preprocessing["channels"])
+            images = check_images(model_input, preprocessing["channels"])
         except DataError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
         columns: dict[str, Any] = {}
-        for name, scores in self._scores(pictures, preprocessing).items():
+        for name, scores in self._scores(images, preprocessing).items():
             if self.columns[name].label:
                 columns[self.columns[name].label] = [heads[name].outputs[i] for i in scores.argmax(1)]
             columns |= dict(zip(self.columns[name].scores, scores.T, strict=True))
         return pd.DataFrame(columns)
 
     def _scores(
-        self, pictures: npt.NDArray[np.uint8], preprocessing: dict[str, Any]
+        self, images: npt.NDArray[np.uint8], preprocessing: dict[str, Any]
     ) -> dict[str, npt.NDArray[np.float64]]:
         """Return the scores of each head ``[N, outputs]``."""
         import torch
@@ -73,37 +73,37 @@ class PictureClassifier(PythonModel):  # type: ignore[misc]  # MLflow ships no t
 
         parts: list[dict[str, torch.Tensor]] = []
         with torch.inference_mode():
-            for start in range(0, len(pictures), _CHUNK):
-                raw = self.network(prepare(pictures[start : start + _CHUNK], preprocessing))
+            for start in range(0, len(images), _CHUNK):
+                raw = self.network(prepare(images[start : start + _CHUNK], preprocessing))
                 parts.append(activate(raw, self.config["heads"]))
         return {name: torch.cat([part[name] for part in parts]).double().numpy() for name in self.columns}
 
 
-def check_pictures(pictures: Any, channels: int) -> npt.NDArray[np.uint8]:
-    """Return pictures as uint8 ``[N, channels, H, W]``.
+def check_images(images: Any, channels: int) -> npt.NDArray[np.uint8]:
+    """Return images as uint8 ``[N, channels, H, W]``.
 
     Raises:
         DataError: wrong rank, channels, number or type; NaN; values outside 0–255 or between whole numbers.
     """
-    array = np.asarray(pictures)
+    array = np.asarray(images)
     if array.ndim == 3 and channels == 1:
         array = array[:, None]
     if array.ndim != 4 or array.shape[1] != channels or 0 in array.shape:
-        raise DataError(f"pictures have shape {list(array.shape)}, expected [N, {channels}, height, width]")
-    if len(array) > MAX_PICTURES:
-        raise DataError(f"{len(array)} pictures in one call, expected at most {MAX_PICTURES}: send smaller batches")
+        raise DataError(f"images have shape {list(array.shape)}, expected [N, {channels}, height, width]")
+    if len(array) > MAX_IMAGES:
+        raise DataError(f"{len(array)} images in one call, expected at most {MAX_IMAGES}: send smaller batches")
     return _grey_levels(array)
 
 
-def prepare(pictures: npt.NDArray[np.uint8], preprocessing: dict[str, Any]) -> Any:
+def prepare(images: npt.NDArray[np.uint8], preprocessing: dict[str, Any]) -> Any:
     """Return the network's input, float ``[N, 3, crop, crop]``: equalise, resize, centre crop, normalise."""
     import torch
 
     from medtransfer.data.images import equalize, resize
     from medtransfer.data.transforms import evaluate_view
 
-    spread = [equalize(picture) for picture in pictures] if preprocessing["equalize"] else list(pictures)
-    stacked = np.stack([resize(picture, preprocessing["size"]) for picture in spread])
+    spread = [equalize(image) for image in images] if preprocessing["equalize"] else list(images)
+    stacked = np.stack([resize(image, preprocessing["size"]) for image in spread])
     mean, std = _numbers(preprocessing["mean"]), _numbers(preprocessing["std"])
     return evaluate_view(torch.from_numpy(stacked), preprocessing["crop"], mean=mean, std=std)
 
@@ -112,14 +112,14 @@ def _grey_levels(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind not in "iuf":
-        raise DataError(f"pictures have the type {array.dtype}, expected uint8")
+        raise DataError(f"images have the type {array.dtype}, expected uint8")
     if not np.isfinite(array).all():
-        raise DataError("pictures hold NaN or infinity, expected grey levels 0 to 255")
+        raise DataError("images hold NaN or infinity, expected grey levels 0 to 255")
     if array.min() < 0 or array.max() > 255:
-        raise DataError(f"pictures hold values {array.min()} to {array.max()}, expected grey levels 0 to 255")
+        raise DataError(f"images hold values {array.min()} to {array.max()}, expected grey levels 0 to 255")
     whole = array.astype(np.uint8)
     if (whole != array).any():
-        raise DataError("pictures hold fractions, expected whole grey levels 0 to 255 (not scaled to 0–1)")
+        raise DataError("images hold fractions, expected whole grey levels 0 to 255 (not scaled to 0–1)")
     return whole
 
 
@@ -127,4 +127,4 @@ def _numbers(value: float | Sequence[float]) -> Sequence[float]:
     return value if isinstance(value, Sequence) else (value,)
 
 
-set_model(PictureClassifier())
+set_model(ImageClassifier())

@@ -28,14 +28,14 @@ def tracking_uri(uri: str | None = None) -> str:
     Raises:
         TrackingError: the scheme is not a database or a server.
     """
-    found = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace().absolute() / 'mlflow.db'}"
-    scheme = urlsplit(found).scheme.partition("+")[0]
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace().absolute() / 'mlflow.db'}"
+    scheme = urlsplit(uri).scheme.partition("+")[0]
     if scheme not in {"sqlite", "http", "https", *_SQL_PORTS}:
         raise TrackingError(
             f"the tracking address has the scheme {scheme!r}: use sqlite:///, postgresql+psycopg://, mysql://, http:// "
             "or https:// (MLflow's file store is retired)"
         )
-    return found
+    return uri
 
 
 def portable_uri(uri: str) -> str:
@@ -98,15 +98,15 @@ def experiment_id(store: Any, name: str, *, description: str = "", uri: str | No
     """
     from mlflow.exceptions import MlflowException
 
-    if (found := store.get_experiment_by_name(name)) is None:
+    if (known := store.get_experiment_by_name(name)) is None:
         try:
             return str(store.create_experiment(name, _artefacts(name, uri), tags={DESCRIPTION: description}))
         except MlflowException:
-            if (found := store.get_experiment_by_name(name)) is None:  # another process was not faster: a real refusal
+            if (known := store.get_experiment_by_name(name)) is None:  # another process was not faster: a real refusal
                 raise
-    if found.lifecycle_stage != "active":
+    if known.lifecycle_stage != "active":
         raise TrackingError(f"experiment {name!r} was deleted in the tracking store: restore it or choose another name")
-    return str(found.experiment_id)
+    return str(known.experiment_id)
 
 
 def find_run(store: Any, run_key: str, experiment: str) -> Any:
@@ -114,8 +114,8 @@ def find_run(store: Any, run_key: str, experiment: str) -> Any:
     if (home := store.get_experiment_by_name(experiment)) is None:
         return None
     query = f"tags.`{RUN_KEY}` = '{check_run_key(run_key)}'"
-    found = store.search_runs([home.experiment_id], query, max_results=1)
-    return found[0] if found else None
+    runs = store.search_runs([home.experiment_id], query, max_results=1)
+    return runs[0] if runs else None
 
 
 def first_line(error: Exception) -> str:

@@ -27,7 +27,7 @@ class RunSpec(Config):
     """Everything that is known about a run before it starts.
 
     Attributes:
-        experiment: MLflow experiment, one a study.
+        experiment: MLflow experiment, one per study.
         name: Readable name, ``finetune · resnet50+5attn · stl_n→stl_m · seed 0``.
         description: Shown as the experiment's description when this run creates the experiment.
         tags: For filters and group-by.

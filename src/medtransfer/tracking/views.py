@@ -1,6 +1,6 @@
 """A comparison that the MLflow UI opens from one link: filter, grouping, columns and a chart, saved at the experiment.
 
-MLflow keeps such a view as an experiment's tag, the one that its own *Save view* writes, so it also stands in the UI's
+MLflow keeps such a view as an experiment's tag, the one that its own *Save view* writes, so it is also in the UI's
 *Views* list. Nothing else carries a grouping: the address of a page holds the filter and the order only.
 """
 
@@ -63,14 +63,14 @@ def save_view(experiment: str, view: RunView, *, uri: str | None = None) -> str 
     address = tracking_uri(uri)
     try:
         store = client(address)
-        found = store.get_experiment_by_name(experiment)
+        home = store.get_experiment_by_name(experiment)
     except (TrackingError, MlflowException) as error:
         log.warning("%s: the view %r was not saved (%s)", portable_uri(address), view.name, first_line(error))
         return None
-    if found is None:
+    if home is None:
         raise TrackingError(f"{portable_uri(address)}: no experiment {experiment!r} to save a view in: run a fit first")
-    store.set_experiment_tag(found.experiment_id, _TAG + _key(view), _envelope(view))
-    return _link(portable_uri(address) if address.startswith("http") else SERVER, found.experiment_id, view)
+    store.set_experiment_tag(home.experiment_id, _TAG + _key(view), _envelope(view))
+    return _link(portable_uri(address) if address.startswith("http") else SERVER, home.experiment_id, view)
 
 
 def _link(server: str, experiment_id: str, view: RunView) -> str:

@@ -1,4 +1,4 @@
-"""Depthwise convolutions under a processor's bf16."""
+"""Depthwise convolutions under bf16 on a CPU."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 class DepthwiseInFp32(TorchFunctionMode):
     """While active, convolutions with one input channel a group leave autocast and run in fp32.
 
-    Processors have bf16 units for products of matrices; a depthwise convolution is none, and its bf16 form is several
+    CPUs have bf16 units for products of matrices; a depthwise convolution is none, and its bf16 form is several
     times slower than fp32 (``benchmarks/bench_depthwise.py``). Everything else stays as autocast has it.
     """
 

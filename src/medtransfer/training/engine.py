@@ -1,6 +1,6 @@
 """Where and how a step runs: device, precision, memory format, compilation and distribution, all torch's own.
 
-The same command works on a processor, on one GPU, and under ``torchrun`` on several processes.
+The same command works on a CPU, on one GPU, and under ``torchrun`` on several processes.
 """
 
 import ctypes
@@ -72,7 +72,7 @@ class Engine:
         return module
 
     def batch(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Move a batch to the device; pictures take the memory format of the run."""
+        """Move a batch to the device; images take the memory format of the run."""
         return {key: self._move(value) for key, value in batch.items()}
 
     @contextmanager
@@ -128,13 +128,13 @@ class Engine:
 def keep_freed_memory() -> None:
     """Tell glibc to keep freed memory for the next step instead of giving it back to the system.
 
-    By default every large tensor is mapped anew, and the system clears each of its pages again: tens of thousands of
-    page faults a step, up to a fifth of its time. With another C library nothing happens.
+    By default every large tensor is mapped again, and the system clears each of its pages again: tens of thousands of
+    page faults per step, up to a fifth of its time. With another C library nothing happens.
     """
-    tell = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if tell is not None:
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
         for option, value in MALLOC.values():
-            tell(option, value)
+            mallopt(option, value)
 
 
 def _device(name: str) -> torch.device:
@@ -152,6 +152,6 @@ def _precision(name: Precision, device: torch.device) -> Precision:
         return name
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    # Without units for it, bf16 on a processor is emulated and slower than fp32.
+    # Without units for it, bf16 on a CPU is emulated and slower than fp32.
     units = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return "bf16" if units else "fp32"

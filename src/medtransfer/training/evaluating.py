@@ -78,9 +78,9 @@ def predict_network(
         normalization=(tuple(prepared["mean"]), tuple(prepared["std"])),
         device=engine.device,
     )
-    found = predict_heads(engine.place(model), heads, loader, engine)
-    images = data.manifest.iloc[found["index"]]
-    tables = [_rows(images, found[key], head, description["extra"]["fit"], name) for key, head in heads.items()]
+    scores = predict_heads(engine.place(model), heads, loader, engine)
+    images = data.manifest.iloc[scores["index"]]
+    tables = [_rows(images, scores[key], head, description["extra"]["fit"], name) for key, head in heads.items()]
     return pd.concat(tables, ignore_index=True)
 
 

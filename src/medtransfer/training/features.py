@@ -1,4 +1,4 @@
-"""What a source network says of a target before it is fine-tuned: its features and its own probabilities, scored."""
+"""What a source network knows of a target before it is fine-tuned: its features and its own probabilities, scored."""
 
 from torch import Tensor
 
@@ -34,7 +34,9 @@ def score_source(
         features = model.features(batch["image"])
         return {**activate(model.head(features), heads), "features": features.float()}
 
-    found = collect(engine.place(model), outputs, loader, engine)
-    probabilities = None if unavailable else found[exclusive[0]]
+    collected = collect(engine.place(model), outputs, loader, engine)
+    probabilities = None if unavailable else collected[exclusive[0]]
     classes = len(loader.data.meta.classes)
-    return transfer_score(found["features"], found["target"], probabilities, classes=classes, unavailable=unavailable)
+    return transfer_score(
+        collected["features"], collected["target"], probabilities, classes=classes, unavailable=unavailable
+    )

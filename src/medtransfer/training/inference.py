@@ -52,8 +52,8 @@ def collect(
     for batch in loader.epoch(0):
         moved = engine.batch(batch)
         with engine.autocast():
-            found = outputs(moved)
-        for name, value in {**found, "index": moved["index"], "target": moved["target"]}.items():
+            values = outputs(moved)
+        for name, value in {**values, "index": moved["index"], "target": moved["target"]}.items():
             parts.setdefault(name, []).append(
                 value.float().cpu().numpy() if value.is_floating_point() else value.cpu().numpy()
             )

@@ -1,4 +1,4 @@
-"""Which rows a phase reads and how they are shown to it: training, evaluation."""
+"""Which rows a phase reads and in which view: training, evaluation."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -61,7 +61,7 @@ def evaluation_loader(
 ) -> Loader:
     """Return a loader over the labelled rows of one split in the evaluation view: centre crop, no randomness.
 
-    Pictures of a data set that the network was not trained on are normalised like those that it was ``trained_on``.
+    Images of a data set that the network was not trained on are normalised like those that it was ``trained_on``.
     With ``findings`` the targets are these instead of the classes.
     """
     targets, rows_of = _targets(data, findings)
@@ -91,14 +91,14 @@ def _targets(data: PackedDataset, findings: Sequence[str]) -> tuple[np.ndarray |
     known = np.asarray(data.class_index >= 0 if targets is None else ~np.isnan(targets).all(axis=1))
 
     def rows(split: str) -> np.ndarray:
-        found = data.rows(split=split)
-        return found[known[found]]
+        labelled = data.rows(split=split)
+        return labelled[known[labelled]]
 
     return targets, rows
 
 
-def grey_pictures(data: PackedDataset, rows: Rows) -> np.ndarray:
-    """Return pictures of any depth and colour as uint8 ``[M, H, W]``: what regions are located in."""
+def grey_images(data: PackedDataset, rows: Rows) -> np.ndarray:
+    """Return images of any depth and colour as uint8 ``[M, H, W]``: what regions are located in."""
     images = data.images[rows]
     mean = images.mean(1, dtype=np.float64) / (257 if images.dtype == np.uint16 else 1)
     grey: np.ndarray = np.rint(mean).astype(np.uint8)

@@ -33,7 +33,7 @@ Stream = Generator[Batch, None, None]
 
 @dataclass
 class Progress:
-    """Everything about a fit that is not a tensor; saved and resumed as it stands."""
+    """Everything about a fit that is not a tensor; saved and resumed as it is."""
 
     step: int = 0
     best: dict[str, float] | None = None
@@ -48,7 +48,7 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
-    """What a finished fit says about itself; the task's module holds the selected weights."""
+    """What a finished fit reports; the task's module holds the selected weights."""
 
     metrics: dict[str, float]
     best_step: int
@@ -66,11 +66,11 @@ class Fit:
         loaders: one loader, or several by name whose batches reach the task together.
         config: budget, optimiser, schedule, selection.
         engine: device, precision, distribution.
-        tracker: receives metrics once a validation.
+        tracker: receives metrics once per validation.
         scratch: folder of the resume files of this fit.
         seed: seeds dropout and everything else drawn during a step.
         validate: returns validation metrics; called in evaluation mode on every process.
-        title: shown beside the progress bar.
+        title: printed beside the progress bar.
     """
 
     def __init__(

@@ -166,7 +166,7 @@ class LARS(Optimizer):
 
 
 def build_optimizer(groups: "list[Group]", config: OptimizerConfig) -> Optimizer:
-    """Return the optimiser over the groups; ``lr`` of each group is set anew before every step."""
+    """Return the optimiser over the groups; ``lr`` of each group is set before every step."""
     decay = config.weight_decay
     params = [
         {"params": g.parameters, "lr": g.lr, "weight_decay": decay if g.weight_decay is None else g.weight_decay}

@@ -1,4 +1,4 @@
-"""What a person sees while a fit runs: a bar with rate and time left on a terminal, one line a validation elsewhere."""
+"""What a person sees while a fit runs: on a terminal a bar with rate and time left, else one line per validation."""
 
 from collections.abc import Mapping
 from types import TracebackType
@@ -17,7 +17,7 @@ class Bar:
         title: of the fit.
         total: steps of the whole budget.
         start: steps already done.
-        images: images a step, for the rate.
+        images: images per step, for the rate.
         metric: the validation metric shown beside the loss; without one the first AUROC.
         quiet: show nothing, as on every process but the main one.
     """
@@ -47,10 +47,10 @@ class Bar:
     def report(self, step: int, metrics: Mapping[str, float], rate: float) -> None:
         """Show the mean loss, one validation metric and the images per second of the period that ended."""
         metric = self._metric or next((name for name in metrics if "auroc" in name), "train/loss")
-        shown = " · ".join(f"{name} {metrics[name]:.3f}" for name in dict.fromkeys(("train/loss", metric)))
-        self._bar.update(self._task, description=f"{self._title} · {shown}")
+        values = " · ".join(f"{name} {metrics[name]:.3f}" for name in dict.fromkeys(("train/loss", metric)))
+        self._bar.update(self._task, description=f"{self._title} · {values}")
         if self._lines:
-            line = f"{self._title} · step {step} of {self._total} · {shown} · {rate:.0f} images/s"
+            line = f"{self._title} · step {step} of {self._total} · {values} · {rate:.0f} images/s"
             console.print(line, soft_wrap=True, markup=False)
 
 

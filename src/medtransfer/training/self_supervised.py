@@ -14,7 +14,7 @@ from medtransfer.ssl import health
 from medtransfer.ssl.regions import Located
 from medtransfer.training.engine import Engine
 from medtransfer.training.inference import classification_metrics, predict
-from medtransfer.training.loading import evaluation_loader, grey_pictures, training_loader
+from medtransfer.training.loading import evaluation_loader, grey_images, training_loader
 from medtransfer.training.optim import TrainConfig
 from medtransfer.training.task import Batch, Group, Losses, Task, one_group
 from medtransfer.training.validation import attention_metrics
@@ -57,14 +57,14 @@ class SelfSupervisedTask:
 
 
 class TrainingRegions(NamedTuple):
-    """Where the five lobe regions of every training image lie, and how often that had to be guessed."""
+    """Where the five lobe regions of every training image are, and for how many images that is a guess."""
 
     boxes: np.ndarray
     """[N, 5, 4] float32 in pixels, a row of the manifest each; zeros outside the training split."""
     images: int
     """Training images, labelled or not."""
     without_lungs: int
-    """Those in which no lungs were found, so that the whole image stood in for them."""
+    """Those in which no lungs were found, so that the whole image took their place."""
 
     def counts(self) -> dict[str, int]:
         """Return what a run tracks: ``data/images`` and ``data/without_lungs``."""
@@ -76,10 +76,10 @@ def training_regions(data: PackedDataset, locate: Callable[[np.ndarray], Located
 
     Args:
         data: a packed data set of CT slices.
-        locate: gives the boxes of grey pictures uint8 ``[M, H, W]``.
+        locate: gives the boxes of grey images uint8 ``[M, H, W]``.
     """
     rows = data.rows(split="train", labelled=False)
-    located = locate(grey_pictures(data, rows))
+    located = locate(grey_images(data, rows))
     boxes = np.zeros((len(data.images), 5, 4), dtype=np.float32)
     boxes[rows] = located.boxes
     return TrainingRegions(boxes, images=len(rows), without_lungs=int((~located.found).sum()))
@@ -107,15 +107,15 @@ def probe_validation(
     loaders = {split: evaluation_loader(data, split, crop, engine) for split in ("train", "val")}
 
     def validate(task: Task) -> dict[str, float]:
-        found = {split: predict(task, loader, engine) for split, loader in loaders.items()}
-        features = {split: torch.from_numpy(parts["features"]) for split, parts in found.items()}
-        labels = torch.from_numpy(found["train"]["target"])
+        predicted = {split: predict(task, loader, engine) for split, loader in loaders.items()}
+        features = {split: torch.from_numpy(parts["features"]) for split, parts in predicted.items()}
+        labels = torch.from_numpy(predicted["train"]["target"])
         classes = data.meta.classes
         probability = health.knn_probe(
             features["train"], labels, features["val"], classes=len(classes), neighbours=min(neighbours, len(labels))
         )
         spread = health.feature_spread(features["val"])
-        metrics = classification_metrics(probability.numpy(), found["val"]["target"], classes, positive=positive)
+        metrics = classification_metrics(probability.numpy(), predicted["val"]["target"], classes, positive=positive)
         metrics |= {
             "health/spread": spread,
             "health/alignment": _alignment(task, views, engine),
@@ -128,7 +128,7 @@ def probe_validation(
 
 
 def _alignment(task: Task, views: Loader, engine: Engine) -> float:
-    """Return the mean squared distance of the features of two views of the same pictures."""
+    """Return the mean squared distance of the features of two views of the same images."""
     batch = engine.batch(views.batch(0, 0))
     with torch.inference_mode(), engine.autocast():
         pair = [task.outputs({"image": batch[view]})["features"] for view in ("query", "key")]

@@ -1,7 +1,7 @@
 """Resume files: written beside the target, flushed, hashed; a kill at any moment leaves one that loads.
 
 A state is a set of named tensors plus named scalars. ``state.json`` is the commit point: it names the tensor file, its
-SHA-256 and the generation before it, which is used, and said so, when the newest is damaged.
+SHA-256 and the generation before it, which is used, with a message, when the newest is damaged.
 """
 
 import json
@@ -103,7 +103,7 @@ def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> No
             continue
         _, index, key = name.split(".", 2)
         parameter = parameters[int(index)]
-        # A step count belongs on the processor, also when the parameter is a scalar on a GPU.
+        # A step count belongs on the CPU, also when the parameter is a scalar on a GPU.
         of_parameter = key != "step" and value.shape == parameter.shape
         like = torch.empty_like(parameter, dtype=value.dtype) if of_parameter else torch.empty_like(value)
         optimizer.state[parameter][key] = like.copy_(value)
@@ -120,5 +120,5 @@ def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tens
 
 
 def snapshot(module: nn.Module) -> dict[str, Tensor]:
-    """Return a copy of the module's state on the processor, so that further training cannot change it."""
+    """Return a copy of the module's state on the CPU, so that further training cannot change it."""
     return {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}

@@ -49,7 +49,7 @@ class SupervisedTask:
 class MultiLabelTask:
     """Several findings at once, each present, absent or not known; outputs the probability of each.
 
-    With ``positive_weight`` ``[findings]`` positives count so many times in the binary cross-entropy.
+    ``positive_weight`` ``[findings]`` weights the positives of each finding in the binary cross-entropy.
     """
 
     def __init__(self, model: nn.Module, findings: Sequence[str], *, positive_weight: Tensor | None = None) -> None:

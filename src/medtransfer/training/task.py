@@ -18,7 +18,7 @@ class Group:
     """Parameters that share a learning rate and a schedule.
 
     Attributes:
-        name: shown in logs as ``lr_<name>``.
+        name: tracked as ``lr_<name>``.
         parameters: the trainable parameters of this group.
         lr: peak learning rate.
         schedule: how the rate changes over the run.

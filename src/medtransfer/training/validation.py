@@ -21,8 +21,10 @@ def supervised_validation(
     loader = evaluation_loader(data, "val", crop, engine)
 
     def validate(task: Task) -> dict[str, float]:
-        found = predict(task, loader, engine)
-        metrics = classification_metrics(found["probability"], found["target"], data.meta.classes, positive=positive)
+        predicted = predict(task, loader, engine)
+        metrics = classification_metrics(
+            predicted["probability"], predicted["target"], data.meta.classes, positive=positive
+        )
         return metrics | attention_metrics(task.module, loader, engine)
 
     return validate
@@ -35,8 +37,8 @@ def multilabel_validation(
     loader = evaluation_loader(data, "val", crop, engine, findings=findings)
 
     def validate(task: Task) -> dict[str, float]:
-        found = predict(task, loader, engine)
-        return multilabel_metrics(found["probability"], found["target"], findings)
+        predicted = predict(task, loader, engine)
+        return multilabel_metrics(predicted["probability"], predicted["target"], findings)
 
     return validate
 

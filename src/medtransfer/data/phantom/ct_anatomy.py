@@ -1,6 +1,6 @@
 """Chest anatomy for axial slices: lungs, fissures and lobes as surfaces in the body, cut at a level.
 
-Body coordinates in cm: x to the patient's left (picture right), y to the back (picture bottom), origin in the middle of
+Body coordinates in cm: x to the patient's left (image right), y to the back (image bottom), origin in the middle of
 the chest; the level runs from 0 (apex) to 1 (base). The oblique fissures are surfaces that rise towards the back. The
 horizontal fissure is a tilted surface near the hilum whose front lies lower than its back and whose side lies lower
 than its middle (Raasch et al. 1982, Radiographic anatomy of the interlobar fissures). A slice meets the fissures where
@@ -53,7 +53,7 @@ class CtAnatomy:
     collapsed: LobeName | None
 
     def place(self, grid: Grid) -> Grid:
-        """Return body coordinates of the picture's pixels: turned, shifted and scaled as the patient lies."""
+        """Return body coordinates of the image's pixels: turned, shifted and scaled as the patient lies."""
         seen = grid.moved(*self.shift, degrees=self.turn)
         return Grid(seen.x / self.scale, seen.y / (self.scale * self.depth), seen.pixel)
 

@@ -1,6 +1,6 @@
 """Frontal chest X-rays as sums of attenuation: normal, one focal pneumonia, or bilateral peripheral COVID-19 opacities.
 
-Coordinates in cm: x to the patient's left (picture right), y downwards; the picture's left is the patient's right.
+Coordinates in cm: x to the patient's left (image right), y downwards; the image's left is the patient's right.
 """
 
 import itertools
@@ -91,13 +91,13 @@ def draw_cxr(
 
     Args:
         patient: stream that fixes the anatomy; the same stream gives the same patient.
-        rng: stream of everything that differs between two pictures of a patient: view, lesions, noise.
+        rng: stream of everything that differs between two images of a patient: view, lesions, noise.
         label: class.
         scanner: hospital.
         config: sizes and chances.
 
     Returns:
-        The picture; its mask has value 6 in the lungs and the lesion bit on opacities and consolidations.
+        The image; its mask has value 6 in the lungs and the lesion bit on opacities and consolidations.
     """
     anatomy = sample_anatomy(patient, config)
     view: View = "AP" if rng.random() < 0.4 else "PA"
@@ -126,7 +126,7 @@ def severity_zones(mask: Bytes, share: float) -> tuple[float, ...]:
     Each lung is cut into thirds of its own height; a zone counts when the lesion covers at least ``share`` of its area.
 
     Args:
-        mask: ``[h, w]`` uint8 mask of a picture in which the lungs lie on either side of the midline.
+        mask: ``[h, w]`` uint8 mask of an image in which the lungs lie on either side of the midline.
         share: smallest covered share of a zone.
     """
     middle = float(np.flatnonzero(lungs(mask).any(axis=0)).mean())

@@ -1,4 +1,4 @@
-"""Natural-like colour pictures: one of six shapes, any colour, size and turn, on a textured background."""
+"""Natural-like colour images: one of six shapes, any colour, size and turn, on a textured background."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ COLOUR_STEP = 18
 
 
 class NaturalConfig(Config):
-    """How natural-like pictures are drawn: ``size`` is height and width in pixels."""
+    """How natural-like images are drawn: ``size`` is height and width in pixels."""
 
     size: int = Bound(default=64, ge=16)
 
@@ -57,20 +57,20 @@ SHAPES: dict[str, Callable[[Grid], Field]] = {
 
 
 def draw_natural(rng: np.random.Generator, label: str, config: NaturalConfig) -> Phantom:
-    """Draw one colour picture ``[size, size, 3]``; its mask is empty: there is no lung in it.
+    """Draw one colour image ``[size, size, 3]``; its mask is empty: there is no lung in it.
 
     Raises:
         KeyError: ``label`` is not in ``SHAPES``.
     """
     grid = square_grid(config.size, 2.0)
-    picture = _background(rng, grid)
+    canvas = _background(rng, grid)
     radius = rng.uniform(0.45, 0.8)
     seen = grid.moved(rng.uniform(-0.25, 0.25), rng.uniform(-0.25, 0.25), rng.uniform(-180, 180))
     cover = soft(radius * SHAPES[label](Grid(seen.x / radius, seen.y / radius, grid.pixel)), 0.02)[..., None]
     shade = 1 + 0.15 * cloud(rng, grid, 0.3)[..., None]
-    colour = _contrasting(rng, picture.mean(axis=(0, 1)))
-    picture = (1 - cover) * picture + cover * colour * shade
-    level = np.clip(ndimage.gaussian_filter(picture, (0.5, 0.5, 0)), 0, 1)
+    colour = _contrasting(rng, canvas.mean(axis=(0, 1)))
+    canvas = (1 - cover) * canvas + cover * colour * shade
+    level = np.clip(ndimage.gaussian_filter(canvas, (0.5, 0.5, 0)), 0, 1)
     image = (np.rint(level * 252 / COLOUR_STEP) * COLOUR_STEP).astype(np.uint8)
     return Phantom(image, np.zeros(grid.x.shape, dtype=np.uint8), label)
 

@@ -1,4 +1,4 @@
-"""CT phantoms of patients that lie in a chosen way: what finds lobes is checked on each kind apart."""
+"""CT phantoms of patients in a chosen pose: the location of lobes is checked for each pose separately."""
 
 from collections.abc import Iterator
 from itertools import count as natural_numbers
@@ -36,7 +36,7 @@ def draw_posed(pose: Pose, *, count: int, seed: int) -> list[Phantom]:
 
 
 def _patients(pose: Pose, seed: int, config: CtConfig) -> Iterator[int]:
-    """Yield the numbers of the patients that lie as wanted."""
+    """Yield the numbers of the patients in a pose."""
     for n in natural_numbers():
         anatomy = sample_anatomy(_patient(seed, n), missing_rate=config.missing, collapsed_rate=config.collapsed)
         if pose == "collapsed" or _lies(anatomy, pose):

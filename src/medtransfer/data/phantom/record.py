@@ -1,4 +1,4 @@
-"""What every phantom carries: the picture, its mask and the record of planted shortcuts."""
+"""What every phantom carries: the image, its mask and the record of planted shortcuts."""
 
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -25,14 +25,14 @@ class Marker:
 
 @dataclass(frozen=True)
 class Phantom:
-    """One drawn picture with its truth.
+    """One drawn image with its truth.
 
     Attributes:
         image: ``[h, w]`` grey or ``[h, w, 3]`` colour, uint8.
         mask: ``[h, w]`` uint8; low three bits 0 outside the lungs, 1-5 lobes ru rm rl lu ll, 6 lung without lobe; bit 3
-            marks the lesion that the label speaks of.
+            marks the lesion that the label refers to.
         label: class name.
-        source: hospital, empty for natural pictures.
+        source: hospital, empty for natural images.
         view: ``PA``, ``AP``, ``axial`` or empty.
         findings: 1.0 or 0.0 for each finding that was drawn or not.
         marker: burnt-in letters, if there are any.

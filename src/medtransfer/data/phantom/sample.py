@@ -1,4 +1,4 @@
-"""The embedded sample: natural-like pictures, X-rays and CT slices written as PNG files and tables of labels."""
+"""The embedded sample: natural-like images, X-rays and CT slices written as PNG files and tables of labels."""
 
 import csv
 import datetime
@@ -27,7 +27,7 @@ _NATURAL, _CXR, _CT, _CT_OUTSIDE = range(4)
 
 
 class SplitCounts(Config):
-    """Numbers of pictures in the three splits."""
+    """Numbers of images in the three splits."""
 
     train: int = Bound(ge=0)
     val: int = Bound(ge=0)
@@ -38,15 +38,15 @@ class SampleConfig(Config):
     """The embedded sample.
 
     Attributes:
-        seed: start of every stream; each picture depends on it and on the picture's own number alone.
-        natural: colour pictures, ``natural_counts`` a class.
+        seed: start of every stream; each image depends on it and on the image's own number alone.
+        natural: colour images, ``natural_counts`` per class.
         cxr: X-rays, ``cxr_count`` in all, without splits: the project splits them by patient.
-        ct: CT slices with official splits, apart by patient.
+        ct: CT slices with official splits, which share no patient.
         ct_outside_count: CT slices from a hospital that ``ct`` does not have, all in the test split.
         covid_share: share of patients with COVID-19.
         unknown_share: share of an X-ray's findings that the table leaves blank.
         cxr_shortcuts: by default the hospital is mildly linked with COVID-19, as in public collections.
-        ct_shortcuts: none by default, so that the scores on CT speak of the lesions.
+        ct_shortcuts: none by default, so that the scores on CT reflect the lesions.
     """
 
     seed: int = Bound(default=20, ge=0)
@@ -65,7 +65,7 @@ class SampleConfig(Config):
 
 @dataclass(frozen=True)
 class _Visit:
-    """One picture of a patient, before it is drawn."""
+    """One image of a patient, before it is drawn."""
 
     patient: int
     number: int
@@ -77,10 +77,10 @@ def write_sample(root: Path, config: SampleConfig) -> dict[str, int]:
     """Write ``natural/``, ``cxr/``, ``ct/`` and ``ct_outside/`` below ``root``, always the same bytes.
 
     ``natural`` is an ImageFolder layout. The others hold ``images/``, ``masks/``, ``labels.csv`` and ``shortcuts.csv``
-    (what was planted, and where the letters stand in pixels).
+    (what was planted, and where the letters are in pixels).
 
     Returns:
-        The number of pictures in each folder.
+        The number of images in each folder.
 
     Raises:
         DataError: ``root`` is not empty, so that old and new files would mix.
@@ -114,16 +114,16 @@ def _stream(config: SampleConfig, *numbers: int) -> np.random.Generator:
 
 
 def _visits(config: SampleConfig, dataset: int, counts: dict[str, int]) -> Iterator[_Visit]:
-    """Fill each split with whole patients of one to three pictures; the last patient is cut to fit."""
+    """Fill each split with whole patients of one to three images; the last patient is cut to fit."""
     patient = 0
     for split, count in counts.items():
         left = count
         while left > 0:
             # a share s of patients, evenly spread: positive where floor(s * patient) steps up
             positive = int(config.covid_share * (patient + 1)) > int(config.covid_share * patient)
-            pictures = min(left, int(_stream(config, dataset, patient).choice((1, 1, 2, 3))))
-            yield from (_Visit(patient, number, positive, split) for number in range(pictures))
-            left -= pictures
+            images = min(left, int(_stream(config, dataset, patient).choice((1, 1, 2, 3))))
+            yield from (_Visit(patient, number, positive, split) for number in range(images))
+            left -= images
             patient += 1
 
 
@@ -134,11 +134,11 @@ def _ct_case(config: SampleConfig, dataset: int, scanners: Sequence[Scanner], vi
     shortcuts = config.ct_shortcuts
     planted = _stream(config, dataset, visit.patient, 0)
     scanner = choose_scanner(planted, visit.positive, shortcuts.source_contrast, scanners)
-    patient, picture = (
+    per_patient, per_image = (
         _stream(config, dataset, visit.patient, 1),
         _stream(config, dataset, visit.patient, 2, visit.number),
     )
-    phantom = draw_ct(patient, picture, "covid" if visit.positive else "non-covid", scanner, config.ct)
+    phantom = draw_ct(per_patient, per_image, "covid" if visit.positive else "non-covid", scanner, config.ct)
     return _finish(config, dataset, visit, phantom, shortcuts)
 
 
@@ -147,11 +147,14 @@ def _cxr_case(config: SampleConfig, visit: _Visit) -> Case:
     planted = _stream(config, _CXR, visit.patient, 0)
     scanner = choose_scanner(planted, visit.positive, shortcuts.source_contrast, CXR_SCANNERS)
     other: CxrLabel = "normal" if planted.random() < 0.5 else "pneumonia"
-    patient, picture = _stream(config, _CXR, visit.patient, 1), _stream(config, _CXR, visit.patient, 2, visit.number)
-    phantom = draw_cxr(patient, picture, "covid" if visit.positive else other, scanner, config.cxr)
+    per_patient, per_image = (
+        _stream(config, _CXR, visit.patient, 1),
+        _stream(config, _CXR, visit.patient, 2, visit.number),
+    )
+    phantom = draw_cxr(per_patient, per_image, "covid" if visit.positive else other, scanner, config.cxr)
     row, phantom = _finish(config, _CXR, visit, phantom, shortcuts)
     for name in FINDINGS:
-        known = picture.random() >= config.unknown_share
+        known = per_image.random() >= config.unknown_share
         row[f"y_{name}"] = str(int(phantom.findings[name])) if known else ""
     for number, severity in enumerate(severity_zones(phantom.mask, config.cxr.zone_share)):
         row[f"zone_{number}"] = str(int(severity))
@@ -203,8 +206,8 @@ def _write_natural(folder: Path, config: SampleConfig) -> int:
     for which, (split, count) in enumerate(config.natural_counts):
         for kind, label in enumerate(SHAPES):
             for number in range(count):
-                picture = draw_natural(_stream(config, _NATURAL, which, kind, number), label, config.natural)
-                _write_png(folder / split / label / f"{number:03d}.png", picture.image)
+                phantom = draw_natural(_stream(config, _NATURAL, which, kind, number), label, config.natural)
+                _write_png(folder / split / label / f"{number:03d}.png", phantom.image)
                 total += 1
     return total
 

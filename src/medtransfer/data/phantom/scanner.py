@@ -54,9 +54,9 @@ CXR_SCANNERS = (
 
 
 def expose(rng: np.random.Generator, scanner: Scanner, grid: Grid, value: Field, body: Field) -> Bytes:
-    """Return the 8-bit picture ``[h, w]`` of a field of physical values; ``body`` in [0, 1] says where there is noise.
+    """Return the 8-bit image ``[h, w]`` of a field of physical values; ``body`` in [0, 1] says where there is noise.
 
-    Grey levels are multiples of 6, as from a detector with few bits, so that the pictures compress well.
+    Grey levels are multiples of 6, as from a detector with few bits, so that the images compress well.
     """
     blurred = ndimage.gaussian_filter(value, scanner.blur / grid.pixel)
     sharp = blurred + scanner.sharpen * (blurred - ndimage.gaussian_filter(blurred, 0.6 / grid.pixel))

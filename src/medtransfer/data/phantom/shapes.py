@@ -10,7 +10,7 @@ from medtransfer.data.phantom.record import Bits, Field
 
 @dataclass(frozen=True)
 class Grid:
-    """Coordinates of pixel centres in cm: ``x`` to the picture's right, ``y`` downwards, both ``[size, size]``."""
+    """Coordinates of pixel centres in cm: ``x`` to the image's right, ``y`` downwards, both ``[size, size]``."""
 
     x: Field
     y: Field
@@ -24,7 +24,7 @@ class Grid:
 
 
 def square_grid(size: int, field: float) -> Grid:
-    """Return the grid of a square picture of ``size`` pixels that shows ``field`` cm."""
+    """Return the grid of a square image of ``size`` pixels that shows ``field`` cm."""
     pixel = field / size
     axis = (np.arange(size) - (size - 1) / 2) * pixel
     x, y = np.meshgrid(axis, axis)

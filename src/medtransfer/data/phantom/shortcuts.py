@@ -26,7 +26,7 @@ class ShortcutConfig(Config):
 
 
 def marked(rng: np.random.Generator, positive: bool, strength: float) -> bool:
-    """Decide whether a picture gets the marker: with chance ``strength`` as the label says, else by tossing a coin."""
+    """Decide whether an image gets the marker: with chance ``strength`` as the label says, else by tossing a coin."""
     follows, coin = rng.random() < strength, rng.random() < 0.5
     return positive if follows else coin
 
@@ -44,7 +44,7 @@ def choose_scanner(rng: np.random.Generator, positive: bool, strength: float, sc
 
 
 def burn_marker(rng: np.random.Generator, image: Bytes) -> tuple[Bytes, Marker]:
-    """Return a copy of a grey picture ``[h, w]`` with bright letters in a random upper corner, and their place."""
+    """Return a copy of a grey image ``[h, w]`` with bright letters in a random upper corner, and their place."""
     zoom = max(1, image.shape[0] // 48)
     dots = np.array([[dot == "#" for dot in row] for row in _GLYPHS])
     letters = np.kron(dots, np.ones((zoom, zoom), dtype=bool))

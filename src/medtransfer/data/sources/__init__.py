@@ -1,4 +1,4 @@
-"""Adapters from publishers' layouts to manifest rows: one file a layout, one line in the union."""
+"""Adapters from publishers' layouts to manifest rows: one file per layout, one line in the union."""
 
 from typing import Annotated
 

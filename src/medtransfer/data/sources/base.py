@@ -1,6 +1,6 @@
 """What every source adapter shares: the result of a scan, a list that checks its files, and table reading.
 
-A source turns a publisher's layout into manifest rows. It neither splits nor resizes, and does not decode pictures.
+A source turns a publisher's layout into manifest rows. It neither splits nor resizes, and does not decode images.
 """
 
 import csv
@@ -116,7 +116,7 @@ def inside(path: str) -> bool:
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file's name ends like a picture's."""
+    """Whether a file's name has the suffix of an image format."""
     return path.suffix.lower() in SUFFIXES
 
 
@@ -166,7 +166,7 @@ def thin(rows: list[Row], limit: int | None) -> list[Row]:
 
 
 def shared_patients(rows: Sequence[Row]) -> str:
-    """Say how many patients stand in more than one split; empty when none does."""
+    """Say how many patients are in more than one split; empty when none is."""
     splits = defaultdict(set)
     for row in rows:
         splits[row["patient_id"]].add(row["split"])
@@ -174,7 +174,7 @@ def shared_patients(rows: Sequence[Row]) -> str:
     if not shared:
         return ""
     names = ", ".join(shared[:10]) + (", …" if len(shared) > 10 else "")
-    return f"{len(shared)} of {len(splits)} patients stand in more than one official split: {names}"
+    return f"{len(shared)} of {len(splits)} patients are in more than one official split: {names}"
 
 
 def _digest(patient: str) -> str:

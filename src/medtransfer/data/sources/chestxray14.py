@@ -3,8 +3,8 @@
 Layout: ``Data_Entry_2017*.csv``, images in ``images/`` or ``images_001/images/`` … ``images_012/images/``, and, when
 present, the official ``train_val_list.txt`` and ``test_list.txt``.
 
-Known flaws: labels are mined from reports (about one in ten is wrong); many pictures with a finding show a drain or a
-line; the same patient has up to 184 pictures.
+Known flaws: labels are mined from reports (about one in ten is wrong); many images with a finding show a drain or a
+line; the same patient has up to 184 images.
 """
 
 from pathlib import Path
@@ -47,9 +47,7 @@ class ChestXray14Source(Source):
     classes: tuple[str, ...] = ()
     citation: ClassVar[str] = "Wang et al. 2017, ChestX-ray8, CVPR; NIH Clinical Center"
     licence: ClassVar[str] = "no restriction on use; cite the paper and acknowledge the NIH Clinical Center"
-    flaws: ClassVar[str] = (
-        "labels mined from reports; drains and lines give findings away; many pictures of one patient"
-    )
+    flaws: ClassVar[str] = "labels mined from reports; drains and lines give findings away; many images of one patient"
 
     @model_validator(mode="after")
     def _classes_are_findings(self) -> "ChestXray14Source":

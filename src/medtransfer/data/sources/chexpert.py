@@ -1,9 +1,9 @@
 """CheXpert (Irvin et al. 2019): 224,316 chest X-rays of 65,240 patients with 14 findings, some of them uncertain.
 
-Layout: ``train.csv`` and ``valid.csv`` (v1.0, or -small with the same columns), pictures at the paths that they list,
+Layout: ``train.csv`` and ``valid.csv`` (v1.0, or -small with the same columns), images at the paths that they list,
 with or without the leading ``CheXpert-v1.0…/``. Headers may have underscores instead of spaces.
 
-Known flaws: labels are mined from reports; uncertain labels are not random; several pictures of one study; lines, tubes
+Known flaws: labels are mined from reports; uncertain labels are not random; several images of one study; lines, tubes
 and burnt-in letters give findings away.
 """
 
@@ -59,7 +59,7 @@ class ChexpertSource(Source):
     citation: ClassVar[str] = "Irvin et al. 2019, CheXpert, AAAI; Stanford ML Group"
     licence: ClassVar[str] = "Stanford University Dataset Research Use Agreement; no redistribution"
     flaws: ClassVar[str] = (
-        "labels mined from reports, many uncertain; several pictures of one study; tubes and letters give findings away"
+        "labels mined from reports, many uncertain; several images of one study; tubes and letters give findings away"
     )
 
     def scan(self) -> Scan:
@@ -122,8 +122,10 @@ def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
     """Read a table with spaces or underscores in its header."""
     table = read_table(path, ())
     records = [(row, {column.replace("_", " "): cell for column, cell in entry.items()}) for row, entry in table]
-    found = set(records[0][1]) if records else set()
-    missing = next((column for column in ("Path", "Frontal/Lateral", "AP/PA", *FINDINGS) if column not in found), None)
+    columns = set(records[0][1]) if records else set()
+    missing = next(
+        (column for column in ("Path", "Frontal/Lateral", "AP/PA", *FINDINGS) if column not in columns), None
+    )
     if missing:
         raise DataError(f"{path}: column {missing} is missing or has no rows, expected CheXpert's; correct the header")
     if not any(entry[name].strip() for _, entry in records for name in FINDINGS):

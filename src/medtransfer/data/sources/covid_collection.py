@@ -1,6 +1,6 @@
 """COVID-19 Image Data Collection (Cohen et al. 2020): X-rays and CT slices from papers and websites.
 
-Layout: ``metadata.csv``, pictures at ``<folder>/<filename>``, lung masks in ``annotations/lungVAE-masks/``.
+Layout: ``metadata.csv``, images at ``<folder>/<filename>``, lung masks in ``annotations/lungVAE-masks/``.
 
 Known flaws: text that is not clean UTF-8; rows whose file is absent; lateral views and CT slices beside frontal X-rays;
 several images of one patient; dates that are only a year, which count as not known; burnt-in letters and arrows.
@@ -23,18 +23,16 @@ PNEUMONIAS = re.compile(
 
 
 class CovidCollectionSource(Source):
-    """The collection's pictures of the chosen views, labelled ``normal``, ``pneumonia`` or ``covid``."""
+    """The collection's images of the chosen views, labelled ``normal``, ``pneumonia`` or ``covid``."""
 
     name: Literal["covid_collection"] = "covid_collection"
     views: tuple[str, ...] = VIEWS
     citation: ClassVar[str] = "Cohen et al. 2020, COVID-19 Image Data Collection, arXiv 2003.11597 and 2006.11988"
     licence: ClassVar[str] = "per image, see the column license of metadata.csv"
-    flaws: ClassVar[str] = (
-        "several pictures of one patient; burnt-in letters and arrows; many publications and scanners"
-    )
+    flaws: ClassVar[str] = "several images of one patient; burnt-in letters and arrows; many publications and scanners"
 
     def scan(self) -> Scan:
-        """List the pictures of ``metadata.csv``."""
+        """List the images of ``metadata.csv``."""
         listing = Listing(self.root)
         for row, entry in read_table(
             self.root / "metadata.csv", ("patientid", "finding", "view", "folder", "filename")

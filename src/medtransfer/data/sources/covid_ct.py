@@ -1,10 +1,10 @@
 """COVID-CT (Zhao et al. 2020): 349 COVID-19 and 397 other CT slices cut from papers, with official split lists.
 
 Layout: ``Images-processed/CT_{COVID,NonCOVID}/`` and ``Data-split/{COVID,NonCOVID}/{train,val,test}CT_….txt``, one
-file name a line. A name like ``2020.03.13.20035212-p23-152.png`` is the preprint, the token of the patient or page and
-the figure; the first two are the patient. Parts of one figure (``…%0``, ``…%1``) are one patient; else the image is.
+file name per line. A name like ``2020.03.13.20035212-p23-152.png`` is the preprint, the token of the patient or page,
+and figure; the first two are the patient. Parts of one figure (``…%0``, ``…%1``) are one patient; else the image is.
 
-Known flaws: neighbouring slices of one patient stand in different official splits; sizes from 102×61 up; borders,
+Known flaws: neighbouring slices of one patient are in different official splits; sizes from 102×61 up; borders,
 tables and burnt-in text; the classes come from different kinds of publication.
 """
 
@@ -22,7 +22,7 @@ class CovidCtSource(Source):
     name: Literal["covid_ct"] = "covid_ct"
     citation: ClassVar[str] = "Zhao et al. 2020, COVID-CT-Dataset, arXiv 2003.13865"
     licence: ClassVar[str] = "research use; the images belong to the authors and publishers of the source papers"
-    flaws: ClassVar[str] = "slices of one patient stand in different official splits; tables, borders and burnt-in text"
+    flaws: ClassVar[str] = "slices of one patient are in different official splits; tables, borders and burnt-in text"
 
     def scan(self) -> Scan:
         """List the images of the six split lists."""

@@ -2,7 +2,7 @@
 
 Layout: ``labels/{train,test}_COVIDx<version>.txt`` (or the lists beside the folders) and the images in ``train/`` and
 ``test/``. A line is ``patient file label source``; the patient may contain spaces, so lines are split from the right.
-Liu & Ji use V4 (473/5,459/7,966 training images, 100 test images a class).
+Liu & Ji use V4 (473/5,459/7,966 training images, 100 test images per class).
 
 Known flaws: the source alone predicts most labels; V9 misspells ``rsna`` as ``rnsa``; V1 and V2 have no source column
 and are not read; labels are positive/negative in V6 and in the B lists.
@@ -35,8 +35,8 @@ class CovidxSource(Source):
         for split, path in lists.items():
             for row, line in read_lines(path):
                 self._add_line(listing, line, split, row)
-        found = {row["label"] for row in listing.rows}
-        names = THREE_CLASSES if found & {"normal", "pneumonia"} else TWO_CLASSES
+        labels = {row["label"] for row in listing.rows}
+        names = THREE_CLASSES if labels & {"normal", "pneumonia"} else TWO_CLASSES
         return listing.scan(
             tuple(names.values()),
             official_splits=True,

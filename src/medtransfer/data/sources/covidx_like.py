@@ -1,7 +1,7 @@
 """A COVIDx-like set: normal and pneumonia from ChestX-ray14, COVID-19 from the COVID-19 Image Data Collection.
 
 Layout: both collections in folders below one root. An X-ray with Pneumonia among its findings is ``pneumonia``, one
-with No Finding is ``normal``, any other is left out; of the collection only ``covid`` pictures are used.
+with No Finding is ``normal``, any other is left out; of the collection only ``covid`` images are used.
 
 Known flaws: the source alone predicts COVID, since positives and negatives come from different collections.
 """
@@ -22,7 +22,7 @@ class CovidxLikeSource(Source):
         chestxray14: folder of ChestX-ray14 below the root.
         collection: folder of the COVID-19 Image Data Collection below the root.
         views: views of the collection to keep.
-        max_normal: at most so many normal images, drawn patient by patient.
+        max_normal: largest number of normal images, drawn patient by patient.
         max_pneumonia: the same for pneumonia.
     """
 

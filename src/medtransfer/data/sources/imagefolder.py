@@ -1,7 +1,7 @@
-"""One folder a class, below a folder a split or not: ImageNet, CIFAR-10, SARS-CoV-2 CT and anyone's own pictures.
+"""One folder per class, with or without a level of splits: ImageNet, CIFAR-10, SARS-CoV-2 CT, anyone's own images.
 
 Layout: ``<root>/<class>/…`` or ``<root>/{train,val|valid|validation,test}/<class>/…``. Known flaws: the layout knows no
-patients, so every picture is a patient of its own and neighbouring slices may stand in two splits; CIFAR-10's test set
+patients, so every image is a patient of its own and neighbouring slices may be in two splits; CIFAR-10's test set
 holds near-duplicates of its training set (Barz & Denzler 2020).
 """
 
@@ -16,11 +16,11 @@ SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "
 
 
 class ImageFolderSource(Source):
-    """Pictures sorted into class folders.
+    """Images sorted into class folders.
 
     Attributes:
         rename: class name of a folder; its order is the order of the classes, folders that it lacks follow by name.
-        limit_per_class: keep at most so many pictures of a class and split, drawn by a hash of the name.
+        limit_per_class: largest number of images per class and split, drawn by a hash of the name.
         modality: ``natural``, ``CT`` or ``CXR``.
     """
 
@@ -28,23 +28,23 @@ class ImageFolderSource(Source):
     rename: dict[str, str] = Field(default_factory=dict)
     limit_per_class: int | None = Field(default=None, ge=1)
     modality: Literal["natural", "CT", "CXR"] = "natural"
-    citation: str = "not stated; see the publisher of the pictures"
-    licence: str = "not stated; see the publisher of the pictures"
-    flaws: ClassVar[str] = "the layout knows no patients, so neighbouring slices may stand in two splits"
+    citation: str = "not stated; see the publisher of the images"
+    licence: str = "not stated; see the publisher of the images"
+    flaws: ClassVar[str] = "the layout knows no patients, so neighbouring slices may be in two splits"
 
     def scan(self) -> Scan:
-        """List every picture below the class folders."""
+        """List every image below the class folders."""
         listing = Listing(self.root)
         folders = _subfolders(self.root)
         splits = {folder: SPLIT_FOLDERS[folder.name] for folder in folders if folder.name in SPLIT_FOLDERS}
-        found: set[str] = set()
+        filled: set[str] = set()
         for folder in [c for f in splits for c in _subfolders(f)] if splits else folders:
             if self._add_class(listing, folder, splits.get(folder.parent, "")):
-                found.add(folder.name)
+                filled.add(folder.name)
         for folder in folders if splits else []:
             if folder not in splits:
-                listing.skip(folder.name, None, "folder stands beside the split folders")
-        ordered = [*(f for f in self.rename if f in found), *sorted(found - set(self.rename))]
+                listing.skip(folder.name, None, "folder is beside the split folders")
+        ordered = [*(f for f in self.rename if f in filled), *sorted(filled - set(self.rename))]
         classes = dict.fromkeys(self.rename.get(f, f) for f in ordered)
         return listing.scan(tuple(classes), official_splits=bool(splits))
 
@@ -57,13 +57,13 @@ class ImageFolderSource(Source):
                 listing.add(relative, label=label, split=split, modality=self.modality)
             else:
                 listing.skip(relative, None, "not an image by its name")
-        found = len(listing.rows) - before
+        listed = len(listing.rows) - before
         listing.rows[before:] = thin(listing.rows[before:], self.limit_per_class)
-        left_out = found - (len(listing.rows) - before)
-        if left_out or not found:
-            reason = f"{left_out} images above the limit of the class" if found else "class folder without images"
+        left_out = listed - (len(listing.rows) - before)
+        if left_out or not listed:
+            reason = f"{left_out} images above the limit of the class" if listed else "class folder without images"
             listing.skip(folder.relative_to(self.root).as_posix(), None, reason)
-        return found > 0
+        return listed > 0
 
 
 def _subfolders(folder: Path) -> list[Path]:

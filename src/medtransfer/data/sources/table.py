@@ -50,9 +50,9 @@ class CsvSource(Source):
         for row, entry in entries:
             cells = {column: cell.strip() for column, cell in entry.items() if column not in self.ignore}
             self._add_entry(listing, row, cells)
-        found = {row["label"] for row in listing.rows} - {""}
+        labels = {row["label"] for row in listing.rows} - {""}
         official = any(row["split"] for row in listing.rows)
-        return listing.scan(self.classes or sorted(found), official_splits=official, metadata=(self.table,))
+        return listing.scan(self.classes or sorted(labels), official_splits=official, metadata=(self.table,))
 
     def _require_labels(self, entries: Sequence[dict[str, str]]) -> None:
         """Refuse a column of labels that says nothing: whoever made it meant to fill it."""
@@ -90,7 +90,7 @@ class CsvSource(Source):
 def _parse(column: str, cell: str) -> Any:
     if column == "date":
         moment = datetime.fromisoformat(cell)
-        if moment.tzinfo:  # days are compared as they stand; which day it is elsewhere is the owner's to say
+        if moment.tzinfo:  # days are compared as written; only the owner knows which day it is elsewhere
             raise ValueError
         return moment
     if column == "split" and cell not in SPLITS:

@@ -22,7 +22,7 @@ from medtransfer.studies.attentive_transfer import study
 from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
 from medtransfer.studies.attentive_transfer.paper.values import attention_layers, network_title, plain
 from medtransfer.training.engine import Engine
-from medtransfer.training.loading import EVALUATION_BATCH, grey_pictures, open_dataset
+from medtransfer.training.loading import EVALUATION_BATCH, grey_images, open_dataset
 from medtransfer.training.progress import console
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _networks(config: AttentiveTransferConfig, engine: Engine) -> tuple["Figure"
     masks = _masks(data, rows, crop)
     known = None if masks is None else {"lesion": lesions(masks), "lungs": lungs(masks)}
     figure = heat_panel(
-        _centre(grey_pictures(data, shown), crop),
+        _centre(grey_images(data, shown), crop),
         data.manifest["label"].iloc[shown].tolist(),
         _heat_rows(explained, places, config.positive),
         lesions=None if known is None else known["lesion"][places],
@@ -114,7 +114,7 @@ def _regions(config: AttentiveTransferConfig) -> tuple["Figure", dict[str, Any]]
     data, table = open_dataset(config.sstl_m.dataset), config.sstl_m.boxes
     rows = data.rows(split="train", labelled=False)
     rows = rows[np.argsort(data.manifest["image_id"].iloc[rows], kind="stable")]
-    pictures = grey_pictures(data, rows)
+    pictures = grey_images(data, rows)
     boxes, found = locate(pictures, table=table)
     places = sheet_places(found)
     cases = [region_case(pictures[i], boxes[i], lung_mask(pictures[i]), found=bool(found[i])) for i in places]
