@@ -14,7 +14,7 @@ from medtransfer.training.inference import head_targets
 from network_heads import FINDINGS, LABEL_AND_ZONES, class_heads
 
 LABELS = ("covid", "normal", "", "pneumonia")
-FIT = {"study": "s", "variant": "v", "network": "n", "chain": "c", "seed": 0}
+FIT = {"study": "s", "variant": "v", "condition": "c", "seed": 0}
 
 
 @pytest.fixture

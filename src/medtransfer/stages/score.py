@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from medtransfer import paths
@@ -49,7 +48,7 @@ def run(options: Namespace) -> None:
 def _as_trained(table: pd.DataFrame, models: list[FittedModel]) -> pd.DataFrame:
     """Return the rows of the study's models without an intervention."""
     known = {(model.variant, model.condition) for model in models}
-    mine = np.array([key in known for key in zip(table["variant"], table["condition"], strict=True)])
+    mine = pd.MultiIndex.from_frame(table[["variant", "condition"]]).isin(known)
     return table[mine & (table["intervention"] == "")]
 
 

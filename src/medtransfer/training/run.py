@@ -27,15 +27,16 @@ from medtransfer.tracking.tracker import NullTracker, Tracker
 from medtransfer.training.engine import Engine
 from medtransfer.training.fitting import FitSpec, Setting, identity, run_spec, save
 from medtransfer.training.initialization import READY_MADE
-from medtransfer.training.loop import Fit, FitMetrics, FitResult, finite
+from medtransfer.training.loop import Fit, FitResult
 from medtransfer.training.progress import console
+from medtransfer.training.selection import FitMetrics, finite
 
 DONE, HISTORY = "done.json", "history.csv"
 OUTPUTS = {
     "weights": (WEIGHTS, DESCRIPTION),
     "records": (RUN, HISTORY, EVENTS, ARTEFACTS, NOTE, READY_MADE),
 }
-"""What a fit leaves; a folder that holds anything else is not replaced."""
+"""What a fit or ready-made weights leave; a folder that holds anything else is not replaced."""
 
 
 @dataclass(frozen=True, kw_only=True)

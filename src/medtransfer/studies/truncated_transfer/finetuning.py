@@ -23,10 +23,9 @@ from medtransfer.studies.truncated_transfer.config import (
 from medtransfer.studies.truncated_transfer.pretraining import require_variants
 from medtransfer.training.fitting import FitSpec, Parent, Setting
 from medtransfer.training.loading import open_dataset, supervised_loader
-from medtransfer.training.loop import FitMetrics
 from medtransfer.training.optim import TrainConfig
 from medtransfer.training.run import Plan
-from medtransfer.training.selection import SelectionConfig
+from medtransfer.training.selection import FitMetrics, SelectionConfig
 from medtransfer.training.supervised import MultiLabelTask, SupervisedTask
 from medtransfer.training.task import Task
 from medtransfer.training.validation import multilabel_validation, supervised_validation
