@@ -166,7 +166,7 @@ def test_an_unreadable_picture_leaves_nothing_and_keeps_the_older_set(root):
 def test_pictures_of_one_grey_level_are_refused(root):
     for i in range(8):
         Image.fromarray(np.zeros((4, 4), np.uint8)).save(root / f"{i}.png")
-    with pytest.raises(DataError, match="ct: all pictures are one grey level"):
+    with pytest.raises(DataError, match="ct: all images are one grey level"):
         packed(root, PackConfig(size=4))
 
 
