@@ -55,5 +55,6 @@ format: $(VENV)/.stamp  ## rewrite the formatting
 	ruff format .
 	ruff check --fix .
 
-lock:  ## make the list of exact pins anew (needs uv)
+lock:  ## make the list of exact pins again (needs uv); pins that still fit stay
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -o requirements.lock
+	sed -i '1i # Exact pins with hashes, shared by pip (Makefile), conda (conda.yaml) and MLflow projects.\n# Made by: make lock' requirements.lock

@@ -7,13 +7,20 @@ import math
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
+from medtransfer.evaluation.cells import EvaluationConfig
+from medtransfer.reporting.input import ReportInput
+from medtransfer.reporting.origin import Origin
 from medtransfer.reporting.page import write_report
-from medtransfer.studies.attentive_transfer.report.results import ReportSettings
+from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
+from medtransfer.studies.attentive_transfer.report import build
+from medtransfer.studies.attentive_transfer.report.results import results
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
@@ -46,39 +53,37 @@ def images(dataset, split, patients):
 
 def make_predictions():
     generator = np.random.default_rng(3)
-    pictures = pd.concat(
-        [images("ct", "val", 20), images("ct", "test", 60), images("far", "test", 30)], ignore_index=True
-    )
-    ease = generator.normal(size=len(pictures))
+    table = pd.concat([images("ct", "val", 20), images("ct", "test", 60), images("far", "test", 30)], ignore_index=True)
+    ease = generator.normal(size=len(table))
     parts = []
     for n, network in enumerate(NETWORKS):
         for c, chain in enumerate(CHAINS):
             for seed in SEEDS:
                 pull = 0.4 + 0.25 * c + 0.1 * n
-                noise = 0.8 * ease + 0.6 * generator.normal(size=len(pictures))
-                score = 1 / (1 + np.exp(-(pull * (2 * pictures["target"] - 1) + noise)))
-                fit = {"study": "attentive_transfer", "variant": f"{network}-{chain}", "network": network}
-                fit |= {"chain": chain, "seed": seed}
-                outputs = {"covid": score}
+                noise = 0.8 * ease + 0.6 * generator.normal(size=len(table))
+                score = 1 / (1 + np.exp(-(pull * (2 * table["target"] - 1) + noise)))
+                fit = {"study": "attentive_transfer", "variant": network, "condition": chain, "seed": seed}
+                scores = {"": score}
                 if n:
                     shift = 0.004 if (network, chain) == IDLE else 0.2
-                    outputs["covid_attention_off"] = (score - shift).clip(0, 1)
-                parts += [pictures.assign(**fit, output=o, kind="probability", score=s) for o, s in outputs.items()]
+                    scores["attention_off"] = (score - shift).clip(0, 1)
+                fit |= {"output": "covid", "kind": "probability"}
+                parts += [table.assign(**fit, intervention=what, score=s) for what, s in scores.items()]
     return pd.concat(parts, ignore_index=True)
 
 
 def write_records(folder):
-    phases = {"finetuned": CHAINS, "pretrained": CHAINS[1:]}
-    for phase, chains in phases.items():
+    fits = [("finetune", chain) for chain in CHAINS] + [(chain.rpartition("-")[2], chain) for chain in CHAINS[1:]]
+    for phase, chain in fits:
         for network in NETWORKS:
-            for chain in chains:
-                for seed in SEEDS:
-                    write_record(folder / phase / f"{network}-{chain}" / "records" / f"seed{seed}", phase, seed)
+            for seed in SEEDS:
+                write_record(folder / "records" / phase / network / chain / f"seed{seed}", seed)
 
 
-def write_record(folder, phase, seed):
+def write_record(folder, seed):
     folder.mkdir(parents=True)
-    variant = folder.parent.parent.name
+    phase, network, chain = folder.parts[-4:-1]
+    variant = f"{network}-{chain}"
     record = {
         "run_key": f"{abs(hash((phase, variant, seed))):032x}"[:32],
         "run_id": "a" * 32,
@@ -94,14 +99,14 @@ def write_record(folder, phase, seed):
     (folder / "run.json").write_text(json.dumps(record))
     layers = [f"attention/{part}_layer{n}.2" for n in ATTENTION_STAGES for part in ("gamma_abs", "entropy")]
     layers = layers if "attn5" in variant else []
-    name = "val/auroc_covid" if phase == "finetuned" or "sstl" in variant else "val/macro_auroc"
+    name = "val/auroc_covid" if phase in ("finetune", "sstl_m") else "val/macro_auroc"
     with (folder / "history.csv").open("w", newline="") as handle:
         writer = csv.writer(handle)
         writer.writerow(["step", "train/loss", name, *layers])
         for s in range(1, 9):
             state = [round(0.001 * s + 0.01 * seed + 0.1 * n, 4) for n in range(len(layers))]
             writer.writerow([s * 10, 0.7 * 0.9**s + 0.01 * seed, 0.5 + 0.03 * s, *state])
-    counts = {"data/images": 300, "data/without_lungs": 2} if phase == "pretrained" and "sstl" in variant else {}
+    counts = {"data/images": 300, "data/without_lungs": 2} if phase == "sstl_m" else {}
     event = {
         "seq": 0,
         "time": 1.0,
@@ -176,7 +181,7 @@ EXPLANATIONS = {
     },
 }
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
-"""A picture of one grey pixel, base64 of PNG."""
+"""An image of one grey pixel, base64 of PNG."""
 
 
 def write_explanations(folder):
@@ -213,8 +218,16 @@ GATE = {
 
 
 @pytest.fixture(scope="session")
-def settings():
-    return ReportSettings(networks=NETWORKS, chains=CHAINS, outside=("far",), draws=200)
+def config():
+    """The sample's study with other networks and chains."""
+    params = yaml.safe_load((Path(__file__).parent.parent / "params.yaml").read_text(encoding="utf-8"))
+    chosen = {"networks": NETWORKS, "chains": CHAINS, "seeds": SEEDS, "outside": ["far"]}
+    return AttentiveTransferConfig.model_validate(params["attentive_transfer"] | chosen | {"methods": []})
+
+
+@pytest.fixture(scope="session")
+def evaluation():
+    return EvaluationConfig(draws=200)
 
 
 @pytest.fixture(scope="session")
@@ -226,8 +239,8 @@ def predictions():
 def study_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study") / "attentive_transfer"
     write_records(folder)
-    make_scores().to_csv(folder / "transferability.csv", index=False)
-    write_explanations(folder / "explanations")
+    write_explanations(folder / "results/explanations")
+    make_scores().to_csv(folder / "results/transferability.csv", index=False)
     return folder
 
 
@@ -237,15 +250,11 @@ def scores():
 
 
 @pytest.fixture(scope="session")
-def champion(study_folder):
-    record = study_folder / "finetuned/resnet50_attn5-stl_n-stl_m-sstl_m/records/seed0/run.json"
-    best = {"network": "resnet50_attn5", "chain": CHAINS[-1], "seed": 0, "val_auroc": 0.8812}
-    return best | {
-        "model": "covid-ct",
-        "alias": "champion",
-        "version": 3,
-        "run_key": json.loads(record.read_text())["run_key"],
-    }
+def champions(study_folder):
+    record = study_folder / "records/finetune/resnet50_attn5/stl_n-stl_m-sstl_m/seed0/run.json"
+    best = {"variant": "resnet50_attn5", "condition": CHAINS[-1], "seed": 0, "metric": "auroc", "value": 0.8812}
+    best |= {"model": "covid-ct", "alias": "champion", "version": 3}
+    return [best | {"run_key": json.loads(record.read_text())["run_key"]}]
 
 
 @pytest.fixture(scope="session")
@@ -259,17 +268,37 @@ def gate():
 
 
 @pytest.fixture(scope="session")
-def content(predictions, study_folder, gate, datasets, champion, settings):
-    from medtransfer.reporting.origin import Origin
-    from medtransfer.studies.attentive_transfer.report.collect import collect
+def found(predictions, config, evaluation):
+    return results(predictions, config, evaluation)
 
-    return collect(
-        predictions,
-        study_folder=study_folder,
-        origin=Origin(datasets, gate, profile="sample"),
-        registry=champion,
-        config=settings,
+
+@pytest.fixture(scope="session")
+def measured(predictions, config, evaluation):
+    """Results with some rows and parameters changed."""
+
+    def again(table=predictions, *, draws=20, threshold="youden", **changes):
+        settings = evaluation.model_copy(update={"draws": draws, "threshold": threshold})
+        return results(table, config.model_copy(update=changes), settings)
+
+    return again
+
+
+@pytest.fixture(scope="session")
+def report_input(predictions, study_folder, gate, datasets, champions, config, evaluation):
+    return ReportInput(
+        folder=study_folder,
+        predictions=predictions,
+        origin=Origin(datasets, gate),
+        champions=champions,
+        config=config,
+        evaluation=evaluation,
+        profile="sample",
     )
+
+
+@pytest.fixture(scope="session")
+def content(report_input):
+    return build(report_input)
 
 
 @pytest.fixture

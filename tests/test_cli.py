@@ -75,7 +75,16 @@ sys.exit(run(["check"]))
     assert "ZeroDivisionError" in done.stderr
 
 
-@pytest.mark.parametrize("words", [["fly"], ["fit", "attentive_transfer", "stl_x"], ["evaluate", "--model", "m"], []])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["fly"],
+        ["fit", "attentive_transfer", "finetune"],
+        ["fit", "a_study", "finetune", "all"],
+        ["evaluate", "--model", "m"],
+        [],
+    ],
+)
 def test_words_that_are_no_command_are_2(words, capsys):
     with pytest.raises(SystemExit) as stop:
         run(words)

@@ -28,7 +28,7 @@ def test_a_package_stands_for_all_of_its_modules():
 
 
 def test_imports_of_a_study_s_parameters_are_not_followed():
-    found = code.closure("medtransfer.studies.attentive_transfer.study")
+    found = code.closure("medtransfer.studies.attentive_transfer.supervised")
     assert "medtransfer.studies.attentive_transfer.config" in found
     assert "medtransfer.ssl.moco" not in found
 

@@ -3,9 +3,11 @@
 import argparse
 import copy
 import hashlib
+import inspect
 import os
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,17 +53,17 @@ BAD = (
 )
 VALUES = {
     "alias": "champion",
-    "arm": "densenet121-random",
-    "chain": "stl_n",
+    "condition": "none",
     "dataset": "ct",
     "folder": "out",
     "images": "data",
     "name": "mine",
-    "network": "resnet18_attn0",
     "origin": "data/pictures",
+    "phase": "finetune",
     "profile": "paper",
     "source": "imagefolder",
     "to": "phantoms",
+    "variant": "resnet18_attn0",
     "version": "1",
     "why": "because",
 }
@@ -80,7 +82,7 @@ NO_NAME = {
     "why": "free text",
 }
 """Arguments without choices that become no part of a path. Any other is tried with bad names."""
-WITHOUT_PARAMS = {"data", "evaluate", "import", "overview", "registry"}
+WITHOUT_PARAMS = {"code", "data", "evaluate", "import", "overview", "registry"}
 """Verbs that do not read params.yaml."""
 IN_USE = (
     "resnet18_attn0",
@@ -263,6 +265,7 @@ PLACES = (
     "attentive_transfer.sstl_m_after",
     "attentive_transfer.methods",
     "attentive_transfer.methods_after",
+    "attentive_transfer.model",
     "attentive_transfer.outside",
     "attentive_transfer.stl_n.dataset",
     "attentive_transfer.stl_m.dataset",
@@ -271,7 +274,6 @@ PLACES = (
     "truncated_transfer.variants",
     "truncated_transfer.tasks.covid_ct.dataset",
     "truncated_transfer.pretrain.dataset",
-    "registry.model",
     "registry.alias",
 )
 
@@ -330,26 +332,53 @@ def test_names_in_use_are_plain(name):
     assert paths.dataset(name) == Path("out/datasets") / name
 
 
+OF_ONE_NAME = (
+    paths.dataset,
+    paths.study_folder,
+    paths.results,
+    paths.metrics,
+    paths.report,
+    paths.code_token,
+    paths.gate_dataset,
+    paths.gate_chain,
+    paths.gate_study,
+)
+
+
+def test_every_path_that_is_made_of_names_is_tried_here():
+    told = {
+        name for name, made in vars(paths).items() if inspect.isfunction(made) and made.__module__ == paths.__name__
+    }
+    rule = {"is_plain", "plain_name", "below", "workspace", "_of_variant"}
+    of_several = {
+        "weights_folder",
+        "records_folder",
+        "scratch_folder",
+        "fetched_model",
+        "workspace_folder",
+        "profile_file",
+    }
+    assert told - rule - of_several == {make.__name__ for make in OF_ONE_NAME}
+
+
 @pytest.mark.parametrize("bad", BAD)
 def test_no_path_is_made_of_a_bad_name(bad, tmp_path):
-    made = (
+    named = {"study": "study", "folder": "pretrain", "variant": "network", "condition": "none"}
+    fits = [paths.FitPaths(**(named | {part: bad}), seed=0) for part in named]
+    made = [
         lambda: paths.below(tmp_path, bad, "thing"),
-        lambda: paths.dataset(bad),
-        lambda: paths.variant(bad, "phase", "name"),
-        lambda: paths.variant("study", bad, "name"),
-        lambda: paths.variant("study", "phase", bad),
-        lambda: paths.weights("study", "phase", bad, 0),
-        lambda: paths.records("study", "phase", bad, 0),
         lambda: paths.fetched_model(bad, 1),
         lambda: paths.workspace_folder(tmp_path, bad),
         lambda: paths.profile_file(tmp_path, bad),
-    )
+        lambda: paths.weights_folder("study", "pretrain", bad),
+        lambda: paths.records_folder("study", bad, "network"),
+        lambda: paths.scratch_folder(bad, "pretrain", "network"),
+        *(partial(make, bad) for make in OF_ONE_NAME),
+        *(partial(getattr, fit, place) for fit in fits for place in ("weights", "records", "scratch")),
+    ]
     for make in made:
         with pytest.raises(ConfigError, match="not a plain name, expected letters"):
             make()
-    if len(bad) != 101:  # a stage's name joins several
-        with pytest.raises(ConfigError, match="not made of plain names"):
-            paths.scratch(bad)
 
 
 def test_the_type_and_the_rule_are_one():

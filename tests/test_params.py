@@ -67,9 +67,9 @@ def test_every_profile_parses_over_the_shipped_parameters(profile):
 def test_a_profile_names_the_stages_of_the_one_study_that_it_is_made_for(profile):
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     named = targets(ROOT, profile)
-    assert named[0].startswith("report-")
-    assert set(named) <= set(stages)
-    assert len({name.partition("-")[2] for name in named}) == 1
+    assert named[0].startswith("report@")
+    assert set(named) <= {f"{stage}@{item}" for stage, entry in stages.items() for item in entry.get("foreach", ())}
+    assert len({name.partition("@")[2] for name in named}) == 1
     assert "repro" not in with_profile(ROOT, profile)
 
 

@@ -62,7 +62,9 @@ def fit_rows() -> Callable[..., pd.DataFrame]:
         outputs: tuple[str, ...] = ("covid",),
         kind: str = "probability",
         variant: str = "plain",
+        condition: str = "stl_n",
         seed: int = 0,
+        intervention: str = "",
         per_patient: int = 1,
     ) -> pd.DataFrame:
         scores = np.asarray(scores, float).reshape(-1, len(outputs))
@@ -74,9 +76,9 @@ def fit_rows() -> Callable[..., pd.DataFrame]:
             kind=kind,
             study="attentive_transfer",
             variant=variant,
-            network="resnet50",
-            chain="stl_n",
+            condition=condition,
             seed=seed,
+            intervention=intervention,
         )
 
     return build

@@ -42,6 +42,14 @@ def test_labels_with_gaps_zones_and_values_of_one_fit_survive_a_file(fit_rows, t
     assert again.groupby("kind")["output"].nunique().to_dict() == {"probability": 3, "severity": 6, "value": 1}
 
 
+def test_a_prediction_under_an_intervention_stands_beside_the_one_without(fit_rows):
+    plain, off = fit_rows([0.1], [0]), fit_rows([0.3], [0], intervention="attention_off")
+    table = validate_predictions(pd.concat([plain, off]))
+    assert list(table["intervention"]) == ["", "attention_off"]
+    with pytest.raises(DataError, match="one row for each fit, data set, split, image, output and intervention"):
+        validate_predictions(pd.concat([off, off]))
+
+
 def test_a_missing_date_source_and_view_are_allowed(fit_rows):
     table = fit_rows([0.1], [0]).assign(date=None, source=None, view=None)
     checked = validate_predictions(table)
@@ -90,6 +98,7 @@ def test_parts_that_contradict_each_other_are_refused_by_the_reader(fit_rows, tm
         ("split", "outer", "split of image ct/test0, output covid, is 'outer'; expected train, val or test"),
         ("kind", "logit", "is 'logit'; expected probability, severity or value"),
         ("patient_id", "", "patient_id of image ct/test0, output covid, is ''; expected a name"),
+        ("condition", "", "condition of image ct/test0, output covid, is ''; expected a name"),
         ("patient_id", None, "patient_id of image ct/test0, output covid, is ''; expected a name"),
         ("score", "high", "expected numbers in score and target"),
         ("seed", np.nan, "whole numbers in seed"),
@@ -97,7 +106,7 @@ def test_parts_that_contradict_each_other_are_refused_by_the_reader(fit_rows, tm
         ("date", "spring", "dates in date"),
     ],
 )
-def test_a_wrong_cell_is_named(fit_rows, column, value, message):
+def test_a_wrong_value_is_named(fit_rows, column, value, message):
     table = fit_rows([0.1, 0.9], [0, 1]).astype({column: object})
     table.loc[0, column] = value
     with pytest.raises(DataError, match=message):
@@ -126,7 +135,7 @@ def test_an_image_has_one_target_and_one_patient_in_every_fit(fit_rows):
 
 
 def test_scores_of_another_shape_are_refused(images):
-    fit = {"study": "s", "variant": "v", "network": "n", "chain": "c", "seed": 0}
+    fit = {"study": "s", "variant": "v", "condition": "c", "seed": 0}
     with pytest.raises(DataError, match=r"scores have shape \(3, 1\), expected \(2, 1\)"):
         prediction_rows(images(2), np.zeros((3, 1)), np.zeros((2, 1)), outputs=["covid"], kind="value", **fit)
 
@@ -152,7 +161,7 @@ def test_a_refused_table_leaves_the_file_as_it_was(fit_rows, tmp_path):
 
 def test_manifest_rows_with_a_repeated_index_keep_their_scores(images):
     rows = pd.concat([images(2, "val"), images(2, "test")])
-    fit = {"study": "s", "variant": "v", "network": "n", "chain": "c", "seed": 0}
+    fit = {"study": "s", "variant": "v", "condition": "c", "seed": 0}
     table = prediction_rows(rows, [[1], [2], [3], [4]], np.zeros((4, 1)), outputs=["age"], kind="value", **fit)
     assert dict(zip(table["image_id"], table["score"], strict=True)) == {
         "ct/val0": 1,

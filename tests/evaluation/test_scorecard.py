@@ -9,7 +9,7 @@ import pytest
 
 from medtransfer.errors import DataError
 from medtransfer.evaluation import intervals, scorecard
-from medtransfer.evaluation.cells import EvaluationConfig
+from medtransfer.evaluation.cells import BINARY, MULTICLASS, NAMES, EvaluationConfig
 from medtransfer.evaluation.checks import UndefinedMetricWarning
 from medtransfer.evaluation.metrics import METRICS
 from medtransfer.evaluation.thresholds import choose_threshold
@@ -43,7 +43,7 @@ def only(table, seed, split):
 def test_binary_scores_equal_metrics_and_patient_bootstrap(binary_table):
     rows = only(binary_table, 0, "test")
     result = scorecard.score_binary(rows, positive="covid", threshold=0.4, draws=60, seed=2)
-    assert set(result) == set(scorecard.BINARY)
+    assert set(result) == set(BINARY)
     rows = rows.sort_values("image_id")
     for name, interval in result.items():
         alone = intervals.bootstrap_interval(
@@ -55,7 +55,7 @@ def test_binary_scores_equal_metrics_and_patient_bootstrap(binary_table):
 
 def test_scorecard_chooses_each_seeds_threshold_on_its_validation_rows(binary_table):
     card = scorecard.scorecard(binary_table, CONFIG)
-    block = card["plain/resnet50/stl_n/ct/test"]["probability"]
+    block = card["plain/stl_n/ct/test"]["probability"]
     for index, seed in enumerate((0, 1, 2)):
         validation, test = only(binary_table, seed, "val"), only(binary_table, seed, "test")
         threshold = choose_threshold("youden", validation["target"], validation["score"])
@@ -70,17 +70,16 @@ def test_poisoned_test_targets_change_no_threshold(binary_table):
     test = poisoned["split"] == "test"
     poisoned.loc[test, "target"] = 1 - poisoned.loc[test, "target"]
     clean, wrong = (
-        scorecard.scorecard(table, CONFIG)["plain/resnet50/stl_n/ct/test"]["probability"]
-        for table in (binary_table, poisoned)
+        scorecard.scorecard(table, CONFIG)["plain/stl_n/ct/test"]["probability"] for table in (binary_table, poisoned)
     )
     assert clean["thresholds"] == wrong["thresholds"]
     assert clean["metrics"]["auroc"]["mean"] == pytest.approx(1 - wrong["metrics"]["auroc"]["mean"])
 
 
 def test_an_entry_has_mean_spread_and_both_intervals(binary_table):
-    entry = scorecard.scorecard(binary_table, CONFIG)["plain/resnet50/stl_n/ct/test"]
+    entry = scorecard.scorecard(binary_table, CONFIG)["plain/stl_n/ct/test"]
     assert (entry["seeds"], entry["images"], entry["patients"]) == ([0, 1, 2], 60, 30)
-    assert [entry[name] for name in scorecard.ENTRY] == ["plain", "resnet50", "stl_n", "ct", "test"]
+    assert [entry[name] for name in NAMES] == ["plain", "stl_n", "ct", "test"]
     block = entry["probability"]
     assert (block["task"], block["outputs"], block["known"]) == ("binary", ["covid"], {"covid": 60})
     numbers = block["metrics"]["auroc"]
@@ -96,7 +95,7 @@ def test_an_entry_has_mean_spread_and_both_intervals(binary_table):
 
 def test_one_seed_has_no_spread_over_seeds(binary_table):
     card = scorecard.scorecard(binary_table[binary_table["seed"] == 0], CONFIG)
-    numbers = card["plain/resnet50/stl_n/ct/test"]["probability"]["metrics"]["auroc"]
+    numbers = card["plain/stl_n/ct/test"]["probability"]["metrics"]["auroc"]
     assert numbers["sd"] is None
     assert "low_seeds" not in numbers
 
@@ -105,16 +104,16 @@ def test_an_outer_data_set_uses_the_threshold_of_the_inner_validation_rows(binar
     target = np.arange(20) % 2
     outer = fit_rows(scores_of(target, 9), target, dataset="outer")
     card = scorecard.scorecard(pd.concat([only(binary_table, 0, "val"), outer]), CONFIG)
-    inner = card["plain/resnet50/stl_n/ct/val"]["probability"]["thresholds"]
-    assert card["plain/resnet50/stl_n/outer/test"]["probability"]["thresholds"] == inner
+    inner = card["plain/stl_n/ct/val"]["probability"]["thresholds"]
+    assert card["plain/stl_n/outer/test"]["probability"]["thresholds"] == inner
 
 
 def test_test_rows_are_weighted_to_a_balance_and_validation_rows_are_not(binary_table):
     plain = scorecard.scorecard(binary_table, CONFIG)
-    found = scorecard.scorecard(binary_table, CONFIG, negatives={"plain": 16.0, "other": 4.0})
-    name = "plain/resnet50/stl_n/ct"
+    found = scorecard.scorecard(binary_table, CONFIG, neg_pos_ratio={("plain", "stl_n"): 16.0, ("other", "stl_n"): 4.0})
+    name = "plain/stl_n/ct"
     assert found[f"{name}/val"] == plain[f"{name}/val"]
-    assert found[f"{name}/test"]["negatives"] == 16
+    assert found[f"{name}/test"]["neg_pos_ratio"] == 16
     before, after = (card[f"{name}/test"]["probability"] for card in (plain, found))
     assert after["thresholds"] == before["thresholds"]
     assert after["metrics"]["sensitivity"]["mean"] == pytest.approx(before["metrics"]["sensitivity"]["mean"])
@@ -125,12 +124,19 @@ def test_test_rows_are_weighted_to_a_balance_and_validation_rows_are_not(binary_
     assert after["metrics"]["auprc"]["per_seed"][1] == pytest.approx(balance["auprc"][0])
 
 
+def test_predictions_under_an_intervention_do_not_enter_the_card(binary_table):
+    off = binary_table.assign(intervention="attention_off", score=0.5)
+    assert scorecard.scorecard(pd.concat([binary_table, off]), CONFIG) == scorecard.scorecard(binary_table, CONFIG)
+
+
 def test_without_validation_rows_only_half_is_possible(binary_table):
     test = binary_table[binary_table["split"] == "test"]
-    with pytest.raises(DataError, match="variant plain, seed 0, output covid has validation rows of 0 data sets"):
+    with pytest.raises(
+        DataError, match="variant plain, condition stl_n, seed 0, output covid has validation rows of 0 data sets"
+    ):
         scorecard.scorecard(test, CONFIG)
     card = scorecard.scorecard(test, HALF)
-    block = card["plain/resnet50/stl_n/ct/test"]["probability"]
+    block = card["plain/stl_n/ct/test"]["probability"]
     assert (block["threshold_rule"], block["thresholds"]) == ("half", {"covid": [0.5, 0.5, 0.5]})
 
 
@@ -140,7 +146,7 @@ def test_labels_with_gaps_are_scored_one_by_one_and_averaged(fit_rows):
     target[rng.random((50, 3)) < 0.3] = np.nan
     outputs = ("edema", "effusion", "pneumonia")
     table = fit_rows(scores_of(target, 4), target, outputs=outputs)
-    block = scorecard.scorecard(table, HALF)["plain/resnet50/stl_n/ct/test"]
+    block = scorecard.scorecard(table, HALF)["plain/stl_n/ct/test"]
     block = block["probability"]
     assert block["task"] == "multilabel"
     areas = []
@@ -163,12 +169,12 @@ def class_table(fit_rows, count=60, gaps=0):
 @pytest.mark.parametrize("gaps", [0, 6])
 def test_outputs_that_sum_to_one_are_scored_as_classes(fit_rows, gaps):
     table = class_table(fit_rows, gaps=gaps)
-    block = scorecard.scorecard(table, CONFIG)["plain/resnet50/stl_n/ct/test"]["probability"]
+    block = scorecard.scorecard(table, CONFIG)["plain/stl_n/ct/test"]["probability"]
     assert block["task"] == "multiclass"
     target = (np.arange(60) % 3)[gaps:]
     score = table["score"].to_numpy().reshape(60, 3)[gaps:]
     single = scorecard.score_multiclass(table, draws=50)
-    assert set(block["metrics"]) == set(single) == set(scorecard.MULTICLASS)
+    assert set(block["metrics"]) == set(single) == set(MULTICLASS)
     for name, numbers in block["metrics"].items():
         assert numbers["mean"] == pytest.approx(METRICS[name](target, score))
         assert (numbers["low"], numbers["high"]) == pytest.approx((single[name].low, single[name].high))
@@ -180,7 +186,7 @@ def test_three_sigmoids_with_one_hot_targets_are_not_classes(fit_rows):
     with pytest.raises(DataError, match="do not sum to one, expected exclusive classes"):
         scorecard.score_multiclass(table)
     card = scorecard.scorecard(table, HALF)
-    assert card["plain/resnet50/stl_n/ct/test"]["probability"]["task"] == "multilabel"
+    assert card["plain/stl_n/ct/test"]["probability"]["task"] == "multilabel"
 
 
 def test_zones_stand_beside_the_diagnosis_of_the_same_fit(fit_rows, binary_table):
@@ -189,7 +195,7 @@ def test_zones_stand_beside_the_diagnosis_of_the_same_fit(fit_rows, binary_table
     target[:20] = np.nan
     zones = fit_rows(np.nan_to_num(target) + 0.5, target, outputs=outputs, kind="severity", per_patient=2)
     table = pd.concat([zones, binary_table[binary_table["seed"] == 0]])
-    entry = scorecard.scorecard(table, CONFIG)["plain/resnet50/stl_n/ct/test"]
+    entry = scorecard.scorecard(table, CONFIG)["plain/stl_n/ct/test"]
     assert entry["probability"]["task"] == "binary"
     assert entry["severity"]["task"] == "regression"
     assert entry["severity"]["known"] == dict.fromkeys(outputs, 40)
@@ -203,7 +209,7 @@ def test_an_undefined_metric_becomes_null_with_a_reason(fit_rows):
         single = scorecard.score_binary(table, positive="covid", threshold=0.5, draws=20)
     assert math.isnan(single["auroc"].value)
     card = scorecard.scorecard(table, HALF)
-    metrics = card["plain/resnet50/stl_n/ct/test"]["probability"]["metrics"]
+    metrics = card["plain/stl_n/ct/test"]["probability"]["metrics"]
     assert metrics["auroc"]["mean"] is metrics["auroc"]["low"] is None
     assert metrics["auroc"]["per_seed"] == [None]
     assert metrics["auroc"]["reason"] == "auroc is undefined: there is no negative row"
@@ -213,7 +219,7 @@ def test_an_undefined_metric_becomes_null_with_a_reason(fit_rows):
 
 def test_an_output_without_any_target_is_null_with_a_reason(fit_rows):
     table = fit_rows([1.0, 2.0], [np.nan, np.nan], outputs=("zone_0",), kind="severity")
-    block = scorecard.scorecard(table, CONFIG)["plain/resnet50/stl_n/ct/test"]["severity"]
+    block = scorecard.scorecard(table, CONFIG)["plain/stl_n/ct/test"]["severity"]
     assert block["metrics"]["mse"]["reason"] == "mse is undefined: there is no row"
     json.dumps(block, allow_nan=False)
 
@@ -222,7 +228,7 @@ def test_a_mean_over_outputs_leaves_out_those_without_a_value_and_counts_them(fi
     target = np.random.default_rng(3).integers(0, 2, (50, 3)).astype(float)
     target[:, 1] = 0
     table = fit_rows(scores_of(target, 4), target, outputs=("edema", "fracture", "mass"))
-    block = scorecard.scorecard(table, HALF)["plain/resnet50/stl_n/ct/test"]["probability"]
+    block = scorecard.scorecard(table, HALF)["plain/stl_n/ct/test"]["probability"]
     of = {name: part["metrics"]["auroc"]["mean"] for name, part in block["by_output"].items()}
     assert of["fracture"] is None
     found = block["metrics"]["auroc"]

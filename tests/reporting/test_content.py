@@ -31,7 +31,7 @@ def test_the_front_page_leads_to_every_study_and_shows_its_first_table(summary, 
 
 
 def test_two_studies_share_no_identifier(summary, tmp_path):
-    other = type(summary)("other", "Other", "real", False, ("It is so.",), summary.lead)
+    other = type(summary)("other", "Other", "real", False, ("It is so.",), summary.lead, {})
     write_overview(tmp_path, [summary, other])
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     names = [part.split('"')[0] for part in page.split(' id="')[1:]]

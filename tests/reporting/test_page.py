@@ -5,10 +5,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from medtransfer.reporting.content import Column, Figure, Table, Text
+from medtransfer.reporting.content import Column, Figure, Table, TableCell
 from medtransfer.reporting.origin import Origin
 from medtransfer.reporting.page import render_html, render_markdown, write_report
-from medtransfer.studies.attentive_transfer.report.collect import collect
+from medtransfer.studies.attentive_transfer.report import build
 
 FRONT = "../index.html"
 EVIL = '<script>alert("1")</script>|$x$'
@@ -49,26 +49,29 @@ def page(content):
 
 
 @pytest.fixture(scope="module")
-def evil(predictions, study_folder, gate, datasets, champion, settings):
+def evil(report_input, gate, datasets, champions):
     """The same study with a data set, a licence, a model and a profile that try to become markup."""
-    return collect(
-        predictions.assign(dataset=predictions["dataset"].replace("far", EVIL)),
-        study_folder=study_folder,
+    table = report_input.predictions
+    changed = replace(
+        report_input,
+        predictions=table.assign(dataset=table["dataset"].replace("far", EVIL)),
         origin=Origin(
             datasets={EVIL: datasets["ct"] | {"licence": EVIL, "classes": [EVIL]}},
             gate=gate | {"declared": {EVIL: EVIL}},
-            profile=EVIL,
         ),
-        registry=champion | {"model": EVIL},
-        config=settings.model_copy(update={"outside": (EVIL,), "draws": 20}),
+        champions=[champions[0] | {"model": EVIL}],
+        config=report_input.config.model_copy(update={"outside": (EVIL,)}),
+        evaluation=report_input.evaluation.model_copy(update={"draws": 20}),
+        profile=EVIL,
     )
+    return build(changed)
 
 
-def test_page_tables_and_drawings_are_written_and_nothing_that_holds_pictures(tmp_path, content):
+def test_page_tables_and_drawings_are_written_and_nothing_that_holds_images(tmp_path, content):
     photograph = Figure("photograph", "Photograph", "", '<img alt="" src="data:image/png;base64,AAAA">')
     write_report(tmp_path / "report", replace(content, figures=(*content.figures, photograph)))
     written = {path.relative_to(tmp_path / "report").as_posix() for path in (tmp_path / "report").rglob("*.*")}
-    drawings = {f"figures/{key}.svg" for key in ("forest", "curves", "leep", "learning-finetuned")}
+    drawings = {f"figures/{key}.svg" for key in ("forest", "curves", "leep", "learning-fine-tuning")}
     assert {"index.html", "results.md"} | drawings <= written
     linked = set(re.findall(r"\]\((figures/.*?)\)", (tmp_path / "report/results.md").read_text(encoding="utf-8")))
     assert written == {"index.html", "results.md"} | linked
@@ -120,12 +123,12 @@ def test_labels_cannot_become_markup_or_columns_in_markdown(evil):
 
 
 def test_a_label_with_a_line_break_stays_in_its_row(content):
-    table = Table("t", "T", "", (Column("a"),), ((Text("one\n| two |"),),))
+    table = Table("t", "T", "", (Column("a"),), ((TableCell("one\n| two |"),),))
     text = render_markdown(replace(content, results=(table,)))
     assert r"| one \| two \| |" in text
 
 
-def test_the_first_thing_said_is_what_the_pictures_are(page, content):
+def test_the_first_thing_said_is_what_the_images_are(page, content):
     assert page.index(content.origin[:20]) < page.index('id="answer"') < page.index('id="results"')
     assert "drawn phantom" in content.origin
 
@@ -136,6 +139,20 @@ def test_terms_explain_themselves_on_hovering(page):
     assert ">LogME</abbr>" in page
     assert '<abbr title="right middle lobe, of the patient">rm</abbr>' in page
     assert not re.search(r'title="[^"]*<abbr', page)
+
+
+def test_a_studys_own_terms_are_not_explained_on_the_page_of_another(content):
+    page = render_html(replace(content, glossary={"STL-N": "something else"}))
+    assert '<abbr title="something else">STL-N</abbr>' in page
+    assert ">LogME</abbr>" not in page
+    assert '<abbr title="area under the ROC curve' in page
+
+
+def test_every_champion_has_its_own_list(content):
+    other = tuple((name, TableCell("two")) for name, _ in content.champions[0])
+    page = render_html(replace(content, champions=(*content.champions, other)))
+    assert page.count("<dl>") == 2
+    assert "## Champion" not in render_markdown(replace(content, champions=()))
 
 
 def test_group_heads_span_their_columns(page):

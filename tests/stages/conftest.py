@@ -52,17 +52,28 @@ class Toy:
         self.folder = folder
         self.params = toy_params()
 
-    def draw(self, counts=(8, 8, 8), rows=()):
+    def draw(self, counts=(8, 8, 8), rows=(), *, dataset="ct"):
         """Write ``counts`` pictures for train, val and test, classes in turn, plus literal table rows."""
-        rng = np.random.default_rng(0)
-        (self._data_folder() / "images").mkdir()
+        rng = np.random.default_rng([*dataset.encode()])
+        folder = self._data_folder(dataset)
+        (folder / "images").mkdir()
         table = ["image,patient_id,label,split"]
         for split, count in zip(("train", "val", "test"), counts, strict=True):
             for number in range(count):
                 name = f"images/{split}{number}.png"
-                self.picture(name, rng)
+                self.picture(name, rng, dataset=dataset)
                 table.append(f"{name},{split}{number},{CLASSES[number % 2]},{split}")
-        (self.folder / "data" / "ct" / "labels.csv").write_text("\n".join([*table, *rows]) + "\n", encoding="utf-8")
+        (folder / "labels.csv").write_text("\n".join([*table, *rows]) + "\n", encoding="utf-8")
+
+    def add(self, dataset, *, copied=""):
+        """Add a data set of 8 × 3 pictures; ``copied`` is a training picture of ct, also in the test split of this."""
+        ct = self.params["datasets"]["ct"]
+        self.params["datasets"][dataset] = ct | {"source": ct["source"] | {"root": f"data/{dataset}"}}
+        self.write_params()
+        self.draw(rows=["images/copy.png,someone,covid,test"] if copied else (), dataset=dataset)
+        if copied:
+            source = self.folder / "data" / "ct" / "images" / copied
+            shutil.copyfile(source, self.folder / "data" / dataset / "images" / "copy.png")
 
     def draw_phantoms(self, *, masks):
         """Write 24 phantoms of 64 px and their table: 12 to train, 6 to select, 6 to test; classes take turns."""
@@ -78,16 +89,16 @@ class Toy:
             rows.append(f"{number:02}.png,{split}{patient},{label},{split}" + f",{number:02}_mask.png" * masks)
         (folder / "labels.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
-    def _data_folder(self):
+    def _data_folder(self, dataset="ct"):
         pointer = {"outs": [{"md5": "0" * 32 + ".dir", "path": "data", "hash": "md5"}]}
         (self.folder / "data.dvc").write_text(yaml.safe_dump(pointer), encoding="utf-8")
-        folder = self.folder / "data" / "ct"
+        folder = self.folder / "data" / dataset
         folder.mkdir(parents=True)
         return folder
 
-    def picture(self, name, rng):
+    def picture(self, name, rng, *, dataset="ct"):
         grey = rng.integers(0, 256, (32, 32), dtype=np.uint8)
-        Image.fromarray(grey).save(self.folder / "data" / "ct" / name)
+        Image.fromarray(grey).save(self.folder / "data" / dataset / name)
 
     def write_params(self):
         text = yaml.safe_dump(self.params, sort_keys=False)

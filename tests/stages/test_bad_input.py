@@ -10,8 +10,10 @@ from medtransfer.data.packed import PackedDataset
 from medtransfer.errors import DataError
 from medtransfer.paths import dataset
 
-START = ["start", "attentive_transfer", "--network", "resnet18_attn1"]
-FIT = ["fit", "attentive_transfer", "finetune", "--network", "resnet18_attn1", "--chain", "none"]
+STUDY = "attentive_transfer"
+START = ["fit", STUDY, "start", "resnet18_attn1"]
+FIT = ["fit", STUDY, "finetune", "resnet18_attn1"]
+WEIGHTS = f"out/{STUDY}/weights/pretrain"
 
 
 def refused(words, capsys, code=2):
@@ -27,7 +29,7 @@ def test_clean_data_pass_the_gate(toy):
     toy.draw()
     assert run(["prepare", "ct"]) == 0
     assert run(["gate"]) == 0
-    assert json.loads((toy.folder / "out/gate.json").read_text(encoding="utf-8"))["hits"] == []
+    assert json.loads((toy.folder / "out/gate/report.json").read_text(encoding="utf-8"))["hits"] == []
 
 
 def test_a_planted_patient_closes_the_gate_by_name(toy, capsys):
@@ -38,7 +40,7 @@ def test_a_planted_patient_closes_the_gate_by_name(toy, capsys):
     assert "1 patient and 0 images in two splits" in said
     assert "ct/images/train0.png (train)" in said
     assert "ct/images/extra.png (test)" in said
-    assert not (toy.folder / "out/gate.json").exists()
+    assert not (toy.folder / "out/gate").exists()
 
 
 def test_a_planted_copy_closes_the_gate(toy, capsys):
@@ -101,26 +103,26 @@ def test_a_fit_without_its_parent_says_which_stage_is_missing(toy, capsys):
 def test_a_checkpoint_of_another_network_is_refused(toy, capsys):
     toy.draw()
     run(["prepare", "ct"])
-    toy.params["attentive_transfer"]["networks"] = ["resnet18_attn1", "resnet34_attn1"]
+    toy.params[STUDY]["networks"] = ["resnet18_attn1", "resnet34_attn1"]
     toy.write_params()
     assert run([*START[:-1], "resnet34_attn1"]) == 0
-    pretrained = toy.folder / "out/attentive_transfer/pretrained"
-    (pretrained / "resnet34_attn1-none").rename(pretrained / "resnet18_attn1-none")
+    pretrained = toy.folder / WEIGHTS
+    (pretrained / "resnet34_attn1").rename(pretrained / "resnet18_attn1")
     said = refused(FIT, capsys)
-    assert "resnet18_attn1-none" in said
-    assert not (toy.folder / "out/attentive_transfer/finetuned").exists()
+    assert "pretrain/resnet18_attn1/none/seed0: the weights are of another network" in said
+    assert not (toy.folder / WEIGHTS).with_name("finetune").exists()
 
 
 def test_a_damaged_checkpoint_is_refused(toy, capsys):
     toy.draw()
     run(["prepare", "ct"])
     run(START)
-    file = next((toy.folder / "out/attentive_transfer/pretrained").rglob("model.safetensors"))
+    file = next((toy.folder / WEIGHTS).rglob("model.safetensors"))
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.unlink()
     file.write_bytes(bytes(content))
-    assert "resnet18_attn1-none/weights/seed0" in refused(FIT, capsys)
+    assert "pretrain/resnet18_attn1/none/seed0" in refused(FIT, capsys)
 
 
 def test_a_damaged_dataset_json_is_refused(toy, capsys):
@@ -150,11 +152,39 @@ def test_changed_bytes_of_a_packed_array_are_found_by_its_hash(toy):
         PackedDataset.open(dataset("ct")).verify()
 
 
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (
+            [STUDY, "stl_x", "all"],
+            f"phase 'stl_x': {STUDY} has none of this name; there are start, stl_n, stl_m, sstl_m, finetune",
+        ),
+        (
+            [STUDY, "start", "resnet19_attn1"],
+            f"variant 'resnet19_attn1': {STUDY} start has none of this name; there are resnet18_attn1",
+        ),
+        (
+            [STUDY, "finetune", "all", "--condition", "stl_n"],
+            f"condition 'stl_n': {STUDY} finetune resnet18_attn1 has none of this name; there are none",
+        ),
+        (
+            ["truncated_transfer", "pretrain", "vgg11"],
+            "variant 'vgg11': truncated_transfer pretrain has none of this name; there are densenet121",
+        ),
+    ],
+    ids=" ".join,
+)
+def test_a_fit_that_the_study_does_not_have_is_refused_with_those_that_it_has(words, text, toy, capsys):
+    assert refused(["fit", *words], capsys) == f"medtransfer: {text}"
+
+
 def test_a_network_that_does_not_exist_is_refused(toy, capsys):
+    toy.params[STUDY]["networks"] = ["resnet19_attn1"]
+    toy.write_params()
     assert "resnet19" in refused([*START[:-1], "resnet19_attn1"], capsys)
 
 
 def test_a_site_that_does_not_exist_is_refused(toy, capsys):
-    toy.params["attentive_transfer"]["attention"]["sites"] = {"resnet18_attn1": ["layer9.0"]}
+    toy.params[STUDY]["attention"]["sites"] = {"resnet18_attn1": ["layer9.0"]}
     toy.write_params()
     assert "attention site 'layer9.0' does not exist; this network has " in refused(START, capsys)

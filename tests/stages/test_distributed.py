@@ -11,9 +11,10 @@ from safetensors.torch import load_file
 
 from medtransfer.cli import run
 from medtransfer.files import read_json
+from medtransfer.paths import FitPaths
 
 STUDY = "attentive_transfer"
-NAMES = ["--network", "resnet18_attn1"]
+NETWORK = "resnet18_attn1"
 WORKER = Path(__file__).with_name("distributed_worker.py")
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(WORKER)]
 
@@ -21,10 +22,7 @@ LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--npro
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("phase", "chain", "folder", "prefix"),
-    [
-        ("finetune", "none", "finetuned/resnet18_attn1-none", ""),
-        ("sstl_m", "none-sstl_m", "pretrained/resnet18_attn1-none-sstl_m", "encoder."),
-    ],
+    [("finetune", "none", "finetune", ""), ("sstl_m", "none-sstl_m", "pretrain", "encoder.")],
 )
 def test_two_processes_train_one_network_and_track_one_run(phase, chain, folder, prefix, toy, capsys):
     from mlflow import MlflowClient
@@ -37,9 +35,10 @@ def test_two_processes_train_one_network_and_track_one_run(phase, chain, folder,
     study["sstl_m"]["train"] = study["finetune"]["train"] | {"batch_size": 8, "selection": None}
     toy.write_params()
     toy.draw(counts=(16, 8, 8))
-    for words in (["prepare", "ct"], ["start", STUDY, *NAMES]):
+    for words in (["prepare", "ct"], ["fit", STUDY, "start", NETWORK]):
         assert run(words) == 0, capsys.readouterr().err
-    words = ["fit", STUDY, phase, *NAMES, "--chain", chain]
+    words = ["fit", STUDY, phase, NETWORK, "--condition", chain]
+    paths = FitPaths(study=STUDY, folder=folder, variant=NETWORK, condition=chain, seed=0)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
         [*LAUNCH, str(toy.folder), *words], env=environment, capture_output=True, text=True, check=False, timeout=300
@@ -49,12 +48,12 @@ def test_two_processes_train_one_network_and_track_one_run(phase, chain, folder,
     first, second = (torch.load(toy.folder / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
     assert first.keys() == second.keys()
     assert all(torch.equal(value, second[name]) for name, value in first.items())
-    stored = load_file(toy.folder / "out" / STUDY / folder / "weights" / "seed0" / "model.safetensors")
+    stored = load_file(paths.weights / "model.safetensors")
     assert all(torch.equal(value, first[prefix + name]) for name, value in stored.items())
 
     client = MlflowClient(f"sqlite:///{toy.folder}/mlflow.db")
     found = client.search_runs([client.get_experiment_by_name(STUDY).experiment_id])
-    record = read_json(toy.folder / "out" / STUDY / folder / "records" / "seed0" / "run.json")
+    record = read_json(paths.records / "run.json")
     assert [(one.info.run_id, one.info.status) for one in found] == [(record["run_id"], "FINISHED")]
     assert found[0].data.params["world"] == "2"
     assert len(client.get_metric_history(record["run_id"], "train/loss")) == 1

@@ -42,7 +42,7 @@ def evaluated(tmp_path, monkeypatch):
     def evaluated(heads, columns, *, positive=""):
         model = build_network(NETWORK, sum(len(head.outputs) for head in heads.values()), seed=0)
         extra = {"dataset": "old", "positive": positive}
-        extra["variant"] = {"study": "toy", "network": "test_resnet", "chain": "none", "seed": 3}
+        extra["fit"] = {"study": "toy", "variant": "test_resnet", "condition": "none", "seed": "3"}
         save_weights(model, tmp_path / "w", config=NETWORK, heads=heads, preprocessing=PREPROCESSING, extra=extra)
         monkeypatch.setattr(evaluate, "fetch_model", lambda model: tmp_path / "w")
         table = pd.DataFrame({"image": [f"{number}.png" for number in range(IMAGES)]} | columns)

@@ -17,7 +17,7 @@ from network_heads import class_heads
 STUDY = "attentive_transfer"
 NETWORKS = ("resnet18_attn0", "resnet18_attn5")
 HEADS = class_heads(("non-covid", "covid"))
-FINDINGS = f"out/{STUDY}/explanations"
+FINDINGS = f"out/{STUDY}/results/explanations"
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def study_of_two(toy):
         model = build_network(config.network(name), classes=2, seed=0)
         for layer in attention_layers(model).values():
             torch.nn.init.normal_(layer.norm.weight)
-        folder = study.finetuned_folder(name, "none") / "weights" / "seed0"
+        folder = study.finetuned(name, "none", 0).weights
         save_weights(model, folder, config=config.network(name), heads=HEADS, preprocessing={})
     return toy
 
@@ -78,7 +78,6 @@ def test_without_masks_nothing_is_scored_and_slices_without_lungs_are_counted(st
 def test_weights_that_are_absent_are_one_line(study_of_two, capsys):
     study_of_two.draw_phantoms(masks=False)
     assert run(["prepare", "ct"]) == 0
-    file = study_of_two.folder / study.finetuned_folder(NETWORKS[1], "none") / "weights" / "seed0" / "model.safetensors"
-    file.unlink()
+    (study.finetuned(NETWORKS[1], "none", 0).weights / "model.safetensors").unlink()
     assert run(["explain", STUDY]) == 2
-    assert "resnet18_attn5-none" in capsys.readouterr().err
+    assert "finetune/resnet18_attn5/none/seed0" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import pytest
 from medtransfer.cli import run
 
 STUDY = "attentive_transfer"
-NAMES = ["--network", "resnet18_attn1"]
+NETWORK = "resnet18_attn1"
 
 
 @pytest.mark.slow
@@ -18,8 +18,8 @@ def test_from_pictures_to_a_champion_and_its_evaluation(toy, capsys):
     for words in (
         ["prepare", "ct"],
         ["gate"],
-        ["start", STUDY, *NAMES],
-        ["fit", STUDY, "finetune", *NAMES, "--chain", "none"],
+        ["fit", STUDY, "start", "all"],
+        ["fit", STUDY, "finetune", NETWORK, "--condition", "none"],
         ["predict", STUDY],
         ["score", STUDY],
         ["register", STUDY],
@@ -31,13 +31,17 @@ def test_from_pictures_to_a_champion_and_its_evaluation(toy, capsys):
         assert run(words) == 0, f"{words}: {capsys.readouterr().err[-2000:]}"
     client = MlflowClient(f"sqlite:///{toy.folder}/mlflow.db")
     runs = client.search_runs([client.get_experiment_by_name(STUDY).experiment_id])
-    record_file = toy.folder / f"out/{STUDY}/finetuned/resnet18_attn1-none/records/seed0/run.json"
+    record_file = toy.folder / f"out/{STUDY}/records/finetune/{NETWORK}/none/seed0/run.json"
     record = json.loads(record_file.read_text(encoding="utf-8"))
     assert [found.info.run_id for found in runs] == [record["run_id"]]
     assert {"test/auroc_covid", "test/auprc_covid", "fit/seconds"} <= runs[0].data.metrics.keys()
-    assert {"phase": "finetune", "network": "resnet18_attn1", "chain": "none"}.items() <= runs[0].data.tags.items()
+    assert {"phase": "finetune", "variant": NETWORK, "condition": "none", "chain": "none"}.items() <= runs[
+        0
+    ].data.tags.items()
     champion = client.get_model_version_by_alias("covid-ct", "champion")
-    assert champion.tags["chain"] == "none"
+    assert champion.tags["condition"] == "none"
+    (written,) = json.loads((toy.folder / f"out/{STUDY}/results/champions.json").read_text(encoding="utf-8"))
+    assert (written["model"], written["variant"], written["run_key"]) == ("covid-ct", NETWORK, record["run_key"])
     assert (toy.folder / f"out/report/{STUDY}/index.html").stat().st_size > 1000
     front = (toy.folder / "out/report/index.html").read_text(encoding="utf-8")
     assert f'href="{STUDY}/index.html"' in front

@@ -30,19 +30,19 @@ def fitted(toy):
     pretrain |= {"dataset": "ct", "augment": {"crop": 32}, "train": pretrain["train"] | {"batch_size": 4, "epochs": 1}}
     toy.write_params()
     toy.draw(counts=(16, 10, 12))
-    fits = [["pretrain", "--network", WHOLE], *(["finetune", "--arm", variant] for variant in VARIANTS)]
-    for words in (["prepare", "ct"], ["gate"], *(["fit", STUDY, *fit] for fit in fits)):
+    for words in (["prepare", "ct"], ["gate"], *(["fit", STUDY, phase, "all"] for phase in ("pretrain", "finetune"))):
         assert run(words) == 0, words
     return toy
 
 
 @pytest.mark.slow
 def test_networks_are_measured_and_the_report_shows_it(fitted, capsys):
-    for words in (["predict", STUDY], ["measure", STUDY], ["report", STUDY], ["overview"]):
+    for words in (*([verb, STUDY] for verb in ("predict", "measure", "score", "register", "report")), ["overview"]):
         assert run(words) == 0, f"{words}: {capsys.readouterr().err[-2000:]}"
-    folder = fitted.folder / "out" / STUDY
+    folder = fitted.folder / "out" / STUDY / "results"
     assert_costs(json.loads((folder / "cost.json").read_text(encoding="utf-8")))
     assert_similarity(json.loads((folder / "similarity.json").read_text(encoding="utf-8")))
+    assert_registered(json.loads((folder / "champions.json").read_text(encoding="utf-8")))
     report = fitted.folder / "out" / "report"
     page = (report / STUDY / "index.html").read_text(encoding="utf-8")
     for words in ("Fig. 3", "Fig. 5", "Fig. 7", "Pareto", "CKA", "Holm", CUT):
@@ -58,6 +58,20 @@ def assert_costs(found):
         assert 0 < cut[name] < whole[name]
     assert min(cut["step_seconds"], cut["latency_seconds"]) > 0
     assert (found["side"], found["batch"], found["machine"]["device"]) == (32, 4, "cpu")
+
+
+def assert_registered(champions):
+    from mlflow import MlflowClient
+
+    (champion,) = champions
+    assert (champion["model"], champion["condition"], champion["metric"]) == (
+        "covid-truncated",
+        "covid-all-paper",
+        "auprc",
+    )
+    version = MlflowClient("sqlite:///mlflow.db").get_model_version_by_alias("covid-truncated", "champion")
+    assert (int(version.version), version.tags["variant"]) == (champion["version"], champion["variant"])
+    assert version.tags["val_auprc"] == f"{champion['value']:.4f}"
 
 
 def assert_similarity(found):

@@ -32,14 +32,14 @@ def scored(toy):
     toy.draw(counts=(14, 4, 4))
     for chain in CHAINS[1:]:
         model = build_network(STRUCTURE, classes=len(COLOURS), seed=1)
-        folder = study.pretrained_folder(NETWORK, chain) / "weights" / "seed7"
+        folder = study.source(NETWORK, chain, 7).weights
         save_weights(model, folder, config=STRUCTURE, heads=class_heads(COLOURS), preprocessing={})
     assert run(["prepare", "ct"]) == 0
-    assert run(["start", STUDY, "--network", NETWORK]) == 0
+    assert run(["fit", STUDY, "start", NETWORK]) == 0
 
     def score():
         assert run(["transferability", STUDY]) == 0
-        return pd.read_csv(f"out/{STUDY}/transferability.csv").set_index(["chain", "seed"])
+        return pd.read_csv(f"out/{STUDY}/results/transferability.csv").set_index(["chain", "seed"])
 
     return score
 
@@ -75,7 +75,7 @@ def assert_ends_self_supervised(row):
 
 @pytest.mark.slow
 def test_ready_made_weights_without_a_fitting_head_have_no_leep(scored):
-    record = study.pretrained_folder(NETWORK, "stl_n") / "records" / "seed7" / "ready_made.json"
+    record = study.source(NETWORK, "stl_n", 7).records / "ready_made.json"
     write_json(record, {"kept": ["attention.layer4_1.value.weight"]})
     assert scored().loc["stl_n", "leep_nats"].notna().all()
     write_json(record, {"kept": ["head.bias", "head.weight"]})

@@ -22,8 +22,7 @@ def fitted(toy, capsys):
     toy.draw_phantoms(masks=False)
     for name in ("00", "09"):
         Image.new("L", (64, 64), 90).save(toy.folder / f"data/ct/{name}.png")
-    names = ["--network", NETWORK]
-    for words in (["prepare", "ct"], ["start", STUDY, *names], ["fit", STUDY, "sstl_m", *names, "--chain", CHAIN]):
+    for words in (["prepare", "ct"], *(["fit", STUDY, phase, NETWORK] for phase in ("start", "sstl_m"))):
         assert run(words) == 0, capsys.readouterr().err[-2000:]
     return toy.folder
 
@@ -37,6 +36,6 @@ def test_slices_without_lungs_are_a_metric_of_the_run_logged_once(fitted):
     counts = {"data/images": 12, "data/without_lungs": 2}
     assert {name: tracked.data.metrics[name] for name in counts} == counts
     assert [len(client.get_metric_history(tracked.info.run_id, name)) for name in counts] == [1, 1]
-    records = fitted / "out" / STUDY / "pretrained" / f"{NETWORK}-{CHAIN}" / "records" / "seed0"
+    records = fitted / "out" / STUDY / "records" / "pretrain" / NETWORK / CHAIN / "seed0"
     events, _ = read_events(records / "events.jsonl")
     assert {key: value for key, step, value in points(events) if step == 0 and key in counts} == counts

@@ -22,7 +22,7 @@ def digests(folder):
 def test_a_workspace_leaves_the_sample_alone_and_is_complete(checkout_copy, capsys):
     before = digests(checkout_copy)
     assert run(["workspace", "mine", "--profile", "paper"]) == 0
-    assert "next: cd workspaces/mine && dvc repro report-attentive_transfer\n" in capsys.readouterr().out
+    assert "next: cd workspaces/mine && dvc repro report@attentive_transfer\n" in capsys.readouterr().out
     assert digests(checkout_copy) == before
     made = checkout_copy / "workspaces" / "mine"
     params = parse_params(yaml.safe_load((made / "params.yaml").read_text(encoding="utf-8")))
@@ -30,7 +30,7 @@ def test_a_workspace_leaves_the_sample_alone_and_is_complete(checkout_copy, caps
     assert str(params.dataset("ct").source.root) == "../../datasets/covid-ct"
     assert str(params.dataset("ct").pointer) == "../../datasets/covid-ct.dvc"
     stages = yaml.safe_load((made / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    assert "../../src/medtransfer/data" in stages["gate"]["deps"]
+    assert stages["code"]["deps"] == ["../../src/medtransfer"]
     assert (made / ".dvc").is_dir()
     assert run(["workspace", "mine", "--profile", "paper"]) == 2
     assert "workspaces/mine: exists already" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from medtransfer.data.loaders import Loader
 from medtransfer.data.manifest import build_manifest
 from medtransfer.data.packed import PackConfig, PackedDataset, pack
 from medtransfer.data.transforms import AugmentConfig
-from medtransfer.models.classifier import NetworkConfig
+from medtransfer.models.classifier import NetworkConfig, build_network
 from medtransfer.tracking.tracker import MemoryTracker
 from medtransfer.training.engine import Engine, HardwareConfig
 from medtransfer.training.fitting import FitSpec, Setting
@@ -160,6 +160,8 @@ def make_fit(data, engine, tmp_path):
     return make
 
 
+NETWORK = NetworkConfig(backbone="test_resnet")
+"""What the fits of a stage train: unlike ``Net``, its weights can be stored and loaded."""
 POINTER = "outs:\n- {md5: 5d41402abc4b2a76b9719d911017c592.dir, path: data}\n"
 """What DVC's pointer of the toy data would say."""
 
@@ -168,12 +170,13 @@ def make_setting(engine, **changes) -> Setting:
     return Setting(**({"engine": engine, "profile": "toy", "pointers": {"toy": Path("data.dvc")}} | changes))
 
 
-def make_spec(data, engine, seed=0, *, condition="all", task=SupervisedTask, lr=0.1, **changes) -> FitSpec:
+def make_spec(data, engine, seed=0, /, *, condition="all", task=SupervisedTask, lr=0.1, **changes) -> FitSpec:
     """Six steps of the toy task as one seed of a condition."""
     train = train_config(steps=6, optimizer=SGDConfig(lr=lr))
+    classes = data.meta.classes
     given = {
         "study": "toy_study",
-        "folder": "finetuned",
+        "folder": "finetune",
         "variant": "net",
         "condition": condition,
         "seed": seed,
@@ -186,8 +189,8 @@ def make_spec(data, engine, seed=0, *, condition="all", task=SupervisedTask, lr=
         "crop": CROP,
         "data": {"toy": data},
         "loaders": train_loader(data, seed=seed),
-        "network": NetworkConfig(backbone="resnet18"),
-        "task": lambda: task(make_net(seed=seed), data.meta.classes),
+        "network": NETWORK,
+        "task": lambda: task(build_network(NETWORK, len(classes), seed=seed), classes),
         "validate": validation(data, engine),
     }
     return FitSpec(**(given | changes))
@@ -218,5 +221,6 @@ def toys():
         equal=equal,
         setting=make_setting,
         spec=make_spec,
+        network=NETWORK,
         pointer=POINTER,
     )

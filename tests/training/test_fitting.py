@@ -1,5 +1,6 @@
-"""Loaders, validation and parents of the studies' fits, on the toy data."""
+"""What the studies' fits are made of, on the toy data: loaders, validation, parents, names, identity."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,9 +8,12 @@ import pytest
 
 from medtransfer.errors import CheckpointError, DataError
 from medtransfer.files import write_json
+from medtransfer.models.weights import load_model
+from medtransfer.paths import FitPaths
 from medtransfer.ssl.regions import Located
-from medtransfer.training.fitting import Parent, preprocessing
+from medtransfer.training.fitting import Parent, identity, preprocessing, run_spec, save
 from medtransfer.training.loading import evaluation_loader, supervised_loader
+from medtransfer.training.loop import FitResult
 from medtransfer.training.self_supervised import self_supervised_loader, training_regions
 from medtransfer.training.supervised import MultiLabelTask, SupervisedTask
 from medtransfer.training.validation import multilabel_validation, supervised_validation
@@ -69,10 +73,10 @@ def findings(data):
 
 
 def test_findings_replace_the_classes_on_rows_where_one_is_known(data, phase, engine, toys, findings):
-    loader = supervised_loader(data, phase, 0, engine, findings=findings)
+    loader = supervised_loader(data, phase, 0, engine, outputs=findings)
     assert loader.rows.tolist() == data.rows("train")[6:].tolist()
     assert loader.batch(0, 0)["target"].shape == (8, 2)
-    first = evaluation_loader(data, "val", toys.crop, engine, findings=findings).batch(0, 0)["target"][0]
+    first = evaluation_loader(data, "val", toys.crop, engine, outputs=findings).batch(0, 0)["target"][0]
     assert first.isnan().tolist() == [True, False]
 
 
@@ -92,11 +96,76 @@ def test_preprocessing_says_what_a_network_expects(data, toys):
     assert (found["crop"], found["size"], found["mean"]) == (16, 20, list(data.meta.mean))
 
 
-def test_a_parent_is_its_weights_and_its_run(tmp_path):
-    folder = tmp_path / "weights" / "seed0"
+def test_a_parent_is_its_weights_and_its_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fit = FitPaths(study="toy_study", folder="pretrain", variant="net", condition="none", seed=0)
     with pytest.raises(CheckpointError, match="no weights here; run the stage that makes them first"):
-        Parent.read(folder)
-    write_json(folder / "config.json", {"sha256": "ab"})
-    assert Parent.read(folder) == Parent(folder=folder, sha256="ab", run_key=None)
-    write_json(tmp_path / "records" / "seed0" / "run.json", {"run_key": "k"})
-    assert Parent.read(folder).run_key == "k"
+        Parent.read(fit)
+    write_json(fit.weights / "config.json", {"sha256": "ab"})
+    assert Parent.read(fit) == Parent(folder=fit.weights, sha256="ab", run_key=None)
+    write_json(fit.records / "run.json", {"run_key": "k"})
+    assert Parent.read(fit).run_key == "k"
+
+
+@pytest.fixture
+def other(data):
+    """The same images under another name, with another content hash and normalisation."""
+    meta = data.meta.model_copy(update={"name": "other", "content_hash": "0" * 64, "mean": (0.1,), "std": (0.9,)})
+    return type(data)(data.folder, data.manifest, meta)
+
+
+@pytest.fixture
+def of_two(data, other, engine, toys, tmp_path, monkeypatch):
+    """A fit that reads two data sets through a loader each, and its setting."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data.dvc").write_text(toys.pointer)
+    (tmp_path / "other.dvc").write_text(toys.pointer.replace("5d41", "6e52").replace("path: data", "path: other"))
+    loaders = {"images": toys.loader(data), "more": toys.loader(other)}
+    parent = Parent(folder=tmp_path, sha256="ab", run_key="k")
+    spec = toys.spec(data, engine, data={"images": data, "more": other}, loaders=loaders, parent=parent)
+    pointers = {"toy": tmp_path / "data.dvc", "other": tmp_path / "other.dvc"}
+    return spec, toys.setting(engine, pointers=pointers, code="c0de")
+
+
+def test_each_of_two_data_sets_decides_the_identity_of_a_fit(of_two, data, other):
+    spec, setting = of_two
+    known = identity(spec, setting)
+    assert known["data"] == {"images": data.meta.content_hash, "more": other.meta.content_hash}
+    assert (known["parent"], known["code"]) == ("ab", "c0de")
+    assert identity(replace(spec, data={"images": data, "more": data}), setting) != known
+    assert identity(replace(spec, loaders=spec.loaders["images"], title="another"), setting) == known
+
+
+def test_each_of_two_data_sets_is_an_input_of_the_tracked_run(of_two):
+    spec, setting = of_two
+    tracked = run_spec(spec, setting)
+    assert (tracked.experiment, tracked.name) == ("toy_study", "finetune · net · all · seed 0")
+    assert [(entry.name, entry.digest[:4], entry.split) for entry in tracked.datasets] == [
+        ("toy", "5d41", "train"),
+        ("other", "6e52", "train"),
+    ]
+    assert tracked.tags["dataset"] == "toy, other"
+    assert [digest[:4] for digest in tracked.tags["data_md5"].split(",")] == ["5d41", "6e52"]
+    names = {"phase": "finetune", "variant": "net", "condition": "all", "seed": "0", "network": "net"}
+    assert names.items() <= tracked.tags.items()
+    assert tracked.parents == ("k",)
+
+
+def test_weights_expect_images_prepared_like_those_of_the_first_data_set(of_two, data, tmp_path):
+    spec, _ = of_two
+    undefined = {"val/auroc": float("nan")}
+    result = FitResult(metrics=undefined, best_step=3, steps=6, epochs=2.0, seconds=1.0, history=[])
+    save(spec, spec.task(), tmp_path / "weights", result)
+    _, description = load_model(tmp_path / "weights")
+    assert description["preprocessing"] == preprocessing(data, spec.crop)
+    extra = description["extra"]
+    assert (extra["dataset"], extra["metrics"], extra["best_step"]) == ("toy", {"val/auroc": None}, 3)
+    assert extra["fit"] == spec.names
+
+
+def test_a_trial_is_tracked_as_one(of_two):
+    spec, setting = of_two
+    trial = run_spec(replace(spec, trial=True), setting)
+    assert trial.name == "trial · net · all · seed 0"
+    assert trial.tags["phase"] == "trial"
+    assert spec.phase == "finetune"

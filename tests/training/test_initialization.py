@@ -21,7 +21,7 @@ def heads_from(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def heads(source):
-        fit = FitPaths(study="toy", folder="pretrained", variant="net", condition="stl_n", seed=0)
+        fit = FitPaths(study="toy", folder="pretrain", variant="net", condition="stl_n", seed=0)
         write_ready_made(NETWORK, FileInit(path=source), [fit])
         return load_model(fit.weights)[1]["heads"]
 

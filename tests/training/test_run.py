@@ -14,11 +14,16 @@ from safetensors.torch import load_file
 
 from medtransfer.errors import DataError, TrainingError
 from medtransfer.files import read_json
+from medtransfer.models.weights import load_model
+from medtransfer.tracking.journal import EVENTS
+from medtransfer.tracking.mlflow_tracker import RUN
+from medtransfer.tracking.shipping import NOTE
 from medtransfer.tracking.store import prepare_store
 from medtransfer.tracking.tracker import MemoryTracker
 from medtransfer.training import run as run_module
-from medtransfer.training.loop import finite
+from medtransfer.training.initialization import READY_MADE
 from medtransfer.training.run import Plan, run_plan, write_history
+from medtransfer.training.selection import finite
 from medtransfer.training.supervised import SupervisedTask
 
 
@@ -72,14 +77,14 @@ def outputs(folder):
 
 
 OUT = Path("out/toy_study")
-WEIGHTS = OUT / "weights/finetuned/net/all"
+WEIGHTS = OUT / "weights/finetune/net/all"
 
 
 def test_every_seed_has_weights_records_and_a_run_of_its_own(here, fit, run):
     workspace, trackers = here
     run(fit(0), fit(1))
     assert outputs(workspace / OUT) == [
-        f"{kind}/finetuned/net/all/seed{seed}/{name}"
+        f"{kind}/finetune/net/all/seed{seed}/{name}"
         for kind, names in (("records", ("history.csv", "run.json")), ("weights", ("config.json", "model.safetensors")))
         for seed in (0, 1)
         for name in names
@@ -92,8 +97,8 @@ def test_every_seed_has_weights_records_and_a_run_of_its_own(here, fit, run):
 def test_weights_are_described_by_the_task_and_named_by_the_fit(here, fit, run):
     workspace, _ = here
     run(fit(1))
-    description = read_json(workspace / WEIGHTS / "seed1/config.json")
-    assert description["heads"]["label"]["outputs"] == ["healthy", "ill"]
+    _, description = load_model(workspace / WEIGHTS / "seed1")
+    assert description["heads"]["label"].outputs == ("healthy", "ill")
     names = {"study": "toy_study", "phase": "finetune", "variant": "net", "condition": "all", "seed": "1"}
     assert names.items() <= description["extra"]["fit"].items()
 
@@ -102,6 +107,22 @@ def test_what_was_counted_in_the_data_is_tracked_before_the_first_step(here, fit
     _, trackers = here
     run(fit(counts={"data/images": 24}))
     assert trackers[0].points[0] == ("data/images", 0, 24.0)
+
+
+class Both(SupervisedTask):
+    """Learns from a batch of each of two loaders."""
+
+    def losses(self, batch):
+        parts = {name: super(Both, self).losses(part)["total"] for name, part in batch.items()}
+        return parts | {"total": sum(parts.values())}
+
+
+def test_two_loaders_reach_one_task_together(here, fit, run, data, toys):
+    workspace, trackers = here
+    loaders = {"ours": toys.loader(data), "theirs": toys.loader(data, seed=7)}
+    run(fit(task=Both, data={"ours": data, "theirs": data}, loaders=loaders))
+    assert {"train/loss_ours", "train/loss_theirs"} <= {key for key, _, _ in trackers[0].points}
+    assert load_model(workspace / WEIGHTS / "seed0")[1]["extra"]["dataset"] == "toy"
 
 
 def test_a_finished_seed_is_kept_when_another_fails(here, fit, run, capsys):
@@ -169,7 +190,7 @@ def test_a_stage_that_was_stopped_goes_on_and_ends_the_same(here, fit, run, caps
         run(fit(variant="stopped", task=Failing))
     run(fit(variant="stopped"))
     assert "resumed at step 3 of 6" in capsys.readouterr().err
-    straight, stopped = (workspace / OUT / "weights/finetuned" / name / "all/seed0" for name in ("straight", "stopped"))
+    straight, stopped = (workspace / OUT / "weights/finetune" / name / "all/seed0" for name in ("straight", "stopped"))
     assert (straight / "model.safetensors").read_bytes() == (stopped / "model.safetensors").read_bytes()
 
 
@@ -189,7 +210,7 @@ def test_trials_decide_what_is_trained_then_and_are_not_repeated(here, fit, run,
     assert [0 <= metrics["val/auprc_ill"] <= 1 for metrics in heard[0]] == [True, True]
     assert capsys.readouterr().err.count("already trained, kept") == 2
     assert len(trackers) == 4
-    variant = workspace / OUT / "weights/finetuned/net"
+    variant = workspace / OUT / "weights/finetune/net"
     assert {path.name for path in variant.iterdir()} == {"all", "all-trial0.1", "all-trial0.2"}
 
 
@@ -231,6 +252,17 @@ def test_a_folder_with_foreign_files_is_not_replaced(here, fit, run):
     with pytest.raises(DataError, match=r"notes\.txt"):
         run(fit())
     assert mine.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", [RUN, EVENTS, NOTE, READY_MADE])
+def test_records_of_any_earlier_fit_or_start_are_replaced(name, here, fit, run):
+    """One fit was shipped to a store and the next was not, or its weights were ready-made before."""
+    workspace, _ = here
+    record = workspace / OUT / "records/finetune/net/all/seed0" / name
+    record.parent.mkdir(parents=True)
+    record.write_text("earlier")
+    run(fit())
+    assert {file.name for file in record.parent.iterdir()} == {"history.csv", "run.json"}
 
 
 def test_a_failing_fit_leaves_no_outputs(here, fit, run):
@@ -289,8 +321,8 @@ def test_ten_kills_leave_the_same_weights_one_run_and_no_doubled_point(data, tmp
         assert run_worker(data, workspace, kills) == kills
         info, points = tracked(workspace)
         assert info.status == "FINISHED"
-        assert read_json(workspace / "out/toy_study/records/finetuned/net/all/seed5/run.json")["run_id"] == info.run_id
-        found[name] = load_file(workspace / "out/toy_study/weights/finetuned/net/all/seed5/model.safetensors"), points
+        assert read_json(workspace / "out/toy_study/records/finetune/net/all/seed5/run.json")["run_id"] == info.run_id
+        found[name] = load_file(workspace / "out/toy_study/weights/finetune/net/all/seed5/model.safetensors"), points
     (weights, points), (killed_weights, killed_points) = found["straight"], found["killed"]
     assert all((weights[name] == killed_weights[name]).all() for name in weights)
     assert len(points["train/loss"]) == 8
@@ -299,5 +331,5 @@ def test_ten_kills_leave_the_same_weights_one_run_and_no_doubled_point(data, tmp
         assert len({step for step, _ in killed_points[key]}) == len(killed_points[key]), key
         if key not in timed:
             assert sorted(killed_points[key]) == sorted(points[key]), key
-    lines = (tmp_path / "killed/out/toy_study/records/finetuned/net/all/seed5/events.jsonl").read_text().splitlines()
+    lines = (tmp_path / "killed/out/toy_study/records/finetune/net/all/seed5/events.jsonl").read_text().splitlines()
     assert sum(json.loads(line)["kind"] == "open" for line in lines) == 1

@@ -14,6 +14,7 @@ import pandas as pd
 from pydantic import Field
 
 from medtransfer.config import Config
+from medtransfer.data.packed import PackedDataset
 from medtransfer.data.splits import positive_findings, rarest
 from medtransfer.errors import DataError
 
@@ -60,6 +61,14 @@ def apply_regime(
         if split != "test":
             result = thin_positives(result, split, ratio, positive=positive)
     return result if regime.share == 1 else take_share(result, regime.share, findings=findings, seed=seed)
+
+
+def under_regime(
+    data: PackedDataset, regime: RegimeConfig, *, positive: str = "", findings: Sequence[str] = (), seed: int = 0
+) -> PackedDataset:
+    """Return a packed data set with only the cases of a regime in its splits; arguments as in :func:`apply_regime`."""
+    manifest = apply_regime(data.manifest, regime, positive=positive, findings=findings, seed=seed)
+    return PackedDataset(data.folder, manifest, data.meta)
 
 
 def take_share(manifest: pd.DataFrame, share: float, *, findings: Sequence[str] = (), seed: int = 0) -> pd.DataFrame:

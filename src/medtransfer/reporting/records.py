@@ -18,14 +18,19 @@ Fit = tuple[dict[str, Any], Path]
 """What names a fit (``phase, variant, condition, seed``), and its records folder."""
 
 
-def recorded_fits(study_folder: Path) -> list[Fit]:
-    """Return every fit below ``records/<phase>/<variant>/<condition>/seed<N>`` in the order of these names.
+def recorded_fits(study_folder: Path, variants: Sequence[str]) -> list[Fit]:
+    """Return the fits below ``records/<phase>/<variant>/<condition>/seed<N>``, by phase, variant, condition and seed.
 
     Ready-made weights were trained elsewhere: they have no run.
+
+    Args:
+        study_folder: ``out/<study>``.
+        variants: those of the study, in their order; what lies there of others is left over from another profile.
     """
     found = [path for path in (study_folder / "records").glob("*/*/*/seed*") if not (path / READY_MADE).exists()]
-    fits = sorted(((*path.parts[-4:-1], int(path.name.removeprefix("seed"))), path) for path in found)
-    return [(dict(zip(NAMES, names, strict=True)), path) for names, path in fits]
+    fits = [((*path.parts[-4:-1], int(path.name.removeprefix("seed"))), path) for path in found]
+    own = [(dict(zip(NAMES, names, strict=True)), path) for names, path in sorted(fits) if names[1] in variants]
+    return sorted(own, key=lambda fit: (fit[0]["phase"], variants.index(fit[0]["variant"])))
 
 
 def provenance(fits: Iterable[Fit]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from medtransfer.training.engine import Engine
 
 
 def run(options: Namespace) -> None:
-    """Write the study's panels and ``explanations.json`` below ``out/<study>/explanations``."""
+    """Write the study's panels and ``explanations.json`` below ``out/<study>/results/explanations``."""
     params = load_params()
     engine = Engine(params.hardware.model_copy(update={"precision": "fp32"}))
     study = module(options.study, VERBS["explain"])

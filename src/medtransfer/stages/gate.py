@@ -11,12 +11,14 @@ from medtransfer.data.images import to_depth
 from medtransfer.data.leaks import GateConfig, confirm_by_correlation, find_leaks, require_no_leaks, thumbnails
 from medtransfer.data.packed import PackedDataset
 from medtransfer.data.recall import recall_by_transform
-from medtransfer.files import write_json
+from medtransfer.files import remove_made, write_json
 from medtransfer.params import Params, load_params
 from medtransfer.studies import STUDIES, module
 from medtransfer.training.progress import console
 
 PLANTED = 100
+MADE = ("report.json", "datasets", "chains", "studies")
+"""What is in the gate's folder; one that holds anything else is not replaced."""
 
 
 def run(options: Namespace) -> None:
@@ -25,6 +27,7 @@ def run(options: Namespace) -> None:
     Fits depend on the tokens of the data sets that they read and of their study; a token changes with its data alone.
     """
     del options
+    remove_made(paths.GATE, MADE)
     params = load_params()
     chains = _chains(params)
     opened = {name: PackedDataset.open(paths.dataset(name)) for name in params.datasets}

@@ -10,7 +10,7 @@ from medtransfer.training.engine import Engine
 
 
 def run(options: Namespace) -> None:
-    """Write ``out/<study>/cost.json`` and ``similarity.json``."""
+    """Write ``cost.json`` and ``similarity.json`` below ``out/<study>/results``."""
     params = load_params()
     config = params.study(options.study)
     engine = Engine(params.hardware.model_copy(update={"precision": "fp32"}))

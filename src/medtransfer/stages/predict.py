@@ -14,7 +14,7 @@ from medtransfer.training.progress import console
 
 
 def run(options: Namespace) -> None:
-    """Write ``out/<study>/predictions.parquet``, fit by fit."""
+    """Write ``out/<study>/results/predictions.parquet``, fit by fit."""
     params = load_params()
     engine = Engine(params.hardware.model_copy(update={"precision": "fp32"}))
     study = module(options.study, VERBS["predict"])

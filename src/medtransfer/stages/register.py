@@ -56,8 +56,8 @@ def best_of(contest: Contest, card: dict[str, dict[str, Any]]) -> dict[str, Any]
     ]
     if not values:
         raise DataError(
-            f"{contest.model}: no fit has a {contest.metric} on validation rows of {contest.dataset}; check that its "
-            "val split holds both classes"
+            f"{contest.model}: no fit has a value of {contest.metric} on validation rows of {contest.dataset}; "
+            "check that its val split holds both classes"
         )
     return max(values, key=lambda fit: fit["value"])
 

@@ -10,7 +10,7 @@ from medtransfer.training.engine import Engine
 
 
 def run(options: Namespace) -> None:
-    """Write ``out/<study>/transferability.csv``: a row a network, chain and fine-tuning seed."""
+    """Write ``out/<study>/results/transferability.csv``: one row per network, chain and fine-tuning seed."""
     params = load_params()
     engine = Engine(params.hardware.model_copy(update={"precision": "fp32"}))
     study = module(options.study, VERBS["transferability"])

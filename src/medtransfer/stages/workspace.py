@@ -35,7 +35,7 @@ def run(options: Namespace) -> None:
     tree = with_profile(root, options.profile)
     parse_params(tree)
     _point_up(tree)
-    pipeline = (root / "dvc.yaml").read_text(encoding="utf-8").replace(" src/medtransfer", f" {UP}/src/medtransfer")
+    pipeline = (root / "dvc.yaml").read_text(encoding="utf-8").replace("src/medtransfer", f"{UP}/src/medtransfer")
     with new_folder(target) as folder:
         write_text(folder / paths.PARAMS, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
         write_text(folder / "dvc.yaml", pipeline)

@@ -6,6 +6,7 @@ Nothing else names a study: verbs, stages and parameters go through this table.
 from collections.abc import Collection, Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import product
 from typing import Any
 
 from medtransfer.errors import ConfigError
@@ -57,8 +58,11 @@ def entries(verb: str, study: str, phase: str = "") -> list[str]:
     """Return the modules that a verb runs of a study: the entries of ``code.module_hashes``.
 
     ``fit`` runs the module that its phase names, every other verb the one of ``VERBS``.
+
+    Raises:
+        ConfigError: there is no such study or phase.
     """
-    name = module(study, "study").PHASES[phase].module if verb == "fit" else VERBS[verb]
+    name = _phases(study, phase)[phase].module if verb == "fit" else VERBS[verb]
     return [_full_name(study, each) for each in dict.fromkeys(("study", name))]
 
 
@@ -76,19 +80,25 @@ def plans(
         conditions: conditions of the variant; none stands for all.
 
     Raises:
-        ConfigError: there is no such phase, variant or condition.
+        ConfigError: there is no such phase, variant or condition; raised before the first plan.
     """
-    wiring = module(study, "study")
-    _require(phase, wiring.PHASES, "phase", study)
+    wiring, phases = module(study, "study"), _phases(study, phase)
     variants = wiring.variants(config, phase)
     if variant != ALL:
         _require(variant, variants, "variant", f"{study} {phase}")
-    for name in variants if variant == ALL else (variant,):
-        known = wiring.conditions(config, phase, name)
-        for condition in conditions:
-            _require(condition, known, "condition", f"{study} {phase} {name}")
-        chosen = tuple(condition for condition in known if not conditions or condition in conditions)
-        yield module(study, wiring.PHASES[phase].module).plan(config, phase, name, chosen, setting)
+    known = {name: wiring.conditions(config, phase, name) for name in (variants if variant == ALL else (variant,))}
+    for name, condition in product(known, conditions):
+        _require(condition, known[name], "condition", f"{study} {phase} {name}")
+    for name, of_variant in known.items():
+        chosen = tuple(condition for condition in of_variant if not conditions or condition in conditions)
+        yield module(study, phases[phase].module).plan(config, phase, name, chosen, setting)
+
+
+def _phases(study: str, phase: str) -> Any:
+    """Return the phases of a study that has this one."""
+    phases = module(study, "study").PHASES
+    _require(phase, phases, "phase", study)
+    return phases
 
 
 def _require(name: str, known: Collection[str], what: str, where: str) -> None:

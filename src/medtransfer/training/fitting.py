@@ -17,8 +17,9 @@ from medtransfer.models.weights import save_weights
 from medtransfer.tracking.lineage import collect_lineage
 from medtransfer.tracking.tracker import DatasetInput, RunSpec
 from medtransfer.training.engine import Engine
-from medtransfer.training.loop import FitMetrics, FitResult, finite
+from medtransfer.training.loop import FitResult
 from medtransfer.training.optim import TrainConfig
+from medtransfer.training.selection import FitMetrics, finite
 from medtransfer.training.task import Task
 
 

@@ -46,15 +46,6 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-FitMetrics = dict[str, float | None]
-"""The validation metrics of the weights that a fit selected; an undefined one is None."""
-
-
-def finite(metrics: Mapping[str, float]) -> FitMetrics:
-    """Return metrics fit for JSON, which knows no NaN: an undefined one is None."""
-    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-
-
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
     """What a finished fit reports; the task's module holds the selected weights."""

@@ -17,20 +17,26 @@ from typing import Any
 from medtransfer import paths
 from medtransfer.config import fingerprint, flatten
 from medtransfer.files import read_json, remove_made, sha256_file, write_json
+from medtransfer.models.weights import DESCRIPTION, WEIGHTS
 from medtransfer.tracking.figures import learning_figure
-from medtransfer.tracking.mlflow_tracker import finish, open_run
+from medtransfer.tracking.journal import EVENTS
+from medtransfer.tracking.mlflow_tracker import RUN, finish, open_run
+from medtransfer.tracking.recorder import ARTEFACTS
+from medtransfer.tracking.shipping import NOTE
 from medtransfer.tracking.tracker import NullTracker, Tracker
 from medtransfer.training.engine import Engine
 from medtransfer.training.fitting import FitSpec, Setting, identity, run_spec, save
-from medtransfer.training.loop import Fit, FitMetrics, FitResult, finite
+from medtransfer.training.initialization import READY_MADE
+from medtransfer.training.loop import Fit, FitResult
 from medtransfer.training.progress import console
+from medtransfer.training.selection import FitMetrics, finite
 
-DONE = "done.json"
+DONE, HISTORY = "done.json", "history.csv"
 OUTPUTS = {
-    "weights": ("model.safetensors", "config.json"),
-    "records": ("run.json", "history.csv", "events.jsonl", "artifacts"),
+    "weights": (WEIGHTS, DESCRIPTION),
+    "records": (RUN, HISTORY, EVENTS, ARTEFACTS, NOTE, READY_MADE),
 }
-"""What a fit leaves; a folder that holds anything else is not replaced."""
+"""What a fit or ready-made weights leave; a folder that holds anything else is not replaced."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +111,7 @@ def _fit(spec: FitSpec, scratch: Path, engine: Engine, tracker: Tracker) -> FitR
     if engine.is_main:
         shutil.rmtree(scratch / "weights", ignore_errors=True)
         save(spec, task, scratch / "weights", result)
-        write_history(scratch / "records" / "history.csv", result.history)
+        write_history(scratch / "records" / HISTORY, result.history)
         best = {f"best/{k.split('/', 1)[1]}": v for k, v in result.metrics.items() if k.startswith("val/")}
         tracker.metrics(best, result.best_step)
         tracker.figure("learning_curves.png", learning_figure(result.history, spec.run_name))
@@ -120,7 +126,7 @@ def _finished(scratch: Path) -> FitMetrics | None:
         return None
     try:
         weights = scratch / "weights"
-        whole = sha256_file(weights / "model.safetensors") == read_json(weights / "config.json")["sha256"]
+        whole = sha256_file(weights / WEIGHTS) == read_json(weights / DESCRIPTION)["sha256"]
         kept: FitMetrics = read_json(scratch / DONE)["metrics"]
     except (OSError, ValueError, KeyError, TypeError):
         whole, kept = False, {}

@@ -9,6 +9,14 @@ from pydantic import PositiveInt
 from medtransfer.config import Config
 from medtransfer.errors import ConfigError
 
+FitMetrics = dict[str, float | None]
+"""The validation metrics of the weights that a fit selected; an undefined one is None."""
+
+
+def finite(metrics: Mapping[str, float]) -> FitMetrics:
+    """Return metrics fit for JSON, which knows no NaN: an undefined one is None."""
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+
 
 class SelectionConfig(Config):
     """Keep the weights with the best validation metric; among equal values those with the larger ``tie``."""

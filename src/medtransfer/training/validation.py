@@ -34,7 +34,7 @@ def multilabel_validation(
     data: PackedDataset, crop: int, engine: Engine, *, findings: Sequence[str]
 ) -> Callable[[Task], dict[str, float]]:
     """Return a function that scores a task of several findings on the validation split."""
-    loader = evaluation_loader(data, "val", crop, engine, findings=findings)
+    loader = evaluation_loader(data, "val", crop, engine, outputs=findings)
 
     def validate(task: Task) -> dict[str, float]:
         predicted = predict(task, loader, engine)

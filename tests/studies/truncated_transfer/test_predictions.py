@@ -3,11 +3,12 @@
 import pandas as pd
 import pytest
 
+from medtransfer.evaluation.cells import EvaluationConfig
 from medtransfer.evaluation.predictions import validate_predictions
-from medtransfer.evaluation.scorecard import EvaluationConfig, scorecard
+from medtransfer.evaluation.scorecard import scorecard
 from medtransfer.studies.truncated_transfer import predictions as module
 from medtransfer.studies.truncated_transfer import study
-from medtransfer.studies.truncated_transfer.claims import claims, judge_claim, judge_ties, measure
+from medtransfer.studies.truncated_transfer.claims import claims, judge_claim, judge_ties, measure_cells
 from medtransfer.training.run import run_stage
 
 
@@ -33,19 +34,19 @@ def fitted_study(workspace, make_config, setting):
 def test_the_table_holds_every_fit_and_can_be_scored_and_judged(fitted_study):
     config, table = fitted_study
     validate_predictions(table)
-    fits = {(fit.variant, fit.network, fit.chain, fit.seed) for fit in module.fitted(config)}
-    assert set(table[["variant", "network", "chain", "seed"]].itertuples(index=False, name=None)) == fits
+    fits = {(fit.variant, fit.condition, fit.seed) for fit in module.fitted(config)}
+    assert set(table[["variant", "condition", "seed"]].itertuples(index=False, name=None)) == fits
     assert len(fits) == 2 * (2 + 1)
     assert all((fit.weights / "config.json").exists() and fit.records.is_dir() for fit in module.fitted(config))
-    counts = table.groupby(["variant", "split"])["image_id"].nunique()
-    assert counts["test_resnet-random-ill-all-paper"].to_dict() == {"test": 16, "val": 16}
-    assert counts["test_resnet-random-ill-rare-paper"].to_dict() == {"test": 16, "val": 16}
-    assert {fit.negatives for fit in module.fitted(config) if "-rare-" in fit.variant} == {2.0}
-    assert set(table[table["variant"] == "test_resnet-random-both-all-paper"]["output"]) == {"other", "bright"}
+    counts = table.groupby(["condition", "split"])["image_id"].nunique()
+    assert counts["ill-all-paper"].to_dict() == {"test": 16, "val": 16}
+    assert counts["ill-rare-paper"].to_dict() == {"test": 16, "val": 16}
+    assert {fit.neg_pos_ratio for fit in module.fitted(config) if "-rare-" in fit.condition} == {2.0}
+    assert set(table[table["condition"] == "both-all-paper"]["output"]) == {"other", "bright"}
     card = scorecard(table, EvaluationConfig(draws=10))
-    name = "test_resnet-random-both-all-paper/test_resnet/random-all-paper/toy/test"
+    name = "test_resnet-random/both-all-paper/toy/test"
     assert card[name]["probability"]["task"] == "multilabel"
-    measured = measure(table, config, EvaluationConfig(draws=10))
-    assert len(measured["auprc"]) == 2 * (2 + 1)
-    assert all(judge_claim(claim, measured, level=0.95)["auprc"].verdict for claim in claims(config))
-    assert judge_ties(measured, config.conditions()[0], level=0.95).pairs == 1
+    cells = measure_cells(table, config, EvaluationConfig(draws=10))
+    assert len(cells) == 2 * (2 + 1)
+    assert all(judge_claim(claim, cells)["auprc"].verdict for claim in claims(config))
+    assert judge_ties(cells, "ill-all-paper").pairs == 1

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from medtransfer.data.regimes import under_regime
 from medtransfer.errors import CheckpointError, ConfigError, DataError, ModelError
 from medtransfer.models.classifier import build_network
 from medtransfer.models.heads import Head
@@ -117,8 +118,7 @@ def test_a_thinned_regime_tests_every_seed_on_all_test_images(workspace, make_co
     config = make_config(regimes={"rare": {"negatives": {"train": 3, "test": 4}}})
     data = study.open_dataset("toy")
     found = [
-        study.under_regime(data, config.tasks["ill"], config.regimes["rare"], seed).rows("test").tolist()
-        for seed in (0, 1)
+        under_regime(data, config.regimes["rare"], positive="ill", seed=seed).rows("test").tolist() for seed in (0, 1)
     ]
     assert found[0] == found[1]
     assert len(found[0]) == 8 + 8

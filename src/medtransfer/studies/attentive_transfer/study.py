@@ -1,28 +1,32 @@
 """Multi-stage attentive transfer: networks (variants) × chains of pretraining (conditions) × seeds."""
 
+from typing import TYPE_CHECKING
+
 from medtransfer.paths import FitPaths
-from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
 from medtransfer.studies.phases import Phase
+
+if TYPE_CHECKING:  # the wiring is read by verbs that load neither data nor networks
+    from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
 
 NAME = "attentive_transfer"
 PAPER = "Liu & Ji 2021"
-PRETRAINED, FINETUNED = "pretrained", "finetuned"
+PRETRAIN, FINETUNE = "pretrain", "finetune"
 PHASES = {
-    "start": Phase("untrained", PRETRAINED),
-    "stl_n": Phase("supervised", PRETRAINED),
-    "stl_m": Phase("supervised", PRETRAINED),
-    "sstl_m": Phase("self_supervised", PRETRAINED),
-    "finetune": Phase("supervised", FINETUNED),
+    "start": Phase("untrained", PRETRAIN),
+    "stl_n": Phase("supervised", PRETRAIN),
+    "stl_m": Phase("supervised", PRETRAIN),
+    "sstl_m": Phase("self_supervised", PRETRAIN),
+    "finetune": Phase("supervised", FINETUNE),
 }
 
 
-def variants(config: AttentiveTransferConfig, phase: str) -> tuple[str, ...]:
+def variants(config: "AttentiveTransferConfig", phase: str) -> tuple[str, ...]:
     """Return the study's networks."""
     del phase
     return config.networks
 
 
-def conditions(config: AttentiveTransferConfig, phase: str, variant: str) -> tuple[str, ...]:
+def conditions(config: "AttentiveTransferConfig", phase: str, variant: str) -> tuple[str, ...]:
     """Return the chains that a phase of pretraining completes, or that fine-tuning starts from."""
     del variant
     return {
@@ -37,7 +41,7 @@ def conditions(config: AttentiveTransferConfig, phase: str, variant: str) -> tup
     }[phase]
 
 
-def datasets(config: AttentiveTransferConfig) -> tuple[str, ...]:
+def datasets(config: "AttentiveTransferConfig") -> tuple[str, ...]:
     """Return the data sets of the phases that a chain goes through, of fine-tuning, and the outside ones."""
     used = {chain: conditions(config, chain, "") for chain in ("stl_m", "sstl_m")}
     chains = [*config.chains, *(chain for made in used.values() for chain in made)]
@@ -49,14 +53,14 @@ def datasets(config: AttentiveTransferConfig) -> tuple[str, ...]:
 
 def source(network: str, chain: str, seed: int) -> FitPaths:
     """Return where the weights of a network after a chain of pretraining are."""
-    return FitPaths(study=NAME, folder=PRETRAINED, variant=network, condition=chain, seed=seed)
+    return FitPaths(study=NAME, folder=PRETRAIN, variant=network, condition=chain, seed=seed)
 
 
 def finetuned(network: str, chain: str, seed: int) -> FitPaths:
     """Return where the weights of a fine-tuned network are."""
-    return FitPaths(study=NAME, folder=FINETUNED, variant=network, condition=chain, seed=seed)
+    return FitPaths(study=NAME, folder=FINETUNE, variant=network, condition=chain, seed=seed)
 
 
-def source_seed(config: AttentiveTransferConfig, chain: str, seed: int) -> int:
+def source_seed(config: "AttentiveTransferConfig", chain: str, seed: int) -> int:
     """Return the seed of the weights that a fine-tuning seed starts from; without transfer every seed has its own."""
     return seed if chain == "none" else config.pretrain_seeds[config.seeds.index(seed) % len(config.pretrain_seeds)]

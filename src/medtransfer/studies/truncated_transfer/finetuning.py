@@ -8,6 +8,7 @@ from typing import cast
 import torch
 
 from medtransfer.data.packed import PackedDataset
+from medtransfer.data.regimes import under_regime
 from medtransfer.losses.classification import balanced_class_weight, positive_weight
 from medtransfer.models.classifier import Classifier, build_network
 from medtransfer.models.weights import load_into
@@ -22,10 +23,9 @@ from medtransfer.studies.truncated_transfer.config import (
 from medtransfer.studies.truncated_transfer.pretraining import require_variants
 from medtransfer.training.fitting import FitSpec, Parent, Setting
 from medtransfer.training.loading import open_dataset, supervised_loader
-from medtransfer.training.loop import FitMetrics
 from medtransfer.training.optim import TrainConfig
 from medtransfer.training.run import Plan
-from medtransfer.training.selection import SelectionConfig
+from medtransfer.training.selection import FitMetrics, SelectionConfig
 from medtransfer.training.supervised import MultiLabelTask, SupervisedTask
 from medtransfer.training.task import Task
 from medtransfer.training.validation import multilabel_validation, supervised_validation
@@ -100,8 +100,9 @@ class _Maker:
             augment=config.augment,
             train=train,
         )
-        data = study.under_regime(self.data, self.settings, settings.regime, seed)
-        loader = supervised_loader(data, settings, seed, engine, findings=self.settings.findings)
+        positive, findings = self.settings.positive, self.settings.findings
+        data = under_regime(self.data, settings.regime, positive=positive, findings=findings, seed=seed)
+        loader = supervised_loader(data, settings, seed, engine, outputs=findings)
         name = self.condition.name + (f"-trial{rate}" if trial else "")
         tags = self.condition._asdict() | {"learning_rate": rate, "trials": trials}
         return FitSpec(
@@ -119,7 +120,7 @@ class _Maker:
             task=partial(self._task, seed, torch.from_numpy(loader.targets[loader.rows])),
             validate=task_validation(data, self.settings, config.augment.crop, setting=self.setting),
             parent=self._parent,
-            positive=self.settings.positive,
+            positive=positive,
             trial=trial,
         )
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from medtransfer.data.loaders import Loader
+from medtransfer.data.regimes import under_regime
 from medtransfer.evaluation.predictions import prediction_rows
 from medtransfer.models.weights import load_model
 from medtransfer.studies.base import Contest, FittedModel
@@ -56,9 +57,9 @@ def predictions(config: TruncatedTransferConfig, engine: Engine) -> Iterator[pd.
     for condition in config.conditions():
         task, regime = config.tasks[condition.task], config.regimes[condition.regime]
         for seed in config.seeds:
-            data = study.under_regime(opened[task.dataset], task, regime, seed)
             crop, findings = config.augment.crop, task.findings
-            loaders = [evaluation_loader(data, split, crop, engine, findings=findings) for split in ("val", "test")]
+            data = under_regime(opened[task.dataset], regime, positive=task.positive, findings=findings, seed=seed)
+            loaders = [evaluation_loader(data, split, crop, engine, outputs=findings) for split in ("val", "test")]
             for variant in config.variants:
                 model = _model(config, variant, condition, seed)
                 network, description = load_model(model.weights)

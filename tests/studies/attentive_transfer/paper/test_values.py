@@ -29,7 +29,7 @@ def test_chains_that_the_paper_did_not_fine_tune_are_absent():
     assert "stl_n-stl_m" not in set(printed()["chain"])
 
 
-def test_a_cell_that_stands_in_two_tables_has_one_value():
+def test_a_number_that_is_in_two_tables_has_one_value():
     assert (printed().groupby(["network", "chain", "metric"])["value"].nunique() == 1).all()
 
 

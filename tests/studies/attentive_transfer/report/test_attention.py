@@ -4,34 +4,30 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from medtransfer.reporting.records import chain_fits
-from medtransfer.studies.attentive_transfer.report.attention import attention_table, layer_frame
-from medtransfer.studies.attentive_transfer.report.results import attention_change
+from medtransfer.reporting.records import recorded_fits
+from medtransfer.studies.attentive_transfer.report.attention import attention_change, attention_table, layer_frame
+
+STL_N = ("resnet50_attn5", "stl_n")
 
 
 @pytest.fixture(scope="module")
-def layers(study_folder, settings):
-    return layer_frame(chain_fits(study_folder, settings.networks))
-
-
-@pytest.fixture(scope="module")
-def change(predictions, settings):
-    return attention_change(predictions, settings)
+def layers(study_folder, config):
+    return layer_frame(recorded_fits(study_folder, config.networks))
 
 
 def test_layers_are_read_at_the_step_whose_weights_were_kept(layers):
     """The made-up fits keep step 70 of 80: 0.007 for the first column, 0.1 more for each further, 0.01 for seed 1."""
     assert len(layers) == 5 * 2 * 2
-    fit = layers.query("chain == 'stl_n' and seed == 1")
+    fit = layers.query("condition == 'stl_n' and seed == 1")
     assert list(zip(fit["place"], fit["site"], fit["gamma"], fit["entropy"], strict=True)) == [
         (0, "layer3.2", 0.017, 0.117),
         (1, "layer4.2", 0.217, 0.317),
     ]
-    assert set(layers["network"]) == {"resnet50_attn5"}
+    assert set(layers["variant"]) == {"resnet50_attn5"}
 
 
-def test_the_table_shows_every_layer_and_what_switching_off_changes(layers, change, settings):
-    table = attention_table(layers, change, settings.networks, settings.chains)
+def test_the_table_shows_every_layer_and_what_switching_off_changes(layers, found):
+    table = attention_table(layers, found.change, found.wanted)
     assert [row[1].main for row in table.rows] == [
         "no transfer",
         "STL-N",
@@ -50,38 +46,41 @@ def test_the_table_shows_every_layer_and_what_switching_off_changes(layers, chan
     assert table.notes == ("Layers of resnet50 + 5 ATTN: layer3.2, layer4.2.",)
 
 
-def test_the_mean_change_is_over_images_and_its_spread_over_seeds(predictions, change):
-    rows = predictions.query("network == 'resnet50_attn5' and chain == 'stl_n'")
-    wide = rows.pivot_table(index=["seed", "dataset", "split", "image_id"], columns="output", values="score")
-    seeds = (wide["covid"] - wide["covid_attention_off"]).abs().groupby("seed").mean()
-    found = change.set_index(["network", "chain"]).loc[("resnet50_attn5", "stl_n")]
-    assert (found["mean"], found["sd"]) == pytest.approx((seeds.mean(), seeds.std()))
+def test_attention_is_inactive_where_switching_it_off_moves_nothing_by_a_hundredth(found):
+    assert {network for network, _ in found.change} == {"resnet50_attn5"}
+    assert [chain for (_, chain), change in found.change.items() if change["inactive"]] == ["none"]
+    assert found.change["resnet50_attn5", "none"]["largest"] == pytest.approx(0.004)
 
 
-def test_what_attention_adds_to_the_auroc_is_that_of_the_test_images(predictions, settings):
+def test_the_mean_change_is_over_images_and_its_spread_over_seeds(predictions, found):
+    rows = predictions.query("variant == 'resnet50_attn5' and condition == 'stl_n'")
+    wide = rows.pivot_table(index=["seed", "dataset", "split", "image_id"], columns="intervention", values="score")
+    seeds = (wide[""] - wide["attention_off"]).abs().groupby("seed").mean()
+    change = found.change[STL_N]
+    assert (change["mean"], change["sd"]) == pytest.approx((seeds.mean(), seeds.std()))
+
+
+def test_what_attention_adds_to_the_auroc_is_that_of_the_test_images(predictions, config):
     """Switched off, the test images are ranked backwards; validation and outside images would say otherwise."""
     own = predictions["dataset"].eq("ct") & predictions["split"].eq("test")
-    off = predictions["output"].eq("covid_attention_off")
+    off = predictions["intervention"].eq("attention_off")
     turned = predictions.assign(score=predictions["score"].mask(off & own, 1 - predictions["score"]))
-    rows = turned[own & turned["network"].eq("resnet50_attn5") & turned["chain"].eq("stl_n")]
-    aurocs = {key: roc_auc_score(part["target"], part["score"]) for key, part in rows.groupby(["output", "seed"])}
-    expected = sum(aurocs["covid", seed] - aurocs["covid_attention_off", seed] for seed in (0, 1)) / 2
+    rows = turned[own & turned["variant"].eq(STL_N[0]) & turned["condition"].eq(STL_N[1])]
+    aurocs = {key: roc_auc_score(part["target"], part["score"]) for key, part in rows.groupby(["intervention", "seed"])}
+    expected = sum(aurocs["", seed] - aurocs["attention_off", seed] for seed in (0, 1)) / 2
     assert expected > 0.2
-    change = attention_change(turned, settings).set_index(["network", "chain"])
-    assert change.loc[("resnet50_attn5", "stl_n"), "auroc"] == pytest.approx(expected)
+    assert attention_change(turned, config)[STL_N]["auroc"] == pytest.approx(expected)
 
 
-def test_what_was_not_recorded_or_not_switched_off_is_a_dash(layers, change, settings):
-    part = layers[layers["chain"] != "stl_n"]
-    unrecorded = attention_table(part, change, settings.networks, settings.chains).rows[1]
+def test_what_was_not_recorded_or_not_switched_off_is_a_dash(layers, found):
+    unrecorded = attention_table(layers[layers["condition"] != "stl_n"], found.change, found.wanted).rows[1]
     assert [text.main for text in unrecorded[2:4]] == ["—", "—"]
-    unchecked = attention_table(layers, change.iloc[:0], settings.networks, settings.chains).rows[1]
+    unchecked = attention_table(layers, {}, found.wanted).rows[1]
     assert [text.main for text in unchecked[4:]] == ["—", "—", "—"]
-    nothing = attention_table(layers.iloc[:0], change.iloc[:0], settings.networks, settings.chains)
-    assert nothing.rows == ()
+    assert attention_table(layers.iloc[:0], {}, found.wanted).rows == ()
 
 
-def test_one_seed_has_no_spread(predictions, settings, layers):
-    change = attention_change(predictions[predictions["seed"] == 0], settings)
-    assert pd.isna(change["sd"]).all()
-    assert "±" not in attention_table(layers, change, settings.networks, settings.chains).rows[1][4].main
+def test_one_seed_has_no_spread(predictions, config, layers, found):
+    change = attention_change(predictions[predictions["seed"] == 0], config)
+    assert pd.isna([row["sd"] for row in change.values()]).all()
+    assert "±" not in attention_table(layers, change, found.wanted).rows[1][4].main

@@ -1,32 +1,30 @@
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from medtransfer.reporting.origin import Origin
-from medtransfer.studies.attentive_transfer.report.collect import collect
-from medtransfer.studies.attentive_transfer.report.results import attention_change, measure
+from medtransfer.studies.attentive_transfer.report import build
+from medtransfer.studies.attentive_transfer.report.attention import attention_change
 
 FULL = "stl_n-stl_m-sstl_m"
 
 
 @pytest.fixture(scope="module")
-def again(predictions, study_folder, gate, datasets, champion, settings):
-    """Collect with some arguments changed."""
+def again(report_input, evaluation):
+    """Build with some parts of the input, or of the study's parameters, changed."""
 
-    def build(**changes):
-        origin = Origin(changes.pop("datasets", datasets), gate, changes.pop("profile", "sample"))
-        same = {"study_folder": study_folder, "origin": origin, "registry": champion}
-        same |= {"config": settings.model_copy(update={"draws": 50})}
-        table = changes.pop("predictions", predictions)
-        return collect(table, **(same | changes))
+    def rebuild(*, config=None, **changes):
+        settings = report_input.config.model_copy(update=config or {})
+        draws = evaluation.model_copy(update={"draws": 50})
+        return build(replace(report_input, **{"config": settings, "evaluation": draws} | changes))
 
-    return build
+    return rebuild
 
 
-def test_the_headline_is_the_measured_difference_with_interval_and_power(content, predictions, settings):
-    cells = measure(predictions, settings)["ct"]
-    means = [cells[network, FULL].samples["auroc"].points.mean() for network in settings.networks]
+def test_the_headline_is_the_measured_difference_with_interval_and_power(content, found):
+    means = [found.cells[network, FULL].samples["auroc"].points.mean() for network in found.config.networks]
     sentence = content.headline[0]
     assert sentence.startswith("Attention − convolution after the whole chain: ")
     assert f"{means[1] - means[0]:+.3f} AUROC, 95 % interval " in sentence
@@ -36,9 +34,9 @@ def test_the_headline_is_the_measured_difference_with_interval_and_power(content
     assert "the chain is better; a true difference of " in content.headline[2]
 
 
-def test_the_headline_says_how_much_of_the_difference_attention_makes_itself(again, predictions, settings):
-    turned = predictions.assign(score=predictions["score"].mask(predictions["output"] == "covid_attention_off", 0.5))
-    added = attention_change(turned, settings).set_index("chain").loc[FULL, "auroc"]
+def test_the_headline_says_how_much_of_the_difference_attention_makes_itself(again, predictions, config):
+    turned = predictions.assign(score=predictions["score"].mask(predictions["intervention"] == "attention_off", 0.5))
+    added = attention_change(turned, config)["resnet50_attn5", FULL]["auroc"]
     assert added > 0.2
     sentence = again(predictions=turned).headline[1]
     assert sentence.startswith(
@@ -47,38 +45,38 @@ def test_the_headline_says_how_much_of_the_difference_attention_makes_itself(aga
 
 
 def test_a_headline_about_idle_attention_says_so(again, predictions):
-    on = predictions[predictions["output"] == "covid"]
-    off = on[on["network"] == "resnet50_attn5"].assign(output="covid_attention_off")
+    on = predictions[predictions["intervention"] == ""]
+    off = on[on["variant"] == "resnet50_attn5"].assign(intervention="attention_off")
     found = again(predictions=pd.concat([on, off], ignore_index=True))
     assert "attention is inactive in resnet50 + 5 ATTN (STL-N → STL-M → SSTL-M)" in found.headline[0]
 
 
 def test_a_headline_without_the_whole_chain_is_not_decidable(again, predictions):
-    found = again(predictions=predictions[predictions["chain"] != FULL])
+    found = again(predictions=predictions[predictions["condition"] != FULL])
     what, titled = "Attention − convolution after the whole chain", "STL-N → STL-M → SSTL-M"
     assert found.headline[0] == f"{what}: not decidable (not run: {titled})."
     assert not [sentence for sentence in found.headline if sentence.startswith("Of this")]
     assert "curves" not in [figure.key for figure in found.figures]
 
 
-def test_a_mean_over_several_pairs_is_named_as_one(again, predictions, settings):
-    third = predictions[predictions["network"] == "resnet50_attn5"].assign(network="resnet50_attn1")
-    networks = (*settings.networks, "resnet50_attn1")
-    wider = settings.model_copy(update={"networks": networks, "draws": 50})
-    found = again(predictions=pd.concat([predictions, third], ignore_index=True), config=wider)
+def test_a_mean_over_several_pairs_is_named_as_one(again, predictions, config):
+    third = predictions[predictions["variant"] == "resnet50_attn5"].assign(variant="resnet50_attn1")
+    networks = (*config.networks, "resnet50_attn1")
+    wider = pd.concat([predictions, third], ignore_index=True)
+    found = again(predictions=wider, config={"networks": networks})
     assert found.headline[0].startswith(
         "Attention − convolution after the whole chain, mean over 2 pairs of networks: "
     )
     assert "(as trained − switched off, mean over 2 networks)" in found.headline[1]
 
 
-def test_without_a_plain_network_nothing_is_said_of_a_difference(again, predictions, settings):
-    alone = settings.model_copy(update={"networks": ("resnet50_attn5",), "draws": 50})
-    found = again(predictions=predictions[predictions["network"] == "resnet50_attn5"], config=alone)
+def test_without_a_plain_network_nothing_is_said_of_a_difference(again, predictions):
+    alone = predictions[predictions["variant"] == "resnet50_attn5"]
+    found = again(predictions=alone, config={"networks": ("resnet50_attn5",)})
     assert not [sentence for sentence in found.headline if sentence.startswith("Of this")]
 
 
-def test_the_time_of_all_fits_stands_below_them(content):
+def test_the_time_of_all_fits_is_below_them(content):
     (runs,) = content.provenance
     seconds = sum(float(row[-1].main) for row in runs.rows)
     assert runs.notes == (f"{len(runs.rows)} runs, together {seconds / 60:.0f} minutes of fitting.",)
@@ -93,21 +91,22 @@ def test_a_test_set_of_one_class_says_why_nothing_is_decidable(again, prediction
 
 
 def test_the_champion_names_run_commit_and_data(content):
-    facts = dict(content.champion)
+    facts = dict(content.champions[0])
     assert facts["Model"].main == "covid-ct, version 3 @champion"
-    assert facts["Run"].main == f"finetuned · resnet50_attn5-{FULL} · seed 0"
+    assert facts["Run"].main == f"finetune · resnet50_attn5-{FULL} · seed 0"
     assert (facts["Commit"].main, facts["Commit"].detail) == ("01234567", "clean")
+    assert (facts["Chain"].main, facts["Validation AUROC"].main) == ("STL-N → STL-M → SSTL-M", "0.881")
     assert facts["Data"].main == "data 5d41402a, ct 7d793037"
 
 
 def test_without_a_registered_model_there_is_no_champion(again):
-    assert again(registry={}).champion == ()
+    assert again(champions=[]).champions == ()
 
 
-def test_phantoms_and_real_pictures_are_told_apart(again, datasets):
+def test_phantoms_and_real_images_are_told_apart(again, datasets, gate):
     real = {name: meta | {"phantoms": name == "far"} for name, meta in datasets.items()}
-    mixed = again(datasets=real, profile="real-cpu")
-    assert mixed.origin == "Profile “real-cpu”. Real pictures: natural, cxr, ct. Drawn phantoms: far."
+    mixed = again(origin=Origin(real, gate), profile="real-cpu")
+    assert mixed.origin == "Profile “real-cpu”. Real images: natural, cxr, ct. Drawn phantoms: far."
     assert "no medical finding" in again().origin
 
 
@@ -117,27 +116,25 @@ def test_limits_state_sizes_seeds_and_uncommitted_fits(content):
     assert "18 of 36 fits ran with uncommitted changes" in limits
 
 
-def test_few_seeds_and_one_pretraining_are_named_as_limits(content, again, predictions, settings):
+def test_few_seeds_and_one_pretraining_are_named_as_limits(content, again, predictions):
     assert content.limits[1].startswith(
         "An interval over 2 seeds is too narrow: drawing from so few shows on average 50 % of the variance of training"
     )
     once = "Each network was pretrained once along a chain: chance in pretraining is in no interval."
     assert once in content.limits
-    twice = settings.model_copy(update={"pretraining_runs": 2, "draws": 50})
-    assert once not in again(config=twice).limits
+    assert once not in again(config={"pretrain_seeds": (0, 1)}).limits
     more = [predictions.assign(seed=predictions["seed"] + 2 * n) for n in range(3)]
     many = again(predictions=pd.concat(more, ignore_index=True)).limits
     assert not [limit for limit in many if "too narrow" in limit]
 
 
-def test_methods_on_one_budget_are_said_to_be(again, predictions, settings):
-    renamed = predictions.replace({"chain": {"stl_n-stl_m": "stl_n-stl_m-simclr"}})
-    budget = {"optimizer": {"name": "sgd", "lr": 0.1, "reference_batch": None}, "batch_size": 8}
-    budget |= {"epochs": 2, "steps": None}
-    changed = {"chains": ("none", "stl_n-stl_m-simclr", FULL), "budgets": {"sstl_m": budget, "simclr": budget}}
-    found = again(predictions=renamed, config=settings.model_copy(update=changed | {"draws": 50}))
+def test_methods_on_one_budget_are_said_to_be(again, predictions, config):
+    renamed = predictions.replace({"condition": {"stl_n-stl_m": "stl_n-stl_m-simclr"}})
+    changed = {"chains": ("none", "stl_n-stl_m-simclr", FULL), "methods": ("simclr",)}
+    changed["recipes"] = {"simclr": config.sstl_m}
+    found = again(predictions=renamed, config=changed)
     notes = next(table.notes for table in found.results if table.key == "methods")
-    assert notes[1].startswith("SSTL-M and SimCLR learn here with one optimiser and budget (SGD, learning rate 0.1, ")
+    assert notes[1].startswith("SSTL-M and SimCLR learn here with one optimiser and budget (SGD, learning rate 0.02, ")
 
 
 def test_one_seed_is_named_as_a_limit(again, predictions):
@@ -148,7 +145,7 @@ def test_one_seed_is_named_as_a_limit(again, predictions):
 
 def test_no_text_of_the_report_holds_an_internal_name(again, predictions):
     """Without the whole chain many verdicts have nothing to compare, and must say so in words."""
-    found = again(predictions=predictions[predictions["chain"] != FULL])
+    found = again(predictions=predictions[predictions["condition"] != FULL])
     cells = [cell for table in found.results for row in table.rows for cell in row]
     texts = [text for cell in cells for text in (cell.main, cell.detail, cell.hover)]
     texts += [
@@ -160,6 +157,10 @@ def test_no_text_of_the_report_holds_an_internal_name(again, predictions):
 
 
 def test_comparisons_routes_and_claims_have_a_column_for_each_outside_set(content):
-    last = {table.key: table.columns[-1] for table in content.results}
+    columns = {table.key: table.columns for table in content.results}
     for key in ("delong", "routes", "claims"):
-        assert (last[key].name, last[key].group.endswith("outside sets")) == ("far", True), key
+        assert [c.group.endswith("outside sets") for c in columns[key] if c.name == "far"] == [True], key
+
+
+def test_the_page_explains_the_studys_own_terms(content):
+    assert content.glossary["STL-N"] == "supervised pretraining on natural images"

@@ -1,37 +1,37 @@
-"""Explanations in the report: pictures stand inside the page, scores only where masks are known."""
+"""Explanations in the report: images are inside the page, scores only where masks are known."""
 
 import shutil
 
 import pytest
 
 from medtransfer.files import read_json
-from medtransfer.reporting.records import chain_fits
+from medtransfer.reporting.records import recorded_fits
 from medtransfer.studies.attentive_transfer.report.explanations import explanation_figures, explanation_tables
 
 
 @pytest.fixture
 def facts(study_folder):
-    return read_json(study_folder / "explanations/explanations.json")
+    return read_json(study_folder / "results/explanations/explanations.json")
 
 
-def test_pictures_stand_inside_the_page(study_folder, facts):
-    figures = explanation_figures(study_folder / "explanations", facts, [])
+def test_images_are_inside_the_page(study_folder, facts):
+    figures = explanation_figures(study_folder / "results/explanations", facts, [])
     assert [figure.key for figure in figures] == ["figure4", "regions"]
-    assert all("data:image/png;base64,iVBOR" in figure.svg and not figure.keyed for figure in figures)
+    assert all("data:image/png;base64,iVBOR" in figure.svg for figure in figures)
     assert "In 2 of 300 slices no lungs were found" in figures[1].caption
     assert figures[1].caption.endswith("No fit of the report tracked this number.")
 
 
-def test_the_number_that_self_supervised_fits_tracked_stands_below_the_regions(study_folder, facts, tmp_path):
-    copy = shutil.copytree(study_folder / "pretrained", tmp_path / "pretrained").parent
-    events = copy / "pretrained/resnet50_attn5-stl_n-stl_m-sstl_m/records/seed1/events.jsonl"
+def test_the_number_that_self_supervised_fits_tracked_is_below_the_regions(study_folder, facts, config, tmp_path):
+    copy = shutil.copytree(study_folder, tmp_path / "study")
+    events = copy / "records/sstl_m/resnet50_attn5/stl_n-stl_m-sstl_m/seed1/events.jsonl"
     events.write_text(events.read_text().replace('"data/without_lungs": 2', '"data/without_lungs": 5'))
-    fits = chain_fits(copy, ["resnet50_attn0", "resnet50_attn5"])
-    regions = explanation_figures(study_folder / "explanations", facts, fits)[1]
+    fits = recorded_fits(copy, config.networks)
+    regions = explanation_figures(study_folder / "results/explanations", facts, fits)[1]
     assert regions.caption.endswith("Tracked by the fits that read regions: 2 of 300 in 3 fits, 5 of 300 in 1 fit.")
 
 
-def test_heat_and_coverage_are_laid_out_with_flat_maps_counted(facts):
+def test_heat_and_coverage_are_shown_with_flat_maps_counted(facts):
     heat, coverage, _ = explanation_tables(facts)
     assert [cell.main for cell in heat.rows[1]] == [
         "resnet50 + 5 ATTN",

@@ -3,22 +3,21 @@ from xml.etree import ElementTree
 
 import pytest
 
-from medtransfer.reporting.records import chain_fits, curves
-from medtransfer.studies.attentive_transfer.report.figures import forest, learning_curves, operating_curves
-from medtransfer.studies.attentive_transfer.report.results import estimates, measure
+from medtransfer.reporting.records import curves, recorded_fits
+from medtransfer.studies.attentive_transfer.report.figures import curves_figure, forest_figure, learning_curves
 
 CHAIN = "stl_n-stl_m-sstl_m"
 HISTORY = {"loss": ("train/loss",), "auroc": ("val/auroc_covid", "val/macro_auroc")}
 
 
 @pytest.fixture(scope="module")
-def drawn(predictions, settings, study_folder):
-    grid = measure(predictions, settings)
-    history = curves(chain_fits(study_folder, settings.networks), HISTORY)
+def drawn(found, study_folder):
+    history = curves(recorded_fits(study_folder, found.config.networks), HISTORY)
+    tuned = history[history["phase"] == "finetune"]
     return {
-        "forest": forest(estimates(grid, settings).query("metric == 'auroc'")),
-        "operating": operating_curves(grid["ct"], settings.networks, CHAIN),
-        "learning": learning_curves(history, "finetuned", "Learning", settings.networks),
+        "forest": forest_figure(found),
+        "operating": curves_figure(found, CHAIN),
+        "learning": learning_curves(tuned, "learning", "Learning", "How it learns.", found.config.networks),
     }
 
 
@@ -38,10 +37,17 @@ def test_a_figure_is_one_element_that_scales(drawn, name):
     assert "width" not in root.attrib
 
 
-def test_the_forest_has_a_line_for_every_network_and_chain(drawn, settings):
+def test_the_forest_has_a_line_for_every_network_and_chain_and_a_panel_for_every_data_set(drawn):
     for chain in ("no transfer", "STL-N → STL-M → SSTL-M"):
         for network in ("resnet50", "resnet50 + 5 ATTN"):
             assert f"{chain} · {network}<" in drawn["forest"].svg
+    for text in ("ct", "far", "with ATTN", "convolution alone"):
+        assert f">{text}<" in drawn["forest"].svg
+
+
+def test_the_captions_say_what_the_colours_mean_where_no_legend_does(drawn):
+    for name in ("operating", "learning"):
+        assert drawn[name].caption.endswith("Blue: networks with ATTN; orange: convolution alone.")
 
 
 def test_every_chain_has_its_panel_of_learning_curves(drawn):
@@ -49,6 +55,5 @@ def test_every_chain_has_its_panel_of_learning_curves(drawn):
         assert f">{title}<" in drawn["learning"].svg
 
 
-def test_a_drawing_is_the_same_every_time(predictions, settings, drawn):
-    again = operating_curves(measure(predictions, settings)["ct"], settings.networks, CHAIN)
-    assert again.svg == drawn["operating"].svg
+def test_a_drawing_is_the_same_every_time(found, drawn):
+    assert curves_figure(found, CHAIN).svg == drawn["operating"].svg

@@ -1,14 +1,14 @@
 import pandas as pd
 
 from medtransfer.studies.attentive_transfer.report import misprints
-from medtransfer.studies.attentive_transfer.report.misprints import slips_table
+from medtransfer.studies.attentive_transfer.report.misprints import misprints_table
 
 
 def rows():
-    return [tuple(text.main for text in row) for row in slips_table().rows]
+    return [tuple(text.main for text in row) for row in misprints_table().rows]
 
 
-def test_every_slip_that_the_numbers_show_is_listed_with_what_they_give():
+def test_every_misprint_that_the_numbers_show_is_listed_with_what_they_give():
     found = [(where, printed, instead) for where, _, printed, instead, _ in rows()]
     assert found == [
         ("Table 5", "3.1 %", "4.1 %"),
@@ -28,7 +28,7 @@ def test_every_slip_that_the_numbers_show_is_listed_with_what_they_give():
     ]
 
 
-def test_a_slip_is_described_in_words():
+def test_a_misprint_is_described_in_words():
     what = {(where, printed): text for where, text, printed, *_ in rows()}
     assert what["Table 5", "6.6 %"] == "gain in AUROC, resnet50 + 1 ATTN, STL-M"
     assert what["Section 6.5", "2.7 %"] == (
@@ -39,14 +39,14 @@ def test_a_slip_is_described_in_words():
     )
 
 
-def test_numbers_that_agree_are_no_slips(monkeypatch):
+def test_numbers_that_agree_are_no_misprints(monkeypatch):
     monkeypatch.setattr(misprints, "covidx_images", lambda: {"covid": 1, "normal": 2, "total": 3})
     sound = misprints.text_margins()
     monkeypatch.setattr(misprints, "text_margins", lambda: sound.assign(value=sound["difference"]))
-    monkeypatch.setattr(misprints, "printed_leep", lambda: pd.DataFrame({"paper": [-0.69]}))
-    monkeypatch.setattr(misprints, "printed", lambda: slips_of_accuracy(157 / 203))
+    monkeypatch.setattr(misprints, "printed_leep", lambda: {("a", "none"): -0.69})
+    monkeypatch.setattr(misprints, "printed", lambda: printed_accuracy(157 / 203))
     assert [row[0] for row in rows()] == ["Table 5", "Table 5", "Eq. 2", "Section 6.6", "Table 6"]
 
 
-def slips_of_accuracy(value):
+def printed_accuracy(value):
     return pd.DataFrame({"metric": ["accuracy"], "network": ["a"], "chain": ["none"], "value": [round(value, 3)]})

@@ -1,10 +1,9 @@
 """Table 1: hits of STL-N's own head on its natural source."""
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from medtransfer.studies.attentive_transfer.report.sources import source_frame, source_table
+from medtransfer.studies.attentive_transfer.report.sources import source_table
 
 IMAGES = 40
 
@@ -18,24 +17,22 @@ def hits():
             for image in range(IMAGES):
                 place = {"image_id": f"natural/{image}", "patient_id": f"natural:{image}"}
                 rows.append(place | {"output": metric, "score": float(image < count), "seed": seed})
-    return pd.DataFrame(rows).assign(network="resnet50_attn5", dataset="natural", split="test")
+    return pd.DataFrame(rows).assign(variant="resnet50_attn5", condition="stl_n", dataset="natural", split="test")
 
 
-def test_accuracy_is_the_mean_hit_rate_over_seeds_with_an_interval(hits, settings):
-    row = source_frame(hits, settings).set_index(["network", "metric"]).loc[("resnet50_attn5", "top_1")]
-    assert row["mean"] == pytest.approx(15 / IMAGES)
-    assert row["sd"] == pytest.approx(np.std([0.25, 0.5], ddof=1))
-    assert row["low"] < row["mean"] < row["high"]
-    assert row["paper"] == pytest.approx(0.783)
+def test_accuracy_is_the_mean_hit_rate_over_seeds_with_an_interval(hits, config, evaluation):
+    row = source_table(hits, config.networks, evaluation).rows[1]
+    assert (row[1].main, row[2].main) == ("0.783", "0.375 ± 0.177")
+    low, high = map(float, row[2].detail.strip("[]").split(", "))
+    assert low < 0.375 < high
 
 
-def test_a_network_whose_source_was_not_predicted_has_a_dash_beside_the_papers_number(hits, settings):
-    shown = source_table(source_frame(hits, settings), settings)
+def test_a_network_whose_source_was_not_predicted_has_a_dash_beside_the_papers_number(hits, config, evaluation):
+    shown = source_table(hits, config.networks, evaluation)
     assert [cell.main for cell in shown.rows[0]] == ["resnet50", "0.772", "—", "0.933", "—"]
     assert shown.rows[1][4].main.startswith("1.000")
 
 
-def test_a_network_that_the_paper_has_not_is_not_available(hits, settings):
-    other = settings.model_copy(update={"networks": ("tiny_attn1",)})
-    shown = source_table(source_frame(hits.assign(network="tiny_attn1"), other), other)
+def test_a_network_that_the_paper_has_not_is_not_available(hits, evaluation):
+    shown = source_table(hits.assign(variant="tiny_attn1"), ("tiny_attn1",), evaluation)
     assert shown.rows[0][1].main == "n/a"

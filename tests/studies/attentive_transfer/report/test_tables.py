@@ -1,143 +1,168 @@
+from dataclasses import replace
+
 import pytest
 
+from medtransfer.evaluation.compare import delong_test, holm
+from medtransfer.studies.attentive_transfer.claims import attention_pairs
 from medtransfer.studies.attentive_transfer.paper.values import TABLES
-from medtransfer.studies.attentive_transfer.report.comparisons import attention_against_convolution
-from medtransfer.studies.attentive_transfer.report.results import attention_change, estimates, measure
-from medtransfer.studies.attentive_transfer.report.tables import comparison_table, grid_table, paper_frame, paper_table
+from medtransfer.studies.attentive_transfer.report.tables import (
+    attention_against_convolution,
+    compare,
+    grid_table,
+    method_against_method,
+    paper_table,
+)
 
 FULL = "stl_n-stl_m-sstl_m"
 TABLE = {table.number: table for table in TABLES}
 
 
-@pytest.fixture(scope="module")
-def grid(predictions, settings):
-    return measure(predictions, settings)
+def auroc(found, network, chain, dataset="ct"):
+    return found.grid[dataset][network, chain].samples["auroc"].points.mean()
 
 
-@pytest.fixture(scope="module")
-def inactive(predictions, settings):
-    return attention_change(predictions, settings)
+def number(cell):
+    return float(cell.main.replace("−", "-"))
 
 
-def row(frame, network, chain, metric="auroc"):
-    return frame.query("network == @network and chain == @chain and metric == @metric").iloc[0]
+def test_table_4_compares_to_no_transfer_and_table_2_to_the_plain_network(found):
+    four, two = paper_table(TABLE[4], found).rows[3], paper_table(TABLE[2], found).rows[1]
+    own = auroc(found, "resnet50_attn5", FULL)
+    assert number(four[-2]) == pytest.approx(own - auroc(found, "resnet50_attn5", "none"), abs=6e-4)
+    assert number(two[-2]) == pytest.approx(own - auroc(found, "resnet50_attn0", FULL), abs=6e-4)
+    assert (four[-4].main, four[-4].detail, two[-4].detail) == ("0.968", "gain +0.099", "gain +0.065")
 
 
-def test_table_4_compares_to_no_transfer_and_table_2_to_the_plain_network(grid, settings):
-    four = row(paper_frame(TABLE[4], grid, settings), "resnet50_attn5", FULL)
-    two = row(paper_frame(TABLE[2], grid, settings), "resnet50_attn5", FULL)
-    auroc = {cell: measured.samples["auroc"].points.mean() for cell, measured in grid["ct"].items()}
-    assert four["mean_gain"] == pytest.approx(auroc["resnet50_attn5", FULL] - auroc["resnet50_attn5", "none"])
-    assert two["mean_gain"] == pytest.approx(auroc["resnet50_attn5", FULL] - auroc["resnet50_attn0", FULL])
-    assert (four["paper"], four["paper_gain"], two["paper_gain"]) == (0.968, 0.099, 0.065)
-
-
-def test_a_network_that_the_paper_does_not_have_is_not_available(predictions, settings, inactive):
+def test_a_network_that_the_paper_does_not_have_is_not_available(predictions, measured):
     names = {"resnet50_attn0": "tiny_attn0", "resnet50_attn5": "tiny_attn5"}
-    other = settings.model_copy(update={"networks": tuple(names.values()), "draws": 20})
-    grid = measure(predictions.replace({"network": names}), other)
-    frame = paper_frame(TABLE[5], grid, other)
-    assert frame["paper"].isna().all()
-    shown = paper_table(TABLE[5], frame, inactive, {})
-    assert {line[2].main for line in shown.rows} == {"n/a"}
+    found = measured(predictions.replace({"variant": names}), networks=tuple(names.values()))
+    assert {line[2].main for line in paper_table(TABLE[5], found).rows} == {"n/a"}
 
 
-def test_a_chain_that_was_not_run_leaves_a_dash_beside_the_papers_value(predictions, settings, inactive):
-    grid = measure(predictions[predictions["chain"] != FULL], settings)
-    shown = paper_table(TABLE[2], paper_frame(TABLE[2], grid, settings), inactive, {})
+def test_a_chain_that_was_not_run_leaves_a_dash_beside_the_papers_value(predictions, measured):
+    shown = paper_table(TABLE[2], measured(predictions[predictions["condition"] != FULL]))
     assert [cell.main for cell in shown.rows[1][1:4]] == ["0.939", "—", "—"]
 
 
-def test_a_misprint_of_the_paper_is_starred_where_it_stands(predictions, settings, inactive):
+def test_a_misprint_of_the_paper_is_starred_where_it_is_printed(predictions, measured):
     names = {"resnet50_attn5": "resnet50_attn1"}
-    other = settings.model_copy(update={"networks": ("resnet50_attn0", "resnet50_attn1"), "draws": 20})
-    grid = measure(predictions.replace({"network": names}), other)
-    shown = paper_table(TABLE[5], paper_frame(TABLE[5], grid, other), inactive, {})
+    networks = ("resnet50_attn0", "resnet50_attn1")
+    shown = paper_table(TABLE[5], measured(predictions.replace({"variant": names}), networks=networks))
     starred = [cell.detail for line in shown.rows for cell in line if cell.detail.endswith("*")]
     assert starred == ["gain +0.066*"]
     assert "prints a gain of 0.066; its printed values give 0.064" in " ".join(shown.notes)
 
 
-def test_tables_with_sound_arithmetic_have_no_footnote(grid, settings, inactive):
-    assert not paper_table(TABLE[4], paper_frame(TABLE[4], grid, settings), inactive, {}).notes
+def test_tables_with_sound_arithmetic_have_no_footnote(found):
+    assert not paper_table(TABLE[4], found).notes
 
 
-def test_inactive_attention_is_marked_in_its_row_alone(grid, settings, inactive):
-    shown = grid_table(grid, settings, inactive)
+def test_inactive_attention_is_marked_in_its_row_alone(found):
+    shown = grid_table(found)
     marked = [(line[0].main, line[1].main) for line in shown.rows if line[0].detail == "attention inactive"]
     assert marked == [("resnet50 + 5 ATTN", "no transfer")]
 
 
-def test_attention_that_nobody_switched_off_is_said_to_be_unchecked(grid, settings, inactive):
-    shown = grid_table(grid, settings, inactive.iloc[:0])
+def test_attention_that_nobody_switched_off_is_said_to_be_unchecked(found):
+    shown = grid_table(replace(found, change={}))
     assert [line[0].detail for line in shown.rows] == [""] * 5 + ["attention not checked"] * 5
 
 
-def test_a_network_that_was_not_run_is_not_called_unchecked(predictions, settings, inactive):
-    part = predictions[predictions["chain"] != FULL]
-    grid = measure(part, settings.model_copy(update={"draws": 20}))
-    checked = inactive[inactive["chain"] != FULL]
-    shown = [
-        grid_table(grid, settings, checked),
-        paper_table(TABLE[4], paper_frame(TABLE[4], grid, settings), checked, {}),
-    ]
+def test_a_network_that_was_not_run_is_not_called_unchecked(predictions, measured):
+    found = measured(predictions[predictions["condition"] != FULL])
+    shown = [grid_table(found), paper_table(TABLE[4], found)]
     absent = [line for table in shown for line in table.rows if line[1].main == "STL-N → STL-M → SSTL-M"]
     assert [line[0].detail for line in absent] == [""] * 4
     assert {line[2].main for line in absent[:2]} == {"—"}
 
 
-def test_the_grid_has_a_column_for_each_outside_set(grid, settings, inactive):
-    shown = grid_table(grid, settings, inactive)
-    assert [(column.group, column.name) for column in shown.columns[2:]] == [
+def test_the_grid_has_a_column_for_each_outside_set(found):
+    assert [(column.group, column.name) for column in grid_table(found).columns[2:]] == [
         ("AUROC, own test set", "ct"),
         ("AUROC, own test set", "gain"),
         ("AUROC, outside sets", "far"),
     ]
 
 
-def test_table_3_takes_methods_that_the_paper_has_not_and_compares_to_the_papers_own(predictions, settings, inactive):
-    renamed = predictions.replace({"chain": {"stl_n-stl_m": "stl_n-stl_m-moco", "stl_n": "stl_n-stl_m-region_scale"}})
-    chains = ("none", "stl_n-stl_m-moco", "stl_n-stl_m-region_scale", FULL)
-    other = settings.model_copy(update={"chains": chains, "draws": 20})
-    grid = measure(renamed, other)
-    frame = paper_frame(TABLE[3], grid, other)
-    assert list(frame.query("network == 'resnet50_attn0'")["chain"].unique()) == [
-        "stl_n-stl_m-moco",
-        "stl_n-stl_m-simclr",
-        FULL,
-        "stl_n-stl_m-region_scale",
-    ]
-    moco = row(frame, "resnet50_attn0", "stl_n-stl_m-moco")
-    auroc = {cell: measured.samples["auroc"].points.mean() for cell, measured in grid["ct"].items()}
-    assert moco["mean_gain"] == pytest.approx(
-        auroc["resnet50_attn0", "stl_n-stl_m-moco"] - auroc["resnet50_attn0", FULL]
-    )
-    assert moco["paper"] == 0.9
-    shown = paper_table(TABLE[3], frame, inactive, {})
+def test_table_3_takes_methods_that_the_paper_has_not_and_compares_to_the_papers_own(predictions, measured):
+    moco, regions = "stl_n-stl_m-moco", "stl_n-stl_m-region_scale"
+    renamed = predictions.replace({"condition": {"stl_n-stl_m": moco, "stl_n": regions}})
+    found = measured(renamed, chains=("none", moco, regions, FULL))
+    shown = paper_table(TABLE[3], found)
     assert [line[1].main for line in shown.rows[:4]] == [
         "STL-N → STL-M → MoCo",
         "STL-N → STL-M → SimCLR",
         "STL-N → STL-M → SSTL-M",
         "STL-N → STL-M → regions alone",
     ]
+    gain = auroc(found, "resnet50_attn0", moco) - auroc(found, "resnet50_attn0", FULL)
+    assert number(shown.rows[0][-2]) == pytest.approx(gain, abs=6e-4)
+    assert shown.rows[0][-4].main == "0.900"
 
 
-def test_every_table_has_a_column_for_each_outside_set(grid, settings, inactive):
-    far = estimates(grid, settings).query("metric == 'auroc' and dataset == 'far'")
-    shown = paper_table(TABLE[4], paper_frame(TABLE[4], grid, settings), inactive, {"far": far})
+def test_every_table_has_a_column_for_each_outside_set(found):
+    shown = paper_table(TABLE[4], found)
     assert (shown.columns[-1].name, shown.columns[-1].group) == ("far", "AUROC, outside sets")
-    mean = grid["far"]["resnet50_attn0", "none"].samples["auroc"].points.mean()
-    assert shown.rows[0][-1].main.startswith(f"{mean:.3f}")
+    assert shown.rows[0][-1].main.startswith(f"{auroc(found, 'resnet50_attn0', 'none', 'far'):.3f}")
 
 
-def test_a_comparison_is_repeated_on_each_outside_set_and_a_dash_where_it_was_not_measured(grid, settings, inactive):
-    compared = {
-        name: attention_against_convolution(cells, settings.networks, settings.chains) for name, cells in grid.items()
-    }
-    shown = comparison_table(compared, inactive)
-    far = compared["far"].set_index("chain")["difference"]
+@pytest.fixture(scope="module")
+def compared(found):
+    pairs = [((a, c), (b, c)) for c in found.config.chains for a, b in attention_pairs(found.config.networks)]
+    return compare(found.cells, pairs)
+
+
+def test_the_test_is_delongs_over_patients_on_scores_averaged_over_seeds(compared, predictions):
+    rows = predictions.query("dataset == 'ct' and split == 'test' and intervention == '' and condition == 'stl_n'")
+    mean = rows.groupby(["variant", "image_id"])["score"].mean()
+    images = rows.drop_duplicates("image_id").set_index("image_id")
+    scores = [mean[network].loc[images.index] for network in ("resnet50_attn5", "resnet50_attn0")]
+    expected = delong_test(images["target"], *scores, images["patient_id"])
+    assert expected.variance != delong_test(images["target"], *scores).variance
+    row = next(row for row in compared if row["condition"] == "stl_n")
+    assert (row["auroc"], row["auroc_b"], row["p"]) == pytest.approx((expected.auroc_a, expected.auroc_b, expected.p))
+    assert row["high"] - row["low"] == pytest.approx(2 * 1.959964 * expected.variance**0.5)
+
+
+def test_p_values_are_adjusted_over_all_chains(compared):
+    assert len(compared) == 5
+    assert [row["p_holm"] for row in compared] == pytest.approx(list(holm([row["p"] for row in compared])))
+
+
+def test_what_could_be_detected_is_what_eighty_per_cent_power_asks_of_the_standard_error(compared):
+    for row in compared:
+        error = (row["high"] - row["low"]) / (2 * 1.959964)
+        assert row["detectable"] == pytest.approx((1.959964 + 0.841621) * error, rel=1e-5)
+
+
+def test_a_network_without_a_plain_partner_is_not_compared(measured):
+    assert attention_against_convolution(measured(networks=("resnet50_attn5",))).rows == ()
+
+
+def test_methods_are_compared_within_a_network(predictions, measured):
+    moco = "stl_n-stl_m-moco"
+    found = measured(predictions.replace({"condition": {"stl_n-stl_m": moco}}), chains=("none", moco, FULL))
+    shown = method_against_method(found, "All learn alike.")
+    assert [[cell.main for cell in row[:2]] for row in shown.rows] == [
+        ["resnet50", "MoCo"],
+        ["resnet50 + 5 ATTN", "MoCo"],
+    ]
+    for row, network in zip(shown.rows, found.config.networks, strict=True):
+        gain = found.gains([((network, FULL), (network, moco))])[network, FULL, "auroc"]["mean"]
+        assert number(row[4]) == pytest.approx(number(row[2]) - number(row[3]), abs=1.1e-3)
+        assert number(row[4]) == pytest.approx(gain, abs=0.05)
+    assert shown.notes[-1] == "All learn alike."
+
+
+def test_without_another_method_there_is_no_table_of_methods(found):
+    assert method_against_method(found, "") is None
+
+
+def test_a_comparison_is_repeated_on_each_outside_set_and_a_dash_where_it_was_not_measured(found):
+    shown = attention_against_convolution(found)
     assert shown.columns[-1].name == "far"
-    values = [float(line[-1].main.replace("−", "-")) for line in shown.rows]
-    assert values == pytest.approx(list(far[list(settings.chains)]), abs=6e-4)
-    part = comparison_table(compared | {"far": compared["far"].iloc[1:]}, inactive)
-    assert part.rows[0][-1].main == "—"
+    row = compare(found.grid["far"], [(("resnet50_attn5", "none"), ("resnet50_attn0", "none"))])[0]
+    assert number(shown.rows[0][-1]) == pytest.approx(row["difference"], abs=6e-4)
+    far = {key: cell for key, cell in found.grid["far"].items() if key != ("resnet50_attn0", "none")}
+    part = attention_against_convolution(replace(found, grid=found.grid | {"far": far}))
+    assert [row[-1].main == "—" for row in part.rows] == [True] + [False] * 4

@@ -1,15 +1,15 @@
-"""The stated numbers agree with each other where they can be checked."""
+"""The numbers of the text agree with each other where they can be checked."""
 
 from math import floor
 
 import pytest
 
-from medtransfer.studies.truncated_transfer.paper.values import network_title, stated
+from medtransfer.studies.truncated_transfer.paper.values import network_title, paper_values
 
 
 @pytest.fixture
 def number():
-    table = stated().set_index(["group", "item"])["value"]
+    table = paper_values().set_index(["group", "item"])["value"]
     return lambda group, item: float(table[group, item])
 
 
@@ -20,7 +20,7 @@ def test_the_splits_of_the_covid_set_add_up(number):
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_the_stated_imbalance_is_that_of_the_counts(number, split):
+def test_the_printed_imbalance_is_that_of_the_counts(number, split):
     ratio = number("covid", f"{split}_neg") / number("covid", f"{split}_pos")
     assert ratio == pytest.approx(number("covid", f"{split}_ratio"), abs=0.05)
 

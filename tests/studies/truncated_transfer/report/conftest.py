@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medtransfer.evaluation.scorecard import EvaluationConfig
+from medtransfer.evaluation.cells import EvaluationConfig
+from medtransfer.reporting.input import ReportInput
 from medtransfer.reporting.origin import Origin
+from medtransfer.reporting.records import recorded_fits
 from medtransfer.studies.truncated_transfer.config import TruncatedTransferConfig
-from medtransfer.studies.truncated_transfer.report.collect import collect
-from medtransfer.studies.truncated_transfer.report.values import results
+from medtransfer.studies.truncated_transfer.report import build as build_report
+from medtransfer.studies.truncated_transfer.report.results import results
 
 TRAIN = {
     "steps": 40,
@@ -67,17 +69,14 @@ def make_predictions(config, *, dates=False):
             pull = PULL[variant] - 0.3 * (condition.regime == "tenth")
             for seed in config.seeds:
                 score = 1 / (1 + np.exp(-(pull * (2 * images["target"] - 1) + draw.normal(size=80))))
-                fit = {"study": "truncated_transfer", "variant": f"{variant}-{condition.name}", "seed": seed}
-                fit |= {
-                    "network": variant.rpartition("-")[0],
-                    "chain": f"{variant.rpartition('-')[2]}-{condition.regime}",
-                }
-                parts.append(images.assign(**fit, output="covid", kind="probability", score=score))
+                fit = {"study": "truncated_transfer", "variant": variant, "condition": condition.name, "seed": seed}
+                fit |= {"output": "covid", "kind": "probability", "intervention": ""}
+                parts.append(images.assign(**fit, score=score))
     return pd.concat(parts, ignore_index=True)
 
 
 def write_record(folder, name, seed):
-    folder = folder / "records" / f"seed{seed}"
+    folder = folder / f"seed{seed}"
     folder.mkdir(parents=True)
     record = {
         "run_key": "ab" * 16,
@@ -129,7 +128,7 @@ def similarity(config):
     fits = [
         {
             "variant": variant,
-            **condition._asdict(),
+            "condition": condition.name,
             "seed": seed,
             "blocks": {k: v - 0.1 * seed for k, v in blocks.items()},
         }
@@ -182,16 +181,16 @@ def costs():
 @pytest.fixture(scope="session")
 def study_folder(tmp_path_factory, config):
     folder = tmp_path_factory.mktemp("study") / "truncated_transfer"
-    write_record(folder / "pretrained" / "densenet121", "pretrain · densenet121 · seed 0", 0)
+    write_record(folder / "records/pretrain/densenet121/natural", "pretrain · densenet121 · seed 0", 0)
     for variant in config.variants:
-        for condition in config.conditions():
-            write_record(folder / "finetuned" / variant / f"{condition.name}-trial0.0001", f"trial · {variant}", 0)
+        for name in (condition.name for condition in config.conditions()):
+            fits = folder / "records/finetune" / variant
+            write_record(fits / f"{name}-trial0.0001", f"trial · {variant}", 0)
             for seed in config.seeds:
-                write_record(
-                    folder / "finetuned" / variant / condition.name, f"finetune · {variant} · {condition.name}", seed
-                )
-    (folder / "cost.json").write_text(json.dumps(COSTS))
-    (folder / "similarity.json").write_text(json.dumps(similarity(config)))
+                write_record(fits / name, f"finetune · {variant} · {name}", seed)
+    (folder / "results").mkdir()
+    (folder / "results/cost.json").write_text(json.dumps(COSTS))
+    (folder / "results/similarity.json").write_text(json.dumps(similarity(config)))
     return folder
 
 
@@ -201,14 +200,18 @@ def datasets(datasets):
 
 
 @pytest.fixture(scope="session")
+def recorded(study_folder, config):
+    return recorded_fits(study_folder, (*config.start, *config.variants))
+
+
+@pytest.fixture(scope="session")
 def build(predictions, study_folder, gate, datasets, config, evaluation):
-    """Collect with some arguments changed."""
+    """Build with some parts of the input changed."""
 
     def again(**changes):
-        origin = Origin(changes.pop("datasets", datasets), gate, "sample")
-        same = {"study_folder": study_folder, "origin": origin, "config": config, "evaluation": evaluation}
-        table = changes.pop("predictions", predictions)
-        return collect(table, **(same | changes))
+        same = {"predictions": predictions, "champions": [], "config": config, "profile": "sample"}
+        same |= {"origin": Origin(changes.pop("datasets", datasets), gate), "evaluation": evaluation}
+        return build_report(ReportInput(folder=study_folder, **(same | changes)))
 
     return again
 

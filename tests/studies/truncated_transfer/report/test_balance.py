@@ -1,7 +1,8 @@
 import pytest
 
+from medtransfer.reporting.formatting import lookup
 from medtransfer.studies.truncated_transfer.report.balance import balance_note, noted_figures, noted_tables
-from medtransfer.studies.truncated_transfer.report.values import results, trapezoids, values
+from medtransfer.studies.truncated_transfer.report.results import mean_trapezoid, results
 from medtransfer.studies.truncated_transfer.report.windows import windows_table
 
 
@@ -26,10 +27,9 @@ def test_a_report_names_the_balance_that_a_regime_sets(build, rare):
 
 
 def test_auprc_changes_with_the_balance_and_auroc_does_not(predictions, found, rare, evaluation):
-    conditions = found.config.conditions()
+    conditions = [condition.name for condition in found.config.conditions()]
     before, after = (
-        {(r["variant"], r["condition"], r["metric"]): r for r in values(f)}
-        for f in (found, results(predictions, rare, evaluation))
+        lookup(f.rows(), "variant", "condition", "metric") for f in (found, results(predictions, rare, evaluation))
     )
     variant = rare.variants[1]
     assert before[variant, conditions[0], "auprc"] == after[variant, conditions[0], "auprc"]
@@ -40,10 +40,9 @@ def test_auprc_changes_with_the_balance_and_auroc_does_not(predictions, found, r
         )
 
 
-def test_the_trapezoid_stands_at_the_same_balance(predictions, rare, evaluation):
-    found = results(predictions, rare, evaluation)
-    key = (rare.variants[1], rare.conditions()[1])
-    assert trapezoids(found)[key][0] == pytest.approx(found.measured["auprc"][key].points.mean(), abs=0.03)
+def test_the_trapezoid_is_at_the_same_balance(predictions, rare, evaluation):
+    cell = results(predictions, rare, evaluation).cells[rare.variants[1], rare.conditions()[1].name]
+    assert mean_trapezoid(cell)[0] == pytest.approx(cell.samples["auprc"].points.mean(), abs=0.03)
 
 
 def test_a_month_shows_the_share_of_positives_that_its_auprc_sees(dated, rare, evaluation):

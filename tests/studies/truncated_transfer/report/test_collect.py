@@ -9,7 +9,7 @@ def keys(parts):
 
 def test_every_figure_of_the_paper_has_its_table_and_its_plot(content):
     tables = {"networks", "claims", "transfer", "cuts", "transfusion", "tests", "kinds", "ties"}
-    tables |= {"cost", "rates", "convergence", "similarity", "example", "stated"}
+    tables |= {"cost", "rates", "convergence", "similarity", "example", "paper-values"}
     assert set(keys(content.results)) == tables
     figures = ["figure2", "figure3", "figure5", "figure6", "figure7", "pareto", "convergence-curves"]
     assert keys(content.figures) == [*figures, "similarity-depth"]
@@ -43,15 +43,43 @@ def test_a_single_seed_is_a_limit(build, make_config, predictions):
     assert any("chosen once, with the first seed" in limit for limit in found.limits)
 
 
-def test_the_page_has_no_champion_and_no_colour_key_of_the_other_study(content):
+def test_a_champion_is_named_by_network_start_and_setting(build):
+    best = {"variant": "densenet121_t1-transfer", "condition": "ct-all-tuned", "seed": 1}
+    best |= {
+        "model": "covid-cxr",
+        "alias": "champion",
+        "version": 2,
+        "metric": "auprc",
+        "value": 0.7,
+        "run_key": "none",
+    }
+    (facts,) = build(champions=[best]).champions
+    assert {name: cell.main for name, cell in facts} == {
+        "Model": "covid-cxr, version 2 @champion",
+        "Network": "Dens-T1",
+        "Start": "TL",
+        "Setting": "ct · all · tuned",
+        "Seed": "1",
+        "Validation AUPRC": "0.700",
+    }
+
+
+def test_fits_of_conditions_that_the_study_no_longer_has_are_left_out(build, make_config, predictions, config):
+    fewer = predictions[predictions["condition"] == "ct-all-tuned"]
+    found = build(config=make_config(regimes={"all": {}}), predictions=fewer)
+    assert len(found.provenance[0].rows) == 1 + len(config.variants) * (2 + 1)
+
+
+def test_the_page_has_no_champion_and_explains_no_term_of_the_other_study(content):
     page = render_html(content)
     assert 'id="champion"' not in page
     assert 'href="#champion"' not in page
-    assert "with ATTN" not in page
+    assert '<abbr title="random initialisation' in page
+    assert "LogME" not in content.glossary
     assert "## Champion" not in render_markdown(content)
 
 
-@pytest.mark.parametrize("key", ["networks", "stated", "cost"])
+@pytest.mark.parametrize("key", ["networks", "paper-values", "cost"])
 def test_markdown_holds_the_tables(content, key):
     table = next(table for table in content.results if table.key == key)
     assert f"### {table.title}" in render_markdown(content)

@@ -1,43 +1,34 @@
-import pytest
-
 from medtransfer.studies.truncated_transfer.report.convergence import (
     convergence,
     convergence_figure,
     convergence_table,
+    counting,
     validation_curves,
 )
-from medtransfer.studies.truncated_transfer.report.fits import variant_fits
 
 VARIANT = "densenet121-transfer"
 
 
-@pytest.fixture(scope="module")
-def fits(study_folder, config):
-    return list(variant_fits(study_folder, config))
+def test_fits_are_told_apart_from_trials_and_pretraining(recorded, config):
+    assert len(recorded) == 1 + 2 * (2 + 1) * len(config.variants)
+    assert len(counting(recorded)) == 2 * 2 * len(config.variants)
 
 
-def test_fits_are_told_apart_from_trials_and_pretraining(fits, config):
-    phases = [names["phase"] for names, _ in fits]
-    assert phases.count("pretrained") == 1
-    assert phases.count("trial") == 2 * len(config.variants)
-    assert phases.count("finetuned") == 2 * 2 * len(config.variants)
-
-
-def test_time_to_the_best_is_its_share_of_the_steps(fits):
-    found = convergence(fits).query("variant == @VARIANT and condition == 'ct-all-tuned'").set_index("seed")
+def test_time_to_the_best_is_its_share_of_the_steps(recorded):
+    found = convergence(recorded).query("variant == @VARIANT and condition == 'ct-all-tuned'").set_index("seed")
     assert found["step"].to_dict() == {0: 30, 1: 40}
     assert found["best"].to_dict() == {0: 0.9, 1: 0.9}
     assert found["share"].to_dict() == {0: 0.75, 1: 1.0}
     assert found["seconds"].to_dict() == {0: 60.0, 1: 80.0}
 
 
-def test_trials_are_in_no_row(fits, config):
-    assert set(convergence(fits)["condition"]) == {condition.name for condition in config.conditions()}
+def test_trials_are_in_no_row(recorded, config):
+    assert set(convergence(recorded)["condition"]) == {condition.name for condition in config.conditions()}
 
 
-def test_the_table_gives_mean_and_sd_over_seeds(fits, config):
-    row = convergence_table(convergence(fits), config).rows[1]
-    assert [condition.main for condition in row] == [
+def test_the_table_gives_mean_and_sd_over_seeds(recorded, config):
+    row = convergence_table(convergence(recorded), config).rows[1]
+    assert [cell.main for cell in row] == [
         "ct · all · tuned",
         "DenseNet-121",
         "TL",
@@ -49,16 +40,15 @@ def test_the_table_gives_mean_and_sd_over_seeds(fits, config):
     ]
 
 
-def test_fits_that_recorded_no_epochs_have_a_dash(fits, config):
-    found = convergence(fits).assign(epochs=float("nan"))
+def test_fits_that_recorded_no_epochs_have_a_dash(recorded, config):
+    found = convergence(recorded).assign(epochs=float("nan"))
     assert convergence_table(found, config).rows[1][6].main == "—"
 
 
-def test_a_study_without_records_has_an_empty_table(tmp_path, config):
-    none = list(variant_fits(tmp_path, config))
-    assert convergence_table(convergence(none), config).rows == ()
+def test_a_study_without_records_has_an_empty_table(config):
+    assert convergence_table(convergence([]), config).rows == ()
 
 
-def test_an_variant_is_named_once_for_all_its_seeds(fits, config):
-    svg = convergence_figure(validation_curves(fits), config).svg
+def test_a_variant_is_named_once_for_all_its_seeds(recorded, config):
+    svg = convergence_figure(validation_curves(recorded), config).svg
     assert svg.count(">Dens-S1 · transfusion<") == 1

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from medtransfer.studies.truncated_transfer.report.cost import COSTS, cost_figure, cost_table, pareto_front
-from medtransfer.studies.truncated_transfer.report.values import values
 
 
 def test_the_front_is_what_no_cheaper_point_beats():
@@ -28,27 +27,27 @@ def test_the_front_agrees_with_the_definition_on_random_points():
 
 
 def test_the_table_marks_the_fronts_of_a_setting(found, costs):
-    rows = values(found)
+    rows = found.rows()
     table = cost_table(found, rows, costs)
     quality = {
-        r["variant"]: r["mean"] for r in rows if r["metric"] == "auprc" and r["condition"] == found.conditions[0]
+        r["variant"]: r["mean"] for r in rows if r["metric"] == "auprc" and r["condition"] == found.conditions[0].name
     }
     best = max(quality, key=quality.get)
     shown = dict(zip(found.config.variants, table.rows, strict=True))
     assert shown[best][6].detail == "front P M S L"
-    assert [condition.main for condition in shown["densenet121_t1-transfer"][2:6]] == ["0.38", "103", "50", "2.0"]
+    assert [cell.main for cell in shown["densenet121_t1-transfer"][2:6]] == ["0.38", "103", "50", "2.0"]
     assert "one processor" in table.intro
 
 
 def test_a_network_that_was_not_measured_has_no_cost_and_no_place_on_a_front(found, costs):
     known = {name: cost for name, cost in costs["networks"].items() if name != "cbr_tiny"}
-    row = cost_table(found, values(found), costs | {"networks": known}).rows[-1]
-    assert [condition.main for condition in row[:6]] == ["CBR-Tiny", "RI", "—", "—", "—", "—"]
-    assert {condition.detail for condition in row[6:]} == {""}
+    row = cost_table(found, found.rows(), costs | {"networks": known}).rows[-1]
+    assert [cell.main for cell in row[:6]] == ["CBR-Tiny", "RI", "—", "—", "—", "—"]
+    assert {cell.detail for cell in row[6:]} == {""}
 
 
 def test_the_figure_has_plain_numbers_at_its_logarithmic_ticks(found, costs):
-    svg = cost_figure(found, values(found), costs).svg
+    svg = cost_figure(found, found.rows(), costs).svg
     assert "mathdefault" not in svg
     for unit in COSTS.values():
         assert unit.title in svg
@@ -57,5 +56,5 @@ def test_the_figure_has_plain_numbers_at_its_logarithmic_ticks(found, costs):
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_the_machine_is_named(found, costs, device):
     machine = costs["machine"] | {"device": device, "gpus": ["one GPU"]}
-    text = cost_table(found, values(found), json.loads(json.dumps(costs | {"machine": machine}))).intro
+    text = cost_table(found, found.rows(), json.loads(json.dumps(costs | {"machine": machine}))).intro
     assert ("one GPU" in text) == (device == "cuda")

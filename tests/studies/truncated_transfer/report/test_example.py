@@ -37,8 +37,8 @@ def test_the_mean_in_closed_form_is_the_mean_of_every_placement():
     assert mean_over_placements(3, 17, 7) == pytest.approx(slow, abs=1e-12)
 
 
-def test_the_papers_pair_stands_above_ours():
-    rows = [[condition.main for condition in row] for row in example_table().rows]
+def test_the_papers_pair_is_above_ours():
+    rows = [[cell.main for cell in row] for row in example_table().rows]
     assert rows[0][1:] == ["the paper, one draw", "0.999", "0.990", "n/a"]
     assert rows[4][1:] == ["the paper, one draw", "0.991", "0.354", "n/a"]
     assert rows[6][1:] == ["mean over all placements", "0.990", "0.402", "—"]

@@ -3,9 +3,11 @@ import pandas as pd
 import pytest
 
 from medtransfer.evaluation.binary import average_precision
+from medtransfer.evaluation.pairs import paired_tests
+from medtransfer.studies.truncated_transfer.claims import METRICS
 from medtransfer.studies.truncated_transfer.report.findings import findings_table
-from medtransfer.studies.truncated_transfer.report.paper_values import stated_table
-from medtransfer.studies.truncated_transfer.report.values import paired_tests, pairs, results, trapezoids, values
+from medtransfer.studies.truncated_transfer.report.paper_values import paper_values_table
+from medtransfer.studies.truncated_transfer.report.results import mean_trapezoid, pairs, results
 
 FINDINGS = ("edema", "pneumothorax")
 
@@ -26,7 +28,7 @@ def table(several, predictions):
     for variant in several.variants:
         for seed in several.seeds:
             for number, finding in enumerate(FINDINGS):
-                fit = {"variant": f"{variant}-ct-all-tuned", "network": "resnet50", "chain": variant, "seed": seed}
+                fit = {"variant": variant, "condition": "ct-all-tuned", "seed": seed}
                 target = (draw.random(len(images)) < 0.3).astype(float) if not parts else None
                 target = images["target"] if target is None or number == 0 else target
                 target = target.mask(images.index % 4 == 0) if number else target
@@ -42,8 +44,8 @@ def measured(table, several, evaluation):
 
 def test_a_finding_is_scored_on_its_known_images(measured, table):
     row = findings_table(measured).rows[1]
-    assert [condition.main for condition in row[:2]] == ["ct · all · tuned", "pneumothorax"]
-    rows = table[(table["variant"] == "resnet50-transfer-ct-all-tuned") & (table["output"] == "pneumothorax")].dropna(
+    assert [cell.main for cell in row[:2]] == ["ct · all · tuned", "pneumothorax"]
+    rows = table[(table["variant"] == "resnet50-transfer") & (table["output"] == "pneumothorax")].dropna(
         subset="target"
     )
     points = [average_precision(part["target"], part["score"]) for _, part in rows.groupby("seed")]
@@ -57,7 +59,7 @@ def test_a_task_of_one_class_has_no_such_table(found):
 
 
 def test_the_papers_gain_on_pneumothorax_has_ours_beside_it(measured, costs):
-    rows = {row[1].main: row[3] for row in stated_table(measured, values(measured), costs).rows}
+    rows = {row[1].main: row[3] for row in paper_values_table(measured, measured.rows(), costs).rows}
     finding = findings_table(measured).rows[1]
     gain = float(finding[4].main) - float(finding[3].main)
     shown = rows["resnet50 TL minus RI on Pt auprc pct"]
@@ -68,10 +70,10 @@ def test_the_papers_gain_on_pneumothorax_has_ours_beside_it(measured, costs):
 
 
 def test_several_findings_are_tested_by_the_bootstrap_of_their_mean(measured, several):
-    assert {row["test"] for row in paired_tests(measured, pairs(several, "a1"))} == {"bootstrap"}
+    assert {row["test"] for row in paired_tests(measured.cells, pairs(several, "a1"), METRICS, seed=0)} == {"bootstrap"}
 
 
-def test_the_trapezoid_is_the_mean_over_findings(measured, several):
-    mean, sd = trapezoids(measured)["resnet50-transfer", several.conditions()[0]]
+def test_the_trapezoid_is_the_mean_over_findings(measured):
+    mean, sd = mean_trapezoid(measured.cells["resnet50-transfer", "ct-all-tuned"])
     assert 0 < mean < 1
     assert sd > 0

@@ -3,9 +3,9 @@ import json
 import pandas as pd
 import pytest
 
+from medtransfer.reporting.records import recorded_fits
 from medtransfer.studies.truncated_transfer.report.convergence import convergence
-from medtransfer.studies.truncated_transfer.report.fits import variant_fits
-from medtransfer.studies.truncated_transfer.report.learning_rates import Rates, learning_rates, rates_table, starved
+from medtransfer.studies.truncated_transfer.report.learning_rates import Rates, learning_rates, rates_table, undertuned
 
 VARIANT = "densenet121-transfer"
 
@@ -23,12 +23,12 @@ def record(folder, rate, best):
 
 @pytest.fixture
 def fits(tmp_path, config):
-    condition = tmp_path / "finetuned" / VARIANT / "ct-all-tuned"
+    condition = tmp_path / "records/finetune" / VARIANT / "ct-all-tuned"
     for rate, best in ((1e-4, 0.6), (1e-3, 0.8), (1e-2, 0.7)):
-        record(condition.with_name(f"{condition.name}-trial{rate:g}") / "records" / "seed0", rate, best)
+        record(condition.with_name(f"{condition.name}-trial{rate:g}") / "seed0", rate, best)
     for seed in config.seeds:
-        record(condition / "records" / f"seed{seed}", 1e-3, 0.9)
-    return list(variant_fits(tmp_path, config))
+        record(condition / f"seed{seed}", 1e-3, 0.9)
+    return recorded_fits(tmp_path, config.variants)
 
 
 def best(*shares):
@@ -50,7 +50,7 @@ def test_the_edge_is_that_of_the_rates_that_were_tried(taken, tried, edge):
 
 def test_the_table_shows_rate_edge_and_the_fits_that_had_not_converged(fits, config):
     (row,) = rates_table(learning_rates(fits, config), best(0.5, 1.0), config).rows
-    assert [condition.main for condition in row] == [
+    assert [cell.main for cell in row] == [
         "ct · all · tuned",
         "DenseNet-121",
         "TL",
@@ -66,15 +66,15 @@ def test_a_report_says_how_many_choices_and_fits_are_at_the_end_of_what_they_cou
     ends = {
         (VARIANT, str(n)): Rates(rate, {1.0: 0.1, 2.0: 0.2, 3.0: 0.3}) for n, rate in enumerate((1.0, 2.0, 3.0, 3.0))
     }
-    said = starved(ends, best(0.5, 1.0, 1.0))
+    said = undertuned(ends, best(0.5, 1.0, 1.0))
     assert said[0].startswith("Of 4 learning rates chosen by trials, 2 the highest and 1 the lowest of its grid")
     assert said[1] == "In 2 of 3 fits the last validation was the best: these had not converged."
-    assert starved({(VARIANT, "a"): Rates(2.0, {1.0: 0.1, 2.0: 0.2, 3.0: 0.3})}, best(0.5)) == ()
+    assert undertuned({(VARIANT, "a"): Rates(2.0, {1.0: 0.1, 2.0: 0.2, 3.0: 0.3})}, best(0.5)) == ()
 
 
-def test_a_report_shows_the_rates_and_what_had_not_converged(content, study_folder, config):
+def test_a_report_shows_the_rates_and_what_had_not_converged(content, recorded, config):
     table = next(table for table in content.results if table.key == "rates")
     assert len(table.rows) == 2 * len(config.variants)
     assert {row[3].main for row in table.rows} == {"0.0001"}
-    late = int((convergence(list(variant_fits(study_folder, config)))["share"] == 1).sum())
+    late = int((convergence(recorded)["share"] == 1).sum())
     assert any(limit.startswith(f"In {late} of {4 * len(config.variants)} fits the last") for limit in content.limits)

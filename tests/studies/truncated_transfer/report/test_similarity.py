@@ -8,18 +8,18 @@ from medtransfer.studies.truncated_transfer.report.similarity import depths, sim
 
 @pytest.fixture(scope="module")
 def facts(study_folder):
-    return read_json(study_folder / "similarity.json")
+    return read_json(study_folder / "results/similarity.json")
 
 
 def test_depths_are_means_over_seeds_in_running_order(facts, config):
-    found = depths(facts)["densenet121-transfer", config.conditions()[0]]
+    found = depths(facts)["densenet121-transfer", config.conditions()[0].name]
     assert list(found) == ["features.denseblock1", "features.transition1", "features.denseblock4"]
     assert list(found.values()) == pytest.approx([0.94, 0.85, 0.45])
 
 
 def test_the_table_names_first_middle_last_and_least(facts):
     row = similarity_table(depths(facts), facts).rows[0]
-    assert [(condition.main, condition.detail) for condition in row[3:]] == [
+    assert [(cell.main, cell.detail) for cell in row[3:]] == [
         ("0.940", "features.denseblock1"),
         ("0.850", "features.transition1"),
         ("0.450", "features.denseblock4"),
@@ -40,7 +40,7 @@ def test_without_pretrained_variants_the_table_says_so():
     assert table.notes == ("No variant starts from pretrained weights.",)
 
 
-def test_the_figure_has_a_panel_a_setting(facts):
+def test_the_figure_has_a_panel_per_setting(facts):
     svg = similarity_figure(depths(facts)).svg
     assert "ct · all · tuned" in svg
     assert "ct · tenth · tuned" in svg

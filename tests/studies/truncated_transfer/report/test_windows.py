@@ -3,7 +3,7 @@ import datetime
 import pytest
 
 from medtransfer.evaluation.binary import auroc
-from medtransfer.studies.truncated_transfer.report.values import results
+from medtransfer.studies.truncated_transfer.report.results import results
 from medtransfer.studies.truncated_transfer.report.windows import windows_table
 
 DAY = {"ct": {"until": datetime.date(2020, 6, 30)}}
@@ -18,7 +18,7 @@ def test_nothing_is_shown_where_no_split_is_by_date(dated, config, evaluation):
     assert windows_table(dated, results(dated, config, evaluation), {"ct": {"until": None}}) is None
 
 
-def test_every_variant_stands_in_every_month_of_every_setting(table, config):
+def test_every_variant_is_in_every_month_of_every_setting(table, config):
     names = [(row[0].main, row[1].main, row[2].main, row[3].main) for row in table.rows]
     assert len(names) == len(set(names)) == 2 * 2 * len(config.variants)
     assert {name[1] for name in names} == {"2020-07", "2020-08"}
@@ -28,7 +28,9 @@ def test_every_variant_stands_in_every_month_of_every_setting(table, config):
 
 def test_a_window_holds_its_own_images_only(table, dated, config):
     variant, condition = config.variants[1], config.conditions()[0]
-    rows = dated[(dated["variant"] == f"{variant}-{condition.name}") & (dated["date"] < "2020-08-01")]
+    rows = dated[
+        (dated["variant"] == variant) & (dated["condition"] == condition.name) & (dated["date"] < "2020-08-01")
+    ]
     points = [auroc(part["target"], part["score"]) for _, part in rows.groupby("seed")]
     shown = next(
         row for row in table.rows if [c.main for c in row[:4]] == ["ct · all · tuned", "2020-07", "DenseNet-121", "TL"]

@@ -74,7 +74,8 @@ def collect(data: ReportInput[AttentiveTransferConfig]) -> ReportContent:
     """
     config, found = data.config, results(data.predictions, data.config, data.evaluation)
     scores, looks = read_scores(data.results / "transferability.csv"), data.results / "explanations"
-    facts, judged, recorded = read_json(looks / "explanations.json"), judgements(found), recorded_fits(data.folder)
+    facts, judged = read_json(looks / "explanations.json"), judgements(found)
+    recorded = recorded_fits(data.folder, config.networks)
     fits = provenance(recorded)
     return ReportContent(
         title="Attentive transfer: does attention transfer better than convolution?",

@@ -24,7 +24,7 @@ def forest_figure(found: Results) -> Figure:
         for name, cells in found.grid.items()
         for n, c in sorted(cells, key=lambda key: found.config.chains.index(key[1]))
     ]
-    caption = f"AUROC, mean over seeds, with its 95 % interval; the dotted line is chance. {COLOURS}"
+    caption = "AUROC, mean over seeds, with its 95 % interval; the dotted line is chance."
     return forest("forest", "AUROC of every network and chain", caption, marks, label="AUROC", reference=0.5)
 
 

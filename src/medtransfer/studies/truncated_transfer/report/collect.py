@@ -16,6 +16,7 @@ from medtransfer.studies.truncated_transfer.claims import METRICS, Ties, claims,
 from medtransfer.studies.truncated_transfer.config import TruncatedTransferConfig
 from medtransfer.studies.truncated_transfer.report.balance import balance_note, noted_figures, noted_tables
 from medtransfer.studies.truncated_transfer.report.convergence import (
+    TRIAL,
     convergence,
     convergence_figure,
     convergence_table,
@@ -69,7 +70,7 @@ def collect(data: ReportInput[TruncatedTransferConfig]) -> ReportContent:
     compared = _compare(found)
     months = windows_table(data.predictions, found, data.origin.datasets)
     note = balance_note(config)
-    recorded = recorded_fits(data.folder)
+    recorded = _recorded(data)
     fits, rates, best = provenance(recorded), learning_rates(recorded, config), convergence(recorded)
     return ReportContent(
         title=TITLE,
@@ -94,6 +95,13 @@ def collect(data: ReportInput[TruncatedTransferConfig]) -> ReportContent:
         limits=(*_limits(config), *undertuned(rates, best), *uncommitted(fits)),
         glossary=GLOSSARY,
     )
+
+
+def _recorded(data: ReportInput[TruncatedTransferConfig]) -> list[Fit]:
+    """Return the fits of the study's networks and conditions, with the trials of their learning rates."""
+    own = {condition.name for condition in data.config.conditions()}
+    fits = recorded_fits(data.folder, (*data.config.start, *data.config.variants))
+    return [fit for fit in fits if fit[0]["phase"] != "finetune" or fit[0]["condition"].partition(TRIAL)[0] in own]
 
 
 @dataclass(frozen=True)
