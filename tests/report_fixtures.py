@@ -117,7 +117,7 @@ def write_record(folder, seed):
     (folder / "events.jsonl").write_text(json.dumps(event) + "\n")
 
 
-NO_LABELS = "stl_n-stl_m-sstl_m ends self-supervised: its head was never trained"
+NO_LABELS = "stl_n-stl_m-sstl_m ends with self-supervision: its head was never trained"
 
 
 def make_scores():
@@ -268,7 +268,7 @@ def gate():
 
 
 @pytest.fixture(scope="session")
-def found(predictions, config, evaluation):
+def study_results(predictions, config, evaluation):
     return results(predictions, config, evaluation)
 
 

@@ -175,7 +175,7 @@ BAD = [
     ),
     (
         changed("attentive_transfer.sstl_m_after", ["stl_m"]),
-        f"{STUDY}: sstl_m_after: no phase makes the chain 'stl_m'; there are ",
+        f"{STUDY}: sstl_m_after: no phase makes chain 'stl_m'; there are ",
     ),
     (
         changed("attentive_transfer.finetune.train.batch_size", 0),

@@ -70,7 +70,7 @@ def assert_scores_of_own_head(row):
 def assert_ends_self_supervised(row):
     assert row[["leep_nats", "leep_bits", "nce", "minus_conditional_entropy"]].isna().all()
     assert np.isfinite(row["logme"])
-    assert row["unavailable"] == "none-sstl_m ends self-supervised: its head was never trained"
+    assert row["unavailable"] == "none-sstl_m ends with self-supervision: its head was never trained"
 
 
 @pytest.mark.slow

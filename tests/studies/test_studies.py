@@ -34,9 +34,9 @@ def test_a_fit_runs_the_module_of_its_phase_and_every_other_verb_its_own():
     [
         (
             lambda: studies.module("third", "study"),
-            "study 'third': no such study; there are attentive_transfer, truncated_transfer",
+            "study 'third': there is no such study; choose one of attentive_transfer, truncated_transfer",
         ),
-        (lambda: studies.entries("fit", "third", "finetune"), "study 'third': no such study; there are "),
+        (lambda: studies.entries("fit", "third", "finetune"), "study 'third': there is no such study; choose one of "),
         (
             lambda: studies.module("truncated_transfer", "transferability"),
             "study 'truncated_transfer': it has no module 'transferability'",

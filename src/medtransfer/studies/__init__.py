@@ -1,4 +1,4 @@
-"""The studies, one line each, and how the rest of the program finds what they are made of.
+"""The studies, one line each, and how the rest of the program finds their modules.
 
 Nothing else names a study: verbs, stages and parameters go through this table.
 """
@@ -17,7 +17,7 @@ STUDIES = (
 )
 
 ALL = "all"
-"""In the place of a variant: every variant of the phase."""
+"""Given as the variant: every variant of the phase."""
 
 VERBS = {
     "predict": "predictions",
@@ -28,7 +28,7 @@ VERBS = {
     "measure": "measurements",
     "report": "report",
 }
-"""Verb of a study → the study's module that computes it; a verb exists for the studies that have its module."""
+"""Verb → the module of a study that implements it; a verb exists for the studies that have its module."""
 
 
 def module(study: str, name: str) -> Any:
@@ -38,7 +38,7 @@ def module(study: str, name: str) -> Any:
         ConfigError: there is no such study, or it has no such module.
     """
     if study not in STUDIES:
-        raise ConfigError(f"study {study!r}: no such study; there are {', '.join(STUDIES)}")
+        raise ConfigError(f"study {study!r}: there is no such study; choose one of {', '.join(STUDIES)}")
     if not has(study, name):
         raise ConfigError(f"study {study!r}: it has no module {name!r}")
     return import_module(_full_name(study, name))
@@ -55,21 +55,21 @@ def with_verb(verb: str) -> tuple[str, ...]:
 
 
 def entries(verb: str, study: str, phase: str = "") -> list[str]:
-    """Return the modules that a verb runs of a study: the entries of ``code.module_hashes``.
+    """Return the modules of a study that a verb runs: the entries of ``code.module_hashes``.
 
-    ``fit`` runs the module that its phase names, every other verb the one of ``VERBS``.
+    ``fit`` runs the module that its phase names, every other verb the module in ``VERBS``.
 
     Raises:
         ConfigError: there is no such study or phase.
     """
     name = _phases(study, phase)[phase].module if verb == "fit" else VERBS[verb]
-    return [_full_name(study, each) for each in dict.fromkeys(("study", name))]
+    return [_full_name(study, part) for part in dict.fromkeys(("study", name))]
 
 
 def plans(
     study: str, config: Any, phase: str, variant: str, setting: Any, *, conditions: Sequence[str] = ()
 ) -> Iterator[Any]:
-    """Yield what ``medtransfer fit STUDY PHASE VARIANT`` does: one :class:`training.run.Plan` per variant.
+    """Yield the work of ``medtransfer fit STUDY PHASE VARIANT``: one :class:`training.run.Plan` per variant.
 
     Args:
         study: name of the study.
@@ -77,7 +77,7 @@ def plans(
         phase: one of its phases.
         variant: a variant of the phase, or ``all``.
         setting: device and lineage.
-        conditions: conditions of the variant; none stands for all.
+        conditions: conditions of the variant; empty means all.
 
     Raises:
         ConfigError: there is no such phase, variant or condition; raised before the first plan.
@@ -95,7 +95,7 @@ def plans(
 
 
 def _phases(study: str, phase: str) -> Any:
-    """Return the phases of a study that has this one."""
+    """Return the phases of a study after checking that ``phase`` is one of them."""
     phases = module(study, "study").PHASES
     _require(phase, phases, "phase", study)
     return phases

@@ -1,4 +1,4 @@
-"""The contract between a study and the stages: what a study's modules hold, and how a fitted model is named."""
+"""The contract between a study and the stages: the contents of a study's modules, and how a fit is named."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from medtransfer.training.run import Plan
 
 @dataclass(frozen=True, kw_only=True)
 class FittedModel(FitPaths):
-    """One fit whose network is predicted, scored and reported.
+    """One fit whose network makes predictions that are scored and reported.
 
     Attributes:
-        network: name of its structure; several variants may share one.
-        dataset: the data set that the fit was trained and validated on.
-        neg_pos_ratio: negatives per positive that its test rows are weighted to; None leaves them as they are.
+        network: name of the architecture; several variants may share one.
+        dataset: the data set on which the fit was trained and validated.
+        neg_pos_ratio: negatives per positive to which its test rows are weighted; None leaves them unweighted.
     """
 
     network: str
@@ -31,13 +31,13 @@ class FittedModel(FitPaths):
 
 @dataclass(frozen=True, kw_only=True)
 class Contest:
-    """Which fits compete for one registered model, and by what.
+    """Which fits compete for one registered model, and by which metric.
 
     Attributes:
         model: name of the registered model.
-        dataset: its validation rows decide.
+        dataset: data set whose validation rows decide.
         metric: a metric of ``evaluation``, the higher the better.
-        fits: (variant, condition) of every competitor; all of their seeds compete.
+        fits: (variant, condition) of every competitor; all their seeds compete.
     """
 
     model: str
@@ -47,7 +47,7 @@ class Contest:
 
 
 class StudyModule(Protocol):
-    """``study.py``: what the study is and what there is to fit. It imports nothing heavy."""
+    """``study.py``: what the study is and what it fits. It imports nothing heavy."""
 
     NAME: str
     PAPER: str
@@ -55,33 +55,33 @@ class StudyModule(Protocol):
     """In the order of the chain."""
 
     def variants(self, config: Any, phase: str) -> tuple[str, ...]:
-        """Return the variants of a phase: what one call of ``medtransfer fit`` trains."""
+        """Return the variants of a phase; one call of ``medtransfer fit`` trains one of them."""
 
     def conditions(self, config: Any, phase: str, variant: str) -> tuple[str, ...]:
         """Return the conditions under which a variant is trained, each with every seed."""
 
     def datasets(self, config: Any) -> tuple[str, ...]:
-        """Return the data sets that the study reads: no image of one may leak into a held-out split of another."""
+        """Return the data sets that the study reads; none may share an image with a held-out split of another."""
 
 
 class PhaseModule(Protocol):
     """A module that ``PHASES`` names."""
 
     def plan(self, config: Any, phase: str, variant: str, conditions: Sequence[str], setting: Setting) -> Plan:
-        """Return the fits of a variant under some conditions, or the weights that are written without training."""
+        """Return the fits of a variant under some conditions, or how weights are written without training."""
 
 
 class PredictionsModule(Protocol):
     """``predictions.py``: the models whose predictions are the study's result."""
 
     def fitted(self, config: Any) -> Iterator[FittedModel]:
-        """Yield every model that is predicted, scored and reported."""
+        """Yield every model whose predictions are scored and reported."""
 
     def predictions(self, config: Any, engine: Engine) -> Iterator[pd.DataFrame]:
         """Yield rows of the predictions table, fit by fit."""
 
     def comparison(self, config: Any) -> RunView:
-        """Return the view of the tracker's pages that answers the study's question."""
+        """Return the view in the tracker's pages that answers the study's question."""
 
     def contests(self, config: Any) -> tuple[Contest, ...]:
-        """Return the registered models that the study makes, and who competes for each."""
+        """Return the registered models of the study and the fits that compete for each."""

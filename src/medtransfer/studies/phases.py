@@ -1,4 +1,4 @@
-"""What ``PHASES`` of a study is made of."""
+"""The entries of a study's ``PHASES``."""
 
 from typing import NamedTuple
 
@@ -7,8 +7,8 @@ class Phase(NamedTuple):
     """A phase of a study.
 
     Attributes:
-        module: the study's module whose ``plan`` makes the fits of the phase.
-        folder: where their weights and records go, below ``out/<study>/weights`` and ``records``.
+        module: the study's module whose ``plan`` returns the fits of the phase.
+        folder: folder of their weights and records, below ``out/<study>/weights`` and ``out/<study>/records``.
     """
 
     module: str

@@ -26,9 +26,9 @@ def cells(flat_cell):
     ("attention_gain", "verdict"), [(0.3, "holds"), (0.1, "does not hold")], ids=["larger", "smaller"]
 )
 def test_the_sign_of_the_whole_interval_decides(cells, attention_gain, verdict):
-    found = judge_claim(claim("attention_gains_more"), cells(attention_gain, 0.2))
-    assert found.verdict == verdict
-    assert found.estimate == pytest.approx(attention_gain - 0.2)
+    judgement = judge_claim(claim("attention_gains_more"), cells(attention_gain, 0.2))
+    assert judgement.verdict == verdict
+    assert judgement.estimate == pytest.approx(attention_gain - 0.2)
 
 
 def test_inactive_attention_decides_nothing_about_attention(cells):
@@ -41,18 +41,18 @@ def test_inactive_attention_decides_nothing_about_attention(cells):
 
 
 def test_a_chain_that_was_not_run_is_named_once_for_all_networks(cells):
-    found = judge_claim(claim("lobes_beat_moco"), cells(0.2, 0.2))
-    assert (found.verdict, found.reason) == ("not decidable", "not run: STL-N → STL-M → MoCo")
+    judgement = judge_claim(claim("lobes_beat_moco"), cells(0.2, 0.2))
+    assert (judgement.verdict, judgement.reason) == ("not decidable", "not run: STL-N → STL-M → MoCo")
 
 
-def test_one_network_alone_cannot_speak_of_attention(cells):
-    found = judge_claim(claim("attention_is_better", NETWORKS[:1]), cells(0.2, 0.2))
-    assert found.reason == "the study has no pair of networks with and without ATTN"
+def test_one_network_alone_cannot_decide_about_attention(cells):
+    judgement = judge_claim(claim("attention_is_better", NETWORKS[:1]), cells(0.2, 0.2))
+    assert judgement.reason == "the study has no pair of networks with and without ATTN"
 
 
 def test_the_papers_value_is_the_same_contrast_of_printed_numbers(cells):
-    found = judge_claim(claim("attention_gains_more"), cells(0.2, 0.2))
-    assert found.paper == pytest.approx((0.968 - 0.869) - (0.903 - 0.846))
+    judgement = judge_claim(claim("attention_gains_more"), cells(0.2, 0.2))
+    assert judgement.paper == pytest.approx((0.968 - 0.869) - (0.903 - 0.846))
 
 
 def test_networks_that_the_paper_does_not_have_have_no_paper_value():
@@ -60,8 +60,8 @@ def test_networks_that_the_paper_does_not_have_have_no_paper_value():
 
 
 def test_every_claim_says_what_its_contrast_computes():
-    made = {claim.key: claim for claim in claims(NETWORKS)}
-    assert list(made) == [
+    by_key = {claim.key: claim for claim in claims(NETWORKS)}
+    assert list(by_key) == [
         "transfer_helps",
         "stl_n_helps",
         "stl_m_helps",
@@ -72,12 +72,12 @@ def test_every_claim_says_what_its_contrast_computes():
         "lobes_beat_moco",
         "lobes_beat_simclr",
     ]
-    assert made["stl_m_helps"].how == "mean over networks of AUROC after STL-M alone − AUROC without transfer"
-    assert made["stl_m_helps"].contrast == {
+    assert by_key["stl_m_helps"].how == "mean over networks of AUROC after STL-M alone − AUROC without transfer"
+    assert by_key["stl_m_helps"].contrast == {
         (network, chain): sign / 2 for network in NETWORKS for chain, sign in (("none-stl_m", 1), ("none", -1))
     }
-    assert made["attention_gains_more_stl_n"].source == "Table 5"
-    assert made["attention_gains_more_stl_n"].how.endswith("gain = AUROC after STL-N alone − without")
+    assert by_key["attention_gains_more_stl_n"].source == "Table 5"
+    assert by_key["attention_gains_more_stl_n"].how.endswith("gain = AUROC after STL-N alone − without")
 
 
 def test_every_network_with_attention_is_paired_with_its_own_backbone():

@@ -18,7 +18,7 @@ def parsed(checkout):
     return parse
 
 
-def test_a_compared_method_takes_the_place_of_sstl_m_on_the_same_data(parsed):
+def test_a_compared_method_replaces_sstl_m_on_the_same_data(parsed):
     config = parsed()
     rival, own = config.recipe("stl_n-stl_m-moco"), config.recipe("stl_n-stl_m-sstl_m")
     assert (rival.method.name, own.method.name) == ("moco", "multiscale")
@@ -43,33 +43,33 @@ def test_without_a_weight_of_the_region_loss_no_region_is_needed(parsed):
 
 
 def test_a_method_without_recipe_is_refused(parsed):
-    with pytest.raises(ConfigError, match="no recipe is called 'simclr'; there are moco"):
+    with pytest.raises(ConfigError, match="there is no recipe 'simclr'; there are moco"):
         parsed(methods=["simclr"])
 
 
-def test_a_method_after_a_chain_that_nobody_makes_is_refused(parsed):
-    with pytest.raises(ConfigError, match="methods_after: no phase makes the chain 'stl_m'"):
+def test_a_method_after_a_chain_that_no_phase_makes_is_refused(parsed):
+    with pytest.raises(ConfigError, match="methods_after: no phase makes chain 'stl_m'"):
         parsed(methods_after=["stl_m"])
 
 
 @pytest.mark.parametrize(
     ("networks", "sites", "text"),
     [
-        (["resnet18_attn2"], {}, "'resnet18_attn2': only 0, 1 or 5 layers have places of their own; name 2 blocks"),
+        (["resnet18_attn2"], {}, "'resnet18_attn2': only 0, 1 or 5 layers have default places; list 2 blocks"),
         (
             ["resnet18_attn5"],
             {"resnet18_attn5": ["layer2.0"]},
-            "'resnet18_attn5': 1 blocks, expected the 5 of its name",
+            "'resnet18_attn5': 1 blocks, expected 5 as its name says",
         ),
         (
             ["resnet18_attn0"],
             {"resnet18_attn0": ["layer2.0"]},
-            "'resnet18_attn0': 1 blocks, expected the 0 of its name",
+            "'resnet18_attn0': 1 blocks, expected 0 as its name says",
         ),
         (
             ["resnet18_attn5"],
             {"resnet18_atn5": ["layer2.0"]},
-            "'resnet18_atn5' is no network; there are resnet18_attn5",
+            "'resnet18_atn5' is not a network; there are resnet18_attn5",
         ),
         (["resnet18"], {}, "network 'resnet18': expected <timm name>_attn<number>"),
     ],
@@ -79,7 +79,7 @@ def test_a_network_that_has_other_layers_than_its_name_says_is_refused(parsed, n
         parsed(networks=networks, attention={"sites": sites})
 
 
-def test_named_blocks_may_be_as_many_as_one_likes(parsed):
+def test_named_blocks_may_have_any_number(parsed):
     config = parsed(networks=["resnet18_attn2"], attention={"sites": {"resnet18_attn2": ["layer2.0", "layer3.1"]}})
     assert config.network("resnet18_attn2").attention.sites == ("layer2.0", "layer3.1")
 

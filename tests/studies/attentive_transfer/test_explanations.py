@@ -17,9 +17,9 @@ def test_the_whole_chain_is_the_longest_and_the_first_of_equals(checkout, order,
     assert whole_chain(parse_params(tree).attentive_transfer) == whole
 
 
-def test_axial_boxes_hold_more_of_every_lobe_of_drawn_slices_however_the_patient_lies():
-    found = phantom_coverage()
-    assert list(found["coverage"]) == ["upright", "tilted", "collapsed"]
-    for pose, tables in found["coverage"].items():
+def test_axial_boxes_cover_more_of_every_lobe_of_phantoms_in_every_pose():
+    facts = phantom_coverage()
+    assert list(facts["coverage"]) == ["upright", "tilted", "collapsed"]
+    for pose, tables in facts["coverage"].items():
         assert min(tables["axial"].values()) > 0.75, pose
         assert tables["axial"]["rm"] > tables["reference"]["rm"] + 0.2, pose

@@ -58,9 +58,9 @@ def test_transfer_is_compared_where_a_network_has_both_starts(make_config, cells
 def test_gains_with_few_data_are_compared_to_gains_with_all(make_config, cells):
     (claim,) = by_key(make_config(**VARIANTS), "a2", FEW)
     few = VALUES | {"densenet121-random": 0.5}
-    found = judge_claim(claim, cells(VALUES, few=few))["auprc"]
-    assert (found.verdict, claim.margin) == ("holds", 0.0)
-    assert found.estimate == pytest.approx(0.1)
+    judgement = judge_claim(claim, cells(VALUES, few=few))["auprc"]
+    assert (judgement.verdict, claim.margin) == ("holds", 0.0)
+    assert judgement.estimate == pytest.approx(0.1)
     assert judge_claim(claim, cells(VALUES))["auprc"].verdict == "does not hold"
 
 
@@ -69,8 +69,8 @@ def test_a_cut_is_as_good_as_the_whole_up_to_the_margin(make_config, cells, cut,
     (claim,) = by_key(make_config(**VARIANTS), "b")
     assert claim.margin == MARGIN
     assert claim.statement.startswith("(b) Dens-T1 is at least as good")
-    found = judge_claim(claim, cells(VALUES | {"densenet121_t1-transfer": cut}))
-    assert found["auprc"].verdict == found["auroc"].verdict == verdict
+    judgements = judge_claim(claim, cells(VALUES | {"densenet121_t1-transfer": cut}))
+    assert judgements["auprc"].verdict == judgements["auroc"].verdict == verdict
 
 
 def test_truncation_meets_transfusion_at_the_same_block(make_config):
@@ -78,7 +78,7 @@ def test_truncation_meets_transfusion_at_the_same_block(make_config):
     assert claim.contrast == {("densenet121_t1-transfer", ALL): 1.0, ("densenet121_s1-transfusion", ALL): -1.0}
 
 
-def test_a_thinned_regime_has_its_cuts_judged_but_is_no_few_data(make_config):
+def test_a_thinned_regime_has_its_cuts_judged_but_does_not_count_as_few_data(make_config):
     config = make_config(**VARIANTS, regimes={"all": {}, "rare": {"negatives": {"train": 16}}})
     judged = {claim.key for claim in claims(config) if claim.setting == "ill-rare-tuned"}
     assert judged == {"a1", "b", "b_transfusion"}
@@ -99,7 +99,7 @@ def test_a_variant_without_a_partner_makes_the_claim_undecidable(make_config, ce
         ((0.90, 0.90, 0.80), (0.6, 0.6, 0.6), "does not hold", (0, 2)),
     ],
 )
-def test_auprc_breaks_ties_or_does_not(flat_cell, flat_sample, auroc, auprc, verdict, broken):
+def test_whether_auprc_breaks_ties(flat_cell, flat_sample, auroc, auprc, verdict, broken):
     cells = {}
     for number, (variant, *values) in enumerate(zip("abc", auroc, auprc, strict=False)):
         samples = {m: flat_sample(v, 1e-3, number) for m, v in zip(METRICS, values, strict=True)}
@@ -156,15 +156,15 @@ def rows_of(table, variant, condition, seed):
 def test_predictions_are_measured_variant_by_variant_with_shared_resamples(make_config):
     config = make_config(**VARIANTS)
     table = predictions(config, np.random.default_rng(0))
-    found = measure_cells(table, config, EvaluationConfig(draws=50))
-    assert list(found) == [(variant, condition) for condition in (ALL, FEW) for variant in config.variants]
+    measured = measure_cells(table, config, EvaluationConfig(draws=50))
+    assert list(measured) == [(variant, condition) for condition in (ALL, FEW) for variant in config.variants]
     variant = config.variants[1]
     for seed in (0, 1):
         rows = rows_of(table, variant, FEW, seed)
         for metric, function in zip(METRICS, (roc_auc_score, average_precision_score), strict=True):
-            point = found[variant, FEW].samples[metric].points[seed]
+            point = measured[variant, FEW].samples[metric].points[seed]
             assert point == pytest.approx(function(rows["target"], rows["score"]))
-    assert found[variant, ALL].samples["auroc"].values.shape == (2, 50)
+    assert measured[variant, ALL].samples["auroc"].values.shape == (2, 50)
 
 
 def test_a_regime_that_sets_the_balance_is_measured_by_weighting_all_test_images(make_config):
@@ -182,8 +182,8 @@ def test_a_finding_of_one_class_is_left_out_of_the_mean(make_config):
     config = make_config(**VARIANTS, tasks={"ill": {"dataset": "toy", "findings": ["ill", "rare"]}})
     table = predictions(config, np.random.default_rng(0))
     both = [table, table.assign(output="rare", target=0.0), table.assign(output="full", target=1.0)]
-    alone, found = (measure_cells(part, config, EvaluationConfig(draws=20)) for part in (table, pd.concat(both)))
-    for key, cell in found.items():
+    alone, measured = (measure_cells(part, config, EvaluationConfig(draws=20)) for part in (table, pd.concat(both)))
+    for key, cell in measured.items():
         for metric in METRICS:
             one, other = cell.samples[metric], alone[key].samples[metric]
             assert np.array_equal(one.points, other.points)
@@ -193,5 +193,5 @@ def test_a_finding_of_one_class_is_left_out_of_the_mean(make_config):
 def test_conditions_that_were_not_predicted_are_left_out(make_config):
     config = make_config(**VARIANTS)
     table = predictions(config, np.random.default_rng(0))
-    found = measure_cells(table[table["condition"] != FEW], config, EvaluationConfig(draws=10))
-    assert {condition for _, condition in found} == {ALL}
+    measured = measure_cells(table[table["condition"] != FEW], config, EvaluationConfig(draws=10))
+    assert {condition for _, condition in measured} == {ALL}

@@ -1,4 +1,4 @@
-"""Variants, tasks and trials: what a configuration accepts, and what it says where it does not."""
+"""Variants, tasks and trials: what a configuration accepts, and how it refuses the rest."""
 
 import pytest
 from pydantic import ValidationError
@@ -7,7 +7,7 @@ from medtransfer.errors import ModelError
 from medtransfer.studies.truncated_transfer.config import Condition, TaskConfig, Variant
 
 
-def test_an_variant_is_a_network_and_a_strategy(make_config):
+def test_a_variant_is_a_network_and_a_strategy(make_config):
     config = make_config()
     assert config.variant("test_resnet_to_layer2-transfer") == Variant("test_resnet_to_layer2", "transfer")
     assert config.structure("test_resnet_to_layer2-transfer").cut == "layer2"
@@ -25,7 +25,7 @@ def test_every_variant_is_trained_on_tasks_times_regimes_times_protocols(make_co
     assert conditions[0] == Condition("ill", "all", "tuned")
 
 
-def test_a_task_can_be_asked_under_some_regimes_alone(make_config):
+def test_a_task_can_be_limited_to_some_regimes(make_config):
     tasks = {"ill": {"dataset": "toy", "positive": "ill"}, "bright": {"dataset": "toy", "findings": ["bright"]}}
     tasks["bright"]["regimes"] = ["half"]
     conditions = make_config(tasks=tasks, protocols=["paper"]).conditions()
@@ -49,7 +49,7 @@ def test_a_task_can_be_asked_under_some_regimes_alone(make_config):
         ({"tasks": {"a": {"dataset": "toy"}}}, "either a positive class or findings; give exactly one"),
         (
             {"tasks": {"a": {"dataset": "toy", "positive": "ill", "regimes": ["tenth"]}}},
-            "tasks: no regime is called 'tenth'; there are all, half",
+            "tasks: there is no regime 'tenth'; there are all, half",
         ),
         ({"regimes": {"none": {"share": 0}}}, "greater than 0"),
         (
@@ -57,11 +57,12 @@ def test_a_task_can_be_asked_under_some_regimes_alone(make_config):
                 "tasks": {"a": {"dataset": "toy", "findings": ["x", "y"]}},
                 "regimes": {"all": {}, "rare": {"negatives": {"test": 16}}},
             },
-            "regime 'rare': task 'a' has several findings, and negatives to a positive of each cannot be had at once",
+            "regime 'rare': task 'a' has several findings, and one ratio of "
+            "negatives to positives cannot hold for all of them",
         ),
     ],
 )
-def test_what_does_not_fit_is_refused_in_a_sentence(make_config, changes, message):
+def test_mistakes_are_refused_in_a_sentence(make_config, changes, message):
     with pytest.raises(ValidationError, match=message):
         make_config(**changes)
 
@@ -83,7 +84,7 @@ def test_a_task_has_one_kind():
 
 
 @pytest.mark.parametrize(("budget", "steps"), [(1.0, 10), (0.5, 5), (0.01, 1)])
-def test_trials_differ_in_the_rate_alone_and_share_a_budget(make_config, budget, steps):
+def test_trials_differ_only_in_the_rate_and_share_a_budget(make_config, budget, steps):
     config = make_config()
     train = config.train.model_copy(update={"steps": 10})
     trials = config.tuning.model_copy(update={"budget": budget}).rates(train)

@@ -1,4 +1,4 @@
-"""What Liu & Ji 2021 claim, and the verdict of one's own predictions on each claim.
+"""The claims of Liu & Ji 2021, and the verdict on each claim from our predictions.
 
 Claims are linear contrasts of cells (network, chain), so the same arithmetic gives the paper's value and ours.
 """
@@ -19,16 +19,16 @@ from medtransfer.studies.attentive_transfer.paper.values import (
 )
 
 ABOUT_ATTENTION = "attention_"
-"""Begins the key of a claim that compares networks with ATTN to others: inactive ATTN layers make it empty."""
+"""Prefix of the keys of claims that compare networks with ATTN to others; inactive ATTN layers void them."""
 
 
 def attention_pairs(networks: Sequence[str]) -> list[tuple[str, str]]:
-    """Return (network with ATTN, the same backbone without) for all networks that have such a partner."""
+    """Return (network with ATTN, same backbone without) for all networks with ATTN that have such a partner."""
     return [(name, plain(name)) for name in networks if attention_layers(name) and plain(name) in networks]
 
 
 def claims(networks: Sequence[str]) -> list[Claim]:
-    """Return the claims of the paper over the networks of a study, each of which says *better*."""
+    """Return the claims of the paper over the networks of a study; every claim is of the kind *better*."""
     after = {WHOLE_CHAIN: "the whole chain", "stl_n": "STL-N", "none-stl_m": "STL-M"}
     return [
         _better(networks, "transfer_helps", "Networks are better after the whole chain than without transfer.", "4"),
@@ -58,22 +58,22 @@ def claims(networks: Sequence[str]) -> list[Claim]:
 
 
 def judge_claim(claim: Claim, cells: Cells, *, inactive: Collection[Key] = (), seed: int = 0) -> Judgement:
-    """Judge a claim on AUROC of the test images.
+    """Judge a claim by the AUROC on the test images.
 
     Args:
         claim: what to judge.
-        cells: those that were run.
-        inactive: cells whose ATTN layers change no prediction.
+        cells: the cells that were run.
+        inactive: cells whose ATTN layers do not change any prediction.
         seed: of the resampling of seeds.
     """
-    idle = {(n, c): f"attention is inactive in {network_title(n)} ({chain_title(c)})" for n, c in inactive}
+    reasons = {(n, c): f"attention is inactive in {network_title(n)} ({chain_title(c)})" for n, c in inactive}
     return judge(
         claim,
         cells,
         "auroc",
         seed=seed,
         title=lambda key: chain_title(key[1]),
-        excluded=idle if claim.key.startswith(ABOUT_ATTENTION) else {},
+        excluded=reasons if claim.key.startswith(ABOUT_ATTENTION) else {},
         paper=printed_auroc(),
     )
 
@@ -103,7 +103,7 @@ def _better(networks: Sequence[str], key: str, statement: str, table: str, chain
 def _about_attention(
     networks: Sequence[str], key: str, statement: str, table: str, how: str, gain_of: str | None = None
 ) -> Claim:
-    """Compare networks with ATTN to plain ones: after the whole chain, or in what they gain from a chain."""
+    """Compare networks with ATTN to plain ones: after the whole chain, or in their gain from a chain."""
     pairs: list[Contrast] = [
         {(a, WHOLE_CHAIN): 1.0, (b, WHOLE_CHAIN): -1.0}
         if gain_of is None

@@ -18,12 +18,12 @@ from medtransfer.training.optim import TrainConfig
 
 STEP_NAME = r"^[a-z][a-z0-9_]*$"
 ATTENTION_OFF = "attention_off"
-"""The intervention of predictions that were made with the network's ATTN layers switched off."""
+"""The intervention of predictions made with the network's ATTN layers switched off."""
 NETWORK_NAME = re.compile(r"(?P<backbone>.+)_attn(?P<count>\d+)")
 
 
 class AttentionDefaults(Config):
-    """How ATTN layers are built and placed; sites given for a network name win over the counted placement."""
+    """How ATTN layers are built and placed; sites given for a network name override the counted placement."""
 
     placement: Literal["spread", "tail", "stacked"] = "spread"
     scale: bool = False
@@ -47,12 +47,12 @@ class Recipe(Config):
     region_size: PositiveInt | None = None
     region_augment: AugmentConfig | None = None
     boxes: BoxTable = "axial"
-    """Where the lobes are in the lungs' box: made for axial slices, or the reference's, which stacks them."""
+    """Where the lobes are in the lungs' box: made for axial slices, or the reference's table, which stacks them."""
     train: TrainConfig
 
     @property
     def wants_regions(self) -> bool:
-        """Whether the method reads lobe regions; without a weight of their loss none are cut."""
+        """Whether the method reads lobe regions; none are cut out when their loss has weight 0."""
         return isinstance(self.method, MultiScaleConfig) and self.method.alpha2 > 0
 
     @model_validator(mode="after")
@@ -63,7 +63,7 @@ class Recipe(Config):
 
 
 class SelfSupervisedPhase(Recipe):
-    """The self-supervised phase: its recipe, and the data set that the recipes compared with it read too."""
+    """The self-supervised phase: its recipe and its data set, which the recipes compared with it share."""
 
     dataset: Name
     probe_neighbours: PositiveInt = 20
@@ -78,29 +78,29 @@ class AttentiveTransferConfig(Config):
     chains: tuple[Name, ...]
     """``none``, or phases joined by ``-`` from a starting point: ``none-stl_m``, ``stl_n-stl_m-sstl_m``."""
     stl_m_after: tuple[Name, ...]
-    """Chains that STL-M continues; each makes the chain ``<after>-stl_m``."""
+    """Chains that STL-M continues; each gives the chain ``<after>-stl_m``."""
     sstl_m_after: tuple[Name, ...]
     """Chains that SSTL-M, the paper's multi-scale method, continues."""
     methods: tuple[Name, ...] = ()
-    """Recipes that take the place of SSTL-M, for comparison; each makes the chain ``<after>-<recipe>``."""
+    """Recipes that replace SSTL-M, for comparison; each gives the chain ``<after>-<recipe>``."""
     methods_after: tuple[Name, ...] = ()
     """Chains that the compared methods continue."""
     seeds: tuple[int, ...] = Field(min_length=1)
     pretrain_seeds: tuple[int, ...] = Field(min_length=1)
     """Fine-tuning seed number i starts from pretraining seed number i modulo their count."""
     start: StartConfig
-    """Where ``stl_n`` takes its weights from: trained here, or ready-made weights under the ATTN layers."""
+    """Source of the ``stl_n`` weights: trained here, or ready-made weights under the ATTN layers."""
     stl_n: SupervisedPhase
     stl_m: SupervisedPhase
     sstl_m: SelfSupervisedPhase
     recipes: dict[Annotated[Name, Field(pattern=STEP_NAME)], Recipe] = Field(default_factory=dict)
-    """Recipes in the place of SSTL-M's, by the name that they have in a chain: ``moco``, ``simclr``, …"""
+    """Recipes that can replace SSTL-M's, by their name in a chain: ``moco``, ``simclr``, …"""
     finetune: SupervisedPhase
     model: Name = "covid-ct"
     """Registered model that the best fine-tuned network becomes."""
     positive: str = "covid"
     outside: tuple[Name, ...] = ()
-    """Data sets that no stage trains on; the fine-tuned networks are evaluated on them as they are."""
+    """Data sets that no stage trains on; the fine-tuned networks are evaluated on them without adaptation."""
 
     @field_validator("networks", "chains", "seeds", "pretrain_seeds")
     @classmethod
@@ -114,27 +114,27 @@ class AttentiveTransferConfig(Config):
     def _networks_have_the_layers_they_name(self) -> "AttentiveTransferConfig":
         unknown = [name for name in self.attention.sites if name not in self.networks]
         if unknown:
-            raise ValueError(f"attention.sites: {unknown[0]!r} is no network; there are {', '.join(self.networks)}")
+            raise ValueError(f"attention.sites: {unknown[0]!r} is not a network; there are {', '.join(self.networks)}")
         for name in self.networks:
-            _, layers = _named(name)
+            _, layers = _parse(name)
             sites = len(self.attention.sites.get(name, ()))
             if sites and sites != layers:
-                raise ValueError(f"attention.sites of {name!r}: {sites} blocks, expected the {layers} of its name")
+                raise ValueError(f"attention.sites of {name!r}: {sites} blocks, expected {layers} as its name says")
             if not sites and layers not in (0, 1, 5):
                 raise ValueError(
-                    f"network {name!r}: only 0, 1 or 5 layers have places of their own; name {layers} blocks under "
+                    f"network {name!r}: only 0, 1 or 5 layers have default places; list {layers} blocks under "
                     "attention.sites"
                 )
         return self
 
     @model_validator(mode="after")
-    def _chains_are_made(self) -> "AttentiveTransferConfig":
+    def _chains_exist(self) -> "AttentiveTransferConfig":
         unknown = [name for name in self.methods if name not in self.recipes]
         if unknown:
             raise ValueError(
-                f"methods: no recipe is called {unknown[0]!r}; there are {', '.join(self.recipes) or 'none'}"
+                f"methods: there is no recipe {unknown[0]!r}; there are {', '.join(self.recipes) or 'none'}"
             )
-        made = {"none", "stl_n"}
+        existing = {"none", "stl_n"}
         supervised = dict.fromkeys(self.stl_m_after, ("stl_m",))
         compared = dict.fromkeys(self.methods_after, self.methods)
         for key, steps in (
@@ -142,17 +142,17 @@ class AttentiveTransferConfig(Config):
             ("sstl_m_after", dict.fromkeys(self.sstl_m_after, ("sstl_m",))),
             ("methods_after", compared),
         ):
-            absent = [chain for chain in steps if chain not in made]
+            absent = [chain for chain in steps if chain not in existing]
             if absent:
-                raise ValueError(f"{key}: no phase makes the chain {absent[0]!r}; there are {', '.join(sorted(made))}")
-            made |= {f"{chain}-{step}" for chain, names in steps.items() for step in names}
-        absent = [chain for chain in self.chains if chain not in made]
+                raise ValueError(f"{key}: no phase makes chain {absent[0]!r}; there are {', '.join(sorted(existing))}")
+            existing |= {f"{chain}-{step}" for chain, names in steps.items() for step in names}
+        absent = [chain for chain in self.chains if chain not in existing]
         if absent:
-            raise ValueError(f"chains: no phase makes {absent[0]!r}; there are {', '.join(sorted(made))}")
+            raise ValueError(f"chains: no phase makes {absent[0]!r}; there are {', '.join(sorted(existing))}")
         return self
 
     def recipe(self, chain: str) -> SelfSupervisedPhase | None:
-        """Return the self-supervised phase that a chain ends with, ``None`` when its last step learns from labels."""
+        """Return the self-supervised phase that a chain ends with; ``None`` when its last step learns from labels."""
         step = chain.rpartition("-")[2]
         if step == "sstl_m":
             return self.sstl_m
@@ -169,17 +169,17 @@ class AttentiveTransferConfig(Config):
         """
         recipe = self.recipe(chain)
         if recipe is None:
-            named = ", ".join(("sstl_m", *self.recipes))
-            raise ConfigError(f"chain {chain!r} ends with no self-supervised step, expected one of {named}")
+            steps = ", ".join(("sstl_m", *self.recipes))
+            raise ConfigError(f"chain {chain!r}: its last step is not self-supervised, expected one of {steps}")
         return recipe
 
     def network(self, name: str, dropout: float = 0.0) -> NetworkConfig:
-        """Return the network that a name stands for.
+        """Return the configuration of a network, from its name.
 
         Raises:
             ConfigError: the name does not end in ``_attn<number>``.
         """
-        backbone, layers = _named(name)
+        backbone, layers = _parse(name)
         sites = self.attention.sites.get(name, ())
         attention = AttentionConfig(
             count=0 if sites else layers,
@@ -190,8 +190,8 @@ class AttentiveTransferConfig(Config):
         return NetworkConfig(backbone=backbone, attention=attention, dropout=dropout)
 
 
-def _named(network: str) -> tuple[str, int]:
-    """Return the backbone and the number of ATTN layers that a network's name states."""
+def _parse(network: str) -> tuple[str, int]:
+    """Return the backbone and the number of ATTN layers of a network, from its name."""
     match = NETWORK_NAME.fullmatch(network)
     if match is None:
         raise ConfigError(f"network {network!r}: expected <timm name>_attn<number>, for example resnet50_attn5")

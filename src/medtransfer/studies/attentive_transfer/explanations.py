@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 SHOWN = 6
 """Test images in Fig. 4."""
 PHANTOMS = 40
-"""Drawn slices of each pose on which the boxes of lobes are checked."""
+"""Phantom slices per pose on which the boxes of the lobes are checked."""
 
 
 def explanations(config: AttentiveTransferConfig, engine: Engine) -> tuple[dict[str, "Figure"], dict[str, Any]]:
-    """Return the panels ``figure4`` and ``regions``, and what they show as facts fit for JSON."""
+    """Return the panels ``figure4`` and ``regions``, and the facts they show, for JSON."""
     figure, facts = _networks(config, engine)
     sheet, regions = _regions(config)
     facts |= {"study": study.NAME, "regions": regions, "phantoms": phantom_coverage()}
@@ -43,24 +43,24 @@ def explanations(config: AttentiveTransferConfig, engine: Engine) -> tuple[dict[
 
 
 def whole_chain(config: AttentiveTransferConfig) -> str:
-    """Return the chain with the most steps, the first of several."""
+    """Return the chain with the most steps; of several, the first."""
     return max(config.chains, key=lambda chain: len([step for step in chain.split("-") if step != "none"]))
 
 
 def _networks(config: AttentiveTransferConfig, engine: Engine) -> tuple["Figure", dict[str, Any]]:
-    """Explain every network after the whole chain: all test images where masks can score it, else the shown ones."""
+    """Explain every network after the whole chain: on all test images if masks can score it, else on the examples."""
     data, crop = open_dataset(config.finetune.dataset), config.finetune.augment.crop
-    shown = example_rows(data, data.rows(split="test"), count=SHOWN)
-    rows = shown if data.masks is None else data.rows(split="test")
+    examples = example_rows(data, data.rows(split="test"), count=SHOWN)
+    rows = examples if data.masks is None else data.rows(split="test")
     explained = _explained(config, data, rows, engine)
-    places = np.array([np.flatnonzero(rows == row)[0] for row in shown])
+    places = np.array([np.flatnonzero(rows == row)[0] for row in examples])
     masks = _masks(data, rows, crop)
-    known = None if masks is None else {"lesion": lesions(masks), "lungs": lungs(masks)}
+    regions = None if masks is None else {"lesion": lesions(masks), "lungs": lungs(masks)}
     figure = heat_panel(
-        _centre(grey_images(data, shown), crop),
-        data.manifest["label"].iloc[shown].tolist(),
+        _centre(grey_images(data, examples), crop),
+        data.manifest["label"].iloc[examples].tolist(),
         _heat_rows(explained, places, config.positive),
-        lesions=None if known is None else known["lesion"][places],
+        lesions=None if regions is None else regions["lesion"][places],
     )
     return figure, {
         "dataset": config.finetune.dataset,
@@ -68,9 +68,9 @@ def _networks(config: AttentiveTransferConfig, engine: Engine) -> tuple["Figure"
         "chain": whole_chain(config),
         "seed": config.seeds[0],
         "output": config.positive,
-        "shown": data.manifest["image_id"].iloc[shown].tolist(),
+        "shown": data.manifest["image_id"].iloc[examples].tolist(),
         "maps": map_table(explained),
-        "scores": None if known is None else agreement_table(explained, known),
+        "scores": None if regions is None else agreement_table(explained, regions),
     }
 
 
@@ -90,9 +90,9 @@ def _explained(
 
 
 def _heat_rows(explained: Mapping[str, Explanation], places: NDArray[np.int64], positive: str) -> list[HeatRow]:
-    """Rows of Fig. 4: Grad-CAM of the plain network, then Grad-CAM and attention of the network with most ATTN.
+    """Return the rows of Fig. 4: Grad-CAM of the plain network, then Grad-CAM and attention of that with most ATTN.
 
-    The paper shows the last ATTN layer; the last one of each finer map follows, since small images leave few cells.
+    The paper shows the last ATTN layer; the last layer at each finer resolution follows: small images leave few cells.
     """
     most = max(explained, key=attention_layers)
     rows = []
@@ -115,38 +115,38 @@ def _regions(config: AttentiveTransferConfig) -> tuple["Figure", dict[str, Any]]
     rows = data.rows(split="train", labelled=False)
     rows = rows[np.argsort(data.manifest["image_id"].iloc[rows], kind="stable")]
     images = grey_images(data, rows)
-    boxes, found = locate(images, table=table)
-    places = sheet_places(found)
-    cases = [region_case(images[i], boxes[i], lung_mask(images[i]), found=bool(found[i])) for i in places]
+    boxes, has_lungs = locate(images, table=table)
+    places = sheet_places(has_lungs)
+    cases = [region_case(images[i], boxes[i], lung_mask(images[i]), found=bool(has_lungs[i])) for i in places]
     masks = _masks(data, rows, data.meta.size)
     return region_sheet(cases, REGIONS), {
         "dataset": config.sstl_m.dataset,
         "split": "train",
         "boxes": table,
         "images": len(rows),
-        "without_lungs": int((~found).sum()),
+        "without_lungs": int((~has_lungs).sum()),
         "coverage": None if masks is None else _coverage(images, masks),
         "slices": data.manifest["image_id"].iloc[rows[places]].tolist(),
     }
 
 
 def _coverage(images: NDArray[np.uint8], masks: NDArray[np.uint8]) -> dict[str, dict[str, float | None]]:
-    """Share of each lobe that its box holds, by table of boxes."""
+    """Return the share of each lobe that its box covers, by table of boxes."""
     return {table: coverage(masks, locate(images, table=table).boxes).share() for table in TABLES}
 
 
 def phantom_coverage() -> dict[str, Any]:
-    """Return the coverage on drawn slices, whatever the data set: by pose of the patient and table of boxes."""
-    drawn = {pose: draw_posed(pose, count=PHANTOMS, seed=0) for pose in POSES}
+    """Return the coverage on phantom slices, independent of the data set: by pose of the patient and table of boxes."""
+    phantoms = {pose: draw_posed(pose, count=PHANTOMS, seed=0) for pose in POSES}
     shares = {
         pose: _coverage(np.stack([one.image for one in slices]), np.stack([one.mask for one in slices]))
-        for pose, slices in drawn.items()
+        for pose, slices in phantoms.items()
     }
     return {"slices": PHANTOMS, "coverage": shares}
 
 
 def _masks(data: PackedDataset, rows: Rows, crop: int) -> NDArray[np.uint8] | None:
-    """Return the masks of rows, cut like the evaluation view; nothing where a row has none."""
+    """Return the masks of rows, cropped like the evaluation view; None if a row has no mask."""
     places = data.manifest["mask_row"].to_numpy()[rows]
     return None if data.masks is None or (places < 0).any() else _centre(np.asarray(data.masks[places]), crop)
 

@@ -1,4 +1,4 @@
-"""What the fits of all phases share: their names, the weights that they start from, and how these are loaded."""
+"""What the fits of all phases share: names, the weights they start from, and how these are loaded."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from medtransfer.training.fitting import Parent
 
 
 def fit_names(config: AttentiveTransferConfig, phase: str, network: str, chain: str, seed: int) -> dict[str, Any]:
-    """Return what names a fit of this study, as arguments of :class:`FitSpec`."""
+    """Return the names and tags of a fit of this study, as arguments of :class:`FitSpec`."""
     structure = config.network(network)
     layers, method = len(structure.attention.sites) or structure.attention.count, _method(config, chain)
     tags = {"network": network, "attention": f"{layers} ATTN", "chain": chain, "chain_title": chain_title(chain)}
-    shown = "" if chain_title(chain).endswith(method) else method
+    suffix = "" if chain_title(chain).endswith(method) else method
     return {
         "study": study.NAME,
         "paper": study.PAPER,
@@ -23,7 +23,7 @@ def fit_names(config: AttentiveTransferConfig, phase: str, network: str, chain: 
         "variant": network,
         "condition": chain,
         "seed": seed,
-        "title": " · ".join(part for part in (network, chain_title(chain), shown) if part),
+        "title": " · ".join(part for part in (network, chain_title(chain), suffix) if part),
         "tags": tags | {"method": method},
     }
 
@@ -36,14 +36,14 @@ def started(structure: NetworkConfig, classes: int, seed: int, parent: Parent) -
 
 
 def parent_of(config: AttentiveTransferConfig, phase: str, network: str, chain: str, seed: int) -> Parent:
-    """Find the weights a fit starts from: the chain without its last step, or the whole chain for fine-tuning."""
+    """Return the weights a fit starts from: the chain without its last step, or the whole chain for fine-tuning."""
     before = chain if phase == "finetune" else (chain.rpartition("-")[0] or "none")
     origin = study.source_seed(config, before, seed) if phase == "finetune" else seed
     return Parent.read(study.source(network, before, origin))
 
 
 def _method(config: AttentiveTransferConfig, chain: str) -> str:
-    """Name the self-supervised method of a chain: a recipe by its own name, the paper's by that of the method."""
+    """Return the name of a chain's self-supervised method: of a recipe its own name, of SSTL-M its method's name."""
     recipe, step = config.recipe(chain), chain.rpartition("-")[2]
     if recipe is None:
         return ""

@@ -24,11 +24,11 @@ from medtransfer.training.inference import predict_heads
 from medtransfer.training.loading import evaluation_loader, open_dataset
 
 ATTENTION_OFF = "attention_off"
-"""The intervention: predicted again with the network's ATTN layers switched off."""
+"""The intervention of predictions made with the network's ATTN layers switched off."""
 SOURCE = "source"
-"""The condition under which STL-N's own head is asked about its source."""
+"""The condition of predictions by STL-N's own head on its source."""
 HITS = {"top_1": 1, "top_5": 5}
-"""Outputs of STL-N's own head on its source: whether the true class is among the k likeliest ones."""
+"""Outputs of STL-N's own head on its source: whether the true class is among the k most likely."""
 
 
 def fitted(config: AttentiveTransferConfig) -> Iterator[FittedModel]:
@@ -58,7 +58,7 @@ def contests(config: AttentiveTransferConfig) -> tuple[Contest, ...]:
 
 
 def predictions(config: AttentiveTransferConfig, engine: Engine) -> Iterator[pd.DataFrame]:
-    """Yield the rows of every fit on validation, test and outside images, then those of the sources."""
+    """Yield the rows of every fit on validation, test and outside images, then the rows of the sources."""
     own = config.finetune.dataset
     opened = {name: open_dataset(name) for name in (own, *config.outside)}
     for data in opened.values():
@@ -80,7 +80,7 @@ def _model(fit: FitPaths, dataset: str) -> FittedModel:
 
 
 def _require_alike(data: PackedDataset, trained_on: PackedDataset) -> None:
-    """Refuse an outside set of other classes, or packed otherwise than what the network was trained on."""
+    """Refuse an outside set whose classes or packing differ from those of the training set."""
     if set(data.meta.classes) != set(trained_on.meta.classes) or data.meta.pack != trained_on.meta.pack:
         its_own = f"classes {', '.join(data.meta.classes)} and pack {data.meta.pack.model_dump()}"
         raise DataError(
@@ -91,7 +91,7 @@ def _require_alike(data: PackedDataset, trained_on: PackedDataset) -> None:
 def _rows(
     model: FittedModel, network: Classifier, heads: Heads, loader: Loader, positive: str, engine: Engine
 ) -> Iterator[pd.DataFrame]:
-    """Rows of one network on one split; with its ATTN layers switched off too, when it has any."""
+    """Yield the rows of one network on one split, and again with its ATTN layers switched off if it has any."""
     data = loader.data
     column, own = heads["label"].outputs.index(positive), data.meta.classes.index(positive)
 
@@ -109,7 +109,7 @@ def _rows(
 
 
 def _source_rows(config: AttentiveTransferConfig, engine: Engine) -> Iterator[pd.DataFrame]:
-    """Rows of STL-N's heads: 1 where the true class is among the likeliest; top-5 needs more than five classes."""
+    """Yield rows of STL-N's heads: 1 where the true class is in the top k; top-5 needs more than five classes."""
     data = open_dataset(config.stl_n.dataset)
     loader = evaluation_loader(data, "test", config.stl_n.augment.crop, engine)
     hits = {name: k for name, k in HITS.items() if k < len(data.meta.classes)}

@@ -27,7 +27,7 @@ def variants(config: "AttentiveTransferConfig", phase: str) -> tuple[str, ...]:
 
 
 def conditions(config: "AttentiveTransferConfig", phase: str, variant: str) -> tuple[str, ...]:
-    """Return the chains that a phase of pretraining completes, or that fine-tuning starts from."""
+    """Return the chains that a pretraining phase completes, or that fine-tuning starts from."""
     del variant
     return {
         "start": ("none",),
@@ -42,12 +42,12 @@ def conditions(config: "AttentiveTransferConfig", phase: str, variant: str) -> t
 
 
 def datasets(config: "AttentiveTransferConfig") -> tuple[str, ...]:
-    """Return the data sets of the phases that a chain goes through, of fine-tuning, and the outside ones."""
+    """Return the data sets of the pretraining phases in use, of fine-tuning, and the outside sets."""
     used = {chain: conditions(config, chain, "") for chain in ("stl_m", "sstl_m")}
-    chains = [*config.chains, *(chain for made in used.values() for chain in made)]
+    chains = [*config.chains, *(chain for of_phase in used.values() for chain in of_phase)]
     natural = config.start.kind == "train" and any(chain.startswith("stl_n") for chain in chains)
     names = [config.stl_n.dataset] if natural else []
-    names += [getattr(config, phase).dataset for phase, made in used.items() if made]
+    names += [getattr(config, phase).dataset for phase, of_phase in used.items() if of_phase]
     return tuple(dict.fromkeys((*names, config.finetune.dataset, *config.outside)))
 
 
@@ -62,5 +62,5 @@ def finetuned(network: str, chain: str, seed: int) -> FitPaths:
 
 
 def source_seed(config: "AttentiveTransferConfig", chain: str, seed: int) -> int:
-    """Return the seed of the weights that a fine-tuning seed starts from; without transfer every seed has its own."""
+    """Return the pretraining seed that a fine-tuning seed starts from; without transfer it is the seed itself."""
     return seed if chain == "none" else config.pretrain_seeds[config.seeds.index(seed) % len(config.pretrain_seeds)]

@@ -16,7 +16,7 @@ from medtransfer.training.validation import supervised_validation
 def plan(
     config: AttentiveTransferConfig, phase: str, variant: str, conditions: Sequence[str], setting: Setting
 ) -> Plan:
-    """Return the fits of a network along chains; STL-N from ready-made weights has none: the weights are written."""
+    """Return the fits of a network along chains; with ready-made STL-N weights, write these instead of fitting."""
     if phase == "stl_n" and config.start.kind != "train":
         fits = [study.source(variant, condition, seed) for condition in conditions for seed in config.pretrain_seeds]
         return Plan(write=lambda: write_ready_made(config.network(variant), config.start, fits))

@@ -1,4 +1,4 @@
-"""What every source model knows of the target before it is fine-tuned: LEEP, NCE and LogME at each transition."""
+"""What every source model predicts about the target before fine-tuning: LEEP, NCE and LogME at each transition."""
 
 from dataclasses import asdict
 from functools import cache
@@ -20,10 +20,10 @@ from medtransfer.training.progress import console
 
 
 def transferability(config: AttentiveTransferConfig, engine: Engine) -> pd.DataFrame:
-    """Return one row per network, chain and fine-tuning seed with the scores of its source.
+    """Return one row per network, chain and fine-tuning seed, with the scores of its source.
 
-    Scores read the training split of the target in the evaluation view that fine-tuning has (M-14): no validation or
-    test label is seen. The untrained network has its 1000-way head, every other source the head it was trained with.
+    Scores use the training split of the target in the evaluation view of fine-tuning (M-14): no validation or
+    test label is read. The untrained network has its 1000-way head, every other source the head it was trained with.
 
     Returns:
         Columns ``network, chain, seed, source_seed`` and the fields of ``TransferScore``.
@@ -48,9 +48,9 @@ def transferability(config: AttentiveTransferConfig, engine: Engine) -> pd.DataF
 
 
 def _no_labels(config: AttentiveTransferConfig, source: FitPaths) -> str:
-    """Return why a source has no label head of its own, or nothing when it has one."""
+    """Return why a source has no label head of its own; empty when it has one."""
     if config.recipe(source.condition) is not None:
-        return f"{source.condition} ends self-supervised: its head was never trained"
+        return f"{source.condition} ends with self-supervision: its head was never trained"
     ready_made = source.records / READY_MADE
     if ready_made.exists() and any(key.startswith("head.") for key in read_json(ready_made)["kept"]):
         return "the ready-made weights have no head for this network's labels"

@@ -1,4 +1,4 @@
-"""The phase ``start``: untrained networks, from which all chains of a network and seed begin."""
+"""The phase ``start``: untrained networks, from which all chains of a network and seed start."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What Peng et al. 2021 claim, and the verdict of one's own predictions on each claim.
+"""The claims of Peng et al. 2021, and the verdict on each claim from our predictions.
 
 Claims are linear contrasts of cells with paired intervals; *at least as good* means not worse by ``MARGIN``.
 """
@@ -31,17 +31,17 @@ from medtransfer.studies.truncated_transfer.paper.values import network_title
 METRICS = ("auroc", "auprc")
 DECIDING = "auprc"
 MARGIN = 0.02
-"""Loss that counts as none: about the largest sd over repeats that the paper states for CheXpert, 0.017."""
+"""Loss that counts as none: about the largest sd over repeats that the paper gives for CheXpert, 0.017."""
 
 
 @dataclass(frozen=True)
 class Ties:
-    """Claim c of one condition: how many ties of one metric the other breaks, over the pairs of variants.
+    """Claim c for one condition: how many ties in one metric the other metric breaks, over the pairs of variants.
 
     Attributes:
-        condition: its name.
+        condition: name of the condition.
         pairs: pairs of variants that were compared.
-        tied_auroc: pairs whose AUROC interval holds zero.
+        tied_auroc: pairs whose AUROC interval includes zero.
         broken_by_auprc: of these, pairs that AUPRC :func:`separates`, Bonferroni-corrected for their number.
         tied_auprc: the same with the metrics exchanged.
         broken_by_auroc: the same with the metrics exchanged.
@@ -58,12 +58,12 @@ class Ties:
 
     @property
     def judged(self) -> Judged:
-        """Claim c of this condition with its judgement."""
+        """Claim c for this condition, with its judgement."""
         claim = Claim(
             key="c",
             statement="(c) AUPRC separates what AUROC ties.",
             source="Fig. 2, 7",
-            how="ties of one metric that the other breaks, both ways",
+            how="ties in one metric that the other metric breaks, in both directions",
             contrast={},
             setting=self.condition,
         )
@@ -73,45 +73,47 @@ class Ties:
 def measure_cells(
     table: pd.DataFrame, config: TruncatedTransferConfig, evaluation: EvaluationConfig
 ) -> dict[Key, Cell]:
-    """Measure every variant under every condition on its test rows; of several findings the mean over them.
+    """Measure every variant under every condition on its test rows; for several findings, their mean.
 
-    The mean is over findings whose known test images are of both classes, as on validation images. Where a regime sets
+    The mean is over findings whose known test images are of both classes, as on validation images. If a regime sets
     the balance of test images, they are weighted to it (``evaluation.intervals.at_balance``).
 
     Raises:
         DataError: the table is not valid, or a seed lacks an image.
     """
-    wanted = [(variant, condition) for condition in config.conditions() for variant in config.variants]
-    ratios = {(v, c.name): ratio for v, c in wanted if (ratio := config.neg_pos_ratio(c)) is not None}
+    keys = [(variant, condition) for condition in config.conditions() for variant in config.variants]
+    ratios = {(v, c.name): ratio for v, c in keys if (ratio := config.neg_pos_ratio(c)) is not None}
     plain = evaluation.model_copy(update={"threshold": "half"})  # no metric here needs a threshold
     cells = measure(table, plain, splits=("test",), metrics=METRICS, neg_pos_ratio=ratios)
-    found = {cell.key: replace(cell, samples=cell.mean_over(cell.two_class)) for cell in cells}
-    return {key: found[key] for v, c in wanted if (key := (v, c.name)) in found}
+    measured = {cell.key: replace(cell, samples=cell.mean_over(cell.two_class)) for cell in cells}
+    return {key: measured[key] for v, c in keys if (key := (v, c.name)) in measured}
 
 
 def claims(config: TruncatedTransferConfig) -> list[Claim]:
-    """Return the claims a and b that the study's variants and regimes can answer, by task and protocol."""
-    made: list[Claim] = []
+    """Return the claims a and b that the study's variants and regimes can decide, by task and protocol."""
+    result: list[Claim] = []
     for condition in config.conditions():
-        made += [_transfer_helps(config, condition), *_cuts(config, condition), *_transfusions(config, condition)]
+        result += [_transfer_helps(config, condition), *_cuts(config, condition), *_transfusions(config, condition)]
     for task in config.tasks:
         plain = [name for name in config.regimes_of(task) if not config.regimes[name].neg_pos_ratio]
         if len(plain) > 1:
             most, *_, fewest = sorted(plain, key=lambda name: -config.regimes[name].share)
-            made += [_few_data(config, Condition(task, most, p), Condition(task, fewest, p)) for p in config.protocols]
-    return made
+            result += [
+                _few_data(config, Condition(task, most, p), Condition(task, fewest, p)) for p in config.protocols
+            ]
+    return result
 
 
 def judge_claim(claim: Claim, cells: Cells, *, seed: int = 0) -> dict[str, Judgement]:
-    """Return the verdict on a claim by metric; ``DECIDING`` decides, the other is beside it."""
+    """Return the judgement of a claim by metric; the metric ``DECIDING`` decides."""
     return {metric: judge(claim, cells, metric, seed=seed) for metric in METRICS}
 
 
 def judge_ties(cells: Cells, condition: str, *, level: float = LEVEL, seed: int = 0) -> Ties:
     """Judge claim c on all pairs of variants under a condition.
 
-    It holds when AUPRC breaks more ties of AUROC than AUROC breaks of AUPRC's, and does not hold when it breaks as many
-    or fewer. Where neither breaks any, too few images show as much as equal networks do: that decides nothing.
+    It holds when AUPRC breaks more ties in AUROC than AUROC breaks in AUPRC, and does not hold when it breaks as many
+    or fewer. If neither breaks any, the images may be too few or the networks equal: that decides nothing.
     """
     pairs = [{a: 1.0, b: -1.0} for a, b in combinations(sorted(key for key in cells if key[1] == condition), 2)]
     tied, broken = _broken(pairs, cells, "auroc", "auprc", level=level, seed=seed)
@@ -120,25 +122,25 @@ def judge_ties(cells: Cells, condition: str, *, level: float = LEVEL, seed: int 
         judgement = Judgement("not decidable", "no two variants tie in AUROC")
     else:
         verdict: Verdict = "holds" if broken > broken_back else "does not hold" if broken_back else "not decidable"
-        reason = f"AUPRC breaks {broken} of {tied} ties of AUROC, AUROC {broken_back} of {tied_back} ties of AUPRC"
+        reason = f"AUPRC breaks {broken} of {tied} ties in AUROC, AUROC {broken_back} of {tied_back} ties in AUPRC"
         judgement = Judgement(verdict, reason)
     return Ties(condition, len(pairs), tied, broken, tied_back, broken_back, judgement)
 
 
 def separates(one: Sample, *, level: float, seed: int = 0) -> bool:
-    """Return whether the normal interval of a difference, its sd that of the resampled differences, is off zero.
+    """Return whether the normal interval of a difference excludes zero; its sd is that of the resampled differences.
 
-    Corrected for many ties, a level is so far out that percentiles would rest on the one or two most extreme
-    resamples; the sd rests on all of them.
+    At a level corrected for many ties, percentiles would depend on the one or two most extreme resamples; the sd
+    depends on all of them.
     """
-    far = NormalDist().inv_cdf((1 + level) / 2) * float(np.nanstd(drawn_means(one, seed=seed)))
-    return abs(float(one.points.mean())) > far
+    half = NormalDist().inv_cdf((1 + level) / 2) * float(np.nanstd(drawn_means(one, seed=seed)))
+    return abs(float(one.points.mean())) > half
 
 
 def _broken(
     pairs: list[dict[Key, float]], cells: Cells, tied_in: str, broken_by: str, *, level: float, seed: int
 ) -> tuple[int, int]:
-    """Count pairs that one metric ties and, of these, pairs that the other separates at a corrected level."""
+    """Count the pairs that one metric ties and, of these, the pairs that the other separates at a corrected level."""
     tied = [pair for pair in pairs if not _off_zero(pair, cells, tied_in, level=level, seed=seed)]
     corrected = 1 - (1 - level) / max(len(tied), 1)
     return len(tied), sum(separates(combine(pair, cells, broken_by), level=corrected, seed=seed) for pair in tied)
@@ -146,8 +148,8 @@ def _broken(
 
 def _off_zero(pair: Contrast, cells: Cells, metric: str, *, level: float, seed: int) -> bool:
     claim = Claim(key="", statement="", source="", how="", contrast=pair)
-    found = judge(claim, cells, metric, level=level, seed=seed)
-    return found.low is not None and found.high is not None and (found.low > 0 or found.high < 0)
+    judgement = judge(claim, cells, metric, level=level, seed=seed)
+    return judgement.low is not None and judgement.high is not None and (judgement.low > 0 or judgement.high < 0)
 
 
 def _pair(first: str, second: str, condition: Condition) -> dict[Key, float]:
@@ -155,7 +157,7 @@ def _pair(first: str, second: str, condition: Condition) -> dict[Key, float]:
 
 
 def _gains(config: TruncatedTransferConfig, condition: Condition) -> list[dict[Key, float]]:
-    """Return transfer − random initialisation of every network that is trained both ways."""
+    """Return transfer − random initialisation for every network that is trained both ways."""
     names = [config.variant(variant).network for variant in config.variants if variant.endswith("-transfer")]
     both = [name for name in names if f"{name}-random" in config.variants]
     return [_pair(f"{name}-transfer", f"{name}-random", condition) for name in both]
@@ -186,14 +188,14 @@ def _few_data(config: TruncatedTransferConfig, most: Condition, fewest: Conditio
 
 
 def _cuts(config: TruncatedTransferConfig, condition: Condition) -> list[Claim]:
-    """One claim per cut, so that no cut is chosen by looking at test images."""
-    made = []
+    """Return one claim per cut, so that no cut is chosen by looking at test images."""
+    result = []
     for variant in config.variants:
         structure, whole = config.structure(variant), f"{config.backbone(variant)}-transfer"
         cut = isinstance(structure, NetworkConfig) and structure.cut
         if cut and variant.endswith("-transfer") and whole in config.variants:
             title = network_title(config.variant(variant).network)
-            made.append(
+            result.append(
                 Claim(
                     key="b",
                     statement=f"(b) {title} is at least as good as the whole network, both with transfer.",
@@ -204,19 +206,19 @@ def _cuts(config: TruncatedTransferConfig, condition: Condition) -> list[Claim]:
                     setting=condition.name,
                 )
             )
-    return made
+    return result
 
 
 def _transfusions(config: TruncatedTransferConfig, condition: Condition) -> list[Claim]:
-    """Truncated transfer against transfusion with the same pretrained blocks."""
-    made = []
+    """Return truncated transfer against transfusion with the same pretrained blocks."""
+    result = []
     for variant in config.variants:
         slim = config.structure(variant)
         if not isinstance(slim, SlimConfig) or not variant.endswith("-transfusion"):
             continue
         cut, block = f"{slim.backbone}_t{slim.after}-transfer", f"block {slim.after}"
         if cut in config.variants:
-            made.append(
+            result.append(
                 Claim(
                     key="b_transfusion",
                     statement=f"(b) Cut after {block} is at least as good as transfusion up to {block}.",
@@ -227,4 +229,4 @@ def _transfusions(config: TruncatedTransferConfig, condition: Condition) -> list
                     setting=condition.name,
                 )
             )
-    return made
+    return result

@@ -19,14 +19,14 @@ STRATEGIES: dict[str, Strategy] = {"random": "random", "transfer": "transfer", "
 
 
 class Variant(NamedTuple):
-    """A network and how it starts: untrained, with all its layers pretrained, or with its bottom pretrained."""
+    """A network and how it starts: from random weights, with all layers pretrained, or with the bottom pretrained."""
 
     network: str
     strategy: Strategy
 
 
 class Condition(NamedTuple):
-    """What a variant is trained on and how."""
+    """The task, data regime and protocol of a variant's training."""
 
     task: str
     regime: str
@@ -39,13 +39,13 @@ class Condition(NamedTuple):
 
 
 class TaskConfig(Config):
-    """One question to a data set: one class against the others, or several findings at once."""
+    """One question about a data set: one class against the others, or several findings at once."""
 
     dataset: Name
     positive: str = ""
     findings: tuple[str, ...] = ()
     regimes: tuple[str, ...] = ()
-    """Names of the regimes under which it is asked; none means all."""
+    """Names of the regimes of the task; empty means all."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> "TaskConfig":
@@ -55,7 +55,7 @@ class TaskConfig(Config):
 
 
 class PretrainPhase(Config):
-    """How the whole networks are trained here that later fits start from."""
+    """Training of the whole networks that fine-tuning starts from."""
 
     dataset: Name
     dropout: float = Field(0.0, ge=0, lt=1)
@@ -64,7 +64,7 @@ class PretrainPhase(Config):
 
 
 class TuningConfig(Config):
-    """The same trials for every variant: one per learning rate, on the same training data, judged on validation."""
+    """The same trials for every variant: one per learning rate, on the same training data, compared on validation."""
 
     learning_rates: tuple[PositiveFloat, ...] = (1e-5, 1e-4, 1e-3)
     budget: float = Field(1.0, gt=0, le=1)
@@ -77,7 +77,7 @@ class TuningConfig(Config):
 
 
 class FitPhase(Config):
-    """Everything that one fit of the study is made of, as it is tracked."""
+    """All settings of one fit of the study, as they are tracked."""
 
     dataset: Name
     task: TaskConfig
@@ -96,15 +96,15 @@ class TruncatedTransferConfig(Config):
     tasks: dict[Word, TaskConfig]
     regimes: dict[Word, RegimeConfig]
     protocols: tuple[Protocol, ...]
-    """``paper``: ``train`` as it is; ``tuned``: with the learning rate that won the trials of the same variant."""
+    """``paper``: ``train`` unchanged; ``tuned``: with the learning rate that won the trials of the same variant."""
     seeds: tuple[int, ...]
     start: dict[Name, StartConfig]
-    """Where the weights of each whole backbone come from."""
+    """Source of the weights of each whole backbone."""
     pretrain: PretrainPhase
     """How backbones whose start is ``train`` are trained."""
     augment: AugmentConfig
     class_weights: bool = False
-    """Weigh classes, or the two sides of each finding, by their frequency in the training images."""
+    """Weight classes, or both values of each finding, by their frequency in the training images."""
     train: TrainConfig
     tuning: TuningConfig = TuningConfig()
 
@@ -114,12 +114,12 @@ class TruncatedTransferConfig(Config):
             raise ValueError("train needs a selection metric: weights and learning rates are chosen on validation rows")
         unknown = [name for task in self.tasks.values() for name in task.regimes if name not in self.regimes]
         if unknown:
-            raise ValueError(f"tasks: no regime is called {unknown[0]!r}; there are {', '.join(self.regimes)}")
+            raise ValueError(f"tasks: there is no regime {unknown[0]!r}; there are {', '.join(self.regimes)}")
         for condition in self.conditions():
             if self.tasks[condition.task].findings and self.regimes[condition.regime].neg_pos_ratio:
                 raise ValueError(
-                    f"regime {condition.regime!r}: task {condition.task!r} has several findings, and negatives to a "
-                    "positive of each cannot be had at once; name the regimes of the task without this one"
+                    f"regime {condition.regime!r}: task {condition.task!r} has several findings, and one ratio of "
+                    "negatives to positives cannot hold for all of them; leave this regime out of the task's regimes"
                 )
         for name in self.variants:
             strategy = self.variant(name).strategy
@@ -133,7 +133,7 @@ class TruncatedTransferConfig(Config):
         return self
 
     def variant(self, name: str) -> Variant:
-        """Return network and strategy of a variant's name.
+        """Return network and strategy of a variant, from its name.
 
         Raises:
             ValueError: the name does not end in a strategy.
@@ -148,20 +148,20 @@ class TruncatedTransferConfig(Config):
         return network_config(self.variant(name).network, head=self.head, size=self.augment.crop)
 
     def backbone(self, name: str) -> str:
-        """Return the whole network that a variant's network was made from; its own name where it is whole by design."""
+        """Return the whole network that a variant's network was cut from; its own name if it is not cut."""
         structure = self.structure(name)
         return getattr(structure, "backbone", structure.title)
 
     def conditions(self) -> list[Condition]:
-        """Return what every variant is trained on."""
+        """Return the conditions under which every variant is trained."""
         return [Condition(t, r, p) for t in self.tasks for r in self.regimes_of(t) for p in self.protocols]
 
     def neg_pos_ratio(self, condition: Condition) -> float | None:
-        """Return the negatives per positive that test images are weighted to, None where they are not."""
+        """Return the negatives per positive that test images are weighted to; None if they are not weighted."""
         return self.regimes[condition.regime].neg_pos_ratio.get("test")
 
     def thins_validation(self, condition: Condition) -> bool:
-        """Whether a condition's regime leaves validation images out."""
+        """Return whether a condition's regime leaves out validation images."""
         return "val" in self.regimes[condition.regime].neg_pos_ratio
 
     def regimes_of(self, task: str) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ from medtransfer.training.validation import multilabel_validation, supervised_va
 def plan(
     config: TruncatedTransferConfig, phase: str, variant: str, conditions: Sequence[str], setting: Setting
 ) -> Plan:
-    """Return the fits that need no trial and the trials; their results then choose the rates of the tuned fits."""
+    """Return the fits without trials and the trials; the trials then choose the learning rates of the tuned fits."""
     if not config.start:  # then this is the first stage that the study runs
         require_variants(config)
     chosen = [condition for condition in config.conditions() if condition.name in conditions]
@@ -44,15 +44,15 @@ def plan(
     trials = [trial for maker in tuned for trial in maker.trials()]
 
     def then(reached: Sequence[FitMetrics]) -> list[FitSpec]:
-        rest, count = list(reached[len(plain) :]), len(config.tuning.learning_rates)
-        tried = [rest[i * count : (i + 1) * count] for i in range(len(tuned))]
-        return [maker.fit(seed, each) for maker, each in zip(tuned, tried, strict=True) for seed in config.seeds]
+        of_trials, count = list(reached[len(plain) :]), len(config.tuning.learning_rates)
+        tried = [of_trials[i * count : (i + 1) * count] for i in range(len(tuned))]
+        return [maker.fit(seed, own) for maker, own in zip(tuned, tried, strict=True) for seed in config.seeds]
 
     return Plan(fits=plain + trials, then=then)
 
 
 def best_trial(reached: Sequence[FitMetrics], selection: SelectionConfig) -> int:
-    """Return the number of the best trial by the selection metric; the first among equals."""
+    """Return the index of the best trial by the selection metric; of equal trials, the first."""
     rows = [{k: math.nan if v is None else v for k, v in metrics.items()} for metrics in reached]
     best: int | None = None
     for number, row in enumerate(rows):
@@ -62,7 +62,7 @@ def best_trial(reached: Sequence[FitMetrics], selection: SelectionConfig) -> int
 
 
 class _Maker:
-    """Makes the fits of one variant under one condition; the data set is opened once."""
+    """Builds the fits of one variant under one condition; the data set is opened once."""
 
     def __init__(
         self, config: TruncatedTransferConfig, phase: str, variant: str, condition: Condition, setting: Setting
@@ -77,12 +77,12 @@ class _Maker:
         return open_dataset(self.settings.dataset)
 
     def trials(self) -> list[FitSpec]:
-        """One fit per learning rate, with the first seed."""
+        """Return one fit per learning rate, with the first seed."""
         seed = self.config.seeds[0]
         return [self._fit(seed, train, trial=True) for train in self.config.tuning.rates(self.config.train)]
 
     def fit(self, seed: int, tried: Sequence[FitMetrics] = ()) -> FitSpec:
-        """The fit that counts, with the best of the learning rates that were tried."""
+        """Return the fit of a seed, with the best of the learning rates that were tried."""
         if not tried:
             return self._fit(seed, self.config.train)
         rates, selection = self.config.tuning.learning_rates, cast(SelectionConfig, self.config.train.selection)
@@ -144,7 +144,7 @@ class _Maker:
 def task_validation(
     data: PackedDataset, task: TaskConfig, crop: int, *, setting: Setting
 ) -> Callable[[Task], dict[str, float]]:
-    """Return a task's validation, with ``val/auroc`` and ``val/auprc`` of its one question or the mean of several."""
+    """Return a task's validation, with ``val/auroc`` and ``val/auprc`` of its class or their mean over findings."""
     if task.findings:
         validate = multilabel_validation(data, crop, setting.engine, findings=task.findings)
         names = {f"val/{name}": f"val/macro_{name}" for name in ("auroc", "auprc")}

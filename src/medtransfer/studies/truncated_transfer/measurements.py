@@ -1,4 +1,4 @@
-"""What the study's networks cost, and how far fine-tuning moved them from their start, by depth."""
+"""The cost of the study's networks, and how far fine-tuning moved them from their start, by depth."""
 
 import hashlib
 import math
@@ -28,16 +28,16 @@ from medtransfer.training.loading import open_dataset
 from medtransfer.training.progress import console
 
 IMAGES = 96
-"""Test images whose features are compared; fewer where there are fewer."""
+"""Largest number of test images whose features are compared."""
 
 Features = dict[str, NDArray[np.float32]]
 """Block → features ``[images, channels]``."""
 
 
 def costs(config: TruncatedTransferConfig, engine: Engine) -> dict[str, Any]:
-    """Return size, work and times of every network, and where they were measured, fit for JSON.
+    """Return size, multiply-adds and times of every network, and the machine they were measured on, for JSON.
 
-    Latency is that of one image; a step has the training's batch.
+    Latency is for one image; a training step has the batch size of training.
     """
     side, batch = config.augment.crop, config.train.batch_size
     weights: dict[str, Path] = {}
@@ -46,24 +46,24 @@ def costs(config: TruncatedTransferConfig, engine: Engine) -> dict[str, Any]:
     models = {name: load_model(folder)[0] for name, folder in weights.items()}
     for model in models.values():
         engine.place(model)
-    measured = measure_costs(models, side, batch=batch)
-    console.print(f"measured {', '.join(measured)}", markup=False)
+    networks = measure_costs(models, side, batch=batch)
+    console.print(f"measured {', '.join(networks)}", markup=False)
     where = {"device": engine.device.type, "threads": torch.get_num_threads(), "precision": "fp32"}
     return {
         "machine": collect_lineage()["machine"] | where,
         "side": side,
         "batch": batch,
-        "networks": {name: asdict(cost) for name, cost in measured.items()},
+        "networks": {name: asdict(cost) for name, cost in networks.items()},
     }
 
 
 def similarity(config: TruncatedTransferConfig, engine: Engine) -> dict[str, Any]:
-    """Return unbiased linear CKA between start and fine-tuned network, block by block, of all that start from weights.
+    """Return unbiased linear CKA between start and fine-tuned network, by block, for fits from pretrained weights.
 
-    The images are the same for all: test images, labelled or not, the first by a hash of their id.
+    All fits use the same images: test images, labelled or not, the first by a hash of their id.
 
     Returns:
-        ``images`` by data set, and ``fits``: one row per fit with ``blocks``, None where CKA is not defined.
+        ``images`` by data set, and ``fits``: one row per fit with ``blocks``, None where CKA is undefined.
     """
 
     @cache
@@ -91,7 +91,7 @@ def similarity(config: TruncatedTransferConfig, engine: Engine) -> dict[str, Any
 
 
 def _transferred(config: TruncatedTransferConfig) -> Iterator[tuple[str, Condition, int]]:
-    """Yield variant, condition and seed of every fit that starts from weights."""
+    """Yield variant, condition and seed of every fit that starts from pretrained weights."""
     for variant in config.variants:
         if config.variant(variant).strategy != "random":
             yield from ((variant, condition, seed) for condition in config.conditions() for seed in config.seeds)

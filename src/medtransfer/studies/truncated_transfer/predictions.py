@@ -1,4 +1,4 @@
-"""Predictions of the fitted networks on validation and test images of their own task and regime."""
+"""Predictions of the fine-tuned networks on the validation and test images of their own task and regime."""
 
 from collections.abc import Iterator, Mapping
 
@@ -19,7 +19,7 @@ from medtransfer.training.loading import evaluation_loader, open_dataset
 
 
 def fitted(config: TruncatedTransferConfig) -> Iterator[FittedModel]:
-    """Yield every network that counts, condition by condition; trials are left out."""
+    """Yield every fine-tuned network, condition by condition; trials are left out."""
     for condition in config.conditions():
         for variant in config.variants:
             for seed in config.seeds:
@@ -27,7 +27,7 @@ def fitted(config: TruncatedTransferConfig) -> Iterator[FittedModel]:
 
 
 def comparison(config: TruncatedTransferConfig) -> RunView:
-    """Return the view of the tracker's pages that answers the study's question: grouped by network, best AUPRC."""
+    """Return the view in the tracker's pages that answers the study's question: grouped by network, best AUPRC."""
     del config
     return RunView(
         name="Networks cut early",
@@ -40,7 +40,7 @@ def comparison(config: TruncatedTransferConfig) -> RunView:
 
 
 def contests(config: TruncatedTransferConfig) -> tuple[Contest, ...]:
-    """Return one contest per task, by AUPRC, of all fits that are judged on the same validation images."""
+    """Return one contest per task, by AUPRC, of all fits that share their validation images."""
     contests = []
     for name, task in config.tasks.items():
         alike = [c for c in config.conditions() if c.task == name and not config.thins_validation(c)]
@@ -79,7 +79,7 @@ def _model(config: TruncatedTransferConfig, variant: str, condition: Condition, 
 
 
 def _rows(model: FittedModel, loader: Loader, scores: Mapping[str, np.ndarray], task: TaskConfig) -> pd.DataFrame:
-    """Rows of what the task asks for: its findings, or its positive class."""
+    """Return the rows of a task's outputs: its findings, or its positive class."""
     if task.findings:
         outputs, chosen, targets = task.findings, scores["findings"], scores["target"]
     else:

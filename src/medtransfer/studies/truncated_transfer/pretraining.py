@@ -1,4 +1,4 @@
-"""The phase ``pretrain``: whole networks that fine-tuning starts from, trained here or ready-made."""
+"""The phase ``pretrain``: the whole networks that fine-tuning starts from, trained here or ready-made."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ from medtransfer.training.validation import supervised_validation
 def plan(
     config: TruncatedTransferConfig, phase: str, variant: str, conditions: Sequence[str], setting: Setting
 ) -> Plan:
-    """Return the fit that trains a whole network from scratch, or the ready-made weights that are written instead.
+    """Return the fit that trains a whole network from scratch, or a plan that writes ready-made weights instead.
 
     Raises:
         ModelError: see :func:`require_variants`.
@@ -31,10 +31,10 @@ def plan(
 
 
 def require_variants(config: TruncatedTransferConfig) -> None:
-    """Refuse variants whose networks cannot be built, before the first of them trains for hours; nothing is computed.
+    """Refuse variants whose networks cannot be built, before the first one trains for hours; nothing is computed.
 
     Raises:
-        ModelError: a backbone or a cut does not exist, or images of the crop do not pass through a network.
+        ModelError: a backbone or a cut does not exist, or a network cannot process images of the crop size.
     """
     structures = {config.variant(name).network: config.structure(name) for name in config.variants}
     for structure in structures.values():

@@ -15,11 +15,11 @@ PHASES = {"pretrain": Phase("pretraining", PRETRAIN), "finetune": Phase("finetun
 SOURCE = "source"
 """The one condition of a pretrained network: fits start from it."""
 PRETRAINED_SEED = 0
-"""All fits start from one pretrained network, as there is one ImageNet checkpoint in the paper."""
+"""All fits start from one pretrained network, as the paper uses one ImageNet checkpoint."""
 
 
 def variants(config: "TruncatedTransferConfig", phase: str) -> tuple[str, ...]:
-    """Return the whole networks that are pretrained, or the networks with the strategy of each."""
+    """Return the whole networks that are pretrained, or the variants that are fine-tuned."""
     return tuple(config.start) if phase == "pretrain" else config.variants
 
 
@@ -30,7 +30,7 @@ def conditions(config: "TruncatedTransferConfig", phase: str, variant: str) -> t
 
 
 def datasets(config: "TruncatedTransferConfig") -> tuple[str, ...]:
-    """Return the data sets of the tasks, and that of pretraining where it is done here."""
+    """Return the data sets of the tasks, and that of pretraining if it is done here."""
     pretrained = any(start.kind == "train" for start in config.start.values())
     tasks = (task.dataset for task in config.tasks.values())
     return tuple(dict.fromkeys((*((config.pretrain.dataset,) if pretrained else ()), *tasks)))

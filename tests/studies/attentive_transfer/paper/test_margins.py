@@ -31,15 +31,15 @@ def margin(section, chain, metric, *networks):
         (("6.6", "none-stl_m", "auroc", "resnet50_attn5"), 0.043 - 0.031),
     ],
 )
-def test_a_margin_is_what_the_tables_values_give(cell, expected):
+def test_a_margin_is_computed_from_the_tables(cell, expected):
     assert margin(*cell)["difference"] == pytest.approx(expected, abs=1e-6)
 
 
-def test_six_margins_of_the_text_are_not_what_the_tables_give():
+def test_six_margins_of_the_text_disagree_with_the_tables():
     rows = text_margins()
-    wrong = rows[(rows["value"] - rows["difference"]).abs() > 0.000501]
+    misprints = rows[(rows["value"] - rows["difference"]).abs() > 0.000501]
     assert len(rows) == 30
-    assert [(row.section, row.value, round(row.difference, 3)) for row in wrong.itertuples()] == [
+    assert [(row.section, row.value, round(row.difference, 3)) for row in misprints.itertuples()] == [
         ("6.4", 0.006, 0.007),
         ("6.5", 0.027, 0.037),
         ("6.5", 0.037, 0.047),

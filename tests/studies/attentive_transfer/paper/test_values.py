@@ -11,8 +11,8 @@ from medtransfer.studies.attentive_transfer.paper.values import (
 
 
 def cell(table, network, chain, metric):
-    found = printed().query("table == @table and network == @network and chain == @chain and metric == @metric")
-    return found.iloc[0]
+    rows = printed().query("table == @table and network == @network and chain == @chain and metric == @metric")
+    return rows.iloc[0]
 
 
 def test_printed_per_cent_become_fractions():
@@ -34,8 +34,8 @@ def test_a_number_that_is_in_two_tables_has_one_value():
 
 
 def test_two_printed_improvements_are_not_the_difference_of_their_values():
-    found = {(e.table, e.network, e.chain, e.metric): (e.gain, e.difference) for e in arithmetic_errors().itertuples()}
-    assert found == {
+    errors = {(e.table, e.network, e.chain, e.metric): (e.gain, e.difference) for e in arithmetic_errors().itertuples()}
+    assert errors == {
         (5, "resnet50_attn1", "none-stl_m", "auroc"): (0.066, 0.064),
         (5, "resnet101_attn1", "none-stl_m", "accuracy"): (0.031, 0.041),
     }

@@ -1,4 +1,4 @@
-"""Whether attention is at work: the state of the layers that were kept, and what switching them off changes."""
+"""Whether attention is active: the state of the layers that were kept, and what switching them off changes."""
 
 import pandas as pd
 import pytest
@@ -26,8 +26,8 @@ def test_layers_are_read_at_the_step_whose_weights_were_kept(layers):
     assert set(layers["variant"]) == {"resnet50_attn5"}
 
 
-def test_the_table_shows_every_layer_and_what_switching_off_changes(layers, found):
-    table = attention_table(layers, found.change, found.wanted)
+def test_the_table_shows_every_layer_and_what_switching_off_changes(layers, study_results):
+    table = attention_table(layers, study_results.change, study_results.wanted)
     assert [row[1].main for row in table.rows] == [
         "no transfer",
         "STL-N",
@@ -46,17 +46,17 @@ def test_the_table_shows_every_layer_and_what_switching_off_changes(layers, foun
     assert table.notes == ("Layers of resnet50 + 5 ATTN: layer3.2, layer4.2.",)
 
 
-def test_attention_is_inactive_where_switching_it_off_moves_nothing_by_a_hundredth(found):
-    assert {network for network, _ in found.change} == {"resnet50_attn5"}
-    assert [chain for (_, chain), change in found.change.items() if change["inactive"]] == ["none"]
-    assert found.change["resnet50_attn5", "none"]["largest"] == pytest.approx(0.004)
+def test_attention_is_inactive_where_switching_it_off_changes_less_than_a_hundredth(study_results):
+    assert {network for network, _ in study_results.change} == {"resnet50_attn5"}
+    assert [chain for (_, chain), change in study_results.change.items() if change["inactive"]] == ["none"]
+    assert study_results.change["resnet50_attn5", "none"]["largest"] == pytest.approx(0.004)
 
 
-def test_the_mean_change_is_over_images_and_its_spread_over_seeds(predictions, found):
+def test_the_mean_change_is_over_images_and_its_spread_over_seeds(predictions, study_results):
     rows = predictions.query("variant == 'resnet50_attn5' and condition == 'stl_n'")
     wide = rows.pivot_table(index=["seed", "dataset", "split", "image_id"], columns="intervention", values="score")
     seeds = (wide[""] - wide["attention_off"]).abs().groupby("seed").mean()
-    change = found.change[STL_N]
+    change = study_results.change[STL_N]
     assert (change["mean"], change["sd"]) == pytest.approx((seeds.mean(), seeds.std()))
 
 
@@ -72,15 +72,17 @@ def test_what_attention_adds_to_the_auroc_is_that_of_the_test_images(predictions
     assert attention_change(turned, config)[STL_N]["auroc"] == pytest.approx(expected)
 
 
-def test_what_was_not_recorded_or_not_switched_off_is_a_dash(layers, found):
-    unrecorded = attention_table(layers[layers["condition"] != "stl_n"], found.change, found.wanted).rows[1]
+def test_what_was_not_recorded_or_not_switched_off_is_a_dash(layers, study_results):
+    unrecorded = attention_table(
+        layers[layers["condition"] != "stl_n"], study_results.change, study_results.wanted
+    ).rows[1]
     assert [text.main for text in unrecorded[2:4]] == ["—", "—"]
-    unchecked = attention_table(layers, {}, found.wanted).rows[1]
+    unchecked = attention_table(layers, {}, study_results.wanted).rows[1]
     assert [text.main for text in unchecked[4:]] == ["—", "—", "—"]
-    assert attention_table(layers.iloc[:0], {}, found.wanted).rows == ()
+    assert attention_table(layers.iloc[:0], {}, study_results.wanted).rows == ()
 
 
-def test_one_seed_has_no_spread(predictions, config, layers, found):
+def test_one_seed_has_no_spread(predictions, config, layers, study_results):
     change = attention_change(predictions[predictions["seed"] == 0], config)
     assert pd.isna([row["sd"] for row in change.values()]).all()
-    assert "±" not in attention_table(layers, change, found.wanted).rows[1][4].main
+    assert "±" not in attention_table(layers, change, study_results.wanted).rows[1][4].main

@@ -11,8 +11,8 @@ def train(name="sgd", lr=0.02, *, reference_batch=None, **changes):
 
 
 @pytest.fixture
-def said(config):
-    """What is said where the paper's method and others train like this."""
+def budget_note(config):
+    """What is budget_note where the paper's method and others train like this."""
 
     def say(own, **others):
         recipe = config.recipes["moco"]
@@ -26,27 +26,27 @@ def said(config):
     return say
 
 
-def test_one_budget_is_named_with_what_the_methods_own_papers_use(said):
-    assert said(train(), moco=train(), simclr=train(), region_scale=train()) == (
-        "SSTL-M, MoCo, SimCLR and regions alone learn here with one optimiser and budget (SGD, learning rate 0.02, 10 "
-        "epochs of batches of 32); their own papers train SimCLR with LARS."
+def test_one_budget_is_named_with_what_the_methods_own_papers_use(budget_note):
+    assert budget_note(train(), moco=train(), simclr=train(), region_scale=train()) == (
+        "SSTL-M, MoCo, SimCLR and regions alone share one optimiser and budget here (SGD, learning rate 0.02, 10 "
+        "epochs, batch size 32); their own papers train SimCLR with LARS."
     )
     adam = train("adamw", 0.0003, steps=500)
-    assert said(adam, moco_v2=adam, simclr=adam) == (
-        "SSTL-M, MoCo v2 and SimCLR learn here with one optimiser and budget (AdamW, learning rate 0.0003, 500 steps "
-        "of batches of 32); their own papers train SSTL-M and MoCo v2 with SGD and SimCLR with LARS."
+    assert budget_note(adam, moco_v2=adam, simclr=adam) == (
+        "SSTL-M, MoCo v2 and SimCLR share one optimiser and budget here (AdamW, learning rate 0.0003, 500 steps, "
+        "batch size 32); their own papers train SSTL-M and MoCo v2 with SGD and SimCLR with LARS."
     )
 
 
-def test_where_the_papers_use_the_same_there_is_nothing_to_add(said):
-    assert said(train(), moco=train()).endswith("10 epochs of batches of 32).")
+def test_where_the_papers_use_the_same_there_is_nothing_to_add(budget_note):
+    assert budget_note(train(), moco=train()).endswith("10 epochs, batch size 32).")
 
 
-def test_a_rate_that_grows_with_the_batch_is_the_one_that_was_used(said):
+def test_a_rate_that_grows_with_the_batch_is_the_one_that_was_used(budget_note):
     grown = train(lr=0.06, reference_batch=256)
-    assert "learning rate 0.0075," in said(grown, moco=grown)
+    assert "learning rate 0.0075," in budget_note(grown, moco=grown)
 
 
-def test_without_methods_on_one_budget_nothing_is_said(said):
-    assert said(train()) == ""
-    assert said(train(), moco=train(batch_size=64)) == ""
+def test_without_methods_on_one_budget_nothing_is_said(budget_note):
+    assert budget_note(train()) == ""
+    assert budget_note(train(), moco=train(batch_size=64)) == ""

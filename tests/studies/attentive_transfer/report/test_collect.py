@@ -23,8 +23,10 @@ def again(report_input, evaluation):
     return rebuild
 
 
-def test_the_headline_is_the_measured_difference_with_interval_and_power(content, found):
-    means = [found.cells[network, FULL].samples["auroc"].points.mean() for network in found.config.networks]
+def test_the_headline_is_the_measured_difference_with_interval_and_power(content, study_results):
+    means = [
+        study_results.cells[network, FULL].samples["auroc"].points.mean() for network in study_results.config.networks
+    ]
     sentence = content.headline[0]
     assert sentence.startswith("Attention − convolution after the whole chain: ")
     assert f"{means[1] - means[0]:+.3f} AUROC, 95 % interval " in sentence
@@ -40,40 +42,40 @@ def test_the_headline_says_how_much_of_the_difference_attention_makes_itself(aga
     assert added > 0.2
     sentence = again(predictions=turned).headline[1]
     assert sentence.startswith(
-        f"Of this the ATTN layers themselves make {added:+.3f} AUROC (as trained − switched off)"
+        f"Of this, the ATTN layers themselves make {added:+.3f} AUROC (as trained − switched off)"
     )
 
 
 def test_a_headline_about_idle_attention_says_so(again, predictions):
     on = predictions[predictions["intervention"] == ""]
     off = on[on["variant"] == "resnet50_attn5"].assign(intervention="attention_off")
-    found = again(predictions=pd.concat([on, off], ignore_index=True))
-    assert "attention is inactive in resnet50 + 5 ATTN (STL-N → STL-M → SSTL-M)" in found.headline[0]
+    report = again(predictions=pd.concat([on, off], ignore_index=True))
+    assert "attention is inactive in resnet50 + 5 ATTN (STL-N → STL-M → SSTL-M)" in report.headline[0]
 
 
 def test_a_headline_without_the_whole_chain_is_not_decidable(again, predictions):
-    found = again(predictions=predictions[predictions["condition"] != FULL])
-    what, titled = "Attention − convolution after the whole chain", "STL-N → STL-M → SSTL-M"
-    assert found.headline[0] == f"{what}: not decidable (not run: {titled})."
-    assert not [sentence for sentence in found.headline if sentence.startswith("Of this")]
-    assert "curves" not in [figure.key for figure in found.figures]
+    report = again(predictions=predictions[predictions["condition"] != FULL])
+    measured, missing = "Attention − convolution after the whole chain", "STL-N → STL-M → SSTL-M"
+    assert report.headline[0] == f"{measured}: not decidable (not run: {missing})."
+    assert not [sentence for sentence in report.headline if sentence.startswith("Of this")]
+    assert "curves" not in [figure.key for figure in report.figures]
 
 
 def test_a_mean_over_several_pairs_is_named_as_one(again, predictions, config):
     third = predictions[predictions["variant"] == "resnet50_attn5"].assign(variant="resnet50_attn1")
     networks = (*config.networks, "resnet50_attn1")
     wider = pd.concat([predictions, third], ignore_index=True)
-    found = again(predictions=wider, config={"networks": networks})
-    assert found.headline[0].startswith(
+    report = again(predictions=wider, config={"networks": networks})
+    assert report.headline[0].startswith(
         "Attention − convolution after the whole chain, mean over 2 pairs of networks: "
     )
-    assert "(as trained − switched off, mean over 2 networks)" in found.headline[1]
+    assert "(as trained − switched off, mean over 2 networks)" in report.headline[1]
 
 
-def test_without_a_plain_network_nothing_is_said_of_a_difference(again, predictions):
+def test_without_a_plain_network_no_difference_is_reported(again, predictions):
     alone = predictions[predictions["variant"] == "resnet50_attn5"]
-    found = again(predictions=alone, config={"networks": ("resnet50_attn5",)})
-    assert not [sentence for sentence in found.headline if sentence.startswith("Of this")]
+    report = again(predictions=alone, config={"networks": ("resnet50_attn5",)})
+    assert not [sentence for sentence in report.headline if sentence.startswith("Of this")]
 
 
 def test_the_time_of_all_fits_is_below_them(content):
@@ -85,9 +87,9 @@ def test_the_time_of_all_fits_is_below_them(content):
 @pytest.mark.filterwarnings("ignore::medtransfer.evaluation.checks.UndefinedMetricWarning")
 def test_a_test_set_of_one_class_says_why_nothing_is_decidable(again, predictions):
     own = (predictions["dataset"] == "ct") & (predictions["split"] == "test")
-    found = again(predictions=predictions.assign(target=predictions["target"].mask(own, 1.0)))
-    assert found.headline[0].endswith("not decidable (auroc is undefined: there is no negative row).")
-    assert "curves" not in [figure.key for figure in found.figures]
+    report = again(predictions=predictions.assign(target=predictions["target"].mask(own, 1.0)))
+    assert report.headline[0].endswith("not decidable (auroc is undefined: there is no negative row).")
+    assert "curves" not in [figure.key for figure in report.figures]
 
 
 def test_the_champion_names_run_commit_and_data(content):
@@ -103,7 +105,7 @@ def test_without_a_registered_model_there_is_no_champion(again):
     assert again(champions=[]).champions == ()
 
 
-def test_phantoms_and_real_images_are_told_apart(again, datasets, gate):
+def test_phantoms_and_real_images_are_distinguished(again, datasets, gate):
     real = {name: meta | {"phantoms": name == "far"} for name, meta in datasets.items()}
     mixed = again(origin=Origin(real, gate), profile="real-cpu")
     assert mixed.origin == "Profile “real-cpu”. Real images: natural, cxr, ct. Drawn phantoms: far."
@@ -118,9 +120,9 @@ def test_limits_state_sizes_seeds_and_uncommitted_fits(content):
 
 def test_few_seeds_and_one_pretraining_are_named_as_limits(content, again, predictions):
     assert content.limits[1].startswith(
-        "An interval over 2 seeds is too narrow: drawing from so few shows on average 50 % of the variance of training"
+        "An interval over 2 seeds is too narrow: the bootstrap of 2 seeds captures on average 50 % of the "
     )
-    once = "Each network was pretrained once along a chain: chance in pretraining is in no interval."
+    once = "Each chain was pretrained once per network: no interval includes the variation of pretraining."
     assert once in content.limits
     assert once not in again(config={"pretrain_seeds": (0, 1)}).limits
     more = [predictions.assign(seed=predictions["seed"] + 2 * n) for n in range(3)]
@@ -128,30 +130,30 @@ def test_few_seeds_and_one_pretraining_are_named_as_limits(content, again, predi
     assert not [limit for limit in many if "too narrow" in limit]
 
 
-def test_methods_on_one_budget_are_said_to_be(again, predictions, config):
+def test_methods_on_one_budget_are_noted(again, predictions, config):
     renamed = predictions.replace({"condition": {"stl_n-stl_m": "stl_n-stl_m-simclr"}})
     changed = {"chains": ("none", "stl_n-stl_m-simclr", FULL), "methods": ("simclr",)}
     changed["recipes"] = {"simclr": config.sstl_m}
-    found = again(predictions=renamed, config=changed)
-    notes = next(table.notes for table in found.results if table.key == "methods")
-    assert notes[1].startswith("SSTL-M and SimCLR learn here with one optimiser and budget (SGD, learning rate 0.02, ")
+    report = again(predictions=renamed, config=changed)
+    notes = next(table.notes for table in report.results if table.key == "methods")
+    assert notes[1].startswith("SSTL-M and SimCLR share one optimiser and budget here (SGD, learning rate 0.02, ")
 
 
 def test_one_seed_is_named_as_a_limit(again, predictions):
-    found = again(predictions=predictions[predictions["seed"] == 0])
-    assert found.limits[1] == "With one seed, chance in training is not part of any interval."
-    assert " (over patients, one seed): " in found.headline[0]
+    report = again(predictions=predictions[predictions["seed"] == 0])
+    assert report.limits[1] == "With one seed, no interval includes the random variation of training."
+    assert " (over patients, one seed): " in report.headline[0]
 
 
 def test_no_text_of_the_report_holds_an_internal_name(again, predictions):
     """Without the whole chain many verdicts have nothing to compare, and must say so in words."""
-    found = again(predictions=predictions[predictions["condition"] != FULL])
-    cells = [cell for table in found.results for row in table.rows for cell in row]
+    report = again(predictions=predictions[predictions["condition"] != FULL])
+    cells = [cell for table in report.results for row in table.rows for cell in row]
     texts = [text for cell in cells for text in (cell.main, cell.detail, cell.hover)]
     texts += [
-        *found.headline,
-        *found.limits,
-        *(note for table in found.results for note in (table.intro, *table.notes)),
+        *report.headline,
+        *report.limits,
+        *(note for table in report.results for note in (table.intro, *table.notes)),
     ]
     assert not [text for text in texts if re.search(r"stl_|_attn\d|none-|_off", text)]
 

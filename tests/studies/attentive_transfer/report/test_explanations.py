@@ -18,17 +18,17 @@ def test_images_are_inside_the_page(study_folder, facts):
     figures = explanation_figures(study_folder / "results/explanations", facts, [])
     assert [figure.key for figure in figures] == ["figure4", "regions"]
     assert all("data:image/png;base64,iVBOR" in figure.svg for figure in figures)
-    assert "In 2 of 300 slices no lungs were found" in figures[1].caption
-    assert figures[1].caption.endswith("No fit of the report tracked this number.")
+    assert "In 2 of 300 slices no lungs were detected" in figures[1].caption
+    assert figures[1].caption.endswith("No fit of this report recorded this number.")
 
 
-def test_the_number_that_self_supervised_fits_tracked_is_below_the_regions(study_folder, facts, config, tmp_path):
+def test_the_number_that_self_supervised_fits_recorded_is_below_the_regions(study_folder, facts, config, tmp_path):
     copy = shutil.copytree(study_folder, tmp_path / "study")
     events = copy / "records/sstl_m/resnet50_attn5/stl_n-stl_m-sstl_m/seed1/events.jsonl"
     events.write_text(events.read_text().replace('"data/without_lungs": 2', '"data/without_lungs": 5'))
     fits = recorded_fits(copy, config.networks)
     regions = explanation_figures(study_folder / "results/explanations", facts, fits)[1]
-    assert regions.caption.endswith("Tracked by the fits that read regions: 2 of 300 in 3 fits, 5 of 300 in 1 fit.")
+    assert regions.caption.endswith("Recorded by the fits that use regions: 2 of 300 in 3 fits, 5 of 300 in 1 fit.")
 
 
 def test_heat_and_coverage_are_shown_with_flat_maps_counted(facts):
@@ -54,7 +54,7 @@ def test_without_masks_the_data_set_has_no_scores(facts):
     assert [table.key for table in explanation_tables(unknown)] == ["coverage-phantoms"]
 
 
-def test_coverage_on_phantoms_is_shown_by_pose_and_boxes_whatever_the_data_set(facts):
+def test_coverage_on_phantoms_is_shown_by_pose_and_boxes_for_any_data_set(facts):
     table = explanation_tables(facts)[-1]
     assert [(row[0].main, row[1].main, row[1].detail, row[2].main) for row in table.rows] == [
         ("lies straight", "reference", "", "0.90"),

@@ -11,49 +11,49 @@ HISTORY = {"loss": ("train/loss",), "auroc": ("val/auroc_covid", "val/macro_auro
 
 
 @pytest.fixture(scope="module")
-def drawn(found, study_folder):
-    history = curves(recorded_fits(study_folder, found.config.networks), HISTORY)
+def figures(study_results, study_folder):
+    history = curves(recorded_fits(study_folder, study_results.config.networks), HISTORY)
     tuned = history[history["phase"] == "finetune"]
     return {
-        "forest": forest_figure(found),
-        "operating": curves_figure(found, CHAIN),
-        "learning": learning_curves(tuned, "learning", "Learning", "How it learns.", found.config.networks),
+        "forest": forest_figure(study_results),
+        "operating": curves_figure(study_results, CHAIN),
+        "learning": learning_curves(tuned, "learning", "Learning", "How it learns.", study_results.config.networks),
     }
 
 
 @pytest.mark.parametrize("name", ["forest", "operating", "learning"])
-def test_colours_are_variables_that_follow_light_and_dark(drawn, name):
-    svg = drawn[name].svg
+def test_colours_are_variables_that_follow_light_and_dark(figures, name):
+    svg = figures[name].svg
     for variable in ("--ink", "--quiet", "--blue", "--orange"):
         assert f"var({variable})" in svg
     assert not re.search(r"(fill|stroke): #(?!fff)", svg)
 
 
 @pytest.mark.parametrize("name", ["forest", "operating", "learning"])
-def test_a_figure_is_one_element_that_scales(drawn, name):
-    root = ElementTree.fromstring(drawn[name].svg)
+def test_a_figure_is_one_element_that_scales(figures, name):
+    root = ElementTree.fromstring(figures[name].svg)
     assert root.tag.endswith("svg")
     assert "viewBox" in root.attrib
     assert "width" not in root.attrib
 
 
-def test_the_forest_has_a_line_for_every_network_and_chain_and_a_panel_for_every_data_set(drawn):
+def test_the_forest_has_a_line_for_every_network_and_chain_and_a_panel_for_every_data_set(figures):
     for chain in ("no transfer", "STL-N → STL-M → SSTL-M"):
         for network in ("resnet50", "resnet50 + 5 ATTN"):
-            assert f"{chain} · {network}<" in drawn["forest"].svg
-    for text in ("ct", "far", "with ATTN", "convolution alone"):
-        assert f">{text}<" in drawn["forest"].svg
+            assert f"{chain} · {network}<" in figures["forest"].svg
+    for text in ("ct", "far", "with ATTN", "convolution only"):
+        assert f">{text}<" in figures["forest"].svg
 
 
-def test_the_captions_say_what_the_colours_mean_where_no_legend_does(drawn):
+def test_the_captions_say_what_the_colours_mean_where_no_legend_does(figures):
     for name in ("operating", "learning"):
-        assert drawn[name].caption.endswith("Blue: networks with ATTN; orange: convolution alone.")
+        assert figures[name].caption.endswith("Blue: networks with ATTN; orange: convolution only.")
 
 
-def test_every_chain_has_its_panel_of_learning_curves(drawn):
+def test_every_chain_has_its_panel_of_learning_curves(figures):
     for title in ("no transfer", "STL-N", "STL-M", "STL-N → STL-M", "STL-N → STL-M → SSTL-M"):
-        assert f">{title}<" in drawn["learning"].svg
+        assert f">{title}<" in figures["learning"].svg
 
 
-def test_a_drawing_is_the_same_every_time(found, drawn):
-    assert curves_figure(found, CHAIN).svg == drawn["operating"].svg
+def test_a_figure_is_the_same_every_time(study_results, figures):
+    assert curves_figure(study_results, CHAIN).svg == figures["operating"].svg

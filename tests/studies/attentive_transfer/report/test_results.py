@@ -15,39 +15,39 @@ def one(predictions, network, chain, split="test", dataset="ct", seed=None):
     return rows.sort_values(["seed", "image_id"])
 
 
-def test_auroc_is_the_mean_of_the_seeds_own_aurocs(predictions, found):
+def test_auroc_is_the_mean_of_the_seeds_own_aurocs(predictions, study_results):
     rows = one(predictions, "resnet50_attn5", FULL)
     expected = [auroc(part["target"], part["score"]) for _, part in rows.groupby("seed")]
-    row = found.known["ct", "resnet50_attn5", FULL, "auroc"]
+    row = study_results.known["ct", "resnet50_attn5", FULL, "auroc"]
     assert row["mean"] == pytest.approx(np.mean(expected))
     assert row["sd"] == pytest.approx(np.std(expected, ddof=1))
     assert row["low"] < row["mean"] < row["high"]
 
 
-def test_the_own_test_set_comes_first_and_chains_are_in_the_order_of_the_study(found):
-    assert (found.own, found.outside) == ("ct", ["far"])
-    assert list(found.cells) == found.wanted
+def test_the_own_test_set_comes_first_and_chains_are_in_the_order_of_the_study(study_results):
+    assert (study_results.own, study_results.outside) == ("ct", ["far"])
+    assert list(study_results.cells) == study_results.wanted
 
 
-def test_thresholds_come_from_validation_images_on_every_data_set(found, predictions):
+def test_thresholds_come_from_validation_images_on_every_data_set(study_results, predictions):
     for dataset in ("ct", "far"):
         expected = []
         for seed in (0, 1):
             limit = threshold_from_validation("youden", one(predictions, "resnet50_attn0", FULL, "val", seed=seed))
             rows = one(predictions, "resnet50_attn0", FULL, dataset=dataset, seed=seed)
             expected.append(accuracy(rows["target"], rows["score"], threshold=limit))
-        assert found.grid[dataset]["resnet50_attn0", FULL].samples["accuracy"].points == pytest.approx(expected)
+        assert study_results.grid[dataset]["resnet50_attn0", FULL].samples["accuracy"].points == pytest.approx(expected)
 
 
-def test_test_labels_choose_no_threshold(predictions, measured, found):
+def test_test_labels_choose_no_threshold(predictions, measured, study_results):
     poisoned = predictions.assign(
         target=predictions["target"].where(predictions["split"] == "val", 1 - predictions["target"])
     )
     own = measured(poisoned).cells["resnet50_attn0", FULL].samples["accuracy"]
-    assert own.points == pytest.approx(1 - found.cells["resnet50_attn0", FULL].samples["accuracy"].points)
+    assert own.points == pytest.approx(1 - study_results.cells["resnet50_attn0", FULL].samples["accuracy"].points)
 
 
-def test_a_gain_equals_the_paired_bootstrap_of_both_score_tables(found, predictions):
+def test_a_gain_equals_the_paired_bootstrap_of_both_score_tables(study_results, predictions):
     first, second = one(predictions, "resnet50_attn5", FULL), one(predictions, "resnet50_attn5", "none")
     half = len(first) // 2
     expected = seeds_by_patients_interval(
@@ -56,10 +56,10 @@ def test_a_gain_equals_the_paired_bootstrap_of_both_score_tables(found, predicti
         first["score"].to_numpy().reshape(2, -1),
         first["patient_id"][:half],
         baseline=second["score"].to_numpy().reshape(2, -1),
-        draws=found.evaluation.draws,
-        seed=found.evaluation.seed,
+        draws=study_results.evaluation.draws,
+        seed=study_results.evaluation.seed,
     )
-    row = found.gains([(("resnet50_attn5", FULL), ("resnet50_attn5", "none"))])["resnet50_attn5", FULL, "auroc"]
+    row = study_results.gains([(("resnet50_attn5", FULL), ("resnet50_attn5", "none"))])["resnet50_attn5", FULL, "auroc"]
     assert (row["mean"], row["low_seeds"], row["high_seeds"]) == pytest.approx(
         (expected.value, expected.low, expected.high)
     )
@@ -73,8 +73,8 @@ def test_one_seed_has_no_interval_over_seeds(predictions, measured):
 
 def test_unknown_labels_do_not_count(predictions, measured):
     unknown = predictions["image_id"] == "ct/test0"
-    found = measured(predictions.assign(target=predictions["target"].mask(unknown)))
-    assert len(found.cells["resnet50_attn0", "none"].images) == 119
+    changed = measured(predictions.assign(target=predictions["target"].mask(unknown)))
+    assert len(changed.cells["resnet50_attn0", "none"].images) == 119
 
 
 def test_an_outside_set_without_test_rows_is_an_error(measured):
@@ -90,9 +90,9 @@ def test_test_rows_of_a_set_that_the_study_does_not_name_are_an_error(measured):
 @pytest.mark.parametrize(("column", "value"), [("image_id", "ct/test3"), ("seed", 1)])
 def test_chains_with_other_images_or_seeds_cannot_be_compared(predictions, measured, column, value):
     gone = (predictions["condition"] == FULL) & (predictions[column] == value)
-    found = measured(predictions[~gone])
+    changed = measured(predictions[~gone])
     with pytest.raises(DataError, match=f"resnet50_attn0 none has other {column} values on ct than"):
-        found.gains([(("resnet50_attn0", FULL), ("resnet50_attn0", "none"))])
+        changed.gains([(("resnet50_attn0", FULL), ("resnet50_attn0", "none"))])
 
 
 def test_a_fit_without_validation_rows_needs_the_rule_half(predictions, measured):

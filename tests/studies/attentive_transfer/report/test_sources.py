@@ -27,12 +27,12 @@ def test_accuracy_is_the_mean_hit_rate_over_seeds_with_an_interval(hits, config,
     assert low < 0.375 < high
 
 
-def test_a_network_whose_source_was_not_predicted_has_a_dash_beside_the_papers_number(hits, config, evaluation):
-    shown = source_table(hits, config.networks, evaluation)
-    assert [cell.main for cell in shown.rows[0]] == ["resnet50", "0.772", "—", "0.933", "—"]
-    assert shown.rows[1][4].main.startswith("1.000")
+def test_a_network_whose_source_was_not_predicted_has_a_dash_next_to_the_papers_number(hits, config, evaluation):
+    table = source_table(hits, config.networks, evaluation)
+    assert [cell.main for cell in table.rows[0]] == ["resnet50", "0.772", "—", "0.933", "—"]
+    assert table.rows[1][4].main.startswith("1.000")
 
 
 def test_a_network_that_the_paper_has_not_is_not_available(hits, evaluation):
-    shown = source_table(hits.assign(variant="tiny_attn1"), ("tiny_attn1",), evaluation)
-    assert shown.rows[0][1].main == "n/a"
+    table = source_table(hits.assign(variant="tiny_attn1"), ("tiny_attn1",), evaluation)
+    assert table.rows[0][1].main == "n/a"

@@ -17,99 +17,101 @@ FULL = "stl_n-stl_m-sstl_m"
 TABLE = {table.number: table for table in TABLES}
 
 
-def auroc(found, network, chain, dataset="ct"):
-    return found.grid[dataset][network, chain].samples["auroc"].points.mean()
+def auroc(results, network, chain, dataset="ct"):
+    return results.grid[dataset][network, chain].samples["auroc"].points.mean()
 
 
 def number(cell):
     return float(cell.main.replace("−", "-"))
 
 
-def test_table_4_compares_to_no_transfer_and_table_2_to_the_plain_network(found):
-    four, two = paper_table(TABLE[4], found).rows[3], paper_table(TABLE[2], found).rows[1]
-    own = auroc(found, "resnet50_attn5", FULL)
-    assert number(four[-2]) == pytest.approx(own - auroc(found, "resnet50_attn5", "none"), abs=6e-4)
-    assert number(two[-2]) == pytest.approx(own - auroc(found, "resnet50_attn0", FULL), abs=6e-4)
+def test_table_4_compares_to_no_transfer_and_table_2_to_the_plain_network(study_results):
+    four, two = paper_table(TABLE[4], study_results).rows[3], paper_table(TABLE[2], study_results).rows[1]
+    own = auroc(study_results, "resnet50_attn5", FULL)
+    assert number(four[-2]) == pytest.approx(own - auroc(study_results, "resnet50_attn5", "none"), abs=6e-4)
+    assert number(two[-2]) == pytest.approx(own - auroc(study_results, "resnet50_attn0", FULL), abs=6e-4)
     assert (four[-4].main, four[-4].detail, two[-4].detail) == ("0.968", "gain +0.099", "gain +0.065")
 
 
 def test_a_network_that_the_paper_does_not_have_is_not_available(predictions, measured):
     names = {"resnet50_attn0": "tiny_attn0", "resnet50_attn5": "tiny_attn5"}
-    found = measured(predictions.replace({"variant": names}), networks=tuple(names.values()))
-    assert {line[2].main for line in paper_table(TABLE[5], found).rows} == {"n/a"}
+    changed = measured(predictions.replace({"variant": names}), networks=tuple(names.values()))
+    assert {line[2].main for line in paper_table(TABLE[5], changed).rows} == {"n/a"}
 
 
-def test_a_chain_that_was_not_run_leaves_a_dash_beside_the_papers_value(predictions, measured):
-    shown = paper_table(TABLE[2], measured(predictions[predictions["condition"] != FULL]))
-    assert [cell.main for cell in shown.rows[1][1:4]] == ["0.939", "—", "—"]
+def test_a_chain_that_was_not_run_leaves_a_dash_next_to_the_papers_value(predictions, measured):
+    table = paper_table(TABLE[2], measured(predictions[predictions["condition"] != FULL]))
+    assert [cell.main for cell in table.rows[1][1:4]] == ["0.939", "—", "—"]
 
 
 def test_a_misprint_of_the_paper_is_starred_where_it_is_printed(predictions, measured):
     names = {"resnet50_attn5": "resnet50_attn1"}
     networks = ("resnet50_attn0", "resnet50_attn1")
-    shown = paper_table(TABLE[5], measured(predictions.replace({"variant": names}), networks=networks))
-    starred = [cell.detail for line in shown.rows for cell in line if cell.detail.endswith("*")]
+    table = paper_table(TABLE[5], measured(predictions.replace({"variant": names}), networks=networks))
+    starred = [cell.detail for line in table.rows for cell in line if cell.detail.endswith("*")]
     assert starred == ["gain +0.066*"]
-    assert "prints a gain of 0.066; its printed values give 0.064" in " ".join(shown.notes)
+    assert "prints a gain of 0.066, but its printed values give 0.064" in " ".join(table.notes)
 
 
-def test_tables_with_sound_arithmetic_have_no_footnote(found):
-    assert not paper_table(TABLE[4], found).notes
+def test_tables_with_sound_arithmetic_have_no_footnote(study_results):
+    assert not paper_table(TABLE[4], study_results).notes
 
 
-def test_inactive_attention_is_marked_in_its_row_alone(found):
-    shown = grid_table(found)
-    marked = [(line[0].main, line[1].main) for line in shown.rows if line[0].detail == "attention inactive"]
+def test_inactive_attention_is_marked_only_in_its_row(study_results):
+    table = grid_table(study_results)
+    marked = [(line[0].main, line[1].main) for line in table.rows if line[0].detail == "attention inactive"]
     assert marked == [("resnet50 + 5 ATTN", "no transfer")]
 
 
-def test_attention_that_nobody_switched_off_is_said_to_be_unchecked(found):
-    shown = grid_table(replace(found, change={}))
-    assert [line[0].detail for line in shown.rows] == [""] * 5 + ["attention not checked"] * 5
+def test_attention_that_was_not_switched_off_is_marked_as_unchecked(study_results):
+    table = grid_table(replace(study_results, change={}))
+    assert [line[0].detail for line in table.rows] == [""] * 5 + ["attention not checked"] * 5
 
 
 def test_a_network_that_was_not_run_is_not_called_unchecked(predictions, measured):
-    found = measured(predictions[predictions["condition"] != FULL])
-    shown = [grid_table(found), paper_table(TABLE[4], found)]
-    absent = [line for table in shown for line in table.rows if line[1].main == "STL-N → STL-M → SSTL-M"]
+    changed = measured(predictions[predictions["condition"] != FULL])
+    tables = [grid_table(changed), paper_table(TABLE[4], changed)]
+    absent = [line for table in tables for line in table.rows if line[1].main == "STL-N → STL-M → SSTL-M"]
     assert [line[0].detail for line in absent] == [""] * 4
     assert {line[2].main for line in absent[:2]} == {"—"}
 
 
-def test_the_grid_has_a_column_for_each_outside_set(found):
-    assert [(column.group, column.name) for column in grid_table(found).columns[2:]] == [
+def test_the_grid_has_a_column_for_each_outside_set(study_results):
+    assert [(column.group, column.name) for column in grid_table(study_results).columns[2:]] == [
         ("AUROC, own test set", "ct"),
         ("AUROC, own test set", "gain"),
         ("AUROC, outside sets", "far"),
     ]
 
 
-def test_table_3_takes_methods_that_the_paper_has_not_and_compares_to_the_papers_own(predictions, measured):
+def test_table_3_includes_methods_that_the_paper_lacks_and_compares_to_the_papers_own(predictions, measured):
     moco, regions = "stl_n-stl_m-moco", "stl_n-stl_m-region_scale"
     renamed = predictions.replace({"condition": {"stl_n-stl_m": moco, "stl_n": regions}})
-    found = measured(renamed, chains=("none", moco, regions, FULL))
-    shown = paper_table(TABLE[3], found)
-    assert [line[1].main for line in shown.rows[:4]] == [
+    changed = measured(renamed, chains=("none", moco, regions, FULL))
+    table = paper_table(TABLE[3], changed)
+    assert [line[1].main for line in table.rows[:4]] == [
         "STL-N → STL-M → MoCo",
         "STL-N → STL-M → SimCLR",
         "STL-N → STL-M → SSTL-M",
         "STL-N → STL-M → regions alone",
     ]
-    gain = auroc(found, "resnet50_attn0", moco) - auroc(found, "resnet50_attn0", FULL)
-    assert number(shown.rows[0][-2]) == pytest.approx(gain, abs=6e-4)
-    assert shown.rows[0][-4].main == "0.900"
+    gain = auroc(changed, "resnet50_attn0", moco) - auroc(changed, "resnet50_attn0", FULL)
+    assert number(table.rows[0][-2]) == pytest.approx(gain, abs=6e-4)
+    assert table.rows[0][-4].main == "0.900"
 
 
-def test_every_table_has_a_column_for_each_outside_set(found):
-    shown = paper_table(TABLE[4], found)
-    assert (shown.columns[-1].name, shown.columns[-1].group) == ("far", "AUROC, outside sets")
-    assert shown.rows[0][-1].main.startswith(f"{auroc(found, 'resnet50_attn0', 'none', 'far'):.3f}")
+def test_every_table_has_a_column_for_each_outside_set(study_results):
+    table = paper_table(TABLE[4], study_results)
+    assert (table.columns[-1].name, table.columns[-1].group) == ("far", "AUROC, outside sets")
+    assert table.rows[0][-1].main.startswith(f"{auroc(study_results, 'resnet50_attn0', 'none', 'far'):.3f}")
 
 
 @pytest.fixture(scope="module")
-def compared(found):
-    pairs = [((a, c), (b, c)) for c in found.config.chains for a, b in attention_pairs(found.config.networks)]
-    return compare(found.cells, pairs)
+def compared(study_results):
+    pairs = [
+        ((a, c), (b, c)) for c in study_results.config.chains for a, b in attention_pairs(study_results.config.networks)
+    ]
+    return compare(study_results.cells, pairs)
 
 
 def test_the_test_is_delongs_over_patients_on_scores_averaged_over_seeds(compared, predictions):
@@ -129,7 +131,7 @@ def test_p_values_are_adjusted_over_all_chains(compared):
     assert [row["p_holm"] for row in compared] == pytest.approx(list(holm([row["p"] for row in compared])))
 
 
-def test_what_could_be_detected_is_what_eighty_per_cent_power_asks_of_the_standard_error(compared):
+def test_what_could_be_detected_is_what_eighty_per_cent_power_needs_by_the_standard_error(compared):
     for row in compared:
         error = (row["high"] - row["low"]) / (2 * 1.959964)
         assert row["detectable"] == pytest.approx((1.959964 + 0.841621) * error, rel=1e-5)
@@ -141,28 +143,28 @@ def test_a_network_without_a_plain_partner_is_not_compared(measured):
 
 def test_methods_are_compared_within_a_network(predictions, measured):
     moco = "stl_n-stl_m-moco"
-    found = measured(predictions.replace({"condition": {"stl_n-stl_m": moco}}), chains=("none", moco, FULL))
-    shown = method_against_method(found, "All learn alike.")
-    assert [[cell.main for cell in row[:2]] for row in shown.rows] == [
+    changed = measured(predictions.replace({"condition": {"stl_n-stl_m": moco}}), chains=("none", moco, FULL))
+    table = method_against_method(changed, "All learn alike.")
+    assert [[cell.main for cell in row[:2]] for row in table.rows] == [
         ["resnet50", "MoCo"],
         ["resnet50 + 5 ATTN", "MoCo"],
     ]
-    for row, network in zip(shown.rows, found.config.networks, strict=True):
-        gain = found.gains([((network, FULL), (network, moco))])[network, FULL, "auroc"]["mean"]
+    for row, network in zip(table.rows, changed.config.networks, strict=True):
+        gain = changed.gains([((network, FULL), (network, moco))])[network, FULL, "auroc"]["mean"]
         assert number(row[4]) == pytest.approx(number(row[2]) - number(row[3]), abs=1.1e-3)
         assert number(row[4]) == pytest.approx(gain, abs=0.05)
-    assert shown.notes[-1] == "All learn alike."
+    assert table.notes[-1] == "All learn alike."
 
 
-def test_without_another_method_there_is_no_table_of_methods(found):
-    assert method_against_method(found, "") is None
+def test_without_another_method_there_is_no_table_of_methods(study_results):
+    assert method_against_method(study_results, "") is None
 
 
-def test_a_comparison_is_repeated_on_each_outside_set_and_a_dash_where_it_was_not_measured(found):
-    shown = attention_against_convolution(found)
-    assert shown.columns[-1].name == "far"
-    row = compare(found.grid["far"], [(("resnet50_attn5", "none"), ("resnet50_attn0", "none"))])[0]
-    assert number(shown.rows[0][-1]) == pytest.approx(row["difference"], abs=6e-4)
-    far = {key: cell for key, cell in found.grid["far"].items() if key != ("resnet50_attn0", "none")}
-    part = attention_against_convolution(replace(found, grid=found.grid | {"far": far}))
+def test_a_comparison_is_repeated_on_each_outside_set_and_a_dash_where_it_was_not_measured(study_results):
+    table = attention_against_convolution(study_results)
+    assert table.columns[-1].name == "far"
+    row = compare(study_results.grid["far"], [(("resnet50_attn5", "none"), ("resnet50_attn0", "none"))])[0]
+    assert number(table.rows[0][-1]) == pytest.approx(row["difference"], abs=6e-4)
+    far = {key: cell for key, cell in study_results.grid["far"].items() if key != ("resnet50_attn0", "none")}
+    part = attention_against_convolution(replace(study_results, grid=study_results.grid | {"far": far}))
     assert [row[-1].main == "—" for row in part.rows] == [True] + [False] * 4

@@ -50,5 +50,5 @@ def test_the_chexpert_split_is_72_8_20(number):
         ("some_same", "some_same"),
     ],
 )
-def test_networks_are_called_as_in_the_paper_where_it_has_a_name(network, title):
+def test_networks_have_the_papers_name_if_it_has_one(network, title):
     assert network_title(network) == title

@@ -106,7 +106,7 @@ def write_record(folder, name, seed):
 
 
 COSTS = {
-    "machine": {"cpu": "one processor", "cores": 2, "gpus": [], "device": "cpu", "threads": 1, "precision": "fp32"},
+    "machine": {"cpu": "one CPU", "cores": 2, "gpus": [], "device": "cpu", "threads": 1, "precision": "fp32"},
     "side": 64,
     "batch": 16,
     "networks": {
@@ -169,7 +169,7 @@ def dated(config):
 
 
 @pytest.fixture(scope="session")
-def found(predictions, config, evaluation):
+def study_results(predictions, config, evaluation):
     return results(predictions, config, evaluation)
 
 

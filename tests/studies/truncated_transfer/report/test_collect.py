@@ -21,10 +21,10 @@ def test_the_first_table_leads_the_study(content):
 
 def test_figures_without_a_point_are_left_out_and_their_tables_say_why(build, make_config, predictions):
     config = make_config(variants=("densenet121-random", "cbr_tiny-random"))
-    found = build(config=config, predictions=predictions[predictions["variant"].str.contains("random")])
-    assert not {"figure3", "figure5", "figure6"} & set(keys(found.figures))
-    assert next(table for table in found.results if table.key == "transfer").notes
-    assert found.headline[0].endswith("(nothing to compare was run).")
+    report = build(config=config, predictions=predictions[predictions["variant"].str.contains("random")])
+    assert not {"figure3", "figure5", "figure6"} & set(keys(report.figures))
+    assert next(table for table in report.results if table.key == "transfer").notes
+    assert report.headline[0].endswith("(nothing to compare was run).")
 
 
 def test_months_are_shown_where_the_split_is_by_date(build, dated, datasets):
@@ -38,9 +38,9 @@ def test_every_fit_trial_and_pretraining_has_its_run(content, config):
 
 
 def test_a_single_seed_is_a_limit(build, make_config, predictions):
-    found = build(config=make_config(seeds=(0,)), predictions=predictions[predictions["seed"] == 0])
-    assert "With one seed, chance in training is not part of any interval." in found.limits[0]
-    assert any("chosen once, with the first seed" in limit for limit in found.limits)
+    report = build(config=make_config(seeds=(0,)), predictions=predictions[predictions["seed"] == 0])
+    assert "With one seed, no interval includes the random variation of training." in report.limits[0]
+    assert any("chosen once, with the first seed" in limit for limit in report.limits)
 
 
 def test_a_champion_is_named_by_network_start_and_setting(build):
@@ -66,8 +66,8 @@ def test_a_champion_is_named_by_network_start_and_setting(build):
 
 def test_fits_of_conditions_that_the_study_no_longer_has_are_left_out(build, make_config, predictions, config):
     fewer = predictions[predictions["condition"] == "ct-all-tuned"]
-    found = build(config=make_config(regimes={"all": {}}), predictions=fewer)
-    assert len(found.provenance[0].rows) == 1 + len(config.variants) * (2 + 1)
+    report = build(config=make_config(regimes={"all": {}}), predictions=fewer)
+    assert len(report.provenance[0].rows) == 1 + len(config.variants) * (2 + 1)
 
 
 def test_the_page_has_no_champion_and_explains_no_term_of_the_other_study(content):

@@ -9,20 +9,20 @@ from medtransfer.studies.truncated_transfer.report.convergence import (
 VARIANT = "densenet121-transfer"
 
 
-def test_fits_are_told_apart_from_trials_and_pretraining(recorded, config):
+def test_fits_are_distinguished_from_trials_and_pretraining(recorded, config):
     assert len(recorded) == 1 + 2 * (2 + 1) * len(config.variants)
     assert len(counting(recorded)) == 2 * 2 * len(config.variants)
 
 
 def test_time_to_the_best_is_its_share_of_the_steps(recorded):
-    found = convergence(recorded).query("variant == @VARIANT and condition == 'ct-all-tuned'").set_index("seed")
-    assert found["step"].to_dict() == {0: 30, 1: 40}
-    assert found["best"].to_dict() == {0: 0.9, 1: 0.9}
-    assert found["share"].to_dict() == {0: 0.75, 1: 1.0}
-    assert found["seconds"].to_dict() == {0: 60.0, 1: 80.0}
+    best = convergence(recorded).query("variant == @VARIANT and condition == 'ct-all-tuned'").set_index("seed")
+    assert best["step"].to_dict() == {0: 30, 1: 40}
+    assert best["best"].to_dict() == {0: 0.9, 1: 0.9}
+    assert best["share"].to_dict() == {0: 0.75, 1: 1.0}
+    assert best["seconds"].to_dict() == {0: 60.0, 1: 80.0}
 
 
-def test_trials_are_in_no_row(recorded, config):
+def test_trials_have_no_row(recorded, config):
     assert set(convergence(recorded)["condition"]) == {condition.name for condition in config.conditions()}
 
 
@@ -41,8 +41,8 @@ def test_the_table_gives_mean_and_sd_over_seeds(recorded, config):
 
 
 def test_fits_that_recorded_no_epochs_have_a_dash(recorded, config):
-    found = convergence(recorded).assign(epochs=float("nan"))
-    assert convergence_table(found, config).rows[1][6].main == "—"
+    best = convergence(recorded).assign(epochs=float("nan"))
+    assert convergence_table(best, config).rows[1][6].main == "—"
 
 
 def test_a_study_without_records_has_an_empty_table(config):

@@ -26,35 +26,37 @@ def test_the_front_agrees_with_the_definition_on_random_points():
     assert set(pareto_front(points)) == slow
 
 
-def test_the_table_marks_the_fronts_of_a_setting(found, costs):
-    rows = found.rows()
-    table = cost_table(found, rows, costs)
+def test_the_table_marks_the_fronts_of_a_setting(study_results, costs):
+    rows = study_results.rows()
+    table = cost_table(study_results, rows, costs)
     quality = {
-        r["variant"]: r["mean"] for r in rows if r["metric"] == "auprc" and r["condition"] == found.conditions[0].name
+        r["variant"]: r["mean"]
+        for r in rows
+        if r["metric"] == "auprc" and r["condition"] == study_results.conditions[0].name
     }
     best = max(quality, key=quality.get)
-    shown = dict(zip(found.config.variants, table.rows, strict=True))
-    assert shown[best][6].detail == "front P M S L"
-    assert [cell.main for cell in shown["densenet121_t1-transfer"][2:6]] == ["0.38", "103", "50", "2.0"]
-    assert "one processor" in table.intro
+    rows_of = dict(zip(study_results.config.variants, table.rows, strict=True))
+    assert rows_of[best][6].detail == "front P M S L"
+    assert [cell.main for cell in rows_of["densenet121_t1-transfer"][2:6]] == ["0.38", "103", "50", "2.0"]
+    assert "one CPU" in table.intro
 
 
-def test_a_network_that_was_not_measured_has_no_cost_and_no_place_on_a_front(found, costs):
+def test_a_network_that_was_not_measured_has_no_cost_and_no_place_on_a_front(study_results, costs):
     known = {name: cost for name, cost in costs["networks"].items() if name != "cbr_tiny"}
-    row = cost_table(found, found.rows(), costs | {"networks": known}).rows[-1]
+    row = cost_table(study_results, study_results.rows(), costs | {"networks": known}).rows[-1]
     assert [cell.main for cell in row[:6]] == ["CBR-Tiny", "RI", "—", "—", "—", "—"]
     assert {cell.detail for cell in row[6:]} == {""}
 
 
-def test_the_figure_has_plain_numbers_at_its_logarithmic_ticks(found, costs):
-    svg = cost_figure(found, found.rows(), costs).svg
+def test_the_figure_has_plain_numbers_at_its_logarithmic_ticks(study_results, costs):
+    svg = cost_figure(study_results, study_results.rows(), costs).svg
     assert "mathdefault" not in svg
     for unit in COSTS.values():
         assert unit.title in svg
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_the_machine_is_named(found, costs, device):
+def test_the_machine_is_named(study_results, costs, device):
     machine = costs["machine"] | {"device": device, "gpus": ["one GPU"]}
-    text = cost_table(found, found.rows(), json.loads(json.dumps(costs | {"machine": machine}))).intro
+    text = cost_table(study_results, study_results.rows(), json.loads(json.dumps(costs | {"machine": machine}))).intro
     assert ("one GPU" in text) == (device == "cuda")

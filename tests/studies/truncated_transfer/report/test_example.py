@@ -21,9 +21,9 @@ GOLDEN = json.loads((Path(__file__).parents[3] / "golden/auprc_example.json").re
 @pytest.mark.parametrize("name", ["CA", "CB"])
 def test_evenly_spaced_and_worst_ranks_give_the_golden_areas(name):
     assert evenly_spaced(10, GOLDEN[name]["top"]) == GOLDEN[name]["evenly_spaced_ranks"]
-    found = example()[name]
-    assert found["evenly spaced ranks"] == pytest.approx(GOLDEN[name]["evenly_spaced"], abs=1e-9)
-    assert found["worst placement"] == pytest.approx(GOLDEN[name]["worst_placement"], abs=1e-9)
+    areas = example()[name]
+    assert areas["evenly spaced ranks"] == pytest.approx(GOLDEN[name]["evenly_spaced"], abs=1e-9)
+    assert areas["worst placement"] == pytest.approx(GOLDEN[name]["worst_placement"], abs=1e-9)
 
 
 def test_the_mean_is_that_of_all_66_placements():

@@ -54,17 +54,17 @@ def test_a_finding_is_scored_on_its_known_images(measured, table):
     assert row[2].main == f"{rows['target'].mean():.3f}"
 
 
-def test_a_task_of_one_class_has_no_such_table(found):
-    assert findings_table(found) is None
+def test_a_task_of_one_class_has_no_such_table(study_results):
+    assert findings_table(study_results) is None
 
 
-def test_the_papers_gain_on_pneumothorax_has_ours_beside_it(measured, costs):
+def test_the_papers_gain_on_pneumothorax_has_ours_next_to_it(measured, costs):
     rows = {row[1].main: row[3] for row in paper_values_table(measured, measured.rows(), costs).rows}
     finding = findings_table(measured).rows[1]
     gain = float(finding[4].main) - float(finding[3].main)
-    shown = rows["resnet50 TL minus RI on Pt auprc pct"]
-    assert float(shown.main.replace("−", "-")) == pytest.approx(100 * gain, abs=0.16)
-    assert shown.detail == "ct · all · tuned"
+    gain_cell = rows["resnet50 TL minus RI on Pt auprc pct"]
+    assert float(gain_cell.main.replace("−", "-")) == pytest.approx(100 * gain, abs=0.16)
+    assert gain_cell.detail == "ct · all · tuned"
     assert rows["chexpert std max"].detail == "tasks of several findings"
     assert "covid std max" not in rows
 

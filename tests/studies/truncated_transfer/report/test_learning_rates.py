@@ -62,19 +62,19 @@ def test_the_table_shows_rate_edge_and_the_fits_that_had_not_converged(fits, con
     assert row[3].detail == "0.0001: 0.600, 0.001: 0.800, 0.01: 0.700"
 
 
-def test_a_report_says_how_many_choices_and_fits_are_at_the_end_of_what_they_could_reach():
+def test_a_report_says_how_many_choices_and_fits_are_at_their_limit():
     ends = {
         (VARIANT, str(n)): Rates(rate, {1.0: 0.1, 2.0: 0.2, 3.0: 0.3}) for n, rate in enumerate((1.0, 2.0, 3.0, 3.0))
     }
-    said = undertuned(ends, best(0.5, 1.0, 1.0))
-    assert said[0].startswith("Of 4 learning rates chosen by trials, 2 the highest and 1 the lowest of its grid")
-    assert said[1] == "In 2 of 3 fits the last validation was the best: these had not converged."
+    limits = undertuned(ends, best(0.5, 1.0, 1.0))
+    assert limits[0].startswith("Of 4 learning rates chosen by trials, 2 the highest and 1 the lowest of its grid")
+    assert limits[1] == "In 2 of 3 fits, the last validation was the best: these fits had not converged."
     assert undertuned({(VARIANT, "a"): Rates(2.0, {1.0: 0.1, 2.0: 0.2, 3.0: 0.3})}, best(0.5)) == ()
 
 
-def test_a_report_shows_the_rates_and_what_had_not_converged(content, recorded, config):
+def test_a_report_shows_the_rates_and_the_fits_that_had_not_converged(content, recorded, config):
     table = next(table for table in content.results if table.key == "rates")
     assert len(table.rows) == 2 * len(config.variants)
     assert {row[3].main for row in table.rows} == {"0.0001"}
     late = int((convergence(recorded)["share"] == 1).sum())
-    assert any(limit.startswith(f"In {late} of {4 * len(config.variants)} fits the last") for limit in content.limits)
+    assert any(limit.startswith(f"In {late} of {4 * len(config.variants)} fits, the last") for limit in content.limits)

@@ -16,20 +16,20 @@ def of(predictions, variant, condition, seed):
     return rows["target"].to_numpy(), rows["score"].to_numpy()
 
 
-def test_values_are_means_over_seeds_of_the_metric(found, predictions, config):
-    row = lookup(found.rows(), "variant", "condition", "metric")[WHOLE, ALL, "auroc"]
+def test_values_are_means_over_seeds_of_the_metric(study_results, predictions, config):
+    row = lookup(study_results.rows(), "variant", "condition", "metric")[WHOLE, ALL, "auroc"]
     points = [auroc(*of(predictions, WHOLE, ALL, seed)) for seed in config.seeds]
     assert row["mean"] == pytest.approx(np.mean(points))
     assert row["sd"] == pytest.approx(np.std(points, ddof=1))
     assert row["low_seeds"] < row["mean"] < row["high_seeds"]
 
 
-def test_cells_are_in_the_order_of_conditions_and_variants(found, config):
-    assert list(found.cells) == [(v, c) for c in (ALL, TENTH) for v in config.variants]
+def test_cells_are_in_the_order_of_conditions_and_variants(study_results, config):
+    assert list(study_results.cells) == [(v, c) for c in (ALL, TENTH) for v in config.variants]
 
 
-def test_the_trapezoid_is_beside_average_precision(found, predictions, config):
-    mean, sd = mean_trapezoid(found.cells[WHOLE, TENTH])
+def test_the_trapezoid_is_close_to_average_precision(study_results, predictions, config):
+    mean, sd = mean_trapezoid(study_results.cells[WHOLE, TENTH])
     points = [auprc_trapezoid(*of(predictions, WHOLE, TENTH, seed)) for seed in config.seeds]
     assert (mean, sd) == (pytest.approx(np.mean(points)), pytest.approx(np.std(points, ddof=1)))
 
@@ -43,8 +43,8 @@ def test_pairs_are_those_of_the_claims(config):
     }
 
 
-def test_the_rows_of_a_pair_are_together_one_per_metric(found):
-    rows = differences(found.cells, pairs(found.config, "b"), METRICS, seed=0)
+def test_the_rows_of_a_pair_are_together_one_per_metric(study_results):
+    rows = differences(study_results.cells, pairs(study_results.config, "b"), METRICS, seed=0)
     grouped = by_pair(rows)
     assert len(grouped) == 4
     assert all([row["metric"] for row in part] == list(METRICS) for part in grouped)
@@ -60,8 +60,8 @@ def test_copies_of_a_patients_images_change_no_p_of_delong(predictions, config, 
     assert thrice == pytest.approx(once)
 
 
-def test_holm_never_makes_a_p_value_smaller_and_counts_one_metric_at_a_time(found, config):
-    rows = paired_tests(found.cells, [*pairs(config, "a1"), *pairs(config, "b")], METRICS, seed=0)
+def test_holm_never_makes_a_p_value_smaller_and_counts_one_metric_at_a_time(study_results, config):
+    rows = paired_tests(study_results.cells, [*pairs(config, "a1"), *pairs(config, "b")], METRICS, seed=0)
     assert all(row["p_holm"] >= row["p"] for row in rows)
     for metric in METRICS:
         least = min((row for row in rows if row["metric"] == metric), key=lambda row: row["p"])

@@ -11,13 +11,13 @@ def facts(study_folder):
     return read_json(study_folder / "results/similarity.json")
 
 
-def test_depths_are_means_over_seeds_in_running_order(facts, config):
-    found = depths(facts)["densenet121-transfer", config.conditions()[0].name]
-    assert list(found) == ["features.denseblock1", "features.transition1", "features.denseblock4"]
-    assert list(found.values()) == pytest.approx([0.94, 0.85, 0.45])
+def test_depths_are_means_over_seeds_in_forward_order(facts, config):
+    by_depth = depths(facts)["densenet121-transfer", config.conditions()[0].name]
+    assert list(by_depth) == ["features.denseblock1", "features.transition1", "features.denseblock4"]
+    assert list(by_depth.values()) == pytest.approx([0.94, 0.85, 0.45])
 
 
-def test_the_table_names_first_middle_last_and_least(facts):
+def test_the_table_names_first_middle_last_and_lowest(facts):
     row = similarity_table(depths(facts), facts).rows[0]
     assert [(cell.main, cell.detail) for cell in row[3:]] == [
         ("0.940", "features.denseblock1"),
@@ -29,9 +29,9 @@ def test_the_table_names_first_middle_last_and_least(facts):
 
 def test_a_seed_without_a_value_leaves_a_dash(facts):
     first = facts["fits"][0] | {"blocks": dict.fromkeys(facts["fits"][0]["blocks"])}
-    found = depths(facts | {"fits": [first, *facts["fits"][1:]]})
-    assert math.isnan(next(iter(found.values()))["features.transition1"])
-    assert similarity_table(found, facts).rows[0][3].main == "—"
+    by_depth = depths(facts | {"fits": [first, *facts["fits"][1:]]})
+    assert math.isnan(next(iter(by_depth.values()))["features.transition1"])
+    assert similarity_table(by_depth, facts).rows[0][3].main == "—"
 
 
 def test_without_pretrained_variants_the_table_says_so():

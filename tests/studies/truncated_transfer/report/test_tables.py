@@ -16,46 +16,46 @@ ALL = "ct-all-tuned"
 
 
 @pytest.fixture(scope="module")
-def rows(found):
-    return found.rows()
+def rows(study_results):
+    return study_results.rows()
 
 
-def changes(found, claim, *, relative=False):
-    """The differences that a claim is made of."""
-    pairs_of = pairs(found.config, claim)
-    return differences(found.cells, pairs_of, METRICS, seed=found.evaluation.seed, relative=relative)
+def changes(study_results, claim, *, relative=False):
+    """The differences of a claim."""
+    pairs_of = pairs(study_results.config, claim)
+    return differences(study_results.cells, pairs_of, METRICS, seed=study_results.evaluation.seed, relative=relative)
 
 
 def mains(row):
     return [cell.main for cell in row]
 
 
-def test_the_leading_table_has_one_row_per_variant_and_one_group_per_setting(found, rows, costs):
-    table = tables.networks_table(found, rows, costs)
+def test_the_leading_table_has_one_row_per_variant_and_one_group_per_setting(study_results, rows, costs):
+    table = tables.networks_table(study_results, rows, costs)
     assert [mains(row)[:3] for row in table.rows][2] == ["Dens-T1", "TL", "0.38 M"]
     assert [column.group for column in table.columns[3:]] == ["ct · all · tuned"] * 2 + ["ct · tenth · tuned"] * 2
-    said = "80 test images of 40 patients; chance is AUROC 0.5 and AUPRC 0.350, the share of positives."
-    assert table.notes == (f"ct · all · tuned, ct · tenth · tuned: {said}",)
+    chance = "80 test images of 40 patients; chance is AUROC 0.5 and AUPRC 0.350, the share of positives."
+    assert table.notes == (f"ct · all · tuned, ct · tenth · tuned: {chance}",)
 
 
 def test_findings_without_both_classes_are_counted_and_named(make_config, predictions, evaluation, costs):
     config = make_config(tasks={"ct": {"dataset": "ct", "findings": ("covid", "rare")}})
     table = pd.concat([predictions, predictions.assign(output="rare", target=0.0)])
-    found = results(table, config, evaluation)
-    (note,) = tables.networks_table(found, found.rows(), costs).notes
+    measured = results(table, config, evaluation)
+    (note,) = tables.networks_table(measured, measured.rows(), costs).notes
     assert note.endswith(
-        "AUPRC 0.350, the share of positives. Means are over 1 of 2 findings; of one class here: rare."
+        "AUPRC 0.350, the share of positives. Means are over 1 of 2 findings; only one class here: rare."
     )
 
 
-def test_a_variant_that_was_not_run_is_a_dash(found, make_config, costs):
-    wider = make_config(variants=(*found.config.variants, "resnet50-random"))
-    table = tables.networks_table(replace(found, config=wider), found.rows(), costs)
+def test_a_variant_that_was_not_run_is_a_dash(study_results, make_config, costs):
+    wider = make_config(variants=(*study_results.config.variants, "resnet50-random"))
+    table = tables.networks_table(replace(study_results, config=wider), study_results.rows(), costs)
     assert mains(table.rows[-1]) == ["ResNet-50", "RI", *["—"] * 5]
 
 
-def test_the_difference_of_a_row_is_that_of_its_values(found, rows):
-    table = tables.transfer_table(rows, changes(found, "a1"))
+def test_the_difference_of_a_row_is_that_of_its_values(study_results, rows):
+    table = tables.transfer_table(rows, changes(study_results, "a1"))
     for row in table.rows:
         random, transfer, gain = (cell.main.split(" ")[0].replace("−", "-") for cell in row[2:5])
         assert float(gain) == pytest.approx(float(transfer) - float(random), abs=1.1e-3)
@@ -66,16 +66,16 @@ def test_no_pair_says_why_the_table_is_empty(rows):
     assert tables.cuts_table([]).notes[0].startswith("No cut network was run")
 
 
-def test_cuts_are_in_per_cent(found):
-    cuts = changes(found, "b", relative=True)
+def test_cuts_are_in_per_cent(study_results):
+    cuts = changes(study_results, "b", relative=True)
     row = tables.cuts_table(cuts).rows[0]
     assert float(row[2].main.replace("−", "-")) == pytest.approx(100 * cuts[0]["mean"], abs=0.06)
     assert row[2].detail.startswith("[")
 
 
-def test_missing_partners_of_transfusion_are_named(found, rows):
-    gaps = changes(found, "b_transfusion")
-    table = tables.transfusion_table(rows, gaps, found.config)
+def test_missing_partners_of_transfusion_are_named(study_results, rows):
+    gaps = changes(study_results, "b_transfusion")
+    table = tables.transfusion_table(rows, gaps, study_results.config)
     assert len(table.rows) == 2
     assert table.notes == ("Not run: densenet121_s2-transfusion.",)
 
@@ -85,13 +85,13 @@ def test_a_slim_network_without_its_cut_is_named_too(make_config):
     assert tables.missing_partners(config) == ["densenet121_t3-transfer"]
 
 
-def test_networks_that_are_no_densenets_have_no_partner(make_config):
+def test_networks_other_than_densenets_have_no_partner(make_config):
     config = make_config(variants=("resnet50_t1-transfer", "resnet50-random"), start={"resnet50": {"kind": "train"}})
     assert tables.missing_partners(config) == []
 
 
-def test_tests_name_both_variants_and_the_test(found):
-    tests = paired_tests(found.cells, pairs(found.config, "b_transfusion"), METRICS, seed=0)
+def test_tests_name_both_variants_and_the_test(study_results):
+    tests = paired_tests(study_results.cells, pairs(study_results.config, "b_transfusion"), METRICS, seed=0)
     table = tables.tests_table(tests)
     assert mains(table.rows[0])[:3] == ["ct · all · tuned", "Dens-T1 · TL", "Dens-S1 · transfusion"]
     assert [table.rows[0][place].detail for place in (4, 7)] == ["DeLong", "bootstrap"]
@@ -123,18 +123,18 @@ def test_ties_are_counted_both_ways():
     assert mains(tables.ties_table([TIES]).rows[0]) == ["ct · all · tuned", "15", "4", "2", "5", "1"]
 
 
-def test_the_headline_spells_out_few_settings_and_counts_many(costs):
+def test_the_headline_lists_few_settings_and_counts_many(costs):
     few = headline([(CUT, HOLDS)], [TIES], costs)
     assert "+0.100 [+0.050, +0.150] (Dens-T1, ct · all · tuned): holds." in few[2]
-    assert "Dens-T1 has 5 % of the parameters and steps 3.6 times as fast." in few[2]
+    assert "Dens-T1 has 5 % of the parameters, and its steps are 3.6 times as fast." in few[2]
     assert few[0].endswith("not decidable (nothing to compare was run).")
     many = headline([(CUT, HOLDS)] * 4, [TIES], costs)
     assert "AUPRC: holds in 4 of 4." in many[2]
     assert many[3] == "(c) AUPRC separates what AUROC ties: holds in 1 of 1."
 
 
-def test_the_papers_numbers_are_beside_ours_where_they_mean_the_same(found, rows, costs):
-    table = paper_values_table(found, rows, costs)
+def test_the_papers_numbers_have_a_counterpart_where_they_mean_the_same(study_results, rows, costs):
+    table = paper_values_table(study_results, rows, costs)
     ours = {(row[0].main, row[1].main): row[3] for row in table.rows}
     assert ours["training", "lr"].main == "1e-05"
     assert ours["training", "repeats"].main == "2"
@@ -142,9 +142,7 @@ def test_the_papers_numbers_are_beside_ours_where_they_mean_the_same(found, rows
     assert ("private COVID-19 set, images", "positives") not in ours
     assert ours["results", "dens t1 param reduction pct"].main == "94.6"
     assert ("results", "chexpert std max") not in ours
-    assert table.notes[-1].startswith(
-        f"{len(paper_values()) - len(table.rows)} more have nothing of the same meaning here"
-    )
+    assert table.notes[-1].startswith(f"{len(paper_values()) - len(table.rows)} more numbers have no counterpart here")
     largest = max(row["sd"] for row in rows)
     assert ours["results", "covid std max"].main == f"{largest:.3f}"
     assert ours["example of Fig. 2", "CB auprc"].main == "0.402"

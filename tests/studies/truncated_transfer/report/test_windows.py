@@ -26,18 +26,18 @@ def test_every_variant_is_in_every_month_of_every_setting(table, config):
     assert "ct: 2020-06-30" in table.intro
 
 
-def test_a_window_holds_its_own_images_only(table, dated, config):
+def test_a_window_has_only_its_own_images(table, dated, config):
     variant, condition = config.variants[1], config.conditions()[0]
     rows = dated[
         (dated["variant"] == variant) & (dated["condition"] == condition.name) & (dated["date"] < "2020-08-01")
     ]
     points = [auroc(part["target"], part["score"]) for _, part in rows.groupby("seed")]
-    shown = next(
+    row = next(
         row for row in table.rows if [c.main for c in row[:4]] == ["ct · all · tuned", "2020-07", "DenseNet-121", "TL"]
     )
-    assert shown[4].main == "40"
-    assert shown[5].main == f"{rows['target'].mean():.3f}"
-    assert shown[6].main.startswith(f"{sum(points) / 2:.3f} ±")
+    assert row[4].main == "40"
+    assert row[5].main == f"{rows['target'].mean():.3f}"
+    assert row[6].main.startswith(f"{sum(points) / 2:.3f} ±")
 
 
 @pytest.mark.filterwarnings("ignore::medtransfer.evaluation.checks.UndefinedMetricWarning")

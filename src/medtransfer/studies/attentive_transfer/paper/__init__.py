@@ -1,1 +1,1 @@
-"""What Liu & Ji 2021 printed, as data: the CSV files of this folder and how they are read."""
+"""The printed numbers of Liu & Ji 2021 as data: the CSV files of this folder and their readers."""

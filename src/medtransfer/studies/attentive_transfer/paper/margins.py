@@ -1,4 +1,4 @@
-"""The margins and counts that the text of Liu & Ji 2021 states, beside what its own tables and sums give."""
+"""The margins and counts stated in the text of Liu & Ji 2021, and those that follow from its tables and sums."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -24,11 +24,11 @@ BACKBONES = ("resnet50", "resnet101")
 
 @cache
 def text_margins() -> pd.DataFrame:
-    """Return the margins of sections 6.3 to 6.6 (``paper/mstl_text.csv``) and what the printed values give.
+    """Return the margins of sections 6.3 to 6.6 (``paper/mstl_text.csv``) and those computed from the printed values.
 
-    Columns: ``section``; ``contrast``: ``attention`` (over the plain network), ``method`` (of the paper's
-    self-supervision over another) or ``benefit`` (of ATTN to what a chain gains); ``networks``, over which the margin
-    is a mean; ``chain, metric``; ``value``, as printed; ``difference``, what the printed values give.
+    Columns: ``section``; ``contrast``: ``attention`` (over the plain network), ``method`` (the paper's
+    self-supervision over another) or ``benefit`` (of ATTN to the gain from a chain); ``networks``, over which the
+    margin is a mean; ``chain, metric``; ``value``, as printed; ``difference``, computed from the printed values.
     """
     raw = pd.read_csv(PAPER / "mstl_text.csv", keep_default_na=False, dtype={"section": str})
     frame = pd.DataFrame(
@@ -52,7 +52,7 @@ def covidx_images() -> dict[str, int]:
 
 
 def _networks(backbone: str, variant: str) -> tuple[str, ...]:
-    """Return the networks that a margin is a mean over: an empty name means all."""
+    """Return the networks over which a margin is a mean; an empty name means all."""
     layers = [ATTENTION[variant]] if variant else list(ATTENTION.values())
     return tuple(f"{name}_attn{number}" for name in ([backbone] if backbone else BACKBONES) for number in layers)
 

@@ -1,6 +1,6 @@
-"""The numbers that Liu & Ji 2021 printed, as data, and a check of their arithmetic.
+"""The printed numbers of Liu & Ji 2021 as data, and a check of their arithmetic.
 
-They are the CSV files in ``paper/``, typed from Tables 1–6; a number that is not there is not available. All values are
+They are in the CSV files of ``paper/``, typed from Tables 1–6; a missing number is not available. All values are
 fractions of 1, where the paper prints per cent.
 """
 
@@ -40,7 +40,7 @@ _STEPS = {
 
 
 def attention_layers(network: str) -> int:
-    """Return the number of ATTN layers that a network's name ``<backbone>_attn<number>`` states."""
+    """Return the number of ATTN layers of a network, from its name ``<backbone>_attn<number>``."""
     return int(network.rpartition("_attn")[2])
 
 
@@ -68,7 +68,7 @@ def step_title(step: str) -> str:
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A results table of the paper: its chains, and what its improvements are taken against."""
+    """A results table of the paper: its chains, and the reference of its improvements."""
 
     number: int
     title: str
@@ -76,21 +76,21 @@ class PaperTable:
     against: Literal["plain network", "no transfer", "multi-scale method"]
 
     def reference(self, key: Key) -> Key:
-        """Return the (network, chain) that the improvement of another is taken against."""
+        """Return the (network, chain) that is the reference of the improvement of ``key``."""
         network, chain = key
         if self.against == "plain network":
             return plain(network), chain
         return network, NO_TRANSFER if self.against == "no transfer" else WHOLE_CHAIN
 
     def rows(self, chains: Sequence[str]) -> tuple[str, ...]:
-        """Return the table's chains; to the comparison of methods come those methods that the paper has not."""
+        """Return the table's chains; the comparison of methods is extended by methods that the paper does not have."""
         if self.against != "multi-scale method":
             return self.chains
         return (*self.chains, *(chain for chain in method_chains(chains) if chain not in self.chains))
 
 
 def method_chains(chains: Sequence[str]) -> list[str]:
-    """Return the chains that differ from the whole chain in their self-supervised method alone."""
+    """Return the chains that differ from the whole chain only in their self-supervised method."""
     before = WHOLE_CHAIN.rpartition("-")[0]
     return [chain for chain in chains if chain.rpartition("-")[0] == before and chain != WHOLE_CHAIN]
 
@@ -112,7 +112,7 @@ TABLES = (
 def printed() -> pd.DataFrame:
     """Return the printed cells of Tables 2–5.
 
-    Columns: ``table, network, chain, metric, value, gain``; ``gain`` is the printed improvement, NaN where none is.
+    Columns: ``table, network, chain, metric, value, gain``; ``gain`` is the printed improvement, NaN if there is none.
     Networks are ``resnet<depth>_attn<number>``.
     """
     raw = pd.concat(pd.read_csv(PAPER / f"mstl_table{number}.csv").assign(table=number) for number in (2, 3, 4, 5))
@@ -131,9 +131,9 @@ def printed() -> pd.DataFrame:
 
 @cache
 def arithmetic_errors() -> pd.DataFrame:
-    """Return printed improvements that are not the difference of the printed values, by half a printed digit or more.
+    """Return printed improvements that differ from the difference of the printed values by more than half a digit.
 
-    Columns of :func:`printed` and ``difference``, what the printed values give.
+    Columns of :func:`printed` and ``difference``, computed from the printed values.
     """
     cells = printed().dropna(subset="gain")
     value = cells.set_index(["table", "network", "chain", "metric"])["value"]

@@ -1,4 +1,4 @@
-"""Whether attention is at work: what the fits recorded of their ATTN layers, and what switching them off changes."""
+"""Whether attention is active: the fits' records of their ATTN layers, and the effect of switching them off."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -13,22 +13,22 @@ from medtransfer.studies.attentive_transfer.config import ATTENTION_OFF, Attenti
 from medtransfer.studies.attentive_transfer.paper.values import attention_layers, chain_title, network_title
 
 INACTIVE_BELOW = 0.01
-"""Largest change of a probability, on switching ATTN off, at which a row still counts as *attention inactive*."""
+"""*Attention inactive*: switching ATTN off changes every probability by less than this."""
 _CELL = ["variant", "condition"]
 _GAMMA, _ENTROPY = "attention/gamma_abs_", "attention/entropy_"
 
 
 def attention_change(rows: pd.DataFrame, config: AttentiveTransferConfig) -> dict[Key, Row]:
-    """Return how much switching the ATTN layers off changes the probabilities, and what they add to the AUROC.
+    """Return how much switching the ATTN layers off changes probabilities, and how much AUROC the layers add.
 
     Args:
-        rows: the positive class's rows of the predictions table, with and without the intervention.
+        rows: rows of the predictions table for the positive class, with and without the intervention.
         config: the study's parameters.
 
     Returns:
         For every network with ATTN and chain, over all images and seeds: ``largest`` change of a probability; ``mean``
-        and ``sd`` over seeds of the images' mean change (``sd`` NaN with one seed); ``auroc``, on − off on the own test
-        images, mean over seeds; ``inactive``, whether ``largest`` is below 0.01.
+        and ``sd`` over seeds of the mean change over images (``sd`` NaN with one seed); ``auroc``, on − off on the
+        study's own test images, mean over seeds; ``inactive``, whether ``largest`` is below 0.01.
     """
     image = [*_CELL, "seed", "dataset", "split", "image_id"]
     off = rows[rows["intervention"] == ATTENTION_OFF].set_index(image)[["score", "target"]]
@@ -42,7 +42,7 @@ def attention_change(rows: pd.DataFrame, config: AttentiveTransferConfig) -> dic
 
 
 def _mean_auroc(rows: pd.DataFrame, config: AttentiveTransferConfig) -> pd.Series:
-    """AUROC of a network after a chain on its own test images, mean over seeds."""
+    """Return the AUROC by network and chain on the study's own test images, mean over seeds."""
     own = rows.query("split == 'test' and dataset == @config.finetune.dataset and target.notna()")
     seeds = own.groupby([*_CELL, "seed"])
     areas = pd.Series({fit: auroc(part["target"], part["score"]) for fit, part in seeds}, dtype=float)
@@ -50,27 +50,27 @@ def _mean_auroc(rows: pd.DataFrame, config: AttentiveTransferConfig) -> pd.Serie
 
 
 def layer_frame(fits: Iterable[Fit]) -> pd.DataFrame:
-    """Return what fine-tuning recorded of every ATTN layer at the step whose weights were kept.
+    """Return what fine-tuning recorded about every ATTN layer at the step whose weights were kept.
 
-    One row per fit and layer. Columns: ``variant, condition, seed``; ``place`` of the layer in running order from 0,
+    One row per fit and layer. Columns: ``variant, condition, seed``; ``place`` of the layer in forward order from 0,
     ``site``; ``gamma`` (mean |γ| of its last batch norm) and ``entropy`` (of its attention on the first validation
-    batch, relative to that of looking at all places alike).
+    batch, relative to uniform attention).
     """
     rows = []
     for names, folder in fits:
         if names["phase"] != "finetune" or not attention_layers(names["variant"]):
             continue
-        kept = kept_values(folder)
-        sites = [key.removeprefix(_GAMMA) for key in kept if key.startswith(_GAMMA)]
+        values = kept_values(folder)
+        sites = [key.removeprefix(_GAMMA) for key in values if key.startswith(_GAMMA)]
         rows += [
-            names | {"place": place, "site": site, "gamma": kept[_GAMMA + site], "entropy": kept[_ENTROPY + site]}
+            names | {"place": place, "site": site, "gamma": values[_GAMMA + site], "entropy": values[_ENTROPY + site]}
             for place, site in enumerate(sites)
         ]
     return pd.DataFrame(rows, columns=[*_CELL, "seed", "place", "site", "gamma", "entropy"])
 
 
 def attention_table(layers: pd.DataFrame, change: Mapping[Key, Row], keys: Sequence[Key]) -> Table:
-    """Return the state of the ATTN layers (:func:`layer_frame`) beside what switching them off changes."""
+    """Return the state of the ATTN layers (:func:`layer_frame`) and the effect of switching them off."""
     places = range(1 + int(layers["place"].max()) if len(layers) else 0)
     recorded = dict(tuple(layers.groupby([*_CELL, "place"])))
     rows = [
@@ -85,12 +85,12 @@ def attention_table(layers: pd.DataFrame, change: Mapping[Key, Row], keys: Seque
     ]
     return Table(
         "attention",
-        "Is attention at work?",
-        "Mean |γ| of each ATTN layer of the fine-tuned networks in running order, mean over seeds: γ weighs what a "
-        "layer adds to its map, at 0 it is the identity. Below it the entropy of its attention, from 0 (all look at "
-        "one place) to 1 (at all places alike). Change: of the predicted probability on switching all ATTN layers "
-        "off, over all validation, test and outside images; its mean (± sd over seeds) and the largest of any image "
-        "and seed. Beside it what the layers add to the AUROC of the test images: as trained − switched off.",
+        "Is attention active?",
+        "Mean |γ| of each ATTN layer of the fine-tuned networks in forward order, mean over seeds: γ scales what a "
+        "layer adds to its feature map; at 0 the layer is the identity. Below it the entropy of its attention, from 0 "
+        "(all attention on one position) to 1 (uniform). Change: of the predicted probability when all ATTN layers are "
+        "switched off, over all validation, test and outside images: its mean (± sd over seeds) and the largest over "
+        "images and seeds. AUROC added by ATTN: on the test images, as trained − switched off.",
         (
             *labels("Network", "Chain"),
             *(Column(str(place + 1), "|γ| by ATTN layer") for place in places),
@@ -110,11 +110,11 @@ def _layer(rows: pd.DataFrame | None) -> TableCell:
     return TableCell(number(rows["gamma"].mean(), digits=4), f"entropy {number(rows['entropy'].mean())}", hover)
 
 
-def _change(found: Row | None) -> tuple[TableCell, ...]:
-    if found is None:
+def _change(change: Row | None) -> tuple[TableCell, ...]:
+    if change is None:
         return MISSING, MISSING, MISSING
-    largest = TableCell(number(found["largest"]), "attention inactive" if found["inactive"] else "")
-    return TableCell(spread(found["mean"], found["sd"])), largest, TableCell(signed(found["auroc"]))
+    largest = TableCell(number(change["largest"]), "attention inactive" if change["inactive"] else "")
+    return TableCell(spread(change["mean"], change["sd"])), largest, TableCell(signed(change["auroc"]))
 
 
 def _sites_note(network: str, rows: pd.DataFrame) -> str:

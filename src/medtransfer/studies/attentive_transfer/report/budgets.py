@@ -1,4 +1,4 @@
-"""On which budget and optimiser self-supervised methods were compared, in words."""
+"""The budget and optimiser that the compared self-supervised methods share, in words."""
 
 from medtransfer.reporting.formatting import listed
 from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
@@ -6,13 +6,13 @@ from medtransfer.studies.attentive_transfer.paper.values import step_title
 
 _TITLES = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "lars": "LARS"}
 _PAPERS = {"sstl_m": "sgd", "moco": "sgd", "moco_v2": "sgd", "simclr": "lars"}
-"""Of each method's own paper: Liu & Ji 2021, He et al. 2020, Chen, Fan, et al. 2020, Chen, Kornblith, et al. 2020."""
+"""Optimiser in each method's own paper: Liu & Ji 2021, He et al. 2020, Chen et al. 2020 (MoCo v2, SimCLR)."""
 
 
 def shared_budget(config: AttentiveTransferConfig) -> str:
-    """Say that all compared methods learn with one optimiser and budget, and which others their papers use.
+    """State that all compared methods share one optimiser and budget, and which optimisers their papers use.
 
-    One sentence; empty where there is nothing to compare or methods learn differently.
+    One sentence; empty if there is nothing to compare or the methods differ in optimiser or budget.
     """
     compared = {"sstl_m": config.sstl_m.train, **{name: config.recipes[name].train for name in config.methods}}
     budgets = {step: train.model_dump(mode="json") for step, train in compared.items()}
@@ -24,11 +24,11 @@ def shared_budget(config: AttentiveTransferConfig) -> str:
     length = next(f"{count} {unit}" for unit, count in lengths.items() if count is not None)
     rate = optimizer["lr"] * first["batch_size"] / (optimizer["reference_batch"] or first["batch_size"])
     used = optimizer["name"]
-    what = f"{_TITLES[used]}, learning rate {rate:g}, {length} of batches of {first['batch_size']}"
-    said = f"{listed(map(step_title, budgets))} learn here with one optimiser and budget ({what})"
+    settings = f"{_TITLES[used]}, learning rate {rate:g}, {length}, batch size {first['batch_size']}"
+    shared = f"{listed(map(step_title, budgets))} share one optimiser and budget here ({settings})"
     elsewhere = [_PAPERS[step] for step in budgets if _PAPERS.get(step, used) != used]
     parts = [
         f"{listed(step_title(step) for step in budgets if _PAPERS.get(step) == name)} with {_TITLES[name]}"
         for name in dict.fromkeys(elsewhere)
     ]
-    return f"{said}; their own papers train {listed(parts)}." if parts else f"{said}."
+    return f"{shared}; their own papers train {listed(parts)}." if parts else f"{shared}."

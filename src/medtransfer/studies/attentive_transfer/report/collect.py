@@ -1,4 +1,4 @@
-"""Put the report of the attentive-transfer study together; no file is written here."""
+"""Assemble the report of the attentive-transfer study; no file is written here."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,8 @@ from medtransfer.studies.attentive_transfer.report.budgets import shared_budget
 from medtransfer.studies.attentive_transfer.report.explanations import explanation_figures, explanation_tables
 from medtransfer.studies.attentive_transfer.report.figures import curves_figure, forest_figure, learning_curves
 from medtransfer.studies.attentive_transfer.report.misprints import misprints_table
-from medtransfer.studies.attentive_transfer.report.results import Results, results
+from medtransfer.studies.attentive_transfer.report.results import Results
+from medtransfer.studies.attentive_transfer.report.results import results as measure_results
 from medtransfer.studies.attentive_transfer.report.sources import source_table
 from medtransfer.studies.attentive_transfer.report.tables import (
     attention_against_convolution,
@@ -35,12 +36,12 @@ from medtransfer.studies.attentive_transfer.report.transitions import correlatio
 from medtransfer.studies.attentive_transfer.report.verdicts import claims_table, headline, judgements
 
 ABOUT = (
-    "ResNets with self-attention (ATTN) against plain ones, pretrained on natural images (STL-N), then chest X-rays "
-    "(STL-M), then self-supervised on CT (SSTL-M), and fine-tuned to tell COVID-19 on CT slices: the study of "
-    "Liu & Ji 2021, rebuilt. Paper values are beside ours."
+    "ResNets with self-attention (ATTN) against plain ones, pretrained on natural images (STL-N), then on chest X-rays "
+    "(STL-M), then self-supervised on CT (SSTL-M), and fine-tuned to detect COVID-19 on CT slices: a reproduction of "
+    "the study of Liu & Ji 2021. Tables show the paper’s values next to ours."
 )
 FEW_SEEDS = 4
-"""Up to this number, the report says that an interval over seeds is too narrow."""
+"""Up to this number of seeds, the report warns that an interval over seeds is too narrow."""
 GLOSSARY = {
     "ATTN": "self-attention layer of Eq. 1, inserted at the end of residual stages",
     "STL-N": "supervised pretraining on natural images",
@@ -49,125 +50,125 @@ GLOSSARY = {
     "MoCo": "momentum contrast of whole images (He et al. 2020)",
     "SimCLR": "contrast within a batch (Chen et al. 2020)",
     "LEEP": "how well a source model's own label probabilities predict the target labels (Nguyen et al. 2020)",
-    "NCE": "the same of its likeliest label alone: negative conditional entropy (Tran et al. 2019)",
-    "LogME": "how well its features predict the target labels: logarithm of maximum evidence (You et al. 2021)",
+    "NCE": "the same, from its most likely label only: negative conditional entropy (Tran et al. 2019)",
+    "LogME": "how well a source model’s features predict the target labels: log maximum evidence (You et al. 2021)",
     "nats": "unit of entropy from natural logarithms; 1 nat = 1.443 bits",
-    "Kendall’s τ-b": "share of pairs in the same order minus share in the opposite order, ties allowed for",
+    "Kendall’s τ-b": "share of pairs in the same order minus share in the opposite order, corrected for ties",
     "Spearman’s ρ": "correlation of ranks",
-    "Grad-CAM": "where the last map pushes the output up (Selvaraju et al. 2017)",
+    "Grad-CAM": "where the last feature map increases the output (Selvaraju et al. 2017)",
     "ru": "right upper lobe, of the patient",
     "rm": "right middle lobe, of the patient",
     "rl": "right lower lobe, of the patient",
     "lu": "left upper lobe, of the patient",
     "ll": "left lower lobe, of the patient",
-    "attention inactive": "switching the ATTN layers off changes no predicted probability by 0.01",
+    "attention inactive": "switching the ATTN layers off changes no predicted probability by 0.01 or more",
 }
 
 
 def collect(data: ReportInput[AttentiveTransferConfig]) -> ReportContent:
-    """Compute everything that the report says.
+    """Compute the content of the report.
 
     The side files are transferability.csv and ``explanations/``.
 
     Raises:
-        DataError: the predictions table or a record is not what it promises.
+        DataError: the predictions table or a record is not valid.
     """
-    config, found = data.config, results(data.predictions, data.config, data.evaluation)
-    scores, looks = read_scores(data.results / "transferability.csv"), data.results / "explanations"
-    facts, judged = read_json(looks / "explanations.json"), judgements(found)
+    config, results = data.config, measure_results(data.predictions, data.config, data.evaluation)
+    scores, explanations = read_scores(data.results / "transferability.csv"), data.results / "explanations"
+    facts, judged = read_json(explanations / "explanations.json"), judgements(results)
     recorded = recorded_fits(data.folder, config.networks)
     fits = provenance(recorded)
     return ReportContent(
         title="Attentive transfer: does attention transfer better than convolution?",
         about=ABOUT,
         **data.parts(),
-        headline=headline(judged, found),
+        headline=headline(judged, results),
         champions=champions_of(
             data.champions,
             fits,
             lambda network, chain: {"Network": network_title(network), "Chain": chain_title(chain)},
         ),
         results=(
-            grid_table(found),
+            grid_table(results),
             source_table(data.predictions, config.networks, data.evaluation),
-            *(paper_table(table, found) for table in TABLES),
-            *_attention(recorded, found),
-            leep_table(scores, found),
-            routes_table(transitions(scores, found)),
-            correlation_table(correlations(scores, found.cells)),
+            *(paper_table(table, results) for table in TABLES),
+            *_attention(recorded, results),
+            leep_table(scores, results),
+            routes_table(transitions(scores, results)),
+            correlation_table(correlations(scores, results.cells)),
             *explanation_tables(facts),
-            claims_table(judged, found),
+            claims_table(judged, results),
             misprints_table(),
         ),
         figures=(
-            *_figures(found, recorded),
+            *_figures(results, recorded),
             leep_figure(scores, config.networks),
-            *explanation_figures(looks, facts, recorded),
+            *explanation_figures(explanations, facts, recorded),
         ),
         provenance=(provenance_table(fits),),
-        limits=_limits(found, fits),
+        limits=_limits(results, fits),
         glossary=GLOSSARY,
     )
 
 
-def _attention(fits: Sequence[Fit], found: Results) -> list[Table]:
-    """Return whether attention is at work, and the paired comparisons of networks and of methods."""
-    shown = [
-        attention_table(layer_frame(fits), found.change, found.wanted),
-        attention_against_convolution(found),
-        method_against_method(found, shared_budget(found.config)),
+def _attention(fits: Sequence[Fit], results: Results) -> list[Table]:
+    """Return the table on whether attention is active, and the paired comparisons of networks and of methods."""
+    tables = [
+        attention_table(layer_frame(fits), results.change, results.wanted),
+        attention_against_convolution(results),
+        method_against_method(results, shared_budget(results.config)),
     ]
-    return [table for table in shown if table]
+    return [table for table in tables if table]
 
 
-def _figures(found: Results, fits: Sequence[Fit]) -> list[Figure]:
-    drawn, networks = [forest_figure(found)], found.config.networks
-    target = next(iter(found.cells.values())).target
-    if any(chain == WHOLE_CHAIN for _, chain in found.cells) and len(np.unique(target)) == 2:
-        drawn.append(curves_figure(found, WHOLE_CHAIN))
-    metrics = {"loss": ["train/loss"], "auroc": [f"val/auroc_{found.config.positive}", "val/macro_auroc"]}
+def _figures(results: Results, fits: Sequence[Fit]) -> list[Figure]:
+    figures, networks = [forest_figure(results)], results.config.networks
+    target = next(iter(results.cells.values())).target
+    if any(chain == WHOLE_CHAIN for _, chain in results.cells) and len(np.unique(target)) == 2:
+        figures.append(curves_figure(results, WHOLE_CHAIN))
+    metrics = {"loss": ["train/loss"], "auroc": [f"val/auroc_{results.config.positive}", "val/macro_auroc"]}
     history = curves(fits, metrics)
     tuned = history["phase"] == "finetune"
     for rows, phase, how in (
-        (history[tuned], "fine-tuning", "a panel is titled with the chain that the fit started from"),
-        (history[~tuned], "pretraining", "the chain a panel is titled with is the one that the fit completes"),
+        (history[tuned], "fine-tuning", "the title of a panel is the chain that the fit started from"),
+        (history[~tuned], "pretraining", "the title of a panel is the chain that the fit completes"),
     ):
         if len(rows):
             caption = f"One line per network and seed; {how}."
-            drawn.append(learning_curves(rows, f"learning-{phase}", f"Learning curves of {phase}", caption, networks))
-    return drawn
+            figures.append(learning_curves(rows, f"learning-{phase}", f"Learning curves of {phase}", caption, networks))
+    return figures
 
 
-def _limits(found: Results, fits: pd.DataFrame) -> tuple[str, ...]:
-    cell, rule = next(iter(found.cells.values())), found.evaluation.threshold
-    seeds, runs = len(cell.seeds), len(found.config.pretrain_seeds)
+def _limits(results: Results, fits: pd.DataFrame) -> tuple[str, ...]:
+    cell, rule = next(iter(results.cells.values())), results.evaluation.threshold
+    seeds, runs = len(cell.seeds), len(results.config.pretrain_seeds)
     chosen = "0.5" if rule == "half" else f"the rule “{rule}” on validation images of the same fit"
     limits = [
         f"The test set has {len(cell.images)} images of {len(set(cell.patients))} patients; fine-tuning was run with "
         f"{seeds} {'seed' if seeds == 1 else 'seeds'} from {runs} pretraining {'run' if runs == 1 else 'runs'} of each "
         "chain.",
         *_chance(seeds, runs),
-        f"Thresholds of accuracy and F1 are chosen by {chosen}; the paper does not say how it chose its own.",
-        "The paper’s numbers come from its own data, sizes and training budget; they are no target for this profile.",
+        f"Thresholds for accuracy and F1: {chosen}; the paper does not state how it chose its thresholds.",
+        "The paper’s numbers come from its own data, sizes and training budget: they are no target for this profile.",
         "Intervals are per comparison; only DeLong’s p-values are adjusted for their number.",
     ]
     return (*limits, *uncommitted(fits))
 
 
 def _chance(seeds: int, pretraining_runs: int) -> list[str]:
-    """Say which chance is not in the intervals.
+    """State which random variation the intervals do not include.
 
-    Drawing n seeds again shows on average (n − 1) ÷ n of the variance between seeds.
+    The bootstrap of n seeds captures on average (n − 1) ÷ n of the variance between seeds.
     """
-    said = []
+    limits = []
     if seeds == 1:
-        said.append("With one seed, chance in training is not part of any interval.")
+        limits.append("With one seed, no interval includes the random variation of training.")
     elif seeds <= FEW_SEEDS:
         share = round(100 * (seeds - 1) / seeds)
-        said.append(
-            f"An interval over {seeds} seeds is too narrow: drawing from so few shows on average {share} % of the "
-            "variance of training."
+        limits.append(
+            f"An interval over {seeds} seeds is too narrow: the bootstrap of {seeds} seeds captures on average "
+            f"{share} % of the variance of training."
         )
     if pretraining_runs == 1:
-        said.append("Each network was pretrained once along a chain: chance in pretraining is in no interval.")
-    return said
+        limits.append("Each chain was pretrained once per network: no interval includes the variation of pretraining.")
+    return limits

@@ -1,4 +1,4 @@
-"""What the networks look at and what self-supervision reads: the images of the explain stage and their scores."""
+"""What the networks look at and what self-supervision reads: the figures of the explain stage and their scores."""
 
 import base64
 from collections import Counter
@@ -21,41 +21,42 @@ def explanation_figures(folder: Path, facts: Mapping[str, Any], fits: Iterable[F
     Args:
         folder: ``results/explanations`` of the study.
         facts: content of its explanations.json.
-        fits: those whose records may say how many of their slices showed no lungs.
+        fits: the fits; records of self-supervised fits state how many of their slices show no lungs.
     """
     chain = chain_title(facts["chain"])
-    seen = (
+    maps = (
         f"The same {len(facts['shown'])} test images, chosen by name and not by score, chain {chain}, seed "
-        f"{facts['seed']}: Grad-CAM of the plain network, Grad-CAM and attention of the network with most ATTN. "
-        "Brighter counts more; each map is stretched to its own range. The paper shows the last ATTN layer."
+        f"{facts['seed']}: Grad-CAM of the plain network, then Grad-CAM and attention of the network with most ATTN. "
+        "Brighter means more important; each map is scaled to its own range. The paper shows the last ATTN layer."
     )
     regions = facts["regions"]
-    read = (
-        f"Training slices of {regions['dataset']}: outline of the lungs that were found, the box around them, the "
-        f"five regions by name and how they look when cut out. In {regions['without_lungs']} of {regions['images']} "
-        f"slices no lungs were found; there the whole slice is used in their place. {_recorded(fits)}"
+    boxes = (
+        f"Training slices of {regions['dataset']}: the detected outline of the lungs, the box around them, the five "
+        f"named regions, and the crops. In {regions['without_lungs']} of {regions['images']} slices no lungs were "
+        f"detected; the whole slice is used instead. {_recorded(fits)}"
     )
     return [
-        Figure("figure4", "Fig. 4 · What the networks look at", seen, _image(folder / "figure4.png", seen)),
-        Figure("regions", "Lobe regions", read, _image(folder / "regions.png", read)),
+        Figure("figure4", "Fig. 4 · What the networks look at", maps, _image(folder / "figure4.png", maps)),
+        Figure("regions", "Lobe regions", boxes, _image(folder / "regions.png", boxes)),
     ]
 
 
 def _recorded(fits: Iterable[Fit]) -> str:
-    """Say in how many of their slices the self-supervised fits found no lungs, as they tracked it themselves."""
-    tracked = (last_values(folder) for _, folder in fits)
-    regions = [values for values in tracked if "data/without_lungs" in values]
-    found = Counter((int(values["data/without_lungs"]), int(values["data/images"])) for values in regions)
-    if not found:
-        return "No fit of the report tracked this number."
+    """State in how many of their slices the self-supervised fits detected no lungs, as the fits recorded it."""
+    recorded = (last_values(folder) for _, folder in fits)
+    regions = [values for values in recorded if "data/without_lungs" in values]
+    counts = Counter((int(values["data/without_lungs"]), int(values["data/images"])) for values in regions)
+    if not counts:
+        return "No fit of this report recorded this number."
     shares = [
-        f"{without} of {images} in {count} fit{'s' * (count > 1)}" for (without, images), count in sorted(found.items())
+        f"{without} of {images} in {count} fit{'s' * (count > 1)}"
+        for (without, images), count in sorted(counts.items())
     ]
-    return f"Tracked by the fits that read regions: {', '.join(shares)}."
+    return f"Recorded by the fits that use regions: {', '.join(shares)}."
 
 
 def explanation_tables(facts: Mapping[str, Any]) -> list[Table]:
-    """Return where the heat lies and how much of each lobe its box holds; of the data only where masks are known."""
+    """Return how well the heat maps hit regions and how well boxes cover lobes; for the data only if masks exist."""
     tables = [] if facts["scores"] is None else [_heat_table(facts)]
     if facts["regions"]["coverage"] is not None:
         tables.append(_coverage_table(facts["regions"]))
@@ -76,16 +77,16 @@ def _heat_table(facts: Mapping[str, Any]) -> Table:
     )
     return Table(
         "heat",
-        "Where the heat lies",
+        "Where the heat is",
         f"Test images, chain {chain_title(facts['chain'])}. Energy: share of the heat inside the region; area: share "
-        "of the image that the region takes; ratio: one by the other, 1 is chance; pointing: share of the images "
-        "whose hottest place lies inside. All explanations of a network are scored on the same images: those that show "
-        "the region and on which each has a map.",
+        "of the image that the region covers; ratio: energy ÷ area, 1 is chance; pointing: share of the images whose "
+        "hottest position is inside. All explanations of a network are scored on the same images: those that show the "
+        "region and for which every explanation has a map.",
         (*labels("Network", "Explanation", "Region"), *map(Column, (*names, "images", "flat maps"))),
         rows,
         (
-            "Flat maps, which show nothing, are counted over the images with the region. Grad-CAM is flat where no "
-            "place speaks for the class. An explanation that is flat on every image takes none from the others.",
+            "Flat maps, which show nothing, are counted over the images with the region. Grad-CAM is flat if no "
+            "position supports the class. An explanation that is flat on every image removes none from the others.",
         ),
     )
 
@@ -93,7 +94,7 @@ def _heat_table(facts: Mapping[str, Any]) -> Table:
 def _coverage_table(regions: Mapping[str, Any]) -> Table:
     return Table(
         "coverage",
-        "How much of each lobe its box holds",
+        "How much of each lobe its box covers",
         f"Share of a lobe’s pixels inside its box, over the training slices that show the lobe. {_BOXES}",
         (*labels("Boxes"), *_lobes(regions["coverage"])),
         tuple(_shares(table, shares, regions["boxes"]) for table, shares in regions["coverage"].items()),
@@ -101,7 +102,7 @@ def _coverage_table(regions: Mapping[str, Any]) -> Table:
 
 
 def _phantom_table(phantoms: Mapping[str, Any], *, used: str) -> Table:
-    """Return the coverage on drawn slices: one row per pose of the patient and table of boxes."""
+    """Return the coverage on phantom slices: one row per pose of the patient and table of boxes."""
     rows = tuple(
         (TableCell(_POSES[pose]), *_shares(table, shares, used))
         for pose, tables in phantoms["coverage"].items()
@@ -109,8 +110,8 @@ def _phantom_table(phantoms: Mapping[str, Any], *, used: str) -> Table:
     )
     return Table(
         "coverage-phantoms",
-        "How much of each lobe its box holds, on phantoms",
-        f"On {phantoms['slices']} drawn slices of each kind, whatever the data set: their lobes are known. {_BOXES}",
+        "How much of each lobe its box covers, on phantoms",
+        f"On {phantoms['slices']} drawn slices of each kind, for any data set: their lobes are known. {_BOXES}",
         (*labels("Patient", "Boxes"), *_lobes(next(iter(phantoms["coverage"].values())))),
         rows,
     )
@@ -126,12 +127,12 @@ def _lobes(coverage: Mapping[str, Mapping[str, float | None]]) -> list[Column]:
 
 
 _BOXES = (
-    "“axial” was made for axial slices, “reference” stacks the lobes as a coronal image shows them. Boxes overlap: "
-    "a large share is no proof that a box shows its lobe alone."
+    "“axial” was made for axial slices; “reference” stacks the lobes as in a coronal image. Boxes overlap, so a large "
+    "share does not prove that a box shows only its lobe."
 )
 _POSES = {"upright": "lies straight", "tilted": "turned by more than 8°", "collapsed": "one lobe collapsed"}
 
 
-def _image(file: Path, words: str) -> str:
+def _image(file: Path, caption: str) -> str:
     data = base64.b64encode(file.read_bytes()).decode()
-    return f'<img alt="{escape(words)}" src="data:image/png;base64,{data}">'
+    return f'<img alt="{escape(caption)}" src="data:image/png;base64,{data}">'

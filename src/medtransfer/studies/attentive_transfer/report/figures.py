@@ -1,6 +1,6 @@
 """Figures of the attentive-transfer report: estimates, operating curves, learning curves.
 
-Blue circles are networks with ATTN, orange squares are plain ones (Okabe & Ito's palette): hue and shape both tell.
+Blue circles are networks with ATTN, orange squares plain ones (Okabe & Ito's palette): hue and shape differ.
 """
 
 from collections.abc import Sequence
@@ -14,28 +14,28 @@ from medtransfer.reporting.plots import Curve, Mark, forest, operating_curves
 from medtransfer.studies.attentive_transfer.paper.values import attention_layers, chain_title, network_title
 from medtransfer.studies.attentive_transfer.report.results import Results
 
-COLOURS = "Blue: networks with ATTN; orange: convolution alone."
+COLOURS = "Blue: networks with ATTN; orange: convolution only."
 
 
-def forest_figure(found: Results) -> Figure:
+def forest_figure(results: Results) -> Figure:
     """Draw AUROC with its interval, one line per chain and network, one panel per data set."""
     marks = [
-        Mark("", name, f"{chain_title(c)} · {network_title(n)}", kind(n), look(n), found.known[name, n, c, "auroc"])
-        for name, cells in found.grid.items()
-        for n, c in sorted(cells, key=lambda key: found.config.chains.index(key[1]))
+        Mark("", name, f"{chain_title(c)} · {network_title(n)}", kind(n), look(n), results.known[name, n, c, "auroc"])
+        for name, cells in results.grid.items()
+        for n, c in sorted(cells, key=lambda key: results.config.chains.index(key[1]))
     ]
     caption = "AUROC, mean over seeds, with its 95 % interval; the dotted line is chance."
     return forest("forest", "AUROC of every network and chain", caption, marks, label="AUROC", reference=0.5)
 
 
-def curves_figure(found: Results, chain: str) -> Figure:
-    """Draw ROC and precision-recall curves of all networks after one chain, of scores averaged over seeds."""
-    shown = [network for network in found.config.networks if (network, chain) in found.cells]
+def curves_figure(results: Results, chain: str) -> Figure:
+    """Draw ROC and precision-recall curves of all networks after one chain; scores are averaged over seeds."""
+    networks = [network for network in results.config.networks if (network, chain) in results.cells]
     curves = []
-    for network in shown:
-        cell = found.cells[network, chain]
+    for network in networks:
+        cell = results.cells[network, chain]
         target, scores, _ = cell.column(cell.outputs[0])
-        curves.append(Curve(network_title(network), target, scores.mean(0), line_style(network, shown)))
+        curves.append(Curve(network_title(network), target, scores.mean(0), line_style(network, networks)))
     caption = f"Test images, chain {chain_title(chain)}, scores averaged over seeds; dotted lines are chance. {COLOURS}"
     return operating_curves("curves", "Operating curves", caption, curves)
 
@@ -67,8 +67,8 @@ def learning_curves(history: pd.DataFrame, key: str, title: str, caption: str, n
 
 
 def kind(network: str) -> str:
-    """Return which kind of network it is, as legends write it."""
-    return "with ATTN" if attention_layers(network) else "convolution alone"
+    """Return the kind of a network, as legends write it."""
+    return "with ATTN" if attention_layers(network) else "convolution only"
 
 
 def look(network: str) -> dict[str, Any]:
@@ -77,6 +77,6 @@ def look(network: str) -> dict[str, Any]:
 
 
 def line_style(network: str, networks: Sequence[str]) -> dict[str, Any]:
-    """Return colour by kind of network and dashes by its place among the networks of that kind."""
+    """Return colour by kind of network and dashes by its index among the networks of that kind."""
     alike = [name for name in networks if kind(name) == kind(network)]
     return {"color": look(network)["color"], "linestyle": DASHES[alike.index(network) % len(DASHES)]}

@@ -1,4 +1,4 @@
-"""Networks × chains × data sets measured once: every table and comparison is arithmetic on these cells."""
+"""Networks × chains × data sets, measured once: every table and comparison is arithmetic on these cells."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from medtransfer.studies.attentive_transfer.report.attention import attention_ch
 
 METRICS = ("accuracy", "f1", "auroc")
 Grid = dict[str, dict[Key, Cell]]
-"""Data set → (network, chain) → cell; the study's own test set comes first, then the outside sets in order."""
+"""Data set → (network, chain) → cell; the study's own test set first, then the outside sets in order."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Results:
         config: its parameters.
         evaluation: how scores become numbers.
         grid: its cells.
-        change: what switching the ATTN layers off changes (``attention.attention_change``).
+        change: effect of switching the ATTN layers off (``attention.attention_change``).
     """
 
     config: AttentiveTransferConfig
@@ -46,7 +46,7 @@ class Results:
 
     @property
     def outside(self) -> list[str]:
-        """The data sets that no stage has seen."""
+        """The data sets that are used for testing only."""
         return list(self.grid)[1:]
 
     @property
@@ -64,7 +64,7 @@ class Results:
     def gains(
         self, pairs: Iterable[Pair], metrics: Sequence[str] = ("auroc",), *, dataset: str = ""
     ) -> dict[tuple[str, ...], Row]:
-        """Return first − second of pairs of cells by network and chain of the first, and metric."""
+        """Return first − second for pairs of cells, by network and chain of the first cell, and metric."""
         rows = differences(self.grid[dataset or self.own], pairs, metrics, seed=self.evaluation.seed)
         return lookup(rows, "variant", "condition", "metric")
 
@@ -75,7 +75,7 @@ def wanted(config: AttentiveTransferConfig) -> list[Key]:
 
 
 def results(predictions: pd.DataFrame, config: AttentiveTransferConfig, evaluation: EvaluationConfig) -> Results:
-    """Measure every cell that the predictions table has; thresholds are chosen on validation rows of the same fit.
+    """Measure every cell in the predictions table; thresholds are chosen on validation rows of the same fit.
 
     Raises:
         DataError: the table is not valid, or its test rows are not those of the own test set and all outside sets.
@@ -83,15 +83,15 @@ def results(predictions: pd.DataFrame, config: AttentiveTransferConfig, evaluati
     rows = predictions[predictions["output"] == config.positive]
     names = (config.finetune.dataset, *config.outside)
     known = rows[rows["target"].notna()]
-    strange = sorted(set(known.loc[known["split"] == "test", "dataset"]) - set(names))
-    if strange:
+    unexpected = sorted(set(known.loc[known["split"] == "test", "dataset"]) - set(names))
+    if unexpected:
         raise DataError(
-            f"predictions table: test rows of data set {', '.join(strange)}, expected {', '.join(names)}; name the "
+            f"predictions table: test rows of data set {', '.join(unexpected)}, expected {', '.join(names)}; name the "
             "others in outside"
         )
     cells = measure(known, evaluation, splits=("test",), metrics=METRICS)
-    found = {(cell.dataset, *cell.key): cell for cell in cells}
-    grid = {n: {key: found[n, *key] for key in wanted(config) if (n, *key) in found} for n in names}
+    by_key = {(cell.dataset, *cell.key): cell for cell in cells}
+    grid = {n: {key: by_key[n, *key] for key in wanted(config) if (n, *key) in by_key} for n in names}
     empty = next((name for name, cells_of in grid.items() if not cells_of), None)
     if empty is not None:
         raise DataError(f"predictions table: no test row of data set {empty}; predict it or leave it out of outside")

@@ -1,4 +1,4 @@
-"""Table 1 rebuilt: how well each network learnt its natural source, in top-1 and top-5 accuracy."""
+"""Table 1 reproduced: top-1 and top-5 accuracy of each network on its natural source."""
 
 from collections.abc import Sequence
 
@@ -15,29 +15,29 @@ ACCURACIES = {"top_1": "Top-1", "top_5": "Top-5"}
 
 
 def source_table(predictions: pd.DataFrame, networks: Sequence[str], evaluation: EvaluationConfig) -> Table:
-    """Return Table 1: one row per network, the paper beside ours.
+    """Return Table 1: one row per network, with the paper's values and ours.
 
     Args:
-        predictions: the study's table; a hit among the ``k`` likeliest classes is the value 1 of output ``top_k``.
-            Ready-made weights have none, whose classes the source at hand does not have.
-        networks: those of the study.
-        evaluation: how intervals are drawn.
+        predictions: the study's table; output ``top_k`` is 1 where the true class is among the ``k`` most likely.
+            Ready-made weights have no rows: their classes are not those of the configured source.
+        networks: the networks of the study.
+        evaluation: how intervals are computed.
     """
     paper = {(row.network, row.metric): row.value for row in printed_sources().itertuples()}
     hits = dict(tuple(predictions[predictions["output"].isin(ACCURACIES)].groupby(["variant", "output"])))
     rows = []
     for network in networks:
-        shown = [TableCell(network_title(network))]
+        cells = [TableCell(network_title(network))]
         for metric in ACCURACIES:
             key = (network, metric)
-            shown.append(TableCell(number(paper[key])) if key in paper else NOT_PRINTED)
-            shown.append(estimate(_accuracy(hits[key], evaluation) if key in hits else None))
-        rows.append(tuple(shown))
+            cells.append(TableCell(number(paper[key])) if key in paper else NOT_PRINTED)
+            cells.append(estimate(_accuracy(hits[key], evaluation) if key in hits else None))
+        rows.append(tuple(cells))
     return Table(
         "table1",
         "Table 1 · Accuracy on the natural source",
         "The paper: ImageNet’s validation images. Ours: test images of the natural source configured here, which no "
-        "fit has seen; “—” where STL-N is ready-made, as its classes are not those of this source.",
+        "fit has seen; “—” if STL-N is ready-made, because its classes are not those of this source.",
         (*labels("Network"), *(Column(part, title) for title in ACCURACIES.values() for part in ("paper", "ours"))),
         tuple(rows),
     )
@@ -47,5 +47,5 @@ def _accuracy(hits: pd.DataFrame, evaluation: EvaluationConfig) -> Row:
     wide = hits.pivot(index=["patient_id", "image_id"], columns="seed", values="score")
     patients, scores = wide.index.get_level_values("patient_id").to_numpy(str), wide.to_numpy(float).T
     shared = {"draws": evaluation.draws, "seed": evaluation.seed, "population": patients}
-    found = sample(("accuracy",), np.ones(len(wide)), scores, patients, thresholds=[0.5] * len(scores), **shared)
-    return brief(found["accuracy"], seed=evaluation.seed)
+    samples = sample(("accuracy",), np.ones(len(wide)), scores, patients, thresholds=[0.5] * len(scores), **shared)
+    return brief(samples["accuracy"], seed=evaluation.seed)

@@ -1,4 +1,4 @@
-"""The paper's Tables 2 to 5 rebuilt, the whole grid, and the paired comparisons of networks and of methods."""
+"""The paper's Tables 2 to 5 reproduced, the whole grid, and the paired comparisons of networks and of methods."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -47,71 +47,71 @@ _AGAINST = {
 }
 _TESTED = ("difference", "p", "p, Holm", "detectable")
 _DELONG = (
-    "AUROC of scores averaged over seeds, on the test images; paired DeLong test, adjusted by Holm over all rows. "
+    "AUROC of scores averaged over seeds, on the test images; paired DeLong test, Holm-adjusted over all rows. "
     "“Detectable” is the true difference that these images would show in 80 of 100 such studies at p < 0.05. Outside "
-    "sets were seen by no stage; their differences are not tested."
+    "sets are used for testing only; their differences are not tested."
 )
 _INDEPENDENT = (
-    "Patients count as independent, not their images (Obuchowski 1997). Chance in training is no part of this test."
+    "Patients count as independent, not their images (Obuchowski 1997). The test ignores random variation in training."
 )
 
 
-def paper_table(table: PaperTable, found: Results) -> Table:
-    """Return a table of the paper with ours beside it: one row per network and chain, column groups by metric."""
-    keys = [(network, chain) for network in found.config.networks for chain in table.rows(found.config.chains)]
-    theirs = lookup(printed().query("table == @table.number").to_dict("records"), "network", "chain", "metric")
+def paper_table(table: PaperTable, results: Results) -> Table:
+    """Return a table of the paper with our values: one row per network and chain, column groups by metric."""
+    keys = [(network, chain) for network in results.config.networks for chain in table.rows(results.config.chains)]
+    paper = lookup(printed().query("table == @table.number").to_dict("records"), "network", "chain", "metric")
     errors = arithmetic_errors().query("table == @table.number").to_dict("records")
-    wrong = lookup(errors, "network", "chain", "metric")
-    gains = found.gains([(key, table.reference(key)) for key in keys], METRICS)
+    misprints = lookup(errors, "network", "chain", "metric")
+    gains = results.gains([(key, table.reference(key)) for key in keys], METRICS)
     several = len(table.chains) > 1
     rows = []
     for key in keys:
-        shown = [network_cell(found, key), *([TableCell(chain_title(key[1]))] if several else [])]
+        cells = [network_cell(results, key), *([TableCell(chain_title(key[1]))] if several else [])]
         for metric in METRICS:
-            cell = (*key, metric)
+            names = (*key, metric)
             reference = table.reference(key) == key
-            gain = REFERENCE if reference else estimate(gains.get(cell), difference=True)
-            paper = _printed(theirs.get(cell), misprint=cell in wrong, reference=reference)
-            shown += [paper, estimate(found.known.get((found.own, *cell))), gain]
-        rows.append((*shown, *(estimate(found.known.get((name, *key, "auroc"))) for name in found.outside)))
+            gain = REFERENCE if reference else estimate(gains.get(names), difference=True)
+            cells.append(_printed(paper.get(names), misprint=names in misprints, reference=reference))
+            cells += [estimate(results.known.get((results.own, *names))), gain]
+        rows.append((*cells, *(estimate(results.known.get((name, *key, "auroc"))) for name in results.outside)))
     columns = [Column(part, METRIC_TITLES[metric]) for metric in METRICS for part in ("paper", "ours", "our gain")]
     return Table(
         f"table{table.number}",
         f"Table {table.number} · {table.title}",
-        f"Gain: against {_AGAINST[table.against]}. {READING}",
-        (*labels("Network", *(["Chain"] if several else [])), *columns, *outside_columns(found, "AUROC")),
+        f"Gain: compared with {_AGAINST[table.against]}. {READING}",
+        (*labels("Network", *(["Chain"] if several else [])), *columns, *outside_columns(results, "AUROC")),
         tuple(rows),
         tuple(map(_arithmetic_note, errors)),
     )
 
 
-def grid_table(found: Results) -> Table:
+def grid_table(results: Results) -> Table:
     """Return the whole grid: AUROC of every network and chain on the own test set and on every outside set."""
-    gains = found.gains([(key, (key[0], NO_TRANSFER)) for key in found.wanted])
+    gains = results.gains([(key, (key[0], NO_TRANSFER)) for key in results.wanted])
     rows = []
-    for key in found.wanted:
+    for key in results.wanted:
         gain = REFERENCE if key[1] == NO_TRANSFER else estimate(gains.get((*key, "auroc")), difference=True)
-        own, *outside = (estimate(found.known.get((name, *key, "auroc"))) for name in found.grid)
-        rows.append((network_cell(found, key), TableCell(chain_title(key[1])), own, gain, *outside))
-    own_columns = (Column(name, "AUROC, own test set") for name in (found.own, "gain"))
+        own, *outside = (estimate(results.known.get((name, *key, "auroc"))) for name in results.grid)
+        rows.append((network_cell(results, key), TableCell(chain_title(key[1])), own, gain, *outside))
+    own_columns = (Column(name, "AUROC, own test set") for name in (results.own, "gain"))
     return Table(
         "grid",
         "Every network after every chain",
-        f"AUROC on the test images; an outside set was seen by no stage. {READING}",
-        (*labels("Network", "Chain"), *own_columns, *outside_columns(found, "AUROC")),
+        f"AUROC on the test images; outside sets are used for testing only. {READING}",
+        (*labels("Network", "Chain"), *own_columns, *outside_columns(results, "AUROC")),
         tuple(rows),
     )
 
 
-def attention_against_convolution(found: Results) -> Table:
-    """Return every network with ATTN against its plain backbone after the same chain."""
-    pairs = [((a, c), (b, c)) for c in found.config.chains for a, b in attention_pairs(found.config.networks)]
+def attention_against_convolution(results: Results) -> Table:
+    """Return the comparison of every network with ATTN with its plain backbone after the same chain."""
+    pairs = [((a, c), (b, c)) for c in results.config.chains for a, b in attention_pairs(results.config.networks)]
     return _comparison_table(
-        found,
+        results,
         pairs,
         lambda row: (
             TableCell(chain_title(row["condition"])),
-            network_cell(found, (row["variant"], row["condition"])),
+            network_cell(results, (row["variant"], row["condition"])),
         ),
         key="delong",
         title="Attention against convolution after the same chain",
@@ -119,21 +119,21 @@ def attention_against_convolution(found: Results) -> Table:
     )
 
 
-def method_against_method(found: Results, budget: str) -> Table | None:
-    """Return the paper's self-supervised method against every other in its place; nothing where there is none.
+def method_against_method(results: Results, budget: str) -> Table | None:
+    """Return the comparison of the paper's self-supervised method with every replacement; None if there is none.
 
-    ``budget`` is what ``budgets.shared_budget`` says.
+    ``budget`` is the sentence of ``budgets.shared_budget``.
     """
-    methods, networks = method_chains(found.config.chains), found.config.networks
+    methods, networks = method_chains(results.config.chains), results.config.networks
     table = _comparison_table(
-        found,
+        results,
         [((network, WHOLE_CHAIN), (network, chain)) for network in networks for chain in methods],
         lambda row: (
             TableCell(network_title(row["variant"])),
             TableCell(step_title(row["condition_b"].rpartition("-")[2])),
         ),
         key="methods",
-        title="The paper’s self-supervision against other methods in its place",
+        title="The paper’s self-supervision against other methods as the last stage",
         columns=(*labels("Network", "Instead of SSTL-M"), *map(Column, ("SSTL-M", "instead"))),
         notes=(budget,) if budget else (),
     )
@@ -141,10 +141,10 @@ def method_against_method(found: Results, budget: str) -> Table | None:
 
 
 def compare(cells: Cells, pairs: Sequence[Pair]) -> list[Row]:
-    """Compare the AUROC of the first cell of each pair to the second's; pairs that were not run are left out.
+    """Compare the AUROC of the two cells of each pair; pairs that were not run are left out.
 
     One row per pair: ``variant, condition, variant_b, condition_b, auroc, auroc_b, difference``; ``low, high``, the
-    normal interval of DeLong's variance, that of whole patients; ``p``, two-sided, and ``p_holm``, adjusted over all
+    normal interval from DeLong's variance of whole patients; ``p``, two-sided, and ``p_holm``, adjusted over all
     pairs; ``detectable``, the true difference that these images would show in 80 of 100 such studies at p < 0.05.
     """
     quantile, rows = NormalDist().inv_cdf((1 + LEVEL) / 2), []
@@ -160,49 +160,49 @@ def compare(cells: Cells, pairs: Sequence[Pair]) -> list[Row]:
     return [row | {"p_holm": float(p)} for row, p in zip(rows, adjusted, strict=True)]
 
 
-def network_cell(found: Results, key: Key) -> TableCell:
-    """Return a network's title, marked where it was run and its ATTN layers change nothing or were not switched off."""
+def network_cell(results: Results, key: Key) -> TableCell:
+    """Return a network's title; if it was run, with a mark when ATTN is inactive or was not checked."""
     title = network_title(key[0])
-    if not attention_layers(key[0]) or key not in found.cells:
+    if not attention_layers(key[0]) or key not in results.cells:
         return TableCell(title)
-    if key not in found.change:
+    if key not in results.change:
         return TableCell(title, "attention not checked")
-    change = found.change[key]
-    hover = f"switching ATTN off changes a probability by at most {change['largest']:.3f}"
+    change = results.change[key]
+    hover = f"switching ATTN off changes probabilities by at most {change['largest']:.3f}"
     return TableCell(title, "attention inactive" if change["inactive"] else "", hover)
 
 
-def outside_columns(found: Results, what: str) -> list[Column]:
+def outside_columns(results: Results, what: str) -> list[Column]:
     """Return one column per outside set."""
-    return [Column(name, f"{what}, outside sets") for name in found.outside]
+    return [Column(name, f"{what}, outside sets") for name in results.outside]
 
 
 def _comparison_table(
-    found: Results,
+    results: Results,
     pairs: Sequence[Pair],
-    named: Callable[[Row], tuple[TableCell, TableCell]],
+    name_cells: Callable[[Row], tuple[TableCell, TableCell]],
     *,
     key: str,
     title: str,
     columns: Iterable[Column],
     notes: tuple[str, ...] = (),
 ) -> Table:
-    own, *outside = (compare(cells, pairs) for cells in found.grid.values())
+    own, *outside = (compare(cells, pairs) for cells in results.grid.values())
     names = ("variant", "condition", "variant_b", "condition_b")
     elsewhere = [lookup(rows, *names) for rows in outside]
     rows = tuple(
         (
-            *named(row),
+            *name_cells(row),
             TableCell(number(row["auroc"])),
             TableCell(number(row["auroc_b"])),
             _difference(row),
             *(TableCell(probability(row[name])) for name in ("p", "p_holm")),
             TableCell(number(row["detectable"])),
-            *(_difference(far.get(tuple(row[name] for name in names))) for far in elsewhere),
+            *(_difference(rows_of.get(tuple(row[name] for name in names))) for rows_of in elsewhere),
         )
         for row in own
     )
-    columns = (*columns, *map(Column, _TESTED), *outside_columns(found, "difference"))
+    columns = (*columns, *map(Column, _TESTED), *outside_columns(results, "difference"))
     return Table(key, title, _DELONG, columns, rows, (_INDEPENDENT, *notes))
 
 
@@ -223,5 +223,5 @@ def _printed(row: Row | None, *, misprint: bool, reference: bool) -> TableCell:
 def _arithmetic_note(row: Mapping[Any, Any]) -> str:
     return (
         f"* {network_title(row['network'])}, {chain_title(row['chain'])}, {METRIC_TITLES[row['metric']]}: the paper "
-        f"prints a gain of {row['gain']:.3f}; its printed values give {row['difference']:.3f}."
+        f"prints a gain of {row['gain']:.3f}, but its printed values give {row['difference']:.3f}."
     )

@@ -1,4 +1,4 @@
-"""Scores of source models beside the gain that fine-tuning brought: Table 6, both routes, rank correlations, Fig. 3."""
+"""Scores of source models and the gain from fine-tuning: Table 6, both routes, rank correlations, Fig. 3."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,34 +26,34 @@ from medtransfer.studies.attentive_transfer.report.figures import COLOURS, kind,
 from medtransfer.studies.attentive_transfer.report.results import Results
 from medtransfer.studies.attentive_transfer.report.transitions import KEY, PRINTED_CHAINS, SCORES, printed_leep
 
-_MARKERS = {"convolution alone": "sPX", "with ATTN": "oD^"}
-"""Markers of each kind of network, by their place among the networks of one backbone."""
+_MARKERS = {"convolution only": "sPX", "with ATTN": "oD^"}
+"""Markers of each kind of network, by index among the networks of one backbone."""
 
 
-def leep_table(scores: pd.DataFrame, found: Results) -> Table:
-    """Return Table 6 for every chain, with NCE and LogME and the gain in AUROC that fine-tuning brought beside it."""
-    chains = dict.fromkeys((*PRINTED_CHAINS.values(), *found.config.chains))
-    keys = [(network, chain) for network in found.config.networks for chain in chains]
+def leep_table(scores: pd.DataFrame, results: Results) -> Table:
+    """Return Table 6 for every chain, with NCE, LogME and the gain in AUROC from fine-tuning."""
+    chains = dict.fromkeys((*PRINTED_CHAINS.values(), *results.config.chains))
+    keys = [(network, chain) for network in results.config.networks for chain in chains]
     sources = dict(tuple(scores.drop_duplicates([*KEY, "source_seed"]).groupby(KEY)))
-    theirs, gains = printed_leep(), found.gains([(key, (key[0], NO_TRANSFER)) for key in keys])
+    printed, gains = printed_leep(), results.gains([(key, (key[0], NO_TRANSFER)) for key in keys])
     rows = []
     for key in keys:
         values = [_score(sources.get(key), name) for name in SCORES]
         gain = REFERENCE if key[1] == NO_TRANSFER else estimate(gains.get((*key, "auroc")), difference=True)
-        paper = TableCell(number(theirs[key])) if key in theirs else NOT_PRINTED
+        paper = TableCell(number(printed[key])) if key in printed else NOT_PRINTED
         rows.append((TableCell(network_title(key[0])), TableCell(chain_title(key[1])), paper, *values, gain))
     lowest = number(scores["minus_label_entropy"].min() / np.log(2), digits=_DIGITS)
     return Table(
         "table6",
-        "Table 6 · LEEP of the source models, and what fine-tuning gained",
+        "Table 6 · LEEP of the source models, and the gain from fine-tuning",
         f"Source models on the target’s training images, before fine-tuning; mean ± sd over pretraining seeds, higher "
-        f"is better. No LEEP on these images is below {lowest} bits, that of a constant source. Gain: AUROC on the "
-        f"test images of {found.own} against no transfer.",
+        f"is better. The lower bound of LEEP on these images is {lowest} bits, that of a constant source. Gain: AUROC "
+        f"on the test images of {results.own} compared with no transfer.",
         (
             *labels("Network", "Chain"),
             Column("paper", SCORES["leep_bits"]),
             Column("ours", SCORES["leep_bits"]),
-            *(Column(SCORES[name], "beside it, ours") for name in ("nce", "logme")),
+            *(Column(SCORES[name], "other scores, ours") for name in ("nce", "logme")),
             Column("our gain", "fine-tuning"),
         ),
         tuple(rows),
@@ -62,7 +62,7 @@ def leep_table(scores: pd.DataFrame, found: Results) -> Table:
 
 
 def routes_table(steps: Sequence[Row]) -> Table:
-    """Return rows of :func:`transitions`: difference after fine-tuning beside difference of the scores."""
+    """Return rows of :func:`transitions`: difference after fine-tuning and difference of the scores."""
     rows = []
     for row in steps:
         own, *outside = (estimate(gain, difference=True) for gain in row["gains"].values())
@@ -74,10 +74,10 @@ def routes_table(steps: Sequence[Row]) -> Table:
     outside_sets = list(steps[0]["gains"])[1:] if steps else []
     return Table(
         "routes",
-        "What each step of a chain changed, by both of the paper’s routes",
-        "First route: test AUROC after fine-tuning, with and without the step. Second: scores of the sources with and "
-        "without the step, before fine-tuning. Ours are means over seeds; below AUROC is its 95 % interval. "
-        "Outside sets were seen by no stage.",
+        "The effect of each step of a chain, by both of the paper’s routes",
+        "First route: test AUROC after fine-tuning, with minus without the step. Second route: scores of the sources "
+        "before fine-tuning, with minus without the step. Ours are means over seeds; below AUROC is its 95 % interval. "
+        "Outside sets are used for testing only.",
         (
             *labels("Network", "Step"),
             Column("paper", "Δ AUROC, fine-tuned"),
@@ -107,17 +107,17 @@ def correlation_table(frame: pd.DataFrame) -> Table:
         )
     return Table(
         "score-correlation",
-        "Do the scores rank the sources as fine-tuning does?",
-        "Rank correlation of the score before fine-tuning with the gain in test AUROC against no transfer, over all "
-        "source models (network, chain, pretraining seed; the gain is the mean of the fits that start from one); "
-        "+1: the same order. p by permutation.",
+        "Do the scores rank the sources like fine-tuning?",
+        "Rank correlation of the score before fine-tuning with the gain in test AUROC over no transfer, over all "
+        "source models (network, chain, pretraining seed; the gain is the mean over the fits that start from the "
+        "source); +1 means the same order. p by permutation.",
         (
             *labels("Score"),
             Column("pairs"),
             *(Column(part, title) for title in titles.values() for part in ("value", "p")),
         ),
         tuple(rows),
-        ("Pairs share networks and test images, so p is too small; below four pairs there is none.",),
+        ("Pairs share networks and test images, so p is too small; fewer than four pairs have none.",),
     )
 
 
@@ -125,7 +125,7 @@ def leep_figure(scores: pd.DataFrame, networks: Sequence[str]) -> Figure:
     """Draw Fig. 3: LEEP in bits over the transitions, one panel per backbone and one line per network."""
     chains = list(PRINTED_CHAINS.values())
     ours = scores.drop_duplicates([*KEY, "source_seed"]).groupby(KEY)["leep_bits"].mean().to_dict()
-    theirs = printed_leep()
+    printed = printed_leep()
     backbones: dict[str, list[str]] = {}
     for network in networks:
         backbones.setdefault(network.rpartition("_attn")[0], []).append(network)
@@ -139,10 +139,10 @@ def leep_figure(scores: pd.DataFrame, networks: Sequence[str]) -> Figure:
                 style = look(network) | {"marker": marker, "markersize": 5, "linewidth": 1.6}
                 values = [ours.get((network, chain), np.nan) for chain in chains]
                 axis.plot(values, **style, label=network_title(network))
-                paper = [theirs.get((network, chain), np.nan) for chain in chains]
+                paper = [printed.get((network, chain), np.nan) for chain in chains]
                 axis.plot(paper, **style | {"linestyle": "--", "linewidth": 0.9, "markerfacecolor": "none"})
-            if any(network in members for network, _ in theirs):
-                axis.plot([], color=QUIET, linestyle="--", label="the paper’s")
+            if any(network in members for network, _ in printed):
+                axis.plot([], color=QUIET, linestyle="--", label="paper")
             axis.set_xticks(range(len(chains)), [chain_title(chain) for chain in chains])
             axis.set_title(backbone)
         axes[0].set_ylabel("LEEP, bits")
@@ -155,14 +155,14 @@ def leep_figure(scores: pd.DataFrame, networks: Sequence[str]) -> Figure:
     return Figure("leep", "Fig. 3 · LEEP over the transitions", caption, svg(draw, "leep", height=3.4))
 
 
-_NO_HEAD = "n/a: no label head that LEEP and NCE could read before or after the step."
+_NO_HEAD = "n/a: the source before or after the step has no label head, which LEEP and NCE need."
 _HEADS = (
-    "Without transfer the head is an untrained 1000-way one, each other source has its own. ATTN layers start as the "
-    "identity, so that untrained networks of one backbone score alike with and without them."
+    "Without transfer, the head is an untrained 1000-way head; every other source has its own head. ATTN layers start "
+    "as the identity, so untrained networks of one backbone have the same scores with and without them."
 )
 _NO_RANKS = "not available: fewer than four pairs, or no spread"
 _DIGITS = 4
-"""Of the scores: LEEP on two classes moves in the third digit."""
+"""Digits of the scores: LEEP on two classes differs in the third digit."""
 
 
 def _available(text: str, why: str) -> TableCell:
@@ -184,7 +184,7 @@ def _score(rows: pd.DataFrame | None, name: str) -> TableCell:
 
 
 def _counted(scores: pd.DataFrame) -> list[str]:
-    """Return a note on source labels without probability and on target classes without images, where there are any."""
+    """Return notes on source labels without probability and on target classes without images, if there are any."""
     sources = scores.drop_duplicates([*KEY, "source_seed"])
     notes = [
         f"{network_title(row.network)}, {chain_title(row.chain)}, pretraining seed {row.source_seed}: "

@@ -1,4 +1,4 @@
-"""Transitions of a chain in numbers: what each step changed in the scores of the sources, and after fine-tuning."""
+"""Transitions of a chain in numbers: the effect of each step on the scores of the sources, and after fine-tuning."""
 
 import warnings
 from pathlib import Path
@@ -17,7 +17,7 @@ from medtransfer.studies.attentive_transfer.report.results import Results
 
 SCORES = {"leep_bits": "LEEP, bits", "nce": "NCE, nats", "logme": "LogME, nats"}
 PRINTED_CHAINS = {"no_tl": NO_TRANSFER, "stl-n": "stl_n", "stl-n+stl-m": "stl_n-stl_m"}
-"""Table 6's settings and the chains they mean."""
+"""Setting in Table 6 → chain."""
 KEY = ["network", "chain"]
 
 
@@ -28,7 +28,7 @@ def read_scores(path: Path) -> pd.DataFrame:
         DataError: the file is missing or lacks a column.
     """
     if not path.is_file():
-        raise DataError(f"{path}: no score table there; run the transferability stage first")
+        raise DataError(f"{path}: there is no score table; run the transferability stage first")
     table = pd.read_csv(path, keep_default_na=False, na_values=[""])
     missing = {*KEY, "seed", "source_seed", "unavailable", *SCORES} - set(table)
     if missing:
@@ -44,23 +44,23 @@ def printed_leep() -> dict[Key, float]:
     return dict(zip(zip(names, raw["setting"].map(PRINTED_CHAINS), strict=True), raw["value"], strict=True))
 
 
-def transitions(scores: pd.DataFrame, found: Results) -> list[Row]:
-    """Return both of the paper's routes for every step of a chain: what the step changed, by score and by fine-tuning.
+def transitions(scores: pd.DataFrame, results: Results) -> list[Row]:
+    """Return both of the paper's routes for every step of a chain: its effect by score and by fine-tuning.
 
     One row per network and chain; the step is the chain's last. ``network, chain, before``; ``leep_bits, nce, logme``:
     mean over seeds of after − before (NaN = not available); ``gains``: data set → difference in test AUROC after
     fine-tuning (None = not run), the own test set first; ``paper_leep, paper_auroc``: the paper's differences (NaN =
     not printed).
     """
-    steps = _steps(found)
+    steps = _steps(results)
     pairs = [((network, chain), (network, before)) for network, chain, before in steps]
-    gains = {name: found.gains(pairs, dataset=name) for name in found.grid}
+    gains = {name: results.gains(pairs, dataset=name) for name in results.grid}
     values = scores.set_index([*KEY, "seed"])[list(SCORES)].sort_index()
     printed = {"paper_leep": printed_leep(), "paper_auroc": printed_auroc()}
     return [
         {"network": network, "chain": chain, "before": before}
         | _change(values, network, chain, before)
-        | {"gains": {name: known.get((network, chain, "auroc")) for name, known in gains.items()}}
+        | {"gains": {name: rows.get((network, chain, "auroc")) for name, rows in gains.items()}}
         | {
             name: paper.get((network, chain), np.nan) - paper.get((network, before), np.nan)
             for name, paper in printed.items()
@@ -70,11 +70,11 @@ def transitions(scores: pd.DataFrame, found: Results) -> list[Row]:
 
 
 def correlations(scores: pd.DataFrame, cells: Cells) -> pd.DataFrame:
-    """Return how each score ranks with the gain in test AUROC against no transfer: one pair per source model.
+    """Return the rank correlation of each score with the gain in test AUROC over no transfer: one pair per source.
 
-    The gain of a source is the mean over the fits that started from it: fits that share a score are no pairs of their
-    own. Chains without transfer are left out: their gain is 0 by definition. Columns: ``score, kind`` (``kendall``,
-    ``spearman``), ``value, pairs, p`` (NaN where there are fewer than four pairs, or no spread).
+    The gain of a source is the mean over the fits that started from it: fits that share a score are not separate
+    pairs. Chains without transfer are left out because their gain is 0 by definition. Columns: ``score, kind``
+    (``kendall``, ``spearman``), ``value, pairs, p`` (NaN with fewer than four pairs, or no spread).
     """
     fits = scores.merge(_seed_gains(cells), "inner", [*KEY, "seed"])
     table = fits.groupby([*KEY, "source_seed"])[[*SCORES, "gain"]].mean()
@@ -84,16 +84,16 @@ def correlations(scores: pd.DataFrame, cells: Cells) -> pd.DataFrame:
         for kind in ("kendall", "spearman"):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UndefinedMetricWarning)  # the table says n/a
-                found = rank_correlation(pairs[name], pairs["gain"], kind=kind)
-            rows.append({"score": name, "kind": kind} | vars(found))
+                correlation = rank_correlation(pairs[name], pairs["gain"], kind=kind)
+            rows.append({"score": name, "kind": kind} | vars(correlation))
     return pd.DataFrame(rows)
 
 
-def _steps(found: Results) -> list[tuple[str, str, str]]:
-    """Return (network, chain, the chain without its last step) of every chain with a step."""
+def _steps(results: Results) -> list[tuple[str, str, str]]:
+    """Return (network, chain, chain without its last step) for every chain with a step."""
     return [
         (network, chain, chain.rpartition("-")[0] or NO_TRANSFER)
-        for network, chain in found.wanted
+        for network, chain in results.wanted
         if chain != NO_TRANSFER
     ]
 

@@ -1,4 +1,4 @@
-"""The verdict on each claim of the paper in words: the answer on top of the page, and the table of claims."""
+"""The verdict on each claim of the paper in words: the answer at the top of the page, and the table of claims."""
 
 from collections.abc import Sequence
 from statistics import NormalDist
@@ -15,77 +15,77 @@ from medtransfer.studies.attentive_transfer.paper.values import WHOLE_CHAIN
 from medtransfer.studies.attentive_transfer.report.results import Results
 
 
-def judgements(found: Results) -> list[Judged]:
+def judgements(results: Results) -> list[Judged]:
     """Return every claim with its judgements by data set, the own test set first."""
-    inactive = [key for key, change in found.change.items() if change["inactive"]]
+    inactive = [key for key, change in results.change.items() if change["inactive"]]
     return [
         (
             claim,
             {
-                name: judge_claim(claim, cells, inactive=inactive, seed=found.evaluation.seed)
-                for name, cells in found.grid.items()
+                name: judge_claim(claim, cells, inactive=inactive, seed=results.evaluation.seed)
+                for name, cells in results.grid.items()
             },
         )
-        for claim in claims(found.config.networks)
+        for claim in claims(results.config.networks)
     ]
 
 
-def headline(judged: Sequence[Judged], found: Results) -> tuple[str, ...]:
-    """Return the study's answer in sentences, from the judgements on the own test set."""
-    own = {claim.key: by_dataset[found.own] for claim, by_dataset in judged}
+def headline(judged: Sequence[Judged], results: Results) -> tuple[str, ...]:
+    """Return the study's answer in sentences, from the judgements on the study's own test set."""
+    own = {claim.key: by_dataset[results.own] for claim, by_dataset in judged}
     attention, transfer = own["attention_is_better"], own["transfer_helps"]
-    what, pairs = "Attention − convolution after the whole chain", len(attention_pairs(found.config.networks))
+    measured, pairs = "Attention − convolution after the whole chain", len(attention_pairs(results.config.networks))
     if pairs > 1:
-        what = f"{what}, mean over {pairs} pairs of networks"
-    seeds = len(next(iter(found.cells.values())).seeds)
+        measured = f"{measured}, mean over {pairs} pairs of networks"
+    seeds = len(next(iter(results.cells.values())).seeds)
     return (
-        _sentence(what, attention, "attention", "convolution", seeds),
-        *(_own_work(found) if attention.estimate is not None else ()),
+        _sentence(measured, attention, "attention", "convolution", seeds),
+        *(_own_work(results) if attention.estimate is not None else ()),
         _sentence("Whole chain − no transfer, mean over networks", transfer, "the chain", "no transfer", seeds),
     )
 
 
-def claims_table(judged: Sequence[Judged], found: Results) -> Table:
-    """Return the verdict on every claim of the paper, and the estimates on outside sets beside it."""
+def claims_table(judged: Sequence[Judged], results: Results) -> Table:
+    """Return the verdict on every claim of the paper, with the estimates on outside sets."""
     return shared_claims_table(
         judged,
-        {found.own: Column("ours"), **{name: Column(name, "ours, outside sets") for name in found.outside}},
-        deciding=found.own,
+        {results.own: Column("ours"), **{name: Column(name, "ours, outside sets") for name in results.outside}},
+        deciding=results.own,
         intro="Each claim is a difference in AUROC on the test images that must be above zero; the paper’s value is "
-        "the same difference of its printed numbers. How each is computed shows on hovering. The verdict is that of "
-        "the test images; the same difference on outside sets, seen by no stage, is beside it.",
+        "the same difference of its printed numbers. Hover over a claim to see how it is computed. Only the test "
+        "images decide the verdict; the last columns show the same difference on outside sets.",
         paper=True,
     )
 
 
-def _own_work(found: Results) -> tuple[str, ...]:
-    """Say how much of a difference the ATTN layers make themselves; the rest came about in training."""
-    changes = [change["auroc"] for (_, chain), change in found.change.items() if chain == WHOLE_CHAIN]
+def _own_work(results: Results) -> tuple[str, ...]:
+    """State how much of the difference the ATTN layers themselves make; the rest comes from training."""
+    changes = [change["auroc"] for (_, chain), change in results.change.items() if chain == WHOLE_CHAIN]
     added = [value for value in changes if not is_missing(value)]
     if not added:
         return ()
     how = "as trained − switched off" + (f", mean over {len(added)} networks" if len(added) > 1 else "")
     return (
-        f"Of this the ATTN layers themselves make {signed(np.mean(added))} AUROC ({how}); the rest is that networks "
-        "with them were trained otherwise.",
+        f"Of this, the ATTN layers themselves make {signed(np.mean(added))} AUROC ({how}); the rest is due to the "
+        "different training of networks with ATTN layers.",
     )
 
 
-def _sentence(what: str, one: Judgement, first: str, second: str, seeds: int) -> str:
-    """Say what was measured, what its interval draws, and which true difference would show in 80 of 100 such studies.
+def _sentence(measured: str, one: Judgement, first: str, second: str, seeds: int) -> str:
+    """State the estimate, its interval, and the true difference that 80 of 100 such studies would detect.
 
     The detectable difference belongs to the same estimate: (z of 97.5 % + z of 80 %) × its standard error, which is
     half the interval's length ÷ z of 97.5 %.
     """
     if one.estimate is None or one.low is None or one.high is None:
-        return f"{what}: not decidable ({one.reason})."
+        return f"{measured}: not decidable ({one.reason})."
     if one.verdict == "not decidable":
         end = one.reason if one.excluded else "no difference shown"
     else:
         end = f"{first if one.verdict == 'holds' else second} is better"
-    drawn = "patients, one seed" if seeds == 1 else f"patients and {seeds} seeds"
+    over = "patients, one seed" if seeds == 1 else f"patients and {seeds} seeds"
     quantile = NormalDist().inv_cdf
     detectable = (one.high - one.low) / 2 * (1 + quantile(0.8) / quantile((1 + LEVEL) / 2))
-    bounds = f"{LEVEL:.0%} interval {signed(one.low)} … {signed(one.high)} (over {drawn})".replace("%", " %")
+    bounds = f"{LEVEL:.0%} interval {signed(one.low)} … {signed(one.high)} (over {over})".replace("%", " %")
     power = f"a true difference of {number(detectable, digits=2)} could be detected"
-    return f"{what}: {signed(one.estimate)} AUROC, {bounds}: {end}; {power}."
+    return f"{measured}: {signed(one.estimate)} AUROC, {bounds}: {end}; {power}."

@@ -1,6 +1,6 @@
-"""The numbers that Peng et al. 2021 print in their text, as data, and what they call their networks.
+"""The numbers in the text of Peng et al. 2021 as data, and the paper's names of networks.
 
-The results are bars in figures; no table holds them. Only what the text prints is here, typed into ``paper/``.
+The results are bars in figures and in no table. Only the numbers of the text are here, typed into ``paper/``.
 """
 
 import re
@@ -21,15 +21,15 @@ TITLES = {
     "cbr_tiny": "CBR-Tiny",
     "cbr_tiny_w32": "CBR-Tiny of width 32",
 }
-"""Network → its name in the paper; cut and slim ones: :func:`network_title`."""
+"""Network → its name in the paper; cut and slim networks: :func:`network_title`."""
 
-_MADE = re.compile(r"(?:(?P<dens>densenet121|dens)|resnet50|res)_(?P<kind>[ts])(?P<after>\d)")
+_CHANGED = re.compile(r"(?:(?P<dens>densenet121|dens)|resnet50|res)_(?P<kind>[ts])(?P<after>\d)")
 
 
 def network_title(network: str) -> str:
-    """Return what the paper calls a network, ``Dens-T1`` for ``densenet121_t1``; any other keeps its own name."""
-    if made := _MADE.fullmatch(network):
-        return f"{'Dens' if made['dens'] else 'Res'}-{made['kind'].upper()}{made['after']}"
+    """Return the paper's name of a network, ``Dens-T1`` for ``densenet121_t1``; others keep their own name."""
+    if changed := _CHANGED.fullmatch(network):
+        return f"{'Dens' if changed['dens'] else 'Res'}-{changed['kind'].upper()}{changed['after']}"
     padded = network.endswith("_same")
     title = TITLES.get(network.removesuffix("_same") if padded else network, network)
     return f"{title}, padded" if padded and title != network else title
@@ -37,5 +37,5 @@ def network_title(network: str) -> str:
 
 @cache
 def paper_values() -> pd.DataFrame:
-    """Return the numbers of the text: columns ``group, item, value``; ratios are negatives to one positive."""
+    """Return the numbers of the text: columns ``group, item, value``; ratios are negatives per positive."""
     return pd.read_csv(PAPER / "peng_text_numbers.csv")

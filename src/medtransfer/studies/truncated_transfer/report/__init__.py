@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def build(data: "ReportInput[TruncatedTransferConfig]") -> "ReportContent":
-    """Compute everything that the report says; see :func:`collect.collect`."""
+    """Compute the content of the report; see :func:`collect.collect`."""
     from medtransfer.studies.truncated_transfer.report.collect import collect
 
     return collect(data)

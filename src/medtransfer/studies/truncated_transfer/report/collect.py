@@ -1,4 +1,4 @@
-"""Put the report of the truncated-transfer study together; no file is written here."""
+"""Assemble the report of the truncated-transfer study; no file is written here."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,8 @@ from medtransfer.studies.truncated_transfer.report.headline import headline
 from medtransfer.studies.truncated_transfer.report.learning_rates import learning_rates, rates_table, undertuned
 from medtransfer.studies.truncated_transfer.report.names import GLOSSARY, condition_title, network_title, start_title
 from medtransfer.studies.truncated_transfer.report.paper_values import paper_values_table
-from medtransfer.studies.truncated_transfer.report.results import Results, pairs, results
+from medtransfer.studies.truncated_transfer.report.results import Results, pairs
+from medtransfer.studies.truncated_transfer.report.results import results as measure_results
 from medtransfer.studies.truncated_transfer.report.similarity import depths, similarity_figure, similarity_table
 from medtransfer.studies.truncated_transfer.report.tables import (
     claims_table,
@@ -52,23 +53,23 @@ from medtransfer.studies.truncated_transfer.report.windows import windows_table
 TITLE = "Truncated transfer: how much of a pretrained network is needed?"
 ABOUT = (
     "Networks cut early against whole, slim and small ones, from pretrained (TL) and from random weights (RI), with "
-    "much and with little training data, judged by AUROC and by AUPRC: the study of Peng et al. 2021, rebuilt, with "
-    "what the paper has not: cost, intervals, tests and similarity by depth."
+    "much and with little training data, measured by AUROC and AUPRC: a reproduction of the study of Peng et al. 2021 "
+    "that adds cost, intervals, tests and similarity by depth."
 )
 
 
 def collect(data: ReportInput[TruncatedTransferConfig]) -> ReportContent:
-    """Compute everything that the report says.
+    """Compute the content of the report.
 
     The side files are cost.json and similarity.json.
 
     Raises:
-        DataError: the predictions table or a record is not what it promises.
+        DataError: the predictions table or a record is not valid.
     """
-    config, found = data.config, results(data.predictions, data.config, data.evaluation)
+    config, results = data.config, measure_results(data.predictions, data.config, data.evaluation)
     costs, alike = (read_json(data.results / name) for name in ("cost.json", "similarity.json"))
-    compared = _compare(found)
-    months = windows_table(data.predictions, found, data.origin.datasets)
+    compared = _compare(results)
+    months = windows_table(data.predictions, results, data.origin.datasets)
     note = balance_note(config)
     recorded = _recorded(data)
     fits, rates, best = provenance(recorded), learning_rates(recorded, config), convergence(recorded)
@@ -79,16 +80,16 @@ def collect(data: ReportInput[TruncatedTransferConfig]) -> ReportContent:
         headline=headline(compared.judged, compared.ties, costs),
         champions=champions_of(data.champions, fits, _named),
         results=(
-            *noted_tables(_performance(found, compared, costs, months), note),
+            *noted_tables(_performance(results, compared, costs, months), note),
             rates_table(rates, best, config),
             convergence_table(best, config),
             similarity_table(depths(alike), alike),
             example_table(),
-            paper_values_table(found, compared.rows, costs),
+            paper_values_table(results, compared.rows, costs),
         ),
         figures=(
             example_figure(),
-            *noted_figures((*_figures(compared), cost_figure(found, compared.rows, costs)), note),
+            *noted_figures((*_figures(compared), cost_figure(results, compared.rows, costs)), note),
             *_figures_of_training(recorded, alike, config),
         ),
         provenance=(provenance_table(fits),),
@@ -106,7 +107,7 @@ def _recorded(data: ReportInput[TruncatedTransferConfig]) -> list[Fit]:
 
 @dataclass(frozen=True)
 class _Compared:
-    """Values; differences by figure: TL − RI, cut against whole (relative), truncated − transfusion; what they mean."""
+    """Values; differences: TL − RI, cut against whole (relative), truncated − transfusion; tests, claims and ties."""
 
     rows: list[Row]
     gains: list[Row]
@@ -117,75 +118,76 @@ class _Compared:
     ties: list[Ties]
 
 
-def _compare(found: Results) -> _Compared:
-    seed = found.evaluation.seed
-    gains, cuts, tops = (pairs(found.config, claim) for claim in ("a1", "b", "b_transfusion"))
+def _compare(results: Results) -> _Compared:
+    seed = results.evaluation.seed
+    gains, cuts, tops = (pairs(results.config, claim) for claim in ("a1", "b", "b_transfusion"))
     return _Compared(
-        rows=found.rows(),
-        gains=differences(found.cells, gains, METRICS, seed=seed),
-        cuts=differences(found.cells, cuts, METRICS, seed=seed, relative=True),
-        tops=differences(found.cells, tops, METRICS, seed=seed),
-        tests=paired_tests(found.cells, [*gains, *cuts, *tops], METRICS, seed=seed),
-        judged=[(claim, judge_claim(claim, found.cells, seed=seed)) for claim in claims(found.config)],
-        ties=[judge_ties(found.cells, condition.name, seed=seed) for condition in found.conditions],
+        rows=results.rows(),
+        gains=differences(results.cells, gains, METRICS, seed=seed),
+        cuts=differences(results.cells, cuts, METRICS, seed=seed, relative=True),
+        tops=differences(results.cells, tops, METRICS, seed=seed),
+        tests=paired_tests(results.cells, [*gains, *cuts, *tops], METRICS, seed=seed),
+        judged=[(claim, judge_claim(claim, results.cells, seed=seed)) for claim in claims(results.config)],
+        ties=[judge_ties(results.cells, condition.name, seed=seed) for condition in results.conditions],
     )
 
 
-def _performance(found: Results, compared: _Compared, costs: Mapping[str, Any], months: Table | None) -> list[Table]:
-    """Return the tables of test results, the leading one first; findings and months where the tasks have them."""
-    shown = [
-        networks_table(found, compared.rows, costs),
+def _performance(results: Results, compared: _Compared, costs: Mapping[str, Any], months: Table | None) -> list[Table]:
+    """Return the tables of test results, the most important first; findings and months if the tasks have them."""
+    tables = [
+        networks_table(results, compared.rows, costs),
         claims_table(compared.judged, compared.ties),
         transfer_table(compared.rows, compared.gains),
         cuts_table(compared.cuts),
-        transfusion_table(compared.rows, compared.tops, found.config),
+        transfusion_table(compared.rows, compared.tops, results.config),
         tests_table(compared.tests),
-        kinds_table(found, compared.rows),
+        kinds_table(results, compared.rows),
         ties_table(compared.ties),
-        findings_table(found),
+        findings_table(results),
         months,
-        cost_table(found, compared.rows, costs),
+        cost_table(results, compared.rows, costs),
     ]
-    return [table for table in shown if table]
+    return [table for table in tables if table]
 
 
 def _figures(compared: _Compared) -> list[Figure]:
-    """Return Fig. 3 to 7; those without a point are left out, their tables say why."""
-    drawn = [
+    """Return Fig. 3 to 7; figures without a point are left out, and their tables say why."""
+    figures = [
         transfer_figure(compared.rows, compared.gains) if compared.gains else None,
         cuts_figure(compared.cuts) if compared.cuts else None,
         transfusion_figure(compared.rows, compared.tops) if compared.tops else None,
         networks_figure(compared.rows),
     ]
-    return [figure for figure in drawn if figure]
+    return [figure for figure in figures if figure]
 
 
 def _figures_of_training(
     recorded: Sequence[Fit], alike: Mapping[str, Any], config: TruncatedTransferConfig
 ) -> Iterator[Figure]:
-    """Yield the learning curves, and the similarity to the start where any fit has one."""
+    """Yield the learning curves, and the similarity to the start if any fit has one."""
     yield convergence_figure(validation_curves(recorded), config)
     if alike["fits"]:
         yield similarity_figure(depths(alike))
 
 
 def _named(variant: str, condition: str) -> dict[str, str]:
-    """Return how a champion's variant and condition are called."""
+    """Return the parts of a champion's variant and condition, by title."""
     names = {"Network": network_title(variant), "Start": start_title(variant)}
     return names | {"Setting": condition_title(condition)}
 
 
 def _limits(config: TruncatedTransferConfig) -> tuple[str, ...]:
     seeds = len(config.seeds)
-    chosen = "Tuned learning rates were chosen once, with the first seed; chance in that choice is in no interval."
+    chosen = "Tuned learning rates were chosen once, with the first seed; no interval includes the variation of this."
     return (
-        f"Every fit was run with {seeds} {'seed' if seeds == 1 else 'seeds'}, all from one pretrained network; chance "
-        "in pretraining is in no interval."
-        + (" With one seed, chance in training is not part of any interval." if seeds == 1 else ""),
+        f"Every fit was run with {seeds} {'seed' if seeds == 1 else 'seeds'}, all from one pretrained network; no "
+        "interval includes the variation of pretraining."
+        + (" With one seed, no interval includes the random variation of training." if seeds == 1 else ""),
         *([chosen] if "tuned" in config.protocols else []),
-        "Cuts are claims of their own: the best of several by its test value would flatter itself.",
-        "The paper’s COVID-19 set is private and its results are bars without numbers; only what its text prints "
-        "is beside ours.",
+        "Every cut is a claim of its own: choosing the best of several cuts by its test value would be optimistic.",
+        "The paper’s COVID-19 set is private and its results are bars without numbers; only the numbers in its text "
+        "are compared with ours.",
         "Intervals are per comparison; p-values are adjusted for their number, claims are not.",
-        "Times were measured on one machine with whatever else it did; ratios of networks are sounder than seconds.",
+        "Times were measured on one machine that may have run other work; ratios of networks are more reliable than "
+        "seconds.",
     )

@@ -1,4 +1,4 @@
-"""How fast each variant reaches its best validation AUPRC: steps, epochs, seconds, from the records of the fits."""
+"""How fast each variant reaches its best validation AUPRC, in steps, epochs and seconds, from the fits' records."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from medtransfer.studies.truncated_transfer.report.figures import line_style
 from medtransfer.studies.truncated_transfer.report.names import FIT, condition_title, fit_cells, in_order, variant_title
 
 TRIAL = "-trial"
-"""Marks the condition of a fit that tries a learning rate: ``covid_ct-all-tuned-trial0.001``."""
+"""Part of the condition's name in a trial of a learning rate: ``covid_ct-all-tuned-trial0.001``."""
 _FIT = ["variant", "condition", "seed"]
 
 
@@ -24,16 +24,16 @@ def counting(fits: Sequence[Fit]) -> list[Fit]:
 
 
 def validation_curves(fits: Sequence[Fit]) -> pd.DataFrame:
-    """Return validation AUPRC of the fits that count: ``variant, condition, seed, step, auprc``."""
+    """Return validation AUPRC of the fits without trials: ``variant, condition, seed, step, auprc``."""
     return curves(counting(fits), {"auprc": ("val/auprc",)})[[*_FIT, "step", "auprc"]]
 
 
 def convergence(fits: Sequence[Fit]) -> pd.DataFrame:
-    """Return one row per fit that counts: ``variant, condition, seed, best, step, share, epochs, seconds``.
+    """Return one row per fit without trials: ``variant, condition, seed, best, step, share, epochs, seconds``.
 
-    ``best`` is the best validation AUPRC, ``step`` where it was first reached, ``share`` that step as a share of all,
-    ``epochs`` and ``seconds`` the same share of the fit's (NaN where not recorded): validations are evenly spaced, so
-    time runs as steps do.
+    ``best`` is the best validation AUPRC, ``step`` where it was first reached, ``share`` that step as a share of all
+    steps, ``epochs`` and ``seconds`` the same share of the fit's total (NaN where not recorded): validations are evenly
+    spaced, so time is proportional to steps.
     """
     last = {tuple(names[name] for name in _FIT): last_values(folder) for names, folder in counting(fits)}
     rows = []
@@ -45,18 +45,18 @@ def convergence(fits: Sequence[Fit]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*_FIT, "best", "step", "share", "epochs", "seconds"])
 
 
-def convergence_table(found: pd.DataFrame, config: TruncatedTransferConfig) -> Table:
-    """Return what each variant needed to reach its best validation AUPRC."""
+def convergence_table(best: pd.DataFrame, config: TruncatedTransferConfig) -> Table:
+    """Return what each variant needed to reach its best validation AUPRC; ``best``: rows of :func:`convergence`."""
     body = []
-    for key, part in in_order(config, dict(tuple(found.groupby(_FIT[:2])))):
-        shares = TableCell(f"{100 * part['share'].mean():.0f} %")
-        shown = (_over_seeds(part["best"], 3), _over_seeds(part["step"], 0), shares)
-        body.append((*fit_cells(key), *shown, *(_over_seeds(part[name], 1) for name in ("epochs", "seconds"))))
+    for key, part in in_order(config, dict(tuple(best.groupby(_FIT[:2])))):
+        share = TableCell(f"{100 * part['share'].mean():.0f} %")
+        cells = (_over_seeds(part["best"], 3), _over_seeds(part["step"], 0), share)
+        body.append((*fit_cells(key), *cells, *(_over_seeds(part[name], 1) for name in ("epochs", "seconds"))))
     return Table(
         "convergence",
         "Steps, epochs and seconds to the best validation AUPRC",
-        "The paper holds that transfer converges faster. Mean ± sd over seeds; training on this machine, validations "
-        "included. A best at the end of the budget means that the fit had not converged.",
+        "The paper states that transfer converges faster. Mean ± sd over seeds; seconds are on this machine, including "
+        "validation. A best value at the end of the budget means that the fit had not converged.",
         (
             *FIT,
             *map(Column, ("best validation AUPRC", "steps to it", "of all steps", "epochs to it", "seconds to it")),
@@ -67,8 +67,8 @@ def convergence_table(found: pd.DataFrame, config: TruncatedTransferConfig) -> T
 
 def convergence_figure(history: pd.DataFrame, config: TruncatedTransferConfig) -> Figure:
     """Draw validation AUPRC over steps: one panel per setting, one line per variant and seed."""
-    known = set(history["condition"])
-    conditions = [condition.name for condition in config.conditions() if condition.name in known]
+    recorded = set(history["condition"])
+    conditions = [condition.name for condition in config.conditions() if condition.name in recorded]
 
     def panel(axis: Any, condition: str) -> None:
         for (variant, seed), part in history[history["condition"] == condition].groupby(_FIT[::2], sort=False):
@@ -81,7 +81,7 @@ def convergence_figure(history: pd.DataFrame, config: TruncatedTransferConfig) -
     def draw(figure: Any) -> None:
         panels(figure, conditions, panel, label="validation AUPRC", share=False)
 
-    caption = "One line per network and seed: orange RI, blue TL, green transfusion; dashes tell the networks apart."
+    caption = "One line per network and seed: orange RI, blue TL, green transfusion; dashes distinguish networks."
     title = "Learning curves of validation AUPRC"
     height = 0.6 + 0.2 * len(config.variants) / 4 + 2.9 * grid_rows(len(conditions))
     return Figure("convergence-curves", title, caption, svg(draw, "convergence", height=height))

@@ -1,4 +1,4 @@
-"""Quality against what a network costs, with the Pareto front: what no cheaper network beats."""
+"""Quality against the cost of a network, with the Pareto front: the networks that no cheaper network beats."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from medtransfer.studies.truncated_transfer.report.results import Results
 
 
 class Unit(NamedTuple):
-    """How a cost is written: title, factor, digits, and its letter in the table."""
+    """Format of a cost: title, factor, digits, and its letter in the table."""
 
     title: str
     factor: float
@@ -38,32 +38,32 @@ COSTS = {
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Return the positions of (cost, quality) points that no other beats, cheapest first.
+    """Return the indices of the (cost, quality) points that no other point beats, cheapest first.
 
-    A point is beaten by one that costs no more and is no worse, and is better in one of the two.
+    A point beats another if it costs no more and is no worse, and is better in at least one of the two.
     """
     order = sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1]))
     return [i for i in order if not any(_beats(other, points[i]) for other in points)]
 
 
-def cost_table(found: Results, rows: Sequence[Row], costs: Mapping[str, Any]) -> Table:
-    """Return cost and AUPRC of every variant; the letters name the fronts that it is on."""
-    tested = [condition.name for condition in found.conditions]
+def cost_table(results: Results, rows: Sequence[Row], costs: Mapping[str, Any]) -> Table:
+    """Return cost and AUPRC of every variant; letters name the fronts that the variant is on."""
+    tested = [condition.name for condition in results.conditions]
     fronts = {(c, name): _front(_points(c, rows, costs, name)) for c in tested for name in COSTS}
     quality = lookup(rows, "variant", "condition", "metric")
     body = []
-    for variant in found.config.variants:
+    for variant in results.config.variants:
         own = costs["networks"].get(network_of(variant), {})
-        shown = [_cost(own, name) for name in COSTS]
+        cells = [_cost(own, name) for name in COSTS]
         for condition in tested:
             letters = [unit.letter for name, unit in COSTS.items() if variant in fronts[condition, name]]
             mean = quality.get((variant, condition, "auprc"), {}).get("mean")
-            shown.append(TableCell(number(mean), f"front {' '.join(letters)}" if letters else ""))
-        body.append((*fit_cells((variant, ""))[1:], *shown))
+            cells.append(TableCell(number(mean), f"front {' '.join(letters)}" if letters else ""))
+        body.append((*fit_cells((variant, ""))[1:], *cells))
     return Table(
         "cost",
         "Quality against cost",
-        f"AUPRC on the test images, mean over seeds. “front” names the costs (P, M, S, L as in the column heads) by "
+        f"AUPRC on the test images, mean over seeds. “front” names the costs (P, M, S, L as in the column heads) for "
         f"which no other variant is both as cheap and as good. {_machine(costs)}",
         (
             *FIT[1:],
@@ -71,13 +71,13 @@ def cost_table(found: Results, rows: Sequence[Row], costs: Mapping[str, Any]) ->
             *(Column("AUPRC", condition_title(condition)) for condition in tested),
         ),
         tuple(body),
-        ("The front takes means as they are; where intervals overlap, a neighbour may be on it as well.",),
+        ("The front uses means and ignores intervals; if intervals overlap, a neighbour may be on the front as well.",),
     )
 
 
-def cost_figure(found: Results, rows: Sequence[Row], costs: Mapping[str, Any]) -> Figure:
-    """Draw AUPRC against each cost: one row of panels per setting, the front as a line."""
-    tested = [condition.name for condition in found.conditions]
+def cost_figure(results: Results, rows: Sequence[Row], costs: Mapping[str, Any]) -> Figure:
+    """Draw AUPRC against each cost: one row of panels per setting, with the front as a line."""
+    tested = [condition.name for condition in results.conditions]
 
     def draw(figure: Any) -> None:
         axes = figure.subplots(len(tested), len(COSTS), sharex="col", sharey="row", squeeze=False)
@@ -89,7 +89,9 @@ def cost_figure(found: Results, rows: Sequence[Row], costs: Mapping[str, Any]) -
             axis.set_xlabel(unit.title)
         legend(figure, axes.ravel())
 
-    caption = f"The line is the front: variants that no other beats in both. Logarithmic costs. {_machine(costs)}"
+    caption = (
+        f"The line is the front: variants that no other variant beats in both. Costs are logarithmic. {_machine(costs)}"
+    )
     title = "Quality against cost, with the Pareto front"
     return Figure("pareto", title, caption, svg(draw, "pareto", height=0.6 + 2.6 * len(tested)))
 
@@ -130,7 +132,7 @@ def _panel(axis: Any, points: Mapping[str, tuple[float, float]]) -> None:
 
 
 def _plain_log(axis: Any) -> None:
-    """Make the horizontal axis logarithmic with plain numbers at its ticks."""
+    """Make the horizontal axis logarithmic, with plain numbers at its ticks."""
     axis.set_xscale("log")
     axis.xaxis.get_major_locator().set_params(subs=(1.0, 2.0, 5.0))
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -150,6 +152,6 @@ def _machine(costs: Mapping[str, Any]) -> str:
     machine = costs["machine"]
     where = machine["gpus"][0] if machine["device"] == "cuda" else f"{machine['cpu']}, {machine['threads']} thread(s)"
     return (
-        f"Images of {costs['side']} px; a step trains {costs['batch']} of them, latency is of one; measured on "
+        f"Images of {costs['side']} px; a training step has {costs['batch']} images, latency is for one; measured on "
         f"{where}, {machine['precision']}."
     )

@@ -1,8 +1,8 @@
-"""Fig. 2: two classifiers that AUROC hardly tells apart and AUPRC does, computed from their definition.
+"""Fig. 2: two classifiers that AUROC hardly distinguishes and AUPRC does, computed from their definition.
 
 Ten positives among 1000 images, all within the first 12 ranks (A) or the first 30 (B). The paper says "uniformly" and
-prints one pair of values each, which is one draw; here are evenly spaced ranks, the mean over all placements and the
-worst placement.
+prints one pair of values each, which is one draw; this module gives evenly spaced ranks, the mean over all placements
+and the worst placement.
 """
 
 import numpy as np
@@ -19,12 +19,12 @@ CLASSIFIERS = {"CA": "A", "CB": "B"}
 
 
 def evenly_spaced(positives: int, top: int) -> list[int]:
-    """Return ranks 1 … top of evenly spaced positives, the nearest whole ones."""
+    """Return the ranks 1 … top of evenly spaced positives, rounded to whole numbers."""
     return [int(rank) for rank in np.round(np.linspace(1, top, positives))]
 
 
 def by_ranks(ranks: list[int], total: int) -> tuple[Floats, Floats]:
-    """Return targets and scores ``[total]`` of a strict order whose positives have these ranks, 1 the highest."""
+    """Return targets and scores ``[total]`` of a strict order whose positives have these ranks; 1 is the highest."""
     target = np.zeros(total)
     target[np.array(ranks) - 1] = 1
     return target, np.arange(total, 0, -1.0) / total
@@ -34,8 +34,8 @@ def mean_over_placements(positives: int, negatives: int, top: int) -> tuple[floa
     """Return the mean AUROC and average precision over all placements of the positives within the first ranks.
 
     With ``H`` the harmonic number of ``top`` and ``q = (positives − 1) / (top − 1)``: the precision at a positive of
-    rank k is on average ``(1 + (k − 1) q) / k``, so AP averages ``(H (1 − q) + top · q) / top``; half of the
-    ``top − positives`` negatives above are before a positive on average.
+    rank k is on average ``(1 + (k − 1) q) / k``, so AP averages ``(H (1 − q) + top · q) / top``; on average, half of
+    the ``top − positives`` negatives in the first ranks rank before a positive.
     """
     q = (positives - 1) / (top - 1)
     harmonic = sum(1 / rank for rank in range(1, top + 1))
@@ -46,20 +46,20 @@ def example() -> dict[str, dict[str, tuple[float, float, float | None]]]:
     """Return AUROC, average precision and trapezoid (None: no closed form) by classifier and placement."""
     facts = _facts()
     positives, negatives = int(facts["positives"]), int(facts["negatives"])
-    found: dict[str, dict[str, tuple[float, float, float | None]]] = {}
+    areas: dict[str, dict[str, tuple[float, float, float | None]]] = {}
     for name in CLASSIFIERS:
         top = int(facts[f"{name}_top"])
         worst = list(range(top - positives + 1, top + 1))
-        found[name] = {
+        areas[name] = {
             "evenly spaced ranks": _areas(evenly_spaced(positives, top), positives + negatives),
             "mean over all placements": (*mean_over_placements(positives, negatives, top), None),
             "worst placement": _areas(worst, positives + negatives),
         }
-    return found
+    return areas
 
 
 def example_table() -> Table:
-    """Return the example with the paper's pair on top."""
+    """Return the example, with the paper's pair on top."""
     facts, rows = _facts(), []
     for name, placements in example().items():
         label = TableCell(f"{CLASSIFIERS[name]}: 10 positives in the first {facts[f'{name}_top']:.0f} of 1000")
@@ -72,13 +72,13 @@ def example_table() -> Table:
     return Table(
         "example",
         "What AUROC does not show (Fig. 2)",
-        "Both find every positive among the first 30 of 1000 images; one of them with twice as many false alarms as "
-        "hits. Computed from this definition.",
+        "Both classifiers have every positive among the first 30 of 1000 images; one of them has twice as many false "
+        "alarms as hits there. Computed from this definition.",
         (*labels("Classifier", "Positives"), *map(Column, ("AUROC", "average precision", "trapezoid"))),
         tuple(rows),
         (
-            "No mean gives the paper’s pairs: 0.999 and 0.990 are the single order with ranks 1 to 9 and 11, cut off "
-            "after three digits.",
+            "No mean gives the paper’s pairs: 0.999 and 0.990 belong to the single order with ranks 1 to 9 and 11, "
+            "truncated to three digits.",
         ),
     )
 
@@ -94,7 +94,7 @@ def example_figure() -> Figure:
         for (name, title), style in zip(CLASSIFIERS.items(), styles, strict=True)
     ]
     caption = "Ten positives among 1000 images, evenly spaced over the first 12 (A) or 30 (B) ranks; dotted: chance."
-    return operating_curves("figure2", "Fig. 2 · Two classifiers that AUROC hardly tells apart", caption, curves)
+    return operating_curves("figure2", "Fig. 2 · Two classifiers that AUROC hardly distinguishes", caption, curves)
 
 
 def _areas(ranks: list[int], total: int) -> tuple[float, float, float]:

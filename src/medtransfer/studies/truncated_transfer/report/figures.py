@@ -1,6 +1,6 @@
 """Fig. 3 to 7 as points with intervals: one row of panels per setting, one panel per metric, one line per network.
 
-Hue and shape both tell how a network starts: orange squares RI, blue circles TL, green diamonds transfusion.
+Hue and shape show how a network starts: orange squares RI, blue circles TL, green diamonds transfusion.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,20 +24,18 @@ LOOKS: dict[str, dict[str, Any]] = {
     "transfer": {"color": BLUE, "marker": "o"},
     "transfusion": {"color": GREEN, "marker": "D"},
 }
-_HOW = (
-    "Test images, mean over seeds with its 95 % interval; columns of panels: metrics, rows: task · regime · protocol."
-)
+_HOW = "Test images, mean over seeds with its 95 % interval; columns: metrics; rows: task · regime · protocol."
 
 
 def transfer_figure(rows: Sequence[Row], gains: Sequence[Row]) -> Figure:
     """Draw TL and RI of every network that was run with both (Fig. 3 and 4)."""
     both = {network_of(row["variant"]) for row in gains}
-    shown = (r for r in rows if network_of(r["variant"]) in both and strategy_of(r["variant"]) != "transfusion")
-    return forest("figure3", "Fig. 3, 4 · Transfer against random initialisation", _HOW, _marks(shown))
+    rows = [r for r in rows if network_of(r["variant"]) in both and strategy_of(r["variant"]) != "transfusion"]
+    return forest("figure3", "Fig. 3, 4 · Transfer against random initialisation", _HOW, _marks(rows))
 
 
 def cuts_figure(changes: Sequence[Row]) -> Figure:
-    """Draw the relative change of cut networks against the whole one (Fig. 5)."""
+    """Draw the relative change of cut networks against the whole network (Fig. 5)."""
     numbers = ("mean", "low", "high", "low_seeds", "high_seeds")
     scaled = [row | {name: None if is_missing(row[name]) else 100 * row[name] for name in numbers} for row in changes]
     caption = f"Per cent; the dotted line is the whole network. {_HOW}"
@@ -63,7 +61,7 @@ def networks_figure(rows: Sequence[Row]) -> Figure:
 
 
 def line_style(variant: str, variants: Sequence[str]) -> dict[str, Any]:
-    """Return colour by how a variant starts, and dashes by its place among those that start alike."""
+    """Return colour by how a variant starts, and dashes by its index among the variants that start alike."""
     alike = [other for other in variants if strategy_of(other) == strategy_of(variant)]
     return {"color": LOOKS[strategy_of(variant)]["color"], "linestyle": DASHES[alike.index(variant) % len(DASHES)]}
 

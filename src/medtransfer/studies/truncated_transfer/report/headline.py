@@ -1,4 +1,4 @@
-"""What the study found, in one sentence per claim."""
+"""The study's answer, in one sentence per claim."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,31 +10,31 @@ from medtransfer.studies.truncated_transfer.claims import DECIDING, Ties
 from medtransfer.studies.truncated_transfer.report.names import condition_title, network_of, network_title
 
 SHOWN = 3
-"""Settings and cuts that a sentence spells out; of more it only counts the verdicts."""
+"""Largest number of settings or cuts that a sentence lists; for more it only counts the verdicts."""
 
 
 def headline(judged: Sequence[Judged], ties: Sequence[Ties], costs: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return a sentence on each of the claims a, b and c; the two parts of a are one sentence each."""
-    found = {key: [(claim, one[DECIDING]) for claim, one in judged if claim.key == key] for key in ("a1", "a2", "b")}
+    """Return one sentence for each part of claim a, and one each for claims b and c."""
+    by_key = {key: [(claim, one[DECIDING]) for claim, one in judged if claim.key == key] for key in ("a1", "a2", "b")}
     return (
-        _sentence("(a) Transfer − random initialisation, mean over networks", found["a1"]),
-        _sentence("(a) Gain of transfer with the fewest − with the most data", found["a2"]),
-        _sentence("(b) Cut − whole network, both with transfer", found["b"]) + _saved(found["b"], costs),
+        _sentence("(a) Transfer − random initialisation, mean over networks", by_key["a1"]),
+        _sentence("(a) Gain of transfer with the fewest − with the most data", by_key["a2"]),
+        _sentence("(b) Cut − whole network, both with transfer", by_key["b"]) + _savings(by_key["b"], costs),
         f"(c) AUPRC separates what AUROC ties: {_counts(one.judgement for one in ties)}.",
     )
 
 
-def _sentence(what: str, found: Sequence[tuple[Claim, Judgement]]) -> str:
-    known = [(claim, one) for claim, one in found if one.estimate is not None]
+def _sentence(compared: str, judged: Sequence[tuple[Claim, Judgement]]) -> str:
+    known = [(claim, one) for claim, one in judged if one.estimate is not None]
     if not known:
-        return f"{what}: not decidable (nothing to compare was run)."
+        return f"{compared}: not decidable (nothing to compare was run)."
     if len(known) > SHOWN:
-        return f"{what}, AUPRC: {_counts(one for _, one in known)}."
+        return f"{compared}, AUPRC: {_counts(one for _, one in known)}."
     parts = [
         f"{signed(one.estimate)} {interval(one.low, one.high, difference=True)} ({_where(claim)}): {one.verdict}"
         for claim, one in known
     ]
-    return f"{what}, AUPRC with 95 % interval: {'; '.join(parts)}."
+    return f"{compared}, AUPRC with 95 % interval: {'; '.join(parts)}."
 
 
 def _where(claim: Claim) -> str:
@@ -48,17 +48,17 @@ def _counts(judged: Iterable[Judgement]) -> str:
     return ", ".join(f"{verdict} in {count} of {total}" for verdict, count in counts.most_common()) or "not decidable"
 
 
-def _saved(found: Sequence[tuple[Claim, Judgement]], costs: Mapping[str, Any]) -> str:
-    """Say what each cut saves against its whole network."""
+def _savings(judged: Sequence[tuple[Claim, Judgement]], costs: Mapping[str, Any]) -> str:
+    """State what each cut saves compared with its whole network."""
     networks, parts = costs["networks"], {}
-    for claim, _ in found:
+    for claim, _ in judged:
         variant, other = (variant for variant, _ in claim.contrast)
         cut, whole = network_of(variant), network_of(other)
         if cut in networks and whole in networks:
             share = networks[cut]["parameters"] / networks[whole]["parameters"]
             faster = networks[whole]["step_seconds"] / networks[cut]["step_seconds"]
             title = network_title(variant)
-            parts[cut] = f"{title} has {share:.0%} of the parameters and steps {faster:.1f} times as fast"
+            parts[cut] = f"{title} has {share:.0%} of the parameters, and its steps are {faster:.1f} times as fast"
     if len(parts) > SHOWN:
-        return " What each cut saves is in the table “Quality against cost”."
+        return " The table “Quality against cost” shows what each cut saves."
     return f" {'; '.join(parts.values())}.".replace("%", " %") if parts else ""

@@ -1,7 +1,7 @@
-"""Whether a variant was undertuned: the learning rate that won its trials, and when its best validation came.
+"""Whether a variant was undertuned: the learning rate that won its trials, and the step of its best validation.
 
-A winner at the edge of the grid leaves open whether a rate beyond it is better; a best at the last validation means
-that the fit had not converged.
+If the winner is at the edge of the grid, a rate beyond it may be better; a best value at the last validation means that
+the fit had not converged.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,46 +24,46 @@ from medtransfer.training.selection import SelectionConfig
 
 @dataclass
 class Rates:
-    """The learning rate of a variant's fits under a condition, None if not recorded, and each trial's best."""
+    """The learning rate of a variant's fits under a condition (None if not recorded), and each trial's best value."""
 
     taken: float | None = None
     tried: dict[float, float] = field(default_factory=dict)
 
     @property
     def edge(self) -> str:
-        """``highest`` or ``lowest`` where the winner of several trials is at the end of the grid, else nothing."""
+        """``highest`` or ``lowest`` if the winner of several trials is at the end of the grid, else empty."""
         if len(self.tried) < 2 or self.taken not in (min(self.tried), max(self.tried)):
             return ""
         return "highest" if self.taken == max(self.tried) else "lowest"
 
 
 def learning_rates(fits: Sequence[Fit], config: TruncatedTransferConfig) -> dict[Key, Rates]:
-    """Return the learning rates by variant and name of the condition, from the journals."""
+    """Return the learning rates by variant and condition, from the journals."""
     metric = cast(SelectionConfig, config.train.selection).metric.replace("val/", "best/", 1)
-    found: dict[Key, Rates] = {}
+    rates: dict[Key, Rates] = {}
     for names, folder in fits:
         if names["phase"] != "finetune" or not (folder / EVENTS).exists():
             continue
         rate, best = _recorded(folder, metric)
         condition, trial, _ = names["condition"].partition(TRIAL)
-        one = found.setdefault((names["variant"], condition), Rates())
+        one = rates.setdefault((names["variant"], condition), Rates())
         if not trial:
             one.taken = rate
         elif rate is not None:
             one.tried[rate] = best
-    return found
+    return rates
 
 
-def rates_table(found: Mapping[Key, Rates], best: pd.DataFrame, config: TruncatedTransferConfig) -> Table:
-    """Return which learning rate every variant took and when its fits were best; ``best``: rows of ``convergence``."""
+def rates_table(rates: Mapping[Key, Rates], best: pd.DataFrame, config: TruncatedTransferConfig) -> Table:
+    """Return the learning rate of every variant and when its fits were best; ``best``: rows of ``convergence``."""
     parts = dict(tuple(best.groupby(["variant", "condition"])))
-    body = [(*fit_cells(key), *_chosen(one), *_when(parts.get(key))) for key, one in in_order(config, found)]
+    body = [(*fit_cells(key), *_chosen(one), *_when(parts.get(key))) for key, one in in_order(config, rates)]
     return Table(
         "rates",
         "Was a variant undertuned? Learning rates and the end of the budget",
-        "The learning rate that won on validation images, below it the best validation result of every rate that was "
-        "tried. At the grid’s edge a rate beyond it may have been better; a best at the last validation means that "
-        "the fit had not converged.",
+        "The learning rate that won on validation images; below it, the best validation result of every rate that was "
+        "tried. At the grid’s edge, a rate beyond the grid may be better. A best value at the last validation means "
+        "that the fit had not converged.",
         (
             *FIT,
             Column("learning rate"),
@@ -75,18 +75,20 @@ def rates_table(found: Mapping[Key, Rates], best: pd.DataFrame, config: Truncate
     )
 
 
-def undertuned(found: Mapping[Key, Rates], best: pd.DataFrame) -> tuple[str, ...]:
-    """Say how many choices of a learning rate are at the grid's edge, and how many fits had not converged."""
-    chosen = [one for one in found.values() if len(one.tried) > 1]
+def undertuned(rates: Mapping[Key, Rates], best: pd.DataFrame) -> tuple[str, ...]:
+    """State how many chosen learning rates are at the grid's edge, and how many fits had not converged."""
+    chosen = [one for one in rates.values() if len(one.tried) > 1]
     edges = [one.edge for one in chosen if one.edge]
     last = int((best["share"] == 1).sum())
-    said = []
+    limits = []
     if edges:
         ends = " and ".join(f"{edges.count(end)} the {end}" for end in ("highest", "lowest") if end in edges)
-        said.append(f"Of {len(chosen)} learning rates chosen by trials, {ends} of its grid: a wider one may do better.")
+        limits.append(
+            f"Of {len(chosen)} learning rates chosen by trials, {ends} of its grid: a wider grid may be better."
+        )
     if last:
-        said.append(f"In {last} of {len(best)} fits the last validation was the best: these had not converged.")
-    return tuple(said)
+        limits.append(f"In {last} of {len(best)} fits, the last validation was the best: these fits had not converged.")
+    return tuple(limits)
 
 
 def _recorded(folder: Path, metric: str) -> tuple[float | None, float]:

@@ -1,4 +1,4 @@
-"""How variants and conditions are written, and the study's own terms."""
+"""Titles of variants and conditions, and the study's own terms."""
 
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
@@ -15,7 +15,7 @@ GLOSSARY = {
     "TL": "transfer learning: training starts from pretrained weights",
     "RI": "random initialisation: training starts from random weights",
     "transfusion": "pretrained bottom under a slimmer, random top (Raghu et al. 2019)",
-    "CKA": "centred kernel alignment: how similarly two networks represent the same images (Kornblith et al. 2019)",
+    "CKA": "centred kernel alignment: similarity of two networks’ features of the same images (Kornblith et al. 2019)",
     "Pareto front": "the variants that no other variant beats in both cost and quality",
 }
 FIT = labels("Setting", "Network", "Start")
@@ -23,12 +23,12 @@ FIT = labels("Setting", "Network", "Start")
 
 
 def network_of(variant: str) -> str:
-    """Return the network of a variant's name: ``densenet121_t1``."""
+    """Return the network of a variant, from its name: ``densenet121_t1``."""
     return variant.rpartition("-")[0]
 
 
 def network_title(variant: str) -> str:
-    """Return how the network of a variant is written: ``Dens-T1``, as in the paper where it has a name for it."""
+    """Return how the network of a variant is written: ``Dens-T1``, the paper's name if it has one."""
     return printed.network_title(network_of(variant))
 
 
@@ -48,7 +48,7 @@ def variant_title(variant: str) -> str:
 
 
 def condition_title(condition: str) -> str:
-    """Return how the name of a condition is written: ``covid_ct · tenth · tuned``."""
+    """Return how a condition is written: ``covid_ct · tenth · tuned``."""
     return condition.replace("-", " · ")
 
 

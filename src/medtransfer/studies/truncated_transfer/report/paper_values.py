@@ -1,4 +1,4 @@
-"""The numbers of the paper's text beside ours, where both mean the same thing."""
+"""The numbers in the paper's text compared with ours, where both mean the same thing."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,9 +27,9 @@ _GROUPS = {
 _PNEUMOTHORAX = "pneumothorax"
 
 
-def paper_values_table(found: Results, rows: Sequence[Row], costs: Mapping[str, Any]) -> Table:
-    """Return the numbers of the paper's text that have one of ours beside them, and say how many have none."""
-    ours = _settings(found.config) | _example() | _outcomes(found, rows, costs)
+def paper_values_table(results: Results, rows: Sequence[Row], costs: Mapping[str, Any]) -> Table:
+    """Return the numbers in the paper's text that have a counterpart here, and how many have none."""
+    ours = _settings(results.config) | _example() | _results(results, rows, costs)
     body = tuple(
         (
             TableCell(_GROUPS[row.group]),
@@ -42,22 +42,23 @@ def paper_values_table(found: Results, rows: Sequence[Row], costs: Mapping[str, 
     )
     missing = len(paper_values()) - len(body)
     left_out = (
-        f"{missing} more have nothing of the same meaning here: other data, or no such variant or finding was run."
+        f"{missing} more numbers have no counterpart here: they are about other data, or about a variant or finding "
+        "that was not run."
     )
     return Table(
         "paper-values",
-        "The numbers of the paper’s text",
-        "Its results are bar charts without numbers; only these are printed. Ours: this profile’s own setting or "
+        "The numbers in the paper’s text",
+        "The paper’s results are bar charts without numbers; only these are printed. Ours: this profile’s setting or "
         "result of the same meaning, on our data.",
         (*labels("About", "Number"), Column("paper"), Column("ours")),
         body,
-        ("94.6 % fewer parameters belong to Dens-T1 by count; the printed 79 % is what Dens-T2 saves.", left_out),
+        ("By our count, Dens-T1 has 94.6 % fewer parameters; the printed 79 % is the saving of Dens-T2.", left_out),
     )
 
 
 def _settings(config: TruncatedTransferConfig) -> dict[tuple[str, str], TableCell]:
     train = config.train
-    found = {
+    ours = {
         "lr": TableCell(
             f"{train.optimizer.lr:g}", "protocol “paper”" if "paper" in config.protocols else "before tuning"
         ),
@@ -66,14 +67,14 @@ def _settings(config: TruncatedTransferConfig) -> dict[tuple[str, str], TableCel
         "input": TableCell(str(config.augment.crop)),
     }
     if train.epochs:
-        found["epochs"] = TableCell(str(train.epochs))
+        ours["epochs"] = TableCell(str(train.epochs))
     if isinstance(train.schedule, PlateauSchedule):
-        found["lr_factor"] = TableCell(f"{train.schedule.factor:g}")
-    return {("training", name): text for name, text in found.items()}
+        ours["lr_factor"] = TableCell(f"{train.schedule.factor:g}")
+    return {("training", name): text for name, text in ours.items()}
 
 
 def _example() -> dict[tuple[str, str], TableCell]:
-    """Our definition has the same counts; the areas are means over all placements."""
+    """Return the example of Fig. 2: our definition has the paper's counts; the areas are means over all placements."""
     rows = paper_values().query("group == 'example'")
     counts = {row.item: TableCell(f"{row.value:g}") for row in rows.itertuples() if not row.item.startswith("C")}
     counts |= {row.item: TableCell(f"{row.value:g}") for row in rows.itertuples() if row.item.endswith("_top")}
@@ -86,15 +87,15 @@ def _example() -> dict[tuple[str, str], TableCell]:
     return {("example", item): text for item, text in counts.items()}
 
 
-def _outcomes(found: Results, rows: Sequence[Row], costs: Mapping[str, Any]) -> dict[tuple[str, str], TableCell]:
-    """Return our largest sd over repeats by kind of task, the share that Dens-T1 saves, and TL − RI of ResNet-50."""
+def _results(results: Results, rows: Sequence[Row], costs: Mapping[str, Any]) -> dict[tuple[str, str], TableCell]:
+    """Return our largest sd over repeats by kind of task, the saving of Dens-T1, and TL − RI of ResNet-50."""
     result = {}
     for item, several in (("chexpert_std_max", True), ("covid_std_max", False)):
         spread = [
             row["sd"]
             for row in rows
             if not is_missing(row["sd"])
-            and bool(found.config.tasks[row["condition"].partition("-")[0]].findings) == several
+            and bool(results.config.tasks[row["condition"].partition("-")[0]].findings) == several
         ]
         if spread:
             result[item] = TableCell(
@@ -104,8 +105,8 @@ def _outcomes(found: Results, rows: Sequence[Row], costs: Mapping[str, Any]) -> 
     if {"densenet121", "densenet121_t1"} <= networks.keys():
         share = 1 - networks["densenet121_t1"]["parameters"] / networks["densenet121"]["parameters"]
         result["dens_t1_param_reduction_pct"] = TableCell(number(100 * share, digits=1))
-    for (variant, condition), cell in found.cells.items():
-        random = found.cells.get(("resnet50-random", condition))
+    for (variant, condition), cell in results.cells.items():
+        random = results.cells.get(("resnet50-random", condition))
         if variant == "resnet50-transfer" and _PNEUMOTHORAX in cell.outputs and random:
             gain = mean_of_output(cell, _PNEUMOTHORAX) - mean_of_output(random, _PNEUMOTHORAX)
             result.setdefault(

@@ -1,4 +1,4 @@
-"""The test results of the study: its cells, and what every table and figure is made of."""
+"""The test results of the study: its cells, on which every table and figure is based."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Results:
 
     @property
     def conditions(self) -> list[Condition]:
-        """The conditions that any variant was tested under, in the order of the study."""
+        """The conditions under which any variant was tested, in the order of the study."""
         tested = {condition for _, condition in self.cells}
         return [condition for condition in self.config.conditions() if condition.name in tested]
 
@@ -33,12 +33,12 @@ class Results:
 
 
 def results(predictions: pd.DataFrame, config: TruncatedTransferConfig, evaluation: EvaluationConfig) -> Results:
-    """Measure every variant under every condition of a predictions table; errors as in ``claims.measure_cells``."""
+    """Measure every variant under every condition in a predictions table; errors as in ``claims.measure_cells``."""
     return Results(config, evaluation, measure_cells(predictions, config, evaluation))
 
 
 def mean_trapezoid(cell: Cell) -> tuple[float, float | None]:
-    """Return mean and sd over seeds of AUPRC by the trapezoid, of several outputs the mean."""
+    """Return mean and sd over seeds of AUPRC by the trapezoid; for several outputs, their mean."""
     outputs = []
     for output in cell.two_class:
         target, scores, _ = cell.column(output)
@@ -48,16 +48,16 @@ def mean_trapezoid(cell: Cell) -> tuple[float, float | None]:
 
 
 def pairs(config: TruncatedTransferConfig, claim: str) -> list[Pair]:
-    """Return the pairs of cells that a claim subtracts: ``a1``, ``b`` or ``b_transfusion``."""
-    made: list[Pair] = []
+    """Return the pairs of cells whose difference a claim is about: ``a1``, ``b`` or ``b_transfusion``."""
+    result: list[Pair] = []
     for one in claims(config):
         if one.key == claim:
             first = [key for key, weight in one.contrast.items() if weight > 0]
             second = [key for key, weight in one.contrast.items() if weight < 0]
-            made += zip(first, second, strict=True)
-    return made
+            result += zip(first, second, strict=True)
+    return result
 
 
 def by_pair(rows: Iterable[Row]) -> list[tuple[Row, ...]]:
-    """Return the rows of each pair of cells together, one per metric."""
+    """Group the rows of each pair of cells, one row per metric."""
     return list(zip(*[iter(rows)] * len(METRICS), strict=True))

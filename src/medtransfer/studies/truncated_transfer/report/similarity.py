@@ -1,4 +1,4 @@
-"""How far fine-tuning moved each network from its start, block by block: linear CKA, 1 = nothing but a rotation."""
+"""How far fine-tuning moved each network from its start, by block: linear CKA, 1 = at most a rotation."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ from medtransfer.studies.truncated_transfer.report.names import (
 )
 
 Depths = dict[Key, dict[str, float]]
-"""(variant, condition) → block → CKA, mean over seeds; NaN where a seed has none."""
+"""(variant, condition) → block → CKA, mean over seeds; NaN if a seed has none."""
 
 
 def depths(facts: Mapping[str, Any]) -> Depths:
@@ -32,32 +32,32 @@ def depths(facts: Mapping[str, Any]) -> Depths:
     }
 
 
-def similarity_table(found: Depths, facts: Mapping[str, Any]) -> Table:
-    """Return CKA of the first, the middle and the last block, and the least of all."""
+def similarity_table(by_depth: Depths, facts: Mapping[str, Any]) -> Table:
+    """Return CKA of the first, middle and last block, and of the block with the lowest."""
     body = []
-    for key, blocks in found.items():
+    for key, blocks in by_depth.items():
         names = list(blocks)
-        shown = [names[0], names[len(names) // 2], names[-1], min(names, key=lambda name: blocks[name])]
-        body.append((*fit_cells(key), *(TableCell(number(blocks[name]), name) for name in shown)))
+        chosen = [names[0], names[len(names) // 2], names[-1], min(names, key=lambda name: blocks[name])]
+        body.append((*fit_cells(key), *(TableCell(number(blocks[name]), name) for name in chosen)))
     images = ", ".join(f"{count} of {name}" for name, count in facts["images"].items()) or "none"
     return Table(
         "similarity",
         "How similar the network is before and after fine-tuning (CKA)",
-        f"Unbiased linear CKA of the blocks’ pooled features before and after fine-tuning, mean over seeds, on test "
+        f"Unbiased linear CKA of each block’s pooled features before and after fine-tuning, mean over seeds, on test "
         f"images without their labels ({images}); 1: the same up to a rotation, 0: unrelated.",
-        (*FIT, *map(Column, ("first block", "middle", "last block", "least"))),
+        (*FIT, *map(Column, ("first block", "middle", "last block", "lowest"))),
         tuple(body),
         () if body else ("No variant starts from pretrained weights.",),
     )
 
 
-def similarity_figure(found: Depths) -> Figure:
+def similarity_figure(by_depth: Depths) -> Figure:
     """Draw CKA over depth: one panel per setting, one line per variant."""
-    conditions = list(dict.fromkeys(condition for _, condition in found))
-    variants = list(dict.fromkeys(variant for variant, _ in found))
+    conditions = list(dict.fromkeys(condition for _, condition in by_depth))
+    variants = list(dict.fromkeys(variant for variant, _ in by_depth))
 
     def panel(axis: Any, condition: str) -> None:
-        for (variant, other), blocks in found.items():
+        for (variant, other), blocks in by_depth.items():
             if other == condition:
                 style = {"color": GREEN if strategy_of(variant) == "transfusion" else BLUE, "marker": "."}
                 style |= {"linestyle": DASHES[variants.index(variant) % len(DASHES)], "label": variant_title(variant)}
@@ -69,7 +69,7 @@ def similarity_figure(found: Depths) -> Figure:
     def draw(figure: Any) -> None:
         panels(figure, conditions, panel, label="CKA with the start", share=True)
 
-    caption = "Blocks in running order, mean over seeds; a cut network ends where it is cut."
+    caption = "Blocks in forward order, mean over seeds; a cut network ends at its cut."
     title = "Similarity of start and fine-tuned network by depth"
     height = 0.6 + 3.0 * grid_rows(len(conditions))
     return Figure("similarity-depth", title, caption, svg(draw, "similarity", height=height))

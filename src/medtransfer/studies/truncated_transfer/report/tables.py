@@ -1,4 +1,4 @@
-"""The paper's figures as tables: networks, transfer against random, cuts, transfusion, tests, verdicts, ties."""
+"""The paper's figures as tables: networks, transfer against random, cuts, transfusion; tests, claims and ties."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -36,14 +36,14 @@ from medtransfer.studies.truncated_transfer.report.names import (
 from medtransfer.studies.truncated_transfer.report.results import Results, by_pair, mean_trapezoid
 
 
-def networks_table(found: Results, rows: Sequence[Row], costs: Mapping[str, Any]) -> Table:
+def networks_table(results: Results, rows: Sequence[Row], costs: Mapping[str, Any]) -> Table:
     """Return all variants under all conditions (Fig. 7): parameters, AUROC and AUPRC on the test images."""
-    known, tested = lookup(rows, "variant", "condition", "metric"), [c.name for c in found.conditions]
+    by_name, tested = lookup(rows, "variant", "condition", "metric"), [c.name for c in results.conditions]
     body = []
-    for variant in found.config.variants:
-        shown = (estimate(known.get((variant, condition, metric))) for condition in tested for metric in METRICS)
+    for variant in results.config.variants:
+        cells = (estimate(by_name.get((variant, condition, metric))) for condition in tested for metric in METRICS)
         parameters = _parameters(costs["networks"].get(network_of(variant)))
-        body.append((*fit_cells((variant, ""))[1:], parameters, *shown))
+        body.append((*fit_cells((variant, ""))[1:], parameters, *cells))
     columns = (Column(METRIC_TITLES[metric], condition_title(name)) for name in tested for metric in METRICS)
     return Table(
         "networks",
@@ -51,23 +51,23 @@ def networks_table(found: Results, rows: Sequence[Row], costs: Mapping[str, Any]
         f"Test images; columns: task · regime · protocol. {READING} AUPRC is average precision.",
         (*FIT[1:], Column("parameters"), *columns),
         tuple(body),
-        _chance(found),
+        _chance(results),
     )
 
 
-def kinds_table(found: Results, rows: Sequence[Row]) -> Table:
-    """Return AUPRC by average precision with the trapezoid beside it (G-9)."""
-    known, body = lookup(rows, "variant", "condition", "metric"), []
-    for key, cell in found.cells.items():
-        row, (mean, sd) = known[*key, "auprc"], mean_trapezoid(cell)
+def kinds_table(results: Results, rows: Sequence[Row]) -> Table:
+    """Return AUPRC by average precision and by the trapezoid (G-9)."""
+    by_name, body = lookup(rows, "variant", "condition", "metric"), []
+    for key, cell in results.cells.items():
+        row, (mean, sd) = by_name[*key, "auprc"], mean_trapezoid(cell)
         gap = MISSING if is_missing(row["mean"]) else TableCell(signed(mean - row["mean"]))
-        shown = (TableCell(spread(row["mean"], row["sd"])), TableCell(spread(mean, sd)), gap)
-        body.append((*fit_cells(key), *shown))
+        cells = (TableCell(spread(row["mean"], row["sd"])), TableCell(spread(mean, sd)), gap)
+        body.append((*fit_cells(key), *cells))
     return Table(
         "kinds",
         "AUPRC by average precision and by the trapezoid",
-        "Mean ± sd over seeds. Straight lines between the points of a precision–recall curve flatter where scores "
-        "tie; the paper’s code draws them, every other table here takes average precision.",
+        "Mean ± sd over seeds. Straight lines between the points of a precision–recall curve are too optimistic where "
+        "scores are tied; the paper’s code uses them, every other table here uses average precision.",
         (*FIT, *map(Column, ("average precision", "trapezoid", "difference"))),
         tuple(body),
     )
@@ -76,8 +76,8 @@ def kinds_table(found: Results, rows: Sequence[Row]) -> Table:
 def transfer_table(rows: Sequence[Row], gains: Sequence[Row]) -> Table:
     """Return TL against RI by network and regime (Fig. 3 and 4)."""
     body = [
-        (TableCell(condition_title(part[0]["condition"])), TableCell(network_title(part[0]["variant"])), *shown)
-        for part, shown in _compared(rows, gains, ("variant_b", "variant"))
+        (TableCell(condition_title(part[0]["condition"])), TableCell(network_title(part[0]["variant"])), *cells)
+        for part, cells in _compared(rows, gains, ("variant_b", "variant"))
     ]
     return Table(
         "transfer",
@@ -90,7 +90,7 @@ def transfer_table(rows: Sequence[Row], gains: Sequence[Row]) -> Table:
 
 
 def cuts_table(changes: Sequence[Row]) -> Table:
-    """Return the relative change of cut networks against the whole one (Fig. 5), in per cent."""
+    """Return the relative change of cut networks against the whole network (Fig. 5), in per cent."""
     body = [
         (
             TableCell(condition_title(part[0]["condition"])),
@@ -101,30 +101,30 @@ def cuts_table(changes: Sequence[Row]) -> Table:
     ]
     return Table(
         "cuts",
-        "Cut networks against the whole one, relative change (Fig. 5)",
-        "(cut − whole) ÷ whole in per cent, both with transfer, seed by seed; below it the 95 % interval. The paper "
-        "shows the best network of each family; every cut is shown here, because the best of several flatters itself.",
+        "Relative change of cut networks against the whole network (Fig. 5)",
+        "(cut − whole) ÷ whole in per cent, both with transfer, per seed; below it the 95 % interval. The paper shows "
+        "the best network of each family; this table shows every cut, because the best of several is optimistic.",
         (*labels("Setting", "Cut network"), *_by_metric("change, %")),
         tuple(body),
-        () if body else ("No cut network was run with transfer beside its whole network.",),
+        () if body else ("No cut network was run together with its whole network, both with transfer.",),
     )
 
 
 def transfusion_table(rows: Sequence[Row], gaps: Sequence[Row], config: TruncatedTransferConfig) -> Table:
-    """Return truncated transfer against transfusion at the same depth (Fig. 6); variants that lack are named."""
+    """Return truncated transfer against transfusion at the same depth (Fig. 6); missing variants are named."""
     body = [
         (
             TableCell(condition_title(part[0]["condition"])),
             *(TableCell(network_title(part[0][side])) for side in ("variant", "variant_b")),
-            *shown,
+            *cells,
         )
-        for part, shown in _compared(rows, gaps, ("variant", "variant_b"))
+        for part, cells in _compared(rows, gaps, ("variant", "variant_b"))
     ]
     missing = missing_partners(config)
     return Table(
         "transfusion",
         "Truncated transfer against transfusion at the same depth (Fig. 6)",
-        f"Both take the same pretrained blocks; transfusion puts a slimmer, random top on them. {READING}",
+        f"Both use the same pretrained blocks; transfusion adds a slimmer, random top. {READING}",
         (*labels("Setting", "Truncated", "Transfusion"), *_by_metric("truncated", "transfusion", "difference")),
         tuple(body),
         (f"Not run: {', '.join(missing)}.",) if missing else (),
@@ -132,7 +132,7 @@ def transfusion_table(rows: Sequence[Row], gaps: Sequence[Row], config: Truncate
 
 
 def missing_partners(config: TruncatedTransferConfig) -> list[str]:
-    """Return the variants that lack for comparing truncated transfer and transfusion at every depth."""
+    """Return the variants that are missing to compare truncated transfer and transfusion at every depth."""
     missing = []
     for variant in config.variants:
         network, _, depth = network_of(variant).rpartition("_")
@@ -146,46 +146,46 @@ def missing_partners(config: TruncatedTransferConfig) -> list[str]:
 
 
 def tests_table(tests: Sequence[Row]) -> Table:
-    """Return the paired tests of all comparisons with Holm's correction."""
+    """Return the paired tests of all comparisons, with Holm's correction."""
     body = []
     for part in by_pair(tests):
-        shown = [TableCell(condition_title(part[0]["condition"]))]
-        shown += [TableCell(variant_title(part[0][side])) for side in ("variant", "variant_b")]
+        cells = [TableCell(condition_title(part[0]["condition"]))]
+        cells += [TableCell(variant_title(part[0][side])) for side in ("variant", "variant_b")]
         for row in part:
             change = interval(*bounds(row), difference=True)
-            shown += [TableCell(signed(row["mean"]), change), TableCell(probability(row["p"]), row["test"])]
-            shown.append(TableCell(probability(row["p_holm"])))
-        body.append(tuple(shown))
+            cells += [TableCell(signed(row["mean"]), change), TableCell(probability(row["p"]), row["test"])]
+            cells.append(TableCell(probability(row["p_holm"])))
+        body.append(tuple(cells))
     return Table(
         "tests",
         "Paired tests",
-        "First − second on the same test images, mean over seeds, with its 95 % interval; p two-sided, adjusted by "
-        "Holm over all rows of a metric.",
+        "First − second on the same test images, mean over seeds, with its 95 % interval; two-sided p, Holm-adjusted "
+        "over all rows of a metric.",
         (*labels("Setting", "First", "Second"), *_by_metric("difference", "p", "p, Holm")),
         tuple(body),
         (
-            "DeLong, for AUROC of one output: both variants’ scores of an image are averaged over seeds and paired; "
-            "the variance is that of whole patients. Chance in training is in the interval beside it, not in its p.",
-            "Bootstrap: twice the share of the resampled differences beyond zero, never below 2 ÷ (resamples + 1); it "
-            "draws whole patients and, from two seeds on, seeds, both variants the same.",
+            "DeLong, for AUROC of one output: the scores of each image are averaged over seeds and paired between the "
+            "variants; the variance is that of whole patients. The interval includes training variation, p does not.",
+            "Bootstrap: twice the share of resampled differences beyond zero, never below 2 ÷ (resamples + 1). It "
+            "draws whole patients and, from two seeds on, seeds; both variants get the same draws.",
         ),
     )
 
 
 def claims_table(judged: Iterable[Judged], ties: Iterable[Ties]) -> Table:
-    """Return the verdict on every claim; AUPRC decides, AUROC is beside it."""
+    """Return the verdict on every claim; AUPRC decides, AUROC is given as well."""
     return shared_claims_table(
         [*judged, *(one.judged for one in ties)],
         {metric: Column(METRIC_TITLES[metric]) for metric in METRICS},
         deciding=DECIDING,
         intro="Differences on the test images with 95 % intervals. “At least as good” means not worse by 0.02. A claim "
-        "holds when its whole interval in AUPRC lies above the border, does not hold when no part of it does.",
+        "holds when its whole interval in AUPRC is above the limit, and does not hold when no part of it is.",
         title=condition_title,
     )
 
 
 def ties_table(ties: Iterable[Ties]) -> Table:
-    """Return how many ties of one metric the other breaks (claim c)."""
+    """Return how many ties in one metric the other metric breaks (claim c)."""
     body = tuple(
         (
             TableCell(condition_title(one.condition)),
@@ -202,9 +202,9 @@ def ties_table(ties: Iterable[Ties]) -> Table:
     )
     return Table(
         "ties",
-        "What one metric ties and the other separates",
-        "Pairs of variants; tied: the 95 % interval of the difference holds zero; separated: its normal interval "
-        "(± z sd of the resampled differences), corrected by Bonferroni for the number of ties, does not.",
+        "Pairs that one metric ties and the other separates",
+        "Pairs of variants. Tied: the 95 % interval of the difference includes zero. Separated: its normal interval "
+        "(± z sd of the resampled differences), Bonferroni-corrected for the number of ties, excludes zero.",
         (*FIT[:1], Column("pairs"), *columns),
         body,
     )
@@ -213,14 +213,14 @@ def ties_table(ties: Iterable[Ties]) -> Table:
 def _compared(
     rows: Sequence[Row], gaps: Sequence[Row], sides: tuple[str, str]
 ) -> list[tuple[tuple[Row, ...], list[TableCell]]]:
-    """Return the rows of each pair with, by metric, the estimates of both sides and their difference."""
-    known, body = lookup(rows, "variant", "condition", "metric"), []
+    """Return the rows of each pair and, by metric, the estimates of both sides and their difference."""
+    by_name, body = lookup(rows, "variant", "condition", "metric"), []
     for part in by_pair(gaps):
-        shown = []
+        cells = []
         for row in part:
-            shown += [estimate(known.get((row[side], row["condition"], row["metric"]))) for side in sides]
-            shown.append(estimate(row, difference=True))
-        body.append((part, shown))
+            cells += [estimate(by_name.get((row[side], row["condition"], row["metric"]))) for side in sides]
+            cells.append(estimate(row, difference=True))
+        body.append((part, cells))
     return body
 
 
@@ -234,11 +234,11 @@ def _parameters(cost: Mapping[str, Any] | None) -> TableCell:
     return TableCell(f"{cost['parameters'] / 1e6:.2f} M", hover=f"{cost['parameters']:,}")
 
 
-def _chance(found: Results) -> tuple[str, ...]:
-    """Say what chance would reach, in one note for all settings that are tested on the same images."""
+def _chance(results: Results) -> tuple[str, ...]:
+    """State the results of chance, in one note for all settings that are tested on the same images."""
     settings: dict[str, list[str]] = {}
-    for condition in found.conditions:
-        cell = next(cell for cell in found.cells.values() if cell.condition == condition.name)
+    for condition in results.conditions:
+        cell = next(cell for cell in results.cells.values() if cell.condition == condition.name)
         at = "" if cell.neg_pos_ratio is None else f" at {balance_title(cell.neg_pos_ratio)}"
         text = (
             f"{len(cell.images)} test images of {len(set(cell.patients))} patients; chance is AUROC 0.5 and AUPRC "
@@ -249,12 +249,12 @@ def _chance(found: Results) -> tuple[str, ...]:
 
 
 def _left_out(cell: Cell) -> str:
-    """Name the findings that no mean holds because their known test images are all positive or all negative."""
+    """Name the findings that means leave out because their known test images are all positive or all negative."""
     names = [name for name in cell.outputs if name not in cell.two_class]
     if not names:
         return ""
-    kept = len(cell.two_class)
-    return f" Means are over {kept} of {len(cell.outputs)} findings; of one class here: {', '.join(names)}."
+    count = len(cell.two_class)
+    return f" Means are over {count} of {len(cell.outputs)} findings; only one class here: {', '.join(names)}."
 
 
 def _percent(row: Row) -> TableCell:
