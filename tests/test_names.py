@@ -458,7 +458,7 @@ def test_evaluation_writes_over_nothing_that_comes_from_no_evaluation(sandbox, c
 def test_adding_copies_no_file_to_a_place_outside_of_the_copy(sandbox, capsys):
     (sandbox.checkout / "data/labels.csv").write_text("image,label\na/0.png,a\nb/1.png,b\n")
     line = ["data", "add", "csv", "--from", "data/pictures", "--name", "mine", "--set", "table=../labels.csv"]
-    assert "'../labels.csv' lies outside of the data set's folder" in refused(line, sandbox, capsys)
+    assert "'../labels.csv' is outside the data set's folder" in refused(line, sandbox, capsys)
 
 
 def test_a_new_folder_is_whole_or_absent_and_replaces_what_is_ours_alone(tmp_path):

@@ -37,7 +37,7 @@ def test_a_planted_patient_closes_the_gate_by_name(toy, capsys):
     toy.picture("images/extra.png", np.random.default_rng(9))
     assert run(["prepare", "ct"]) == 0
     said = refused(["gate"], capsys, code=3)
-    assert "1 patient and 0 images stand in two splits" in said
+    assert "1 patient and 0 images in two splits" in said
     assert "ct/images/train0.png (train)" in said
     assert "ct/images/extra.png (test)" in said
     assert not (toy.folder / "out/gate").exists()
