@@ -39,6 +39,10 @@ def predict_heads(module: nn.Module, heads: Heads, loader: Loader, engine: Engin
         loader: the images, in the order of its rows.
         engine: device and precision.
 
+    Example:
+        network, description = load_model(folder)
+        scores = predict_heads(engine.place(network), description["heads"], loader, engine)["label"]
+
     Raises:
         ModelError: a head was never trained, or the network has other outputs.
     """
