@@ -160,7 +160,9 @@ def measure(name: str, method: SSLConfig | None, count: int, *, data: PackedData
         task: Task = SupervisedTask(model, data.meta.classes)
         loader = supervised_loader(data, Phase, 0, engine)
     else:
-        task = SelfSupervisedTask(build(method, model, images=len(data.manifest), batch_size=BATCH), data.meta.classes)
+        task = SelfSupervisedTask(
+            build(method, model, images=len(data.manifest), batch_size=BATCH, seed=0), data.meta.classes
+        )
         located = training_regions(data, locate) if regions else None
         loader = self_supervised_loader(data, Phase, 0, engine, regions=located)
     spec, folder = RunSpec(experiment="bench", name=f"{name} {count}"), root / f"{name}{count}"

@@ -33,9 +33,9 @@ class DatasetConfig(Config):
     split: SplitConfig = SplitConfig()
     pack: PackConfig
     exclude: tuple[str, ...] = ()
-    """Paths of pictures to leave out, relative to the source's root: copies that the leak gate found."""
+    """Paths of images to leave out, relative to the source's root: copies that the leak gate found."""
     phantoms: bool = False
-    """Drawn pictures, not patients: the report says so on top."""
+    """Drawn images, not patients: the report says so on top."""
 
 
 class RegistryConfig(Config):

@@ -46,7 +46,7 @@ def test_a_patient_in_three_splits_is_named_and_counted_once():
     leaks = find_leaks(table(*CT, patient_id=["ct:p", "ct:p", "ct:p", "ct:q"]), max_hamming=8)
     assert pairs(leaks) == [("patient", "ct/a", "ct/b"), ("patient", "ct/a", "ct/c"), ("patient", "ct/b", "ct/c")]
     with pytest.raises(
-        LeakError, match=r"^1 patient and 0 images stand in two splits: patient ct/a \(train\) = ct/b \(val\)"
+        LeakError, match=r"^1 patient and 0 images in two splits: patient ct/a \(train\) = ct/b \(val\)"
     ):
         require_no_leaks(leaks, GateConfig())
 
@@ -106,7 +106,7 @@ def test_declared_overlaps_open_the_gate_within_but_not_across_data_sets():
     require_no_leaks(within, GateConfig(allow_known_overlaps=("ct",)))
     across = find_leaks(table(*CHAIN, sha256=["x", "y", "z", "x", "w"]), max_hamming=0)
     with pytest.raises(
-        LeakError, match=r"0 patients and 1 image stand in two splits: bytes cxr/a \(train\) = ct/d \(test\)"
+        LeakError, match=r"0 patients and 1 image in two splits: bytes cxr/a \(train\) = ct/d \(test\)"
     ) as e:
         require_no_leaks(across, GateConfig(allow_known_overlaps=("ct", "cxr")))
     assert e.value.exit_code == 3

@@ -131,13 +131,21 @@ def test_findings_are_targets_in_the_order_asked_for(root):
     nan = float("nan")
     table = manifest(y_edema=[1.0, 0.0, nan, 1.0] * 2, y_mass=[0.0] * 8, y_hernia=[nan] * 8)
     data = packed(root, PackConfig(size=8), table)
-    found = data.finding_targets(("mass", "edema"))
+    found = data.targets(("mass", "edema"))
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found[:4], [[0, 1], [0, 0], [0, nan], [0, 1]])
     with pytest.raises(DataError, match="hernia: a label column with only blanks, expected known values"):
-        data.finding_targets(("edema", "hernia"))
+        data.targets(("edema", "hernia"))
     with pytest.raises(DataError, match=r"flu: no such finding, .*; the findings are edema, mass, hernia"):
-        data.finding_targets(("flu",))
+        data.targets(("flu",))
+
+
+def test_zones_are_targets_by_their_own_column(root):
+    nan = float("nan")
+    data = packed(root, PackConfig(size=8), manifest(zone_1=[0.0, 2.5, nan, 3.0] * 2, y_edema=[1.0] * 8))
+    np.testing.assert_array_equal(data.targets(("zone_1", "edema"))[:3], [[0, 1], [2.5, 1], [nan, 1]])
+    with pytest.raises(DataError, match="zone_0: a label column with only blanks"):
+        data.targets(("zone_0",))
 
 
 def test_a_label_outside_the_classes_is_refused(root):
@@ -158,7 +166,7 @@ def test_an_unreadable_picture_leaves_nothing_and_keeps_the_older_set(root):
 def test_pictures_of_one_grey_level_are_refused(root):
     for i in range(8):
         Image.fromarray(np.zeros((4, 4), np.uint8)).save(root / f"{i}.png")
-    with pytest.raises(DataError, match="ct: all pictures are one grey level"):
+    with pytest.raises(DataError, match="ct: all images are one grey level"):
         packed(root, PackConfig(size=4))
 
 

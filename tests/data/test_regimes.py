@@ -149,7 +149,7 @@ def test_thinning_leaves_the_ratio_and_touches_one_split():
 
 def test_training_and_validation_are_thinned_and_every_test_image_stays():
     manifest = pd.concat([images({"covid": 300, "other": 163}), *held_out({"covid": 40, "other": 49})])
-    regime = RegimeConfig(negatives={"train": 16.3, "val": 2.94, "test": 16})
+    regime = RegimeConfig(neg_pos_ratio={"train": 16.3, "val": 2.94, "test": 16})
     found = apply_regime(manifest.reset_index(drop=True), regime, positive="covid")
     assert count(found) == {"covid": 10, "other": 163}
     assert count(found, "val") == {"covid": 16, "other": 49}

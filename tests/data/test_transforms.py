@@ -186,7 +186,7 @@ def test_the_evaluation_view_is_the_normalised_centre():
 
 
 def test_a_crop_larger_than_the_picture_is_refused():
-    with pytest.raises(ConfigError, match=r"crop 40 is larger than the pictures \(32 × 32 pixels\)"):
+    with pytest.raises(ConfigError, match=r"crop 40 is larger than the images \(32 × 32 pixels\)"):
         augment(pictures(1), AugmentConfig(crop=40), gen())
     with pytest.raises(ConfigError, match="lower the crop or pack the data set larger"):
         evaluate_view(pictures(1), 40)

@@ -36,8 +36,8 @@ def test_region_accuracy_counts_rightly_named_crops():
     assert float(region_accuracy(logits)) == pytest.approx(0.9)
 
 
-def test_rows_that_are_not_five_an_image_are_refused():
-    with pytest.raises(DataError, match=r"region logits have 7 rows, expected five an image \(ru, rm, rl, lu, ll\)"):
+def test_rows_that_are_not_five_per_image_are_refused():
+    with pytest.raises(DataError, match=r"region logits have 7 rows, expected five per image \(ru, rm, rl, lu, ll\)"):
         region_loss(torch.zeros(7, 5), reduction="mean")
 
 

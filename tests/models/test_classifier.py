@@ -202,5 +202,5 @@ def test_networks_that_cannot_be_built_or_fed_are_refused_on_the_meta_device(mon
     assert {value.device.type for model in built for value in model.state_dict().values()} == {"meta"}
     with pytest.raises(ModelError, match="cut 'layer9' does not exist; this network can be cut after conv1, layer1"):
         require_network(NetworkConfig(backbone="test_resnet", cut="layer9"), side=24)
-    with pytest.raises(ModelError, match="CBR without padding needs pictures of at least 91 px, got 64"):
+    with pytest.raises(ModelError, match="CBR without padding needs images of at least 91 px, got 64"):
         require_network(CBRConfig(size="tiny"), side=64)

@@ -103,13 +103,13 @@ def test_a_flattened_head_reads_every_value_of_the_map() -> None:
 
 def test_a_flattened_head_refuses_pictures_of_another_size() -> None:
     model = build_network(network_config("dens_t1", head="flatten", size=64), 2)
-    expected = r"built for pictures of 64 px, whose last map is \(128, 8, 8\), got \(128, 12, 12\); set flatten_at"
+    expected = r"built for images of 64 px, whose last map is \(128, 8, 8\), got \(128, 12, 12\); set flatten_at"
     with pytest.raises(ModelError, match=expected):
         model(torch.randn(2, 3, 96, 96))
 
 
 def test_a_flattened_head_needs_a_size() -> None:
-    with pytest.raises(ModelError, match="network 'res_t1': a flattened head needs the pictures' size"):
+    with pytest.raises(ModelError, match="network 'res_t1': a flattened head needs the images' size"):
         network_config("res_t1", head="flatten")
 
 
@@ -167,7 +167,7 @@ def test_the_top_of_a_slim_network_starts_kaiming_normal_with_open_norms() -> No
 def test_cbr_without_padding_says_which_pictures_are_too_small(name: str, least: int) -> None:
     model = build_network(network_config(name), 2).eval()
     assert model.feature_map(torch.zeros(1, 3, least, least)).shape[2:] == (1, 1)
-    with pytest.raises(ModelError, match=f"needs pictures of at least {least} px, got {least - 1} × {least}"):
+    with pytest.raises(ModelError, match=f"needs images of at least {least} px, got {least - 1} × {least}"):
         model(torch.zeros(1, 3, least - 1, least))
 
 

@@ -19,7 +19,7 @@ CONFIGS = [MultiScaleConfig(queue=12), MoCoConfig(queue=12), MoCoConfig(queue=12
 
 
 def built(config, encoder):
-    return build(config, encoder, images=12, batch_size=6)
+    return build(config, encoder, images=12, batch_size=6, seed=0)
 
 
 def test_the_name_picks_the_method(encoder):
@@ -55,11 +55,20 @@ def test_a_restored_method_goes_on_exactly_as_the_straight_run(config, encoder, 
 
 
 @pytest.mark.parametrize("config", CONFIGS)
+def test_the_seed_alone_decides_what_a_method_begins_with(config, encoder):
+    begins = []
+    for ambient in (1, 2):
+        torch.manual_seed(ambient)
+        before = torch.get_rng_state()
+        begins.append({name: value.clone() for name, value in built(config, encoder).state_dict().items()})
+        assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(begins[0][name], begins[1][name]) for name in begins[0])
+
+
+@pytest.mark.parametrize("config", CONFIGS)
 def test_every_method_overfits_eight_images(config, encoder, make_batch):
-    torch.manual_seed(0)
-    method = build(
-        config.model_copy(update={"queue": 8} if hasattr(config, "queue") else {}), encoder, images=8, batch_size=4
-    )
+    small = config.model_copy(update={"queue": 8} if hasattr(config, "queue") else {})
+    method = build(small, encoder, images=8, batch_size=4, seed=0)
     optimiser = torch.optim.Adam((p for p in method.parameters() if p.requires_grad), lr=0.02)
     batches = [make_batch(4, first=first, seed=first) for first in (0, 4)]
     for batch in batches:
@@ -127,7 +136,7 @@ def test_a_batch_of_one_is_refused(config, encoder):
     with pytest.raises(
         ConfigError, match=r"train.batch_size is 1 for 1 process\(es\), expected at least 2 images each"
     ):
-        build(config, encoder, images=12, batch_size=1)
+        build(config, encoder, images=12, batch_size=1, seed=0)
 
 
 def after_three_steps(config, encoder, make_batch):

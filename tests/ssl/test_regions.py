@@ -128,7 +128,7 @@ def test_without_lungs_the_whole_picture_is_used_and_said_so(value):
 def test_pictures_without_lungs_are_counted_in_the_log(caplog):
     picture, _ = slice_of_a_chest()
     locate(np.stack([picture, np.zeros_like(picture), picture]))
-    assert caplog.messages == ["locate: 1 of 3 pictures show no lungs; the whole picture is used in their place"]
+    assert caplog.messages == ["locate: 1 of 3 images show no lungs; the whole image is used in their place"]
     caplog.clear()
     locate(picture[None])
     assert not caplog.messages

@@ -75,7 +75,7 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path):
 def test_a_missing_line_is_noticed(tmp_path):
     lines = [json.dumps({"seq": seq, "time": 1, "kind": "a"}) + "\n" for seq in (0, 2)]
     (tmp_path / EVENTS).write_text("".join(lines))
-    with pytest.raises(TrackingError, match="event 2 stands where 1 belongs"):
+    with pytest.raises(TrackingError, match="event 2 is where 1 belongs"):
         Journal(tmp_path)
 
 

@@ -9,7 +9,8 @@ from sklearn.metrics import roc_auc_score
 from medtransfer.data.manifest import build_manifest
 from medtransfer.evaluation.predictions import prediction_rows
 from medtransfer.models.heads import Head
-from medtransfer.training.evaluating import asked_questions, head_targets, score_questions
+from medtransfer.training.evaluating import asked_questions, score_questions
+from medtransfer.training.inference import head_targets
 from network_heads import FINDINGS, LABEL_AND_ZONES, class_heads
 
 LABELS = ("covid", "normal", "", "pneumonia")

@@ -73,10 +73,10 @@ def findings(data):
 
 
 def test_findings_replace_the_classes_on_rows_where_one_is_known(data, phase, engine, toys, findings):
-    loader = supervised_loader(data, phase, 0, engine, findings=findings)
+    loader = supervised_loader(data, phase, 0, engine, outputs=findings)
     assert loader.rows.tolist() == data.rows("train")[6:].tolist()
     assert loader.batch(0, 0)["target"].shape == (8, 2)
-    first = evaluation_loader(data, "val", toys.crop, engine, findings=findings).batch(0, 0)["target"][0]
+    first = evaluation_loader(data, "val", toys.crop, engine, outputs=findings).batch(0, 0)["target"][0]
     assert first.isnan().tolist() == [True, False]
 
 

@@ -104,7 +104,12 @@ def pack(manifest: pd.DataFrame, root: Path, out: Path, config: PackConfig, *, m
 
 
 class PackedDataset:
-    """A packed data set on disk; images and masks are memory-mapped and read-only."""
+    """A packed data set on disk; images and masks are memory-mapped and read-only.
+
+    Example:
+        data = PackedDataset.open(Path("out/datasets/ct"))
+        images = data.images[data.rows("test")]
+    """
 
     def __init__(self, folder: Path, manifest: pd.DataFrame, meta: DatasetMeta) -> None:
         self.folder = folder
@@ -165,19 +170,23 @@ class PackedDataset:
             keep = keep & ((self.manifest["label"] != "") | self.manifest[known].notna().any(axis=1)).to_numpy()
         return np.flatnonzero(keep).astype(np.int64)
 
-    def finding_targets(self, findings: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Return 1, 0 or NaN (not known) of every row ``[N, findings]``.
+    def targets(self, outputs: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Return what is known of findings (1 or 0) and lung zones (0 to 3) in every row ``[N, outputs]``, else NaN.
+
+        Args:
+            outputs: findings without their ``y_``, and zones by their column, ``zone_0`` to ``zone_5``.
 
         Raises:
-            DataError: a finding is no column of the manifest, or its column holds only blanks.
+            DataError: an output is no column of the manifest, or its column holds only blanks.
         """
         known = [column.removeprefix("y_") for column in finding_columns(self.manifest)]
-        for name in findings:
-            problem = "no such finding" if name not in known else "a label column with only blanks"
-            if name not in known or self.manifest[f"y_{name}"].isna().all():
+        columns = [name if name in ZONES else f"y_{name}" for name in outputs]
+        for name, column in zip(outputs, columns, strict=True):
+            problem = "a label column with only blanks" if column in self.manifest else "no such finding"
+            if column not in self.manifest or self.manifest[column].isna().all():
                 there = ", ".join(known) or "none"
                 raise DataError(f"{self.folder}: {name}: {problem}, expected known values; the findings are {there}")
-        values: npt.NDArray[np.float32] = self.manifest[[f"y_{name}" for name in findings]].to_numpy(np.float32)
+        values: npt.NDArray[np.float32] = self.manifest[columns].to_numpy(np.float32)
         return values
 
     def verify(self) -> None:

@@ -102,6 +102,10 @@ def load_model(folder: Path) -> tuple[Classifier, dict[str, Any]]:
 
     The description is config.json with ``heads`` as ``Head`` by name.
 
+    Example:
+        network, description = load_model(Path("out/attentive_transfer/weights/finetune/resnet18_attn0/none/seed0"))
+        probability = activate(network(images), description["heads"])["label"]
+
     Raises:
         CheckpointError: a file is missing, damaged or not from ``save_weights``, or of an older format.
     """

@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import torch
 from pydantic import Field
 from torch import nn
 
@@ -17,7 +18,7 @@ SSLConfig = Annotated[MultiScaleConfig | MoCoConfig | SimCLRConfig, Field(discri
 
 
 def build(
-    config: MultiScaleConfig | MoCoConfig | SimCLRConfig, encoder: nn.Module, *, images: int, batch_size: int
+    config: MultiScaleConfig | MoCoConfig | SimCLRConfig, encoder: nn.Module, *, images: int, batch_size: int, seed: int
 ) -> SelfSupervised:
     """Build a method around an encoder.
 
@@ -26,6 +27,7 @@ def build(
         encoder: has ``features(x) -> [B, width]`` and ``width``; trained in place.
         images: training images, for the size of the queue.
         batch_size: images per step, of all processes together.
+        seed: of the method's own random weights and queue; torch's own generator is left alone.
 
     Raises:
         ConfigError: a process has a batch of one, or the queue or the batch-norm groups do not fit the training set.
@@ -35,10 +37,12 @@ def build(
             f"train.batch_size is {batch_size} for {processes()} process(es), expected at least 2 images each: "
             "one image alone has nothing to differ from; raise batch_size"
         )
-    match config:
-        case MultiScaleConfig():
-            return MultiScale(config, encoder, images=images, batch_size=batch_size)
-        case MoCoConfig():
-            return MoCo(config, encoder, images=images, batch_size=batch_size)
-        case SimCLRConfig():
-            return SimCLR(config, encoder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        match config:
+            case MultiScaleConfig():
+                return MultiScale(config, encoder, images=images, batch_size=batch_size)
+            case MoCoConfig():
+                return MoCo(config, encoder, images=images, batch_size=batch_size)
+            case SimCLRConfig():
+                return SimCLR(config, encoder)

@@ -56,7 +56,7 @@ def _track(tracker: Tracker, entry: dict[str, Any], model: FittedModel, rows: pd
     number = entry["seeds"].index(model.seed)
     for kind in ("probability", "severity", "value"):
         if kind in entry:
-            tracker.metrics(dict(_of_seed(entry[kind], number, where)), 0)
+            tracker.metrics(dict(_of_seed(entry[kind], number, where, kind)), 0)
     if where.startswith("val") or "probability" not in entry:
         return
     block = entry["probability"]
@@ -68,12 +68,13 @@ def _track(tracker: Tracker, entry: dict[str, Any], model: FittedModel, rows: pd
         tracker.figure(f"{name}_confusion.png", confusion_figure(part, thresholds[number], output))
 
 
-def _of_seed(block: dict[str, Any], number: int, where: str) -> Iterator[tuple[str, float]]:
-    """Yield one seed's metrics as ``<where>/<metric>_<output>``, the mean of several outputs without one.
+def _of_seed(block: dict[str, Any], number: int, where: str, kind: str) -> Iterator[tuple[str, float]]:
+    """Yield one seed's metrics as ``<where>/<metric>_<output>``; undefined metrics are left out.
 
-    Undefined metrics are left out.
+    The mean of several outputs is named by their kind, that of probabilities by the metric alone.
     """
-    named = {f"_{block['outputs'][0]}": block} if len(block["outputs"]) == 1 else {"": block}
+    mean = "" if kind == "probability" else f"_{kind}"
+    named = {f"_{block['outputs'][0]}": block} if len(block["outputs"]) == 1 else {mean: block}
     named |= {f"_{output}": part for output, part in block.get("by_output", {}).items()}
     for suffix, part in named.items():
         for metric, summary in part["metrics"].items():

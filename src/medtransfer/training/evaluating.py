@@ -5,21 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from medtransfer.data.loaders import Loader
-from medtransfer.data.manifest import ZONES
 from medtransfer.data.packed import PackConfig, PackedDataset, pack
 from medtransfer.errors import DataError
 from medtransfer.evaluation.cells import VALUES
 from medtransfer.evaluation.intervals import Interval, bootstrap_interval
-from medtransfer.evaluation.predictions import prediction_rows
 from medtransfer.evaluation.scorecard import score_binary, score_multiclass
 from medtransfer.models.classifier import Classifier
-from medtransfer.models.heads import Head, Heads
+from medtransfer.models.heads import Heads
 from medtransfer.training.engine import Engine
-from medtransfer.training.inference import predict_heads
+from medtransfer.training.inference import predicted_rows
 from medtransfer.training.loading import EVALUATION_BATCH
 
 Metrics = dict[str, Interval]
@@ -78,50 +75,17 @@ def predict_network(
         normalization=(tuple(prepared["mean"]), tuple(prepared["std"])),
         device=engine.device,
     )
-    scores = predict_heads(engine.place(model), heads, loader, engine)
-    images = data.manifest.iloc[scores["index"]]
-    tables = [_rows(images, scores[key], head, description["extra"]["fit"], name) for key, head in heads.items()]
-    return pd.concat(tables, ignore_index=True)
-
-
-def _rows(
-    images: pd.DataFrame, scores: npt.NDArray[np.float32], head: Head, fit: Mapping[str, Any], name: str
-) -> pd.DataFrame:
-    return prediction_rows(
-        images,
-        scores,
-        head_targets(images, head),
-        outputs=head.outputs,
-        kind=head.kind,
+    fit = description["extra"]["fit"]
+    return predicted_rows(
+        engine.place(model),
+        heads,
+        loader,
+        engine,
         study=fit["study"],
         variant=name,
         condition=fit["condition"],
         seed=int(fit["seed"]),
     )
-
-
-def head_targets(manifest: pd.DataFrame, head: Head) -> npt.NDArray[np.float64]:
-    """Return what a manifest knows of a head's outputs, ``[images, outputs]``, NaN where it knows nothing.
-
-    Exclusive classes have one-hot rows from ``label``, findings their columns ``y_<finding>``, severities the zones
-    that they are named like.
-    """
-    if head.activation == "softmax":
-        labels = manifest["label"].to_numpy(object)[:, None]
-        one_hot: npt.NDArray[np.float64] = (labels == np.array(head.outputs, object)).astype(np.float64)
-        one_hot[~one_hot.any(axis=1)] = np.nan
-        return one_hot
-    columns = [_column(output, head) for output in head.outputs]
-    known: npt.NDArray[np.float64] = manifest.reindex(columns=columns).to_numpy(np.float64)
-    return known
-
-
-def _column(output: str, head: Head) -> str:
-    """Return the manifest's column with an output's target; a name that no column has when there is none."""
-    if head.kind == "probability":
-        return f"y_{output}"
-    # zones count from 0 to 3: a sigmoid's severities have another scale, whatever they are named
-    return output if output in ZONES and (head.kind, head.activation) == ("severity", "identity") else ""
 
 
 def asked_questions(heads: Heads, *, positive: str) -> dict[str, tuple[str, ...]]:

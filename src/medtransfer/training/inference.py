@@ -1,15 +1,19 @@
-"""From a task or a stored network and a loader to arrays, and from arrays to validation metrics."""
+"""From a task or a stored network and a loader to arrays, rows of the predictions table and validation metrics."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from medtransfer.data.loaders import Loader
+from medtransfer.data.manifest import ZONES
 from medtransfer.errors import ConfigError
 from medtransfer.evaluation.metrics import METRICS
-from medtransfer.models.heads import Heads, activate, require_trained
+from medtransfer.evaluation.predictions import prediction_rows
+from medtransfer.models.heads import Head, Heads, activate, require_trained
 from medtransfer.training.engine import Engine
 from medtransfer.training.task import Batch, Task, set_mode
 
@@ -35,11 +39,76 @@ def predict_heads(module: nn.Module, heads: Heads, loader: Loader, engine: Engin
         loader: the images, in the order of its rows.
         engine: device and precision.
 
+    Example:
+        network, description = load_model(folder)
+        scores = predict_heads(engine.place(network), description["heads"], loader, engine)["label"]
+
     Raises:
         ModelError: a head was never trained, or the network has other outputs.
     """
     require_trained(heads, what="prediction")
     return collect(module, lambda batch: activate(module(batch["image"]), heads), loader, engine)
+
+
+def predicted_rows(
+    module: nn.Module,
+    heads: Heads,
+    loader: Loader,
+    engine: Engine,
+    *,
+    study: str,
+    variant: str,
+    condition: str,
+    seed: int,
+) -> pd.DataFrame:
+    """Predict a stored network and return its rows of the predictions table, head after head, with known targets.
+
+    Arguments as in :func:`predict_heads`; ``study``, ``variant``, ``condition`` and ``seed`` name the fit.
+
+    Raises:
+        ModelError: see :func:`predict_heads`.
+    """
+    scores = predict_heads(module, heads, loader, engine)
+    images = loader.data.manifest.iloc[scores["index"]]
+    tables = [
+        prediction_rows(
+            images,
+            scores[name],
+            head_targets(images, head),
+            outputs=head.outputs,
+            kind=head.kind,
+            study=study,
+            variant=variant,
+            condition=condition,
+            seed=seed,
+        )
+        for name, head in heads.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def head_targets(manifest: pd.DataFrame, head: Head) -> npt.NDArray[np.float64]:
+    """Return what a manifest knows of a head's outputs, ``[images, outputs]``, NaN where it knows nothing.
+
+    Exclusive classes have one-hot rows from ``label``, findings their columns ``y_<finding>``, severities the zones
+    that they are named like.
+    """
+    if head.activation == "softmax":
+        labels = manifest["label"].to_numpy(object)[:, None]
+        one_hot: npt.NDArray[np.float64] = (labels == np.array(head.outputs, object)).astype(np.float64)
+        one_hot[~one_hot.any(axis=1)] = np.nan
+        return one_hot
+    columns = [_column(output, head) for output in head.outputs]
+    known: npt.NDArray[np.float64] = manifest.reindex(columns=columns).to_numpy(np.float64)
+    return known
+
+
+def _column(output: str, head: Head) -> str:
+    """Return the manifest's column with an output's target; a name that no column has when there is none."""
+    if head.kind == "probability":
+        return f"y_{output}"
+    # zones count from 0 to 3: a sigmoid's severities have another scale, whatever they are named
+    return output if output in ZONES and (head.kind, head.activation) == ("severity", "identity") else ""
 
 
 @torch.inference_mode()

@@ -40,13 +40,13 @@ def open_dataset(name: str) -> PackedDataset:
 
 
 def supervised_loader(
-    data: PackedDataset, phase: Phase, seed: int, engine: Engine, *, findings: Sequence[str] = ()
+    data: PackedDataset, phase: Phase, seed: int, engine: Engine, *, outputs: Sequence[str] = ()
 ) -> Loader:
     """Return the training loader of a phase with labels; only rows of the training split reach it.
 
-    With ``findings`` the targets are these instead of the classes.
+    With ``outputs`` (findings, zones) the targets are these instead of the classes.
     """
-    targets, rows_of = _targets(data, findings)
+    targets, rows_of = _targets(data, outputs)
     return training_loader(data, rows_of("train"), phase, seed, engine, targets=targets)
 
 
@@ -57,14 +57,14 @@ def evaluation_loader(
     engine: Engine,
     *,
     trained_on: PackedDataset | None = None,
-    findings: Sequence[str] = (),
+    outputs: Sequence[str] = (),
 ) -> Loader:
     """Return a loader over the labelled rows of one split in the evaluation view: centre crop, no randomness.
 
     Images of a data set that the network was not trained on are normalised like those that it was ``trained_on``.
-    With ``findings`` the targets are these instead of the classes.
+    With ``outputs`` (findings, zones) the targets are these instead of the classes.
     """
-    targets, rows_of = _targets(data, findings)
+    targets, rows_of = _targets(data, outputs)
     rows = rows_of(split)
     if len(rows) == 0:
         raise DataError(f"{data.meta.name}: the {split} split has no labelled image; check its split settings")
@@ -82,12 +82,12 @@ def evaluation_loader(
     )
 
 
-def _targets(data: PackedDataset, findings: Sequence[str]) -> tuple[np.ndarray | None, Callable[[str], np.ndarray]]:
+def _targets(data: PackedDataset, outputs: Sequence[str]) -> tuple[np.ndarray | None, Callable[[str], np.ndarray]]:
     """Return the targets that replace the classes, if any, and a function from a split to its rows with a target.
 
-    Of findings one must be known; a known finding or severity zone is no class.
+    Of several outputs one must be known; a known finding or severity zone is no class.
     """
-    targets = data.finding_targets(findings) if findings else None
+    targets = data.targets(outputs) if outputs else None
     known = np.asarray(data.class_index >= 0 if targets is None else ~np.isnan(targets).all(axis=1))
 
     def rows(split: str) -> np.ndarray:

@@ -22,9 +22,7 @@ def supervised_validation(
 
     def validate(task: Task) -> dict[str, float]:
         predicted = predict(task, loader, engine)
-        metrics = classification_metrics(
-            predicted["probability"], predicted["target"], data.meta.classes, positive=positive
-        )
+        metrics = classification_metrics(predicted["label"], predicted["target"], data.meta.classes, positive=positive)
         return metrics | attention_metrics(task.module, loader, engine)
 
     return validate
@@ -34,11 +32,11 @@ def multilabel_validation(
     data: PackedDataset, crop: int, engine: Engine, *, findings: Sequence[str]
 ) -> Callable[[Task], dict[str, float]]:
     """Return a function that scores a task of several findings on the validation split."""
-    loader = evaluation_loader(data, "val", crop, engine, findings=findings)
+    loader = evaluation_loader(data, "val", crop, engine, outputs=findings)
 
     def validate(task: Task) -> dict[str, float]:
         predicted = predict(task, loader, engine)
-        return multilabel_metrics(predicted["probability"], predicted["target"], findings)
+        return multilabel_metrics(predicted["findings"], predicted["target"], findings)
 
     return validate
 

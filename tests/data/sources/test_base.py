@@ -42,7 +42,7 @@ def test_shared_patients_are_counted_and_the_first_ten_named():
     rows = [{"patient_id": f"p{i:02}", "split": split} for i in range(12) for split in ("train", "test")]
     rows.append({"patient_id": "alone", "split": "val"})
     text = shared_patients(rows)
-    assert text.startswith("12 of 13 patients stand in more than one official split: p00, ")
+    assert text.startswith("12 of 13 patients are in more than one official split: p00, ")
     assert text.endswith("p09, …")
     assert shared_patients(rows[-1:]) == ""
 

@@ -33,7 +33,7 @@ def test_lists_give_labels_and_official_splits(tmp_path, tree):
 
 def test_patients_that_the_official_splits_share_are_named(tmp_path, tree):
     overlaps = CovidCtSource(root=tmp_path).scan().known_overlaps
-    assert overlaps.startswith("2 of 7 patients stand in more than one official split")
+    assert overlaps.startswith("2 of 7 patients are in more than one official split")
     assert "covid/2020.03.13.20035212-p23" in overlaps
     assert "non-covid/14.jpg" in overlaps
 

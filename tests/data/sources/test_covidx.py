@@ -26,7 +26,7 @@ def test_the_misspelt_source_is_one_with_the_right_one(tmp_path, picture, text):
     picture("train/a.png", "test/b.png")
     scan = CovidxSource(root=tmp_path, version="9A").scan()
     assert {row["source"] for row in scan.rows} == {"rsna"}
-    assert scan.known_overlaps == "1 of 1 patients stand in more than one official split: rsna:8"
+    assert scan.known_overlaps == "1 of 1 patients are in more than one official split: rsna:8"
 
 
 def test_positive_and_negative_lists_have_two_classes(tmp_path, picture, text):

@@ -59,7 +59,7 @@ def test_what_is_no_picture_is_reported(tmp_path, picture, text):
     assert set(scan.skipped) == {
         Skipped("train/cat/notes.txt", None, "not an image by its name"),
         Skipped("train/empty", None, "class folder without images"),
-        Skipped("extra", None, "folder stands beside the split folders"),
+        Skipped("extra", None, "folder is beside the split folders"),
     }
     assert scan.classes == ("cat",)
 

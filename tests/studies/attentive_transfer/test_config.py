@@ -87,7 +87,7 @@ def test_named_blocks_may_be_as_many_as_one_likes(parsed):
 @pytest.mark.parametrize("key", ["networks", "chains", "seeds", "pretrain_seeds"])
 def test_nothing_runs_twice(parsed, key):
     once = getattr(parsed(), key)
-    with pytest.raises(ConfigError, match=f"{key}: {once[0]} stands there twice, expected each once"):
+    with pytest.raises(ConfigError, match=f"{key}: {once[0]} occurs twice, expected each once"):
         parsed(**{key: [*once, once[0]]})
 
 

@@ -47,7 +47,7 @@ class Recipe(Config):
     region_size: PositiveInt | None = None
     region_augment: AugmentConfig | None = None
     boxes: BoxTable = "axial"
-    """Where the lobes lie in the lungs' box: made for axial slices, or the reference's, which stacks them."""
+    """Where the lobes are in the lungs' box: made for axial slices, or the reference's, which stacks them."""
     train: TrainConfig
 
     @property
@@ -82,7 +82,7 @@ class AttentiveTransferConfig(Config):
     sstl_m_after: tuple[Name, ...]
     """Chains that SSTL-M, the paper's multi-scale method, continues."""
     methods: tuple[Name, ...] = ()
-    """Recipes that stand where SSTL-M stands, for comparison; each makes the chain ``<after>-<recipe>``."""
+    """Recipes that take the place of SSTL-M, for comparison; each makes the chain ``<after>-<recipe>``."""
     methods_after: tuple[Name, ...] = ()
     """Chains that the compared methods continue."""
     seeds: tuple[int, ...] = Field(min_length=1)
@@ -107,7 +107,7 @@ class AttentiveTransferConfig(Config):
     def _each_once(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         twice = next((value for value in values if values.count(value) > 1), None)
         if twice is not None:
-            raise ValueError(f"{twice} stands there twice, expected each once; remove one")
+            raise ValueError(f"{twice} occurs twice, expected each once; remove one")
         return values
 
     @model_validator(mode="after")
@@ -167,11 +167,11 @@ class AttentiveTransferConfig(Config):
         Raises:
             ConfigError: its last step learns from labels.
         """
-        found = self.recipe(chain)
-        if found is None:
+        recipe = self.recipe(chain)
+        if recipe is None:
             named = ", ".join(("sstl_m", *self.recipes))
             raise ConfigError(f"chain {chain!r} ends with no self-supervised step, expected one of {named}")
-        return found
+        return recipe
 
     def network(self, name: str, dropout: float = 0.0) -> NetworkConfig:
         """Return the network that a name stands for.

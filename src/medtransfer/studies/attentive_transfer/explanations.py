@@ -43,7 +43,7 @@ def explanations(config: AttentiveTransferConfig, engine: Engine) -> tuple[dict[
 
 
 def whole_chain(config: AttentiveTransferConfig) -> str:
-    """Return the chain with the most steps, the first of those that have as many."""
+    """Return the chain with the most steps, the first of several."""
     return max(config.chains, key=lambda chain: len([step for step in chain.split("-") if step != "none"]))
 
 
@@ -92,7 +92,7 @@ def _explained(
 def _heat_rows(explained: Mapping[str, Explanation], places: NDArray[np.int64], positive: str) -> list[HeatRow]:
     """Rows of Fig. 4: Grad-CAM of the plain network, then Grad-CAM and attention of the network with most ATTN.
 
-    The paper shows the last ATTN layer; the last one of each finer map follows, since small pictures leave few cells.
+    The paper shows the last ATTN layer; the last one of each finer map follows, since small images leave few cells.
     """
     most = max(explained, key=attention_layers)
     rows = []
@@ -114,10 +114,10 @@ def _regions(config: AttentiveTransferConfig) -> tuple["Figure", dict[str, Any]]
     data, table = open_dataset(config.sstl_m.dataset), config.sstl_m.boxes
     rows = data.rows(split="train", labelled=False)
     rows = rows[np.argsort(data.manifest["image_id"].iloc[rows], kind="stable")]
-    pictures = grey_images(data, rows)
-    boxes, found = locate(pictures, table=table)
+    images = grey_images(data, rows)
+    boxes, found = locate(images, table=table)
     places = sheet_places(found)
-    cases = [region_case(pictures[i], boxes[i], lung_mask(pictures[i]), found=bool(found[i])) for i in places]
+    cases = [region_case(images[i], boxes[i], lung_mask(images[i]), found=bool(found[i])) for i in places]
     masks = _masks(data, rows, data.meta.size)
     return region_sheet(cases, REGIONS), {
         "dataset": config.sstl_m.dataset,
@@ -125,14 +125,14 @@ def _regions(config: AttentiveTransferConfig) -> tuple["Figure", dict[str, Any]]
         "boxes": table,
         "images": len(rows),
         "without_lungs": int((~found).sum()),
-        "coverage": None if masks is None else _coverage(pictures, masks),
+        "coverage": None if masks is None else _coverage(images, masks),
         "slices": data.manifest["image_id"].iloc[rows[places]].tolist(),
     }
 
 
-def _coverage(pictures: NDArray[np.uint8], masks: NDArray[np.uint8]) -> dict[str, dict[str, float | None]]:
+def _coverage(images: NDArray[np.uint8], masks: NDArray[np.uint8]) -> dict[str, dict[str, float | None]]:
     """Share of each lobe that its box holds, by table of boxes."""
-    return {table: coverage(masks, locate(pictures, table=table).boxes).share() for table in TABLES}
+    return {table: coverage(masks, locate(images, table=table).boxes).share() for table in TABLES}
 
 
 def phantom_coverage() -> dict[str, Any]:
@@ -151,6 +151,6 @@ def _masks(data: PackedDataset, rows: Rows, crop: int) -> NDArray[np.uint8] | No
     return None if data.masks is None or (places < 0).any() else _centre(np.asarray(data.masks[places]), crop)
 
 
-def _centre(pictures: NDArray[Any], crop: int) -> NDArray[Any]:
-    top, left = ((side - crop) // 2 for side in pictures.shape[-2:])
-    return pictures[..., top : top + crop, left : left + crop]
+def _centre(images: NDArray[Any], crop: int) -> NDArray[Any]:
+    top, left = ((side - crop) // 2 for side in images.shape[-2:])
+    return images[..., top : top + crop, left : left + crop]

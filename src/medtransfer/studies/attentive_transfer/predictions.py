@@ -82,9 +82,9 @@ def _model(fit: FitPaths, dataset: str) -> FittedModel:
 def _require_alike(data: PackedDataset, trained_on: PackedDataset) -> None:
     """Refuse an outside set of other classes, or packed otherwise than what the network was trained on."""
     if set(data.meta.classes) != set(trained_on.meta.classes) or data.meta.pack != trained_on.meta.pack:
-        found = f"classes {', '.join(data.meta.classes)} and pack {data.meta.pack.model_dump()}"
+        its_own = f"classes {', '.join(data.meta.classes)} and pack {data.meta.pack.model_dump()}"
         raise DataError(
-            f"{data.meta.name}: {found}, not those of {trained_on.meta.name}; give both the same classes and pack"
+            f"{data.meta.name}: {its_own}, not those of {trained_on.meta.name}; give both the same classes and pack"
         )
 
 

@@ -38,7 +38,8 @@ def _fit(config: AttentiveTransferConfig, phase: str, network: str, chain: str, 
 
     def task() -> SelfSupervisedTask:
         encoder = started(structure, len(classes), seed, parent)
-        method = build_method(settings.method, encoder, images=len(loader.rows), batch_size=settings.train.batch_size)
+        size = {"images": len(loader.rows), "batch_size": settings.train.batch_size}
+        method = build_method(settings.method, encoder, **size, seed=seed)
         return SelfSupervisedTask(method, classes)
 
     return FitSpec(

@@ -102,7 +102,7 @@ class _Maker:
         )
         positive, findings = self.settings.positive, self.settings.findings
         data = under_regime(self.data, settings.regime, positive=positive, findings=findings, seed=seed)
-        loader = supervised_loader(data, settings, seed, engine, findings=findings)
+        loader = supervised_loader(data, settings, seed, engine, outputs=findings)
         name = self.condition.name + (f"-trial{rate}" if trial else "")
         tags = self.condition._asdict() | {"learning_rate": rate, "trials": trials}
         return FitSpec(

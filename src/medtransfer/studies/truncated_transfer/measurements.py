@@ -31,13 +31,13 @@ IMAGES = 96
 """Test images whose features are compared; fewer where there are fewer."""
 
 Features = dict[str, NDArray[np.float32]]
-"""Block → features ``[pictures, channels]``."""
+"""Block → features ``[images, channels]``."""
 
 
 def costs(config: TruncatedTransferConfig, engine: Engine) -> dict[str, Any]:
     """Return size, work and times of every network, and where they were measured, fit for JSON.
 
-    Latency is of one picture; a step has the training's batch.
+    Latency is that of one image; a step has the training's batch.
     """
     side, batch = config.augment.crop, config.train.batch_size
     weights: dict[str, Path] = {}
@@ -60,34 +60,34 @@ def costs(config: TruncatedTransferConfig, engine: Engine) -> dict[str, Any]:
 def similarity(config: TruncatedTransferConfig, engine: Engine) -> dict[str, Any]:
     """Return unbiased linear CKA between start and fine-tuned network, block by block, of all that start from weights.
 
-    The pictures are the same for all: test images, labelled or not, the first by a hash of their id.
+    The images are the same for all: test images, labelled or not, the first by a hash of their id.
 
     Returns:
-        ``images`` by data set, and ``fits``: a row each with ``blocks``, None where CKA is not defined.
+        ``images`` by data set, and ``fits``: one row per fit with ``blocks``, None where CKA is not defined.
     """
 
     @cache
-    def pictures(dataset: str) -> torch.Tensor:
-        return _pictures(open_dataset(dataset), config.augment.crop, engine)
+    def images(dataset: str) -> torch.Tensor:
+        return _test_images(open_dataset(dataset), config.augment.crop, engine)
 
     @cache
     def before(variant: str, dataset: str, seed: int) -> Features:
         model = build_network(config.structure(variant), classes=1, seed=seed)
         weights = study.source(config.backbone(variant)).weights
         load_into(model, weights, head=False)
-        return _features(model, pictures(dataset), engine)
+        return _features(model, images(dataset), engine)
 
     fits = []
     for variant, condition, seed in _transferred(config):
         dataset = config.tasks[condition.task].dataset
         model, _ = load_model(study.fitted(variant, condition.name, seed).weights)
-        start, now = before(variant, dataset, seed), _features(model, pictures(dataset), engine)
+        start, now = before(variant, dataset, seed), _features(model, images(dataset), engine)
         alike = {block: linear_cka(start[block], now[block], unbiased=True) for block in start}
         blocks = {block: None if math.isnan(value) else value for block, value in alike.items()}
         fits.append({"variant": variant, "condition": condition.name, "seed": seed, "blocks": blocks})
         console.print(f"compared {variant} {condition.name} seed {seed} with its start", markup=False)
     sets = dict.fromkeys(task.dataset for task in config.tasks.values())
-    return {"images": {name: len(pictures(name)) for name in sets} if fits else {}, "fits": fits}
+    return {"images": {name: len(images(name)) for name in sets} if fits else {}, "fits": fits}
 
 
 def _transferred(config: TruncatedTransferConfig) -> Iterator[tuple[str, Condition, int]]:
@@ -97,14 +97,14 @@ def _transferred(config: TruncatedTransferConfig) -> Iterator[tuple[str, Conditi
             yield from ((variant, condition, seed) for condition in config.conditions() for seed in config.seeds)
 
 
-def _features(model: Classifier, pictures: torch.Tensor, engine: Engine) -> Features:
+def _features(model: Classifier, images: torch.Tensor, engine: Engine) -> Features:
     engine.place(model)
     with torch.no_grad():
-        found = block_features(model, pictures)
-    return {block: values.cpu().numpy() for block, values in found.items()}
+        features = block_features(model, images)
+    return {block: values.cpu().numpy() for block, values in features.items()}
 
 
-def _pictures(data: PackedDataset, crop: int, engine: Engine) -> torch.Tensor:
+def _test_images(data: PackedDataset, crop: int, engine: Engine) -> torch.Tensor:
     """Return test images in the evaluation view ``[N, 3, crop, crop]``."""
     rows = data.rows(split="test", labelled=False)
     marks = [hashlib.sha256(image.encode()).digest() for image in data.manifest["image_id"].iloc[rows]]

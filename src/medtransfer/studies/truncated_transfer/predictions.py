@@ -41,14 +41,14 @@ def comparison(config: TruncatedTransferConfig) -> RunView:
 
 def contests(config: TruncatedTransferConfig) -> tuple[Contest, ...]:
     """Return one contest per task, by AUPRC, of all fits that are judged on the same validation images."""
-    found = []
+    contests = []
     for name, task in config.tasks.items():
         alike = [c for c in config.conditions() if c.task == name and not config.thins_validation(c)]
         fits = tuple((variant, condition.name) for condition in alike for variant in config.variants)
         if fits:
             model = f"{name.replace('_', '-')}-truncated"
-            found.append(Contest(model=model, dataset=task.dataset, metric="auprc", fits=fits))
-    return tuple(found)
+            contests.append(Contest(model=model, dataset=task.dataset, metric="auprc", fits=fits))
+    return tuple(contests)
 
 
 def predictions(config: TruncatedTransferConfig, engine: Engine) -> Iterator[pd.DataFrame]:
@@ -59,7 +59,7 @@ def predictions(config: TruncatedTransferConfig, engine: Engine) -> Iterator[pd.
         for seed in config.seeds:
             crop, findings = config.augment.crop, task.findings
             data = under_regime(opened[task.dataset], regime, positive=task.positive, findings=findings, seed=seed)
-            loaders = [evaluation_loader(data, split, crop, engine, findings=findings) for split in ("val", "test")]
+            loaders = [evaluation_loader(data, split, crop, engine, outputs=findings) for split in ("val", "test")]
             for variant in config.variants:
                 model = _model(config, variant, condition, seed)
                 network, description = load_model(model.weights)
