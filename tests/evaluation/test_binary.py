@@ -90,8 +90,8 @@ def test_weighted_threshold_metrics_equal_scikit_learn(weighted, seed):
 def test_a_ratio_of_classes_weighs_the_negatives():
     target, score = tied_rows(0)
     weight = np.where(target == 1, 1.0, 16 * (target == 1).sum() / (target == 0).sum())
-    found = binary.auprc_trapezoid(target, score, negatives=16)
-    assert found == pytest.approx(trapezoid(target, score, sample_weight=weight), abs=1e-12)
+    area = binary.auprc_trapezoid(target, score, negatives=16)
+    assert area == pytest.approx(trapezoid(target, score, sample_weight=weight), abs=1e-12)
     for one_class, reason in (([1, 1], "there is no negative row"), ([0, 0], "there is no positive row")):
         with pytest.warns(UndefinedMetricWarning, match=reason):
             assert math.isnan(binary.auprc_trapezoid(one_class, [0.1, 0.2], negatives=16))

@@ -29,17 +29,19 @@ def decide(cells, *, margin=0.0, **options):
         (-0.05, 0.02, "does not hold"),
     ],
 )
-def test_the_side_of_the_margin_on_which_the_whole_interval_lies_decides(flat_cell, gain, margin, verdict):
-    found = decide({NEW: flat_cell(0.7 + gain), OLD: flat_cell(0.7)}, margin=margin)
-    assert found.verdict == verdict
-    assert found.estimate == pytest.approx(gain)
+def test_the_side_of_the_margin_that_holds_the_whole_interval_decides(flat_cell, gain, margin, verdict):
+    judgement = decide({NEW: flat_cell(0.7 + gain), OLD: flat_cell(0.7)}, margin=margin)
+    assert judgement.verdict == verdict
+    assert judgement.estimate == pytest.approx(gain)
 
 
-@pytest.mark.parametrize(("margin", "reason"), [(0.0, "the interval holds zero"), (0.02, "the interval holds −0.02")])
+@pytest.mark.parametrize(
+    ("margin", "reason"), [(0.0, "the interval includes zero"), (0.02, "the interval includes −0.02")]
+)
 def test_an_interval_across_the_margin_decides_nothing(flat_cell, margin, reason):
-    found = decide({NEW: flat_cell(0.7, 0.1, 1), OLD: flat_cell(0.7)}, margin=margin)
-    assert found.low < -margin < found.high
-    assert (found.verdict, found.reason) == ("not decidable", reason)
+    judgement = decide({NEW: flat_cell(0.7, 0.1, 1), OLD: flat_cell(0.7)}, margin=margin)
+    assert judgement.low < -margin < judgement.high
+    assert (judgement.verdict, judgement.reason) == ("not decidable", reason)
 
 
 def test_a_higher_level_never_decides_more(flat_cell):
@@ -48,17 +50,17 @@ def test_a_higher_level_never_decides_more(flat_cell):
     assert decide(cells, level=0.9999).low < decide(cells).low
 
 
-def test_cells_that_were_not_run_are_named_and_nothing_to_compare_is_said(flat_cell):
+def test_the_reason_names_cells_that_were_not_run(flat_cell):
     assert decide({NEW: flat_cell(0.7)}).reason == "not run: old c"
     assert decide({}, title=lambda key: key[1].upper()).reason == "not run: C"
     assert judge(claim({}), {}, "auroc").reason == "nothing to compare was run"
 
 
-def test_an_excluded_cell_leaves_the_estimate_and_takes_the_verdict(flat_cell):
+def test_an_excluded_cell_keeps_the_estimate_but_decides_nothing(flat_cell):
     cells = {NEW: flat_cell(0.8), OLD: flat_cell(0.7)}
-    found = decide(cells, excluded={NEW: "new is idle", ("other", "c"): "never asked"})
-    assert (found.verdict, found.reason, found.excluded) == ("not decidable", "new is idle", (NEW,))
-    assert found.estimate == pytest.approx(0.1)
+    judgement = decide(cells, excluded={NEW: "new is idle", ("other", "c"): "never asked"})
+    assert (judgement.verdict, judgement.reason, judgement.excluded) == ("not decidable", "new is idle", (NEW,))
+    assert judgement.estimate == pytest.approx(0.1)
 
 
 def test_the_papers_value_is_the_same_contrast_where_all_of_it_is_printed(flat_cell):
@@ -70,15 +72,19 @@ def test_the_papers_value_is_the_same_contrast_where_all_of_it_is_printed(flat_c
 
 def test_an_undefined_metric_decides_nothing(flat_cell):
     missing = Sample(np.full(2, np.nan), np.full((2, 200), np.nan), "there is no positive row")
-    found = decide({NEW: flat_cell(0.7, sample=missing), OLD: flat_cell(0.7)})
-    assert (found.verdict, found.reason, found.estimate) == ("not decidable", "there is no positive row", None)
+    judgement = decide({NEW: flat_cell(0.7, sample=missing), OLD: flat_cell(0.7)})
+    assert (judgement.verdict, judgement.reason, judgement.estimate) == (
+        "not decidable",
+        "there is no positive row",
+        None,
+    )
 
 
 def test_contrasts_are_taken_seed_by_seed_and_draw_by_draw(flat_cell):
     a, b = flat_cell(0.7, 0.1, 1), flat_cell(0.6, 0.2, 2)
-    found = combine(GAIN, {NEW: a, OLD: b}, "auroc")
-    np.testing.assert_allclose(found.values, a.samples["auroc"].values - b.samples["auroc"].values)
-    np.testing.assert_allclose(found.points, [0.1, 0.1])
+    contrast = combine(GAIN, {NEW: a, OLD: b}, "auroc")
+    np.testing.assert_allclose(contrast.values, a.samples["auroc"].values - b.samples["auroc"].values)
+    np.testing.assert_allclose(contrast.points, [0.1, 0.1])
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_the_variance_over_patients_equals_its_formula_written_out(seed):
     assert compare.delong_test(label, a, b, groups).variance == pytest.approx(clustered(label, a, b, groups), rel=1e-12)
 
 
-def test_one_row_a_patient_is_delongs_own_test(golden):
+def test_one_row_per_patient_is_delongs_test(golden):
     gold = golden("delong")["cases"]["B"]
     rows = gold["label"], gold["score_a"], gold["score_b"]
     alone = compare.delong_test(*rows, groups=np.arange(len(gold["label"])))
@@ -85,15 +85,15 @@ def test_copies_of_a_patients_rows_are_no_new_evidence(golden):
 
 
 def test_patients_of_the_wrong_length_are_refused():
-    with pytest.raises(DataError, match=r"groups has shape \(3,\), expected \(4,\): pass one patient a row"):
+    with pytest.raises(DataError, match=r"groups has shape \(3,\), expected \(4,\): pass one patient per row"):
         compare.delong_test([0, 0, 1, 1], [1, 2, 3, 4], [1, 3, 2, 4], groups=[0, 1, 2])
 
 
 @pytest.mark.filterwarnings("ignore:DeLong's test is undefined")
 def test_a_class_of_one_patient_has_no_variance():
     with pytest.warns(UndefinedMetricWarning, match="a class has fewer than two patients"):
-        found = compare.delong_test([0, 0, 1, 1], [1, 4, 3, 5], [1, 2, 3, 4], groups=["a", "b", "c", "c"])
-    assert math.isnan(found.p)
+        test = compare.delong_test([0, 0, 1, 1], [1, 4, 3, 5], [1, 2, 3, 4], groups=["a", "b", "c", "c"])
+    assert math.isnan(test.p)
 
 
 def test_the_test_turns_its_sign_when_the_predictors_change_places(golden):
@@ -143,10 +143,10 @@ def test_one_class_alone_has_no_auroc():
 @pytest.mark.parametrize("case", ["A", "C"])
 def test_smallest_detectable_difference_is_found_with_the_promised_power(golden, case):
     gold = golden("delong")["cases"][case]
-    found = compare.smallest_detectable_difference(gold["label"], gold["score_a"], gold["score_b"], power=0.7)
+    smallest = compare.smallest_detectable_difference(gold["label"], gold["score_a"], gold["score_b"], power=0.7)
     error = math.sqrt(gold["var_a"] + gold["var_b"] - 2 * gold["cov_ab"])
     critical = NormalDist().inv_cdf(0.975)
-    assert 1 - NormalDist(found / error).cdf(critical) == pytest.approx(0.7, abs=1e-9)
+    assert 1 - NormalDist(smallest / error).cdf(critical) == pytest.approx(0.7, abs=1e-9)
 
 
 def test_paired_t_test_on_squared_errors_equals_r(golden):

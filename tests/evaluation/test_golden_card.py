@@ -38,7 +38,7 @@ def test_the_card_has_the_golden_numbers(fit_rows, golden):
     expected = golden("card")
     assert set(expected) == set(card)
     for name, metrics in expected.items():
-        found = card[name]["probability"]["metrics"]
-        assert set(found) == set(metrics)
+        entry = card[name]["probability"]["metrics"]
+        assert set(entry) == set(metrics)
         for metric, numbers in metrics.items():
-            assert [found[metric].get(part) for part in NUMBERS] == pytest.approx(numbers, abs=1e-10), (name, metric)
+            assert [entry[metric].get(part) for part in NUMBERS] == pytest.approx(numbers, abs=1e-10), (name, metric)

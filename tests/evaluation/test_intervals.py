@@ -50,11 +50,13 @@ def test_every_resampled_metric_equals_its_slow_twin_with_the_same_draws(name, c
 def test_weighting_by_a_whole_factor_equals_repeating_rows(name):
     target = np.repeat([1.0, 0.0], [12, 18])
     score = np.round(np.random.default_rng(0).random(30) * 0.7 + 0.3 * target, 1)
-    found = intervals.at_balance([name], target, np.stack([score, 1 - score]), thresholds=[0.5, 0.4], negatives=6)[name]
+    balanced = intervals.at_balance([name], target, np.stack([score, 1 - score]), thresholds=[0.5, 0.4], negatives=6)[
+        name
+    ]
     again = np.repeat(np.arange(30), np.where(target == 1, 1, 4))
     assert (target[again] == 0).sum() == 6 * (target[again] == 1).sum()
     slow = [intervals.evaluate(name, target[again], s[again], t) for s, t in ((score, 0.5), (1 - score, 0.4))]
-    assert found == pytest.approx(slow, abs=1e-12)
+    assert balanced == pytest.approx(slow, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", BINARY)
@@ -75,16 +77,16 @@ def test_average_precision_at_a_balance_is_that_of_weighted_rows():
 
     target, score, _ = rows("auprc")
     weight = np.where(target == 1, 1.0, 16 * (target == 1).sum() / (target == 0).sum())
-    found = intervals.at_balance(["auprc", "auroc"], target, score[None], thresholds=[0.5], negatives=16)
-    assert found["auprc"][0] == pytest.approx(average_precision_score(target, score, sample_weight=weight))
-    assert found["auroc"][0] == pytest.approx(intervals.evaluate("auroc", target, score, 0.5))
+    balanced = intervals.at_balance(["auprc", "auroc"], target, score[None], thresholds=[0.5], negatives=16)
+    assert balanced["auprc"][0] == pytest.approx(average_precision_score(target, score, sample_weight=weight))
+    assert balanced["auroc"][0] == pytest.approx(intervals.evaluate("auroc", target, score, 0.5))
 
 
 def test_a_balance_needs_both_classes():
     for target in ([1, 1], [0, 0], []):
         scores = np.full((1, len(target)), 0.3)
-        found = intervals.at_balance(["auprc", "accuracy"], target, scores, thresholds=[0.5], negatives=16)
-        assert np.isnan([*found["auprc"], *found["accuracy"]]).all()
+        balanced = intervals.at_balance(["auprc", "accuracy"], target, scores, thresholds=[0.5], negatives=16)
+        assert np.isnan([*balanced["auprc"], *balanced["accuracy"]]).all()
 
 
 def test_the_small_sample_above_really_meets_undefined_draws():
@@ -99,13 +101,13 @@ def test_the_table_of_metrics_is_covered():
 
 
 def test_draws_take_as_many_patients_as_there_are_and_do_not_depend_on_the_pieces(monkeypatch):
-    whole = np.concatenate(list(intervals.patient_counts(50, draws=200, seed=1)), axis=1)
+    counts = np.concatenate(list(intervals.patient_counts(50, draws=200, seed=1)), axis=1)
     monkeypatch.setattr(intervals, "_CELLS", 350)
     pieces = list(intervals.patient_counts(50, draws=200, seed=1))
     assert len(pieces) > 1
-    assert np.array_equal(np.concatenate(pieces, axis=1), whole)
-    assert (whole.sum(0) == 50).all()
-    assert whole.mean(1) == pytest.approx(np.ones(50), abs=0.3)
+    assert np.array_equal(np.concatenate(pieces, axis=1), counts)
+    assert (counts.sum(0) == 50).all()
+    assert counts.mean(1) == pytest.approx(np.ones(50), abs=0.3)
 
 
 def test_bounds_are_the_percentiles_of_the_draws_and_hold_the_value():
@@ -174,8 +176,10 @@ def slow_two_way(name, target, networks, groups, *, draws, seed):
     values = []
     for draw in range(draws):
         again = np.repeat(np.arange(len(target)), counts[position, draw])
-        each = [[intervals.evaluate(name, target[again], n[s][again], 0.5) for n in networks] for s in chosen[:, draw]]
-        values.append(np.mean([e[0] - (e[1] if len(e) > 1 else 0) for e in each]))
+        by_seed = [
+            [intervals.evaluate(name, target[again], n[s][again], 0.5) for n in networks] for s in chosen[:, draw]
+        ]
+        values.append(np.mean([e[0] - (e[1] if len(e) > 1 else 0) for e in by_seed]))
     return np.quantile(values, [0.025, 0.975])
 
 
@@ -192,7 +196,7 @@ def test_seeds_by_patients_equals_its_slow_twin(name, paired):
     assert (interval.low, interval.high) == pytest.approx(tuple(expected), abs=1e-12)
 
 
-def test_seeds_that_disagree_widen_the_interval_and_a_shared_fate_cancels():
+def test_seeds_that_disagree_widen_the_interval_and_a_shared_shift_cancels():
     rng = np.random.default_rng(0)
     target = np.arange(200) % 2
     noise = rng.random(200)

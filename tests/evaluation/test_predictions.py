@@ -141,7 +141,7 @@ def test_scores_of_another_shape_are_refused(images):
 
 
 def test_unreadable_files_are_named(tmp_path):
-    with pytest.raises(DataError, match="no predictions table there; run the predict stage first"):
+    with pytest.raises(DataError, match="there is no predictions table; run the predict stage first"):
         read_predictions(tmp_path / "absent.parquet")
     broken = tmp_path / "broken.parquet"
     broken.write_bytes(b"not a table")

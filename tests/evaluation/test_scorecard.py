@@ -110,11 +110,13 @@ def test_an_outer_data_set_uses_the_threshold_of_the_inner_validation_rows(binar
 
 def test_test_rows_are_weighted_to_a_balance_and_validation_rows_are_not(binary_table):
     plain = scorecard.scorecard(binary_table, CONFIG)
-    found = scorecard.scorecard(binary_table, CONFIG, neg_pos_ratio={("plain", "stl_n"): 16.0, ("other", "stl_n"): 4.0})
+    balanced = scorecard.scorecard(
+        binary_table, CONFIG, neg_pos_ratio={("plain", "stl_n"): 16.0, ("other", "stl_n"): 4.0}
+    )
     name = "plain/stl_n/ct"
-    assert found[f"{name}/val"] == plain[f"{name}/val"]
-    assert found[f"{name}/test"]["neg_pos_ratio"] == 16
-    before, after = (card[f"{name}/test"]["probability"] for card in (plain, found))
+    assert balanced[f"{name}/val"] == plain[f"{name}/val"]
+    assert balanced[f"{name}/test"]["neg_pos_ratio"] == 16
+    before, after = (card[f"{name}/test"]["probability"] for card in (plain, balanced))
     assert after["thresholds"] == before["thresholds"]
     assert after["metrics"]["sensitivity"]["mean"] == pytest.approx(before["metrics"]["sensitivity"]["mean"])
     rows = only(binary_table, 1, "test")
@@ -189,7 +191,7 @@ def test_three_sigmoids_with_one_hot_targets_are_not_classes(fit_rows):
     assert card["plain/stl_n/ct/test"]["probability"]["task"] == "multilabel"
 
 
-def test_zones_stand_beside_the_diagnosis_of_the_same_fit(fit_rows, binary_table):
+def test_zones_are_scored_next_to_the_diagnosis_of_the_same_fit(fit_rows, binary_table):
     outputs = tuple(f"zone_{index}" for index in range(6))
     target = np.random.default_rng(0).integers(0, 4, (60, 6)).astype(float)
     target[:20] = np.nan
@@ -231,10 +233,10 @@ def test_a_mean_over_outputs_leaves_out_those_without_a_value_and_counts_them(fi
     block = scorecard.scorecard(table, HALF)["plain/stl_n/ct/test"]["probability"]
     of = {name: part["metrics"]["auroc"]["mean"] for name, part in block["by_output"].items()}
     assert of["fracture"] is None
-    found = block["metrics"]["auroc"]
-    assert found["mean"] == pytest.approx((of["edema"] + of["mass"]) / 2)
-    assert found["low"] < found["mean"] < found["high"]
-    assert found["reason"].startswith("the mean over 2 of 3 outputs; of the others one says: auroc is undefined")
+    auroc = block["metrics"]["auroc"]
+    assert auroc["mean"] == pytest.approx((of["edema"] + of["mass"]) / 2)
+    assert auroc["low"] < auroc["mean"] < auroc["high"]
+    assert auroc["reason"].startswith("the mean over 2 of 3 outputs; of the others one says: auroc is undefined")
 
 
 def test_the_card_does_not_depend_on_the_order_of_the_rows(binary_table):

@@ -9,11 +9,11 @@ from medtransfer.evaluation.checks import Floats, UndefinedMetricWarning
 from medtransfer.evaluation.similarity import linear_cka
 
 
-def pair(pictures: int, widths: tuple[int, int], seed: int = 0) -> tuple[Floats, Floats]:
+def pair(images: int, widths: tuple[int, int], seed: int = 0) -> tuple[Floats, Floats]:
     generator = np.random.default_rng(seed)
-    x = generator.normal(size=(pictures, widths[0])) + 3
+    x = generator.normal(size=(images, widths[0])) + 3
     mixed = x[:, : min(widths)] @ generator.normal(size=(min(widths), widths[1]))
-    return x, mixed + generator.normal(size=(pictures, widths[1]))
+    return x, mixed + generator.normal(size=(images, widths[1]))
 
 
 def literal_cka(x: Floats, y: Floats) -> float:
@@ -28,7 +28,7 @@ def literal_cka(x: Floats, y: Floats) -> float:
 
 
 def literal_unbiased(x: Floats, y: Floats) -> float:
-    """Song et al. 2012: HSIC as sums over tuples of different pictures (their equation 4), by brute force."""
+    """Song et al. 2012: HSIC as sums over tuples of different images (their equation 4), by brute force."""
     n = len(x)
 
     def hsic(a: Floats, b: Floats) -> float:
@@ -48,7 +48,7 @@ def test_cka_is_the_literal_formula_by_either_product(widths: tuple[int, int]) -
 
 
 @pytest.mark.parametrize("widths", [(2, 3), (12, 9)])
-def test_unbiased_cka_is_the_sum_over_different_pictures(widths: tuple[int, int]) -> None:
+def test_unbiased_cka_is_the_sum_over_different_images(widths: tuple[int, int]) -> None:
     x, y = pair(8, widths)
     assert linear_cka(x, y, unbiased=True) == pytest.approx(literal_unbiased(x, y), rel=1e-9)
 
@@ -62,7 +62,7 @@ def test_rotation_factor_and_offset_do_not_matter(unbiased: bool) -> None:
     assert linear_cka(x, y, unbiased=unbiased) == pytest.approx(linear_cka(y, x, unbiased=unbiased))
 
 
-def test_many_features_of_few_pictures_look_alike_unless_unbiased() -> None:
+def test_many_features_of_few_images_look_alike_unless_unbiased() -> None:
     values = []
     for seed in range(20):
         generator = np.random.default_rng(seed)
@@ -81,11 +81,11 @@ def test_features_that_do_not_vary_have_no_similarity(unbiased: bool) -> None:
 
 def test_wrong_features_are_refused() -> None:
     x, _ = pair(10, (3, 3))
-    with pytest.raises(DataError, match=r"features of 10 and 9 pictures, expected the same pictures"):
+    with pytest.raises(DataError, match=r"features of 10 and 9 images, expected the same images"):
         linear_cka(x, x[1:])
-    with pytest.raises(DataError, match=r"features of 3 and 3 pictures, .* at least 4"):
+    with pytest.raises(DataError, match=r"features of 3 and 3 images, .* at least 4"):
         linear_cka(x[:3], x[:3], unbiased=True)
-    with pytest.raises(DataError, match=r"second has shape \(10, 3, 1\), expected \[pictures, features\]"):
+    with pytest.raises(DataError, match=r"second has shape \(10, 3, 1\), expected \[images, features\]"):
         linear_cka(x, x[..., None])
     with pytest.raises(DataError, match="first holds numbers that are not finite"):
         linear_cka(np.where(x > 3, np.nan, x), x)

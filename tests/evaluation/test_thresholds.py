@@ -12,9 +12,9 @@ from medtransfer.evaluation.binary import sensitivity, specificity
 
 def test_sensitivity_80_finds_the_golden_point(golden):
     point = golden("threshold80")
-    found = thresholds.choose_threshold("sensitivity_80", point["label"], point["score"])
-    assert found == point["threshold"]
-    counts = confusion_matrix(point["label"], np.array(point["score"]) >= found).ravel()
+    threshold = thresholds.choose_threshold("sensitivity_80", point["label"], point["score"])
+    assert threshold == point["threshold"]
+    counts = confusion_matrix(point["label"], np.array(point["score"]) >= threshold).ravel()
     assert counts.tolist() == [point[name] for name in ("tn", "fp", "fn", "tp")]
 
 
@@ -35,7 +35,7 @@ def test_four_of_five_positives_are_exactly_enough():
     assert thresholds.choose_threshold("sensitivity_80", [1, 1, 1, 1, 1, 0], [0.9, 0.8, 0.7, 0.6, 0.1, 0.2]) == 0.6
 
 
-def test_half_is_half_whatever_the_rows():
+def test_half_is_half_for_any_rows():
     assert thresholds.choose_threshold("half", [1, 1], [0.1, 0.2]) == 0.5
 
 

@@ -51,12 +51,12 @@ def literal_leep(theta, labels):
 @pytest.mark.parametrize("case", CASES)
 def test_leep_and_its_bounds_equal_the_golden_numbers(golden, case):
     gold = golden("leep")["cases"][case]
-    found = leep(gold["theta"], gold["labels"])
-    assert found.nats == pytest.approx(gold["leep_nats"], abs=1e-10)
-    assert found.bits == pytest.approx(gold["leep_bits"], abs=1e-10)
-    assert found.minus_label_entropy == pytest.approx(gold["minus_label_entropy_nats"], abs=1e-10)
-    assert found.minus_conditional_entropy == pytest.approx(gold["minus_conditional_entropy_nats"], abs=1e-10)
-    assert found.dropped == (case == "empty_column")
+    scores = leep(gold["theta"], gold["labels"])
+    assert scores.nats == pytest.approx(gold["leep_nats"], abs=1e-10)
+    assert scores.bits == pytest.approx(gold["leep_bits"], abs=1e-10)
+    assert scores.minus_label_entropy == pytest.approx(gold["minus_label_entropy_nats"], abs=1e-10)
+    assert scores.minus_conditional_entropy == pytest.approx(gold["minus_conditional_entropy_nats"], abs=1e-10)
+    assert scores.dropped == (case == "empty_column")
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -80,14 +80,14 @@ def test_table_6_of_the_paper_fits_bits_and_no_other_unit(golden):
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), labels=st.integers(1, 12), classes=st.integers(2, 5))
-def test_leep_lies_between_its_bounds_and_knows_no_order_of_source_labels_or_images(seed, labels, classes):
+def test_leep_lies_between_its_bounds_and_ignores_the_order_of_source_labels_or_images(seed, labels, classes):
     theta, target = source(seed, images=40, labels=labels, classes=classes)
-    found = leep(theta, target)
-    assert 1e-12 >= found.nats >= found.minus_conditional_entropy - 1e-12
-    assert found.minus_conditional_entropy >= found.minus_label_entropy - 1e-12
+    scores = leep(theta, target)
+    assert 1e-12 >= scores.nats >= scores.minus_conditional_entropy - 1e-12
+    assert scores.minus_conditional_entropy >= scores.minus_label_entropy - 1e-12
     rng = np.random.default_rng(seed)
     order = rng.permutation(40)
-    assert leep(theta[order][:, rng.permutation(labels)], target[order]).nats == pytest.approx(found.nats, abs=1e-12)
+    assert leep(theta[order][:, rng.permutation(labels)], target[order]).nats == pytest.approx(scores.nats, abs=1e-12)
 
 
 def test_permuted_target_labels_are_worth_no_more_than_a_constant_source():
@@ -136,25 +136,25 @@ def iterated_logme(features, target):
     """Alg. 3 of You et al. 2021 with both precisions updated in turn, on the singular value decomposition."""
     u, s, _ = np.linalg.svd(features, full_matrices=False)
     n, width = features.shape
-    sigma, found = np.zeros(width), []
+    sigma, evidences = np.zeros(width), []
     sigma[: len(s)] = s**2
     for k in np.unique(target):
         y = (target == k).astype(float)
         x = np.zeros(width)
         x[: len(s)] = (u.T @ y) ** 2
-        rest, alpha, beta = y @ y - x.sum(), 1.0, 1.0
+        outside, alpha, beta = y @ y - x.sum(), 1.0, 1.0
         for _ in range(200):
             t = alpha / beta
             gamma = (sigma / (sigma + t)).sum()
             alpha = gamma / (sigma * x / (sigma + t) ** 2).sum()
-            beta = (n - gamma) / ((x / (1 + sigma / t) ** 2).sum() + rest)
+            beta = (n - gamma) / ((x / (1 + sigma / t) ** 2).sum() + outside)
         t = alpha / beta
         length = (sigma * x / (sigma + t) ** 2).sum()
-        residual = (x / (1 + sigma / t) ** 2).sum() + rest
+        residual = (x / (1 + sigma / t) ** 2).sum() + outside
         log_determinant = np.log(alpha + beta * sigma).sum()
         evidence = width * math.log(alpha) + n * math.log(beta / 2 / math.pi) - log_determinant
-        found.append((evidence - beta * residual - alpha * length) / 2 / n)
-    return np.mean(found)
+        evidences.append((evidence - beta * residual - alpha * length) / 2 / n)
+    return np.mean(evidences)
 
 
 @pytest.mark.parametrize(("images", "width"), [(60, 10), (40, 64)])
@@ -170,19 +170,19 @@ def test_logme_finds_the_larger_of_two_maxima_where_the_iteration_depends_on_the
     rng = np.random.default_rng(0)
     target = np.arange(60) % 2
     features = np.column_stack([1e3 * rng.normal(size=60), target + 0.1 * rng.normal(size=60)])
-    found = {scale: iterated_logme(scale * features, target) for scale in (1e-3, 1.0)}
-    assert found[1.0] - found[1e-3] > 0.1
-    for scale in found:
-        assert logme(scale * features, target) >= max(found.values()) - 1e-7
+    maxima = {scale: iterated_logme(scale * features, target) for scale in (1e-3, 1.0)}
+    assert maxima[1.0] - maxima[1e-3] > 0.1
+    for scale in maxima:
+        assert logme(scale * features, target) >= max(maxima.values()) - 1e-7
 
 
-def test_logme_rises_when_the_features_know_the_labels_and_ignores_their_scale():
+def test_logme_rises_when_the_features_contain_the_labels_and_ignores_their_scale():
     rng = np.random.default_rng(0)
     target = np.arange(80) % 2
     noise = rng.normal(size=(80, 6))
-    told = noise + 2 * target[:, None] * np.eye(6)[0]
-    assert logme(told, target) > logme(noise, target) + 0.1
-    assert logme(1e4 * told, target) == pytest.approx(logme(told, target), abs=1e-6)
+    informed = noise + 2 * target[:, None] * np.eye(6)[0]
+    assert logme(informed, target) > logme(noise, target) + 0.1
+    assert logme(1e4 * informed, target) == pytest.approx(logme(informed, target), abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -198,23 +198,23 @@ def test_one_pass_gives_all_scores_and_counts_what_is_missing():
     theta, target = source(0, labels=5, classes=2)
     theta = np.column_stack([theta, np.zeros(len(theta))])
     features = np.random.default_rng(0).normal(size=(len(target), 4))
-    found, own = transfer_score(features, target, theta, classes=3), leep(theta, target)
-    assert (found.images, found.source_labels, found.dropped_source_labels) == (200, 6, 1)
-    assert (found.absent_target_labels, found.unavailable) == (1, "")
-    assert (found.leep_nats, found.leep_bits) == (own.nats, own.bits)
+    scores, own = transfer_score(features, target, theta, classes=3), leep(theta, target)
+    assert (scores.images, scores.source_labels, scores.dropped_source_labels) == (200, 6, 1)
+    assert (scores.absent_target_labels, scores.unavailable) == (1, "")
+    assert (scores.leep_nats, scores.leep_bits) == (own.nats, own.bits)
     bounds = (own.minus_label_entropy, own.minus_conditional_entropy)
-    assert (found.minus_label_entropy, found.minus_conditional_entropy) == bounds
-    assert (found.nce, found.logme) == (nce(theta.argmax(1), target), logme(features, target))
+    assert (scores.minus_label_entropy, scores.minus_conditional_entropy) == bounds
+    assert (scores.nce, scores.logme) == (nce(theta.argmax(1), target), logme(features, target))
 
 
 def test_a_source_without_labels_has_logme_alone_and_says_why():
     theta, target = source(0, classes=2)
     features = np.random.default_rng(0).normal(size=(len(target), 4))
-    found = transfer_score(features, target, None, classes=2, unavailable="the source is self-supervised")
-    assert (found.leep_nats, found.leep_bits, found.nce, found.minus_conditional_entropy) == (None,) * 4
-    assert (found.source_labels, found.unavailable) == (0, "the source is self-supervised")
-    assert found.logme == logme(features, target)
-    assert found.minus_label_entropy == leep(theta, target).minus_label_entropy
+    scores = transfer_score(features, target, None, classes=2, unavailable="the source is self-supervised")
+    assert (scores.leep_nats, scores.leep_bits, scores.nce, scores.minus_conditional_entropy) == (None,) * 4
+    assert (scores.source_labels, scores.unavailable) == (0, "the source is self-supervised")
+    assert scores.logme == logme(features, target)
+    assert scores.minus_label_entropy == leep(theta, target).minus_label_entropy
     for probabilities, reason in ((None, ""), (theta, "but there are")):
         with pytest.raises(DataError, match="expected source probabilities, or the reason why there are none"):
             transfer_score(features, target, probabilities, classes=2, unavailable=reason)
@@ -246,7 +246,7 @@ def test_labels_and_shapes_that_do_not_fit_are_refused():
         logme(features, [0, 1, 1])
     with pytest.raises(DataError, match="features at row 2 are not finite"):
         logme(np.where(np.arange(4)[:, None] == 2, math.nan, features), [0, 1, 0, 1])
-    with pytest.raises(DataError, match="pass one label an image"):
+    with pytest.raises(DataError, match="pass one label per image"):
         nce([1, 2], [0, 1, 1])
     with pytest.raises(DataError, match="class number 2, expected numbers below 2"):
         transfer_score(features, [0, 1, 2, 1], theta, classes=2)

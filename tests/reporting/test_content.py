@@ -15,7 +15,9 @@ def test_a_summary_survives_its_file(summary):
 
 
 def test_a_damaged_summary_is_named():
-    with pytest.raises(DataError, match=r"^here/content\.json: not what a report writes for the front page; write"):
+    with pytest.raises(
+        DataError, match=r"^here/content\.json: not the summary that a report writes for the front page; write"
+    ):
         read_summary('{"study": 3}', source="here/content.json")
 
 

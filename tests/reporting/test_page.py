@@ -78,7 +78,7 @@ def test_page_tables_and_drawings_are_written_and_nothing_that_holds_images(tmp_
     assert "figures/photograph.svg" not in written
 
 
-def test_a_drawing_stands_alone(tmp_path, content):
+def test_a_drawing_is_a_complete_file(tmp_path, content):
     write_report(tmp_path / "report", content)
     for file in (tmp_path / "report/figures").iterdir():
         text = file.read_text(encoding="utf-8")
@@ -88,7 +88,7 @@ def test_a_drawing_stands_alone(tmp_path, content):
         assert "#e4e7ea" not in text, "the ink of the dark page"
 
 
-def test_the_page_asks_nothing_of_any_host(page):
+def test_the_page_loads_nothing_from_any_host(page):
     for tag, attributes in tags(page):
         assert tag not in ("script", "link", "iframe", "object", "embed", "image")
         assert attributes.get("src", "data:image/").startswith("data:image/")
@@ -96,7 +96,7 @@ def test_the_page_asks_nothing_of_any_host(page):
         assert attributes.get("xlink:href", "#").startswith("#")
         assert not any(name.startswith("on") for name in attributes)
     assert "@import" not in page
-    assert all(found.startswith("url(#") for found in re.findall(r"url\([^)]*", page))
+    assert all(url.startswith("url(#") for url in re.findall(r"url\([^)]*", page))
 
 
 def test_identifiers_are_unique_and_every_link_has_its_target(page):
@@ -128,12 +128,12 @@ def test_a_label_with_a_line_break_stays_in_its_row(content):
     assert r"| one \| two \| |" in text
 
 
-def test_the_first_thing_said_is_what_the_images_are(page, content):
+def test_the_page_first_says_what_the_images_are(page, content):
     assert page.index(content.origin[:20]) < page.index('id="answer"') < page.index('id="results"')
     assert "drawn phantom" in content.origin
 
 
-def test_terms_explain_themselves_on_hovering(page):
+def test_terms_are_explained_on_hovering(page):
     assert '<abbr title="area under the ROC curve' in page
     assert '<abbr title="supervised pretraining on natural images">STL-N</abbr>' in page
     assert ">LogME</abbr>" in page
@@ -166,7 +166,7 @@ def test_markdown_holds_every_table_of_the_page(content):
         assert f"### {table.title}" in text
 
 
-def test_a_remark_stands_in_brackets_in_markdown(content):
+def test_a_remark_is_in_brackets_in_markdown(content):
     assert "| resnet50 + 5 ATTN (attention inactive) | no transfer |" in render_markdown(content)
 
 

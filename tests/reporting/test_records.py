@@ -19,8 +19,8 @@ def copy(study_folder, tmp_path):
 def test_every_fit_has_its_run_commit_data_and_seconds(study_folder):
     fits = provenance(recorded_fits(study_folder, NETWORKS))
     assert len(fits) == 2 * 2 * (4 + 5)
-    wanted = "phase == 'finetune' and variant == 'resnet50_attn5' and condition == 'none' and seed == 1"
-    fit = fits.query(wanted).iloc[0]
+    query = "phase == 'finetune' and variant == 'resnet50_attn5' and condition == 'none' and seed == 1"
+    fit = fits.query(query).iloc[0]
     assert fit["name"] == "finetune · resnet50_attn5-none · seed 1"
     assert fit["git_dirty"]
     assert fit["data"].startswith("data 5d41402abc4b")
@@ -62,7 +62,7 @@ def test_a_record_without_events_has_no_seconds(copy):
 
 def test_a_damaged_record_is_named(copy):
     (copy / FIT / "run.json").write_text('{"run_')
-    with pytest.raises(DataError, match=r"seed0/run\.json: no readable record of a run; run the stage"):
+    with pytest.raises(DataError, match=r"seed0/run\.json: not a readable record of a run; run the stage"):
         provenance(recorded_fits(copy, NETWORKS))
 
 

@@ -201,7 +201,7 @@ def test_a_record_of_two_runs_is_refused(here, spec):
     with pytest.raises(TrackingError, match="belong to different runs"):
         import_run(here / "records")
     (here / "records" / "run.json").unlink()
-    with pytest.raises(TrackingError, match="no readable record of a run"):
+    with pytest.raises(TrackingError, match="not a readable record of a run"):
         import_run(here / "records")
 
 

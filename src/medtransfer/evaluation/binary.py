@@ -70,7 +70,7 @@ def average_precision(rows: Rows) -> Weighted:
         weight = weights.of(positive)
         total, alarms = running(weight), running(weights.of(negative))
         hits = total[hits_upto]
-        # a positive that was not drawn may come before every drawn row: it weighs 0, so any denominator will do
+        # a positive that was not drawn may rank before every drawn row: it weighs 0, so any denominator will do
         precision = hits / np.maximum(hits + alarms[alarms_upto], sys.float_info.min)
         return divide(np.einsum("ij,ij->j", weight, precision), total[-1])
 
@@ -81,7 +81,7 @@ def average_precision(rows: Rows) -> Weighted:
 def auprc_trapezoid(rows: Rows) -> Weighted:
     """Area under the straight-line precision-recall curve from (recall 0, precision 1), as in Peng et al. 2021.
 
-    Straight lines between the points are too optimistic where scores tie; prefer :func:`average_precision`.
+    Straight lines between the points are too optimistic where scores are tied; prefer :func:`average_precision`.
     """
     order = np.argsort(-rows.score, kind="stable")
     truth, ends = rows.target[order, None], np.append(0, tie_ends(rows.score[order]) + 1)
@@ -136,14 +136,14 @@ def brier(rows: Rows) -> Weighted:
 def expected_calibration_error(rows: Rows) -> Weighted:
     """Mean gap between the probability of the positive class and its frequency over 15 equal bins of (0, 1].
 
-    Guo et al. 2017, Eq. 3, with the positive class's probability in place of the winner's; a bin weighs as many rows
-    as it holds.
+    Guo et al. 2017, Eq. 3, with the probability of the positive class instead of the predicted class; every bin is
+    weighted by its number of rows.
     """
     return binned_gap(rows.score, rows.target - rows.score)
 
 
 def f1_of(called: Bools, target: Bools) -> Weighted:
-    """Return 2 TP over rows called and rows true, which is 2 TP + FP + FN."""
+    """Return 2 TP over the rows called plus the rows true, which is 2 TP + FP + FN."""
     return ratio(np.where(called & target, 2.0, 0.0), np.add(called, target, dtype=np.float64))
 
 
@@ -152,7 +152,7 @@ def binned_gap(score: Floats, gap: Floats) -> Weighted:
 
     Args:
         score: probability ``[rows]`` that chooses the bin.
-        gap: ``[rows]``, of which every bin takes the mean.
+        gap: ``[rows]``; every bin takes the mean of its rows.
     """
     bins = np.clip(np.ceil(score * BINS) - 1, 0, BINS - 1)
     columns = [np.where(bins == index, gap, 0.0) for index in range(BINS)]

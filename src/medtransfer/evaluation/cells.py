@@ -1,7 +1,7 @@
-"""From the predictions table to cells, the one path from predictions to numbers.
+"""From the predictions table to measured cells: the one path from predictions to numbers.
 
 A cell is one variant under one condition on one split of one data set, with its seeds aligned and its metrics
-measured. Cells on the same images share their patient resamples, so what is subtracted from them is paired.
+measured. Cells on the same images share their patient resamples, so their differences are paired.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -28,9 +28,9 @@ NAMES = ["variant", "condition", "dataset", "split"]
 Key = tuple[str, str]
 """(variant, condition)"""
 Cells = Mapping[Key, "Cell"]
-"""Cells of one data set's split."""
+"""Cells of one split of one data set."""
 Row = dict[str, Any]
-"""Numbers of a metric (``mean, sd, low, high, low_seeds, high_seeds``, None = not available) and what names them."""
+"""The names of a metric's numbers and the numbers ``mean, sd, low, high, low_seeds, high_seeds`` (None = none)."""
 Task = Literal["binary", "multilabel", "multiclass", "regression"]
 
 
@@ -44,7 +44,7 @@ class EvaluationConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class Aligned:
-    """Several seeds of one fit on the same images, which are in the order of their ids.
+    """Several seeds of one fit on the same images, ordered by image id.
 
     Attributes:
         seeds: ascending.
@@ -64,9 +64,9 @@ class Aligned:
 
     @property
     def two_class(self) -> tuple[str, ...]:
-        """Outputs whose known images are of both classes; all outputs where there is none."""
-        kept = [o for o, t in zip(self.outputs, self.target.T, strict=True) if len(np.unique(t[~np.isnan(t)])) == 2]
-        return tuple(kept) or self.outputs
+        """Outputs whose known images are of both classes; all outputs if there are none."""
+        outputs = [o for o, t in zip(self.outputs, self.target.T, strict=True) if len(np.unique(t[~np.isnan(t)])) == 2]
+        return tuple(outputs) or self.outputs
 
     def column(self, output: str) -> tuple[Floats, Floats, NDArray[np.object_]]:
         """Return target ``[known]``, scores ``[seeds, known]`` and patients ``[known]`` of an output's known images."""
@@ -80,13 +80,13 @@ class Cell(Aligned):
     """One variant under one condition on one split of one data set.
 
     Attributes:
-        variant: with ``condition, dataset, split`` what names it.
+        variant: names the cell together with ``condition, dataset, split``.
         kind: what the scores are.
         task: ``multiclass`` where the outputs are exclusive classes.
-        samples: every metric, of several outputs its mean over them.
-        by_output: output → every metric; empty for exclusive classes, which have metrics together only.
+        samples: every metric; its mean over the outputs where there are several.
+        by_output: output → every metric; empty for exclusive classes, which only have metrics together.
         thresholds: output → threshold of each seed; empty where the scores are no two-class probabilities.
-        neg_pos_ratio: negatives to one positive that the images are weighted to; None leaves them as they are.
+        neg_pos_ratio: negatives per positive that the images are weighted to; None leaves them unweighted.
     """
 
     variant: str
@@ -115,7 +115,7 @@ def align(rows: pd.DataFrame, outputs: Sequence[str]) -> Aligned:
     """Align the seeds of one cell.
 
     Raises:
-        DataError: there is no such output, or a seed or output lacks an image that another has.
+        DataError: an output does not exist, or a seed or output lacks an image that another has.
     """
     rows = rows[rows["output"].isin(outputs)]
     absent = [name for name in outputs if name not in set(rows["output"])]
@@ -157,14 +157,14 @@ def measure(
     """Measure every cell of a study's predictions table, in the order of their names; interventions are left out.
 
     Several probabilities that sum to one are exclusive classes. Thresholds are chosen on the validation rows of the
-    same fit (of the same data set where it has any), so thresholded metrics of a ``val`` cell flatter.
+    same fit (of the same data set where it has any), so thresholded metrics of a ``val`` cell are optimistic.
 
     Args:
         table: the predictions of one study.
         config: how scores become numbers.
-        splits: those whose cells are wanted.
+        splits: the splits to measure.
         metrics: of two-class probabilities.
-        neg_pos_ratio: negatives to one positive that test rows are weighted to (``intervals.at_balance``).
+        neg_pos_ratio: negatives per positive that test rows are weighted to (``intervals.at_balance``).
 
     Raises:
         DataError: the table is not valid, holds two studies, lacks an image of a seed, or lacks the validation rows
@@ -203,7 +203,7 @@ def of_output(
     *,
     neg_pos_ratio: float | None = None,
 ) -> dict[str, Sample]:
-    """Return the metrics of one output on its known images, resampled with all patients of the cell."""
+    """Return the metrics of one output on its known images, resampling all patients of the cell."""
     target, scores, patients = aligned.column(output)
     return sample(
         metrics,
@@ -219,7 +219,7 @@ def of_output(
 
 
 def of_classes(aligned: Aligned, config: EvaluationConfig) -> dict[str, Sample]:
-    """Return every metric of ``MULTICLASS`` of outputs that are exclusive classes."""
+    """Return every metric of ``MULTICLASS`` for outputs that are exclusive classes."""
     known = ~np.isnan(aligned.target).any(1)
     return sample(
         MULTICLASS,
@@ -234,7 +234,7 @@ def of_classes(aligned: Aligned, config: EvaluationConfig) -> dict[str, Sample]:
 
 
 def exclusive(aligned: Aligned) -> bool:
-    """Return whether the outputs are classes of which exactly one holds (scores within half precision of one)."""
+    """Return whether exactly one of the outputs is true per image (scores sum to one within half precision)."""
     unknown = np.isnan(aligned.target)
     if len(aligned.outputs) < 2 or (unknown.any(1) != unknown.all(1)).any():
         return False
@@ -266,13 +266,13 @@ def _cell(
 
 
 def _threshold(rows: pd.DataFrame, validation: pd.DataFrame | None, seed: int, output: str, rule: Rule) -> float:
-    """Choose the threshold of one seed and output on its fit's validation rows, of its own data set where it can."""
+    """Choose the threshold of one seed and output on its fit's validation rows, of its own data set if it has any."""
     if rule == "half":
         return 0.5
-    found = rows.iloc[:0] if validation is None else validation
-    found = found[(found["seed"] == seed) & (found["output"] == output) & (found["kind"] == "probability")]
-    own = found[found["dataset"] == rows["dataset"].iloc[0]]
-    chosen = found if own.empty else own
+    fit_rows = rows.iloc[:0] if validation is None else validation
+    mask = (fit_rows["seed"] == seed) & (fit_rows["output"] == output) & (fit_rows["kind"] == "probability")
+    own = fit_rows[mask & (fit_rows["dataset"] == rows["dataset"].iloc[0])]
+    chosen = fit_rows[mask] if own.empty else own
     if chosen["dataset"].nunique() != 1:
         fit = f"variant {rows['variant'].iloc[0]}, condition {rows['condition'].iloc[0]}, seed {seed}"
         raise DataError(

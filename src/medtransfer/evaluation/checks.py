@@ -1,4 +1,4 @@
-"""What every metric asks of its input, and how it says that it has no value."""
+"""Checks of every metric's input, and how a metric reports that it has no value."""
 
 import math
 import warnings
@@ -16,7 +16,7 @@ Ints = NDArray[np.int64]
 
 
 class UndefinedMetricWarning(RuntimeWarning):
-    """A metric has no value on these rows (one class, no row, no spread); the number is NaN and the text says why."""
+    """A metric has no value on these rows (one class, no row, no spread); it is NaN and the message says why."""
 
 
 def undefined(name: str, reason: str) -> float:
@@ -61,7 +61,7 @@ def value_rows(target: ArrayLike, score: ArrayLike) -> tuple[Floats, Floats]:
     if truth.ndim != 1 or truth.shape != scores.shape:
         raise DataError(
             f"target has shape {truth.shape} and score {scores.shape}: expected two vectors of one length; "
-            "pass one score a row"
+            "pass one score per row"
         )
     _finite("target", truth)
     _finite("score", scores)
@@ -78,7 +78,7 @@ def class_rows(target: ArrayLike, score: ArrayLike) -> tuple[Ints, Floats]:
     if scores.ndim != 2 or truth.shape != scores.shape[:1] or scores.shape[1] < 2:
         raise DataError(
             f"target has shape {truth.shape} and score {scores.shape}: expected [rows] and [rows, classes] "
-            "with at least two classes; pass one column a class"
+            "with at least two classes; pass one column per class"
         )
     wrong = np.flatnonzero(~np.isin(truth, np.arange(scores.shape[1])))
     if wrong.size:

@@ -1,4 +1,4 @@
-"""Claims about cells: linear contrasts on the same images and seeds, and what their intervals say about a claim."""
+"""Claims about cells: linear contrasts on the same images and seeds, and the verdicts that follow from intervals."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ Verdict = Literal["holds", "does not hold", "not decidable"]
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One claim of a paper: that a contrast lies above ``−margin``.
+    """One claim of a paper: a contrast is above ``−margin``.
 
     Attributes:
         key: short name.
         statement: the claim in one sentence.
-        source: where the paper makes it.
-        how: the computation in words.
-        contrast: weights; empty where the study has no such variants.
+        source: where the paper makes the claim.
+        how: how it is computed, in words.
+        contrast: weights; empty if the study has no such variants.
         margin: the largest loss that still counts as none. With 0 the claim is *better*, with a positive margin *at
             least as good* (non-inferiority).
-        setting: the condition that it speaks of; empty where it speaks of several.
+        setting: the condition that the claim is about; empty if it is about several.
         unanswered: why the contrast is empty.
     """
 
@@ -43,9 +43,9 @@ class Claim:
 
 @dataclass(frozen=True)
 class Judgement:
-    """Verdict on a claim and its reason; estimate, interval and the paper's value are None where they do not exist.
+    """Verdict on a claim and its reason; estimate, interval and the paper's value are None if they do not exist.
 
-    ``excluded`` are the cells on whose account an estimate decides nothing.
+    ``excluded`` are the cells because of which the estimate decides nothing.
     """
 
     verdict: Verdict
@@ -58,7 +58,7 @@ class Judgement:
 
 
 Judged = tuple[Claim, Mapping[str, Judgement]]
-"""A claim and its judgements by what they were measured in, for example metrics or data sets."""
+"""A claim and its judgements by what was measured, for example by metric or by data set."""
 
 
 def difference(first: Contrast, second: Contrast) -> dict[Key, float]:
@@ -73,7 +73,7 @@ def mean_contrast(contrasts: Sequence[Contrast]) -> dict[Key, float]:
 
 
 def combine(contrast: Contrast, cells: Cells, metric: str) -> Sample:
-    """Return a metric's contrast of cells, seed by seed and resample by resample, hence a paired comparison.
+    """Return the contrast of a metric over cells, per seed and resample: a paired comparison.
 
     Raises:
         DataError: the cells differ in their seeds or images.
@@ -90,7 +90,7 @@ def require_alike(cells: Collection[Cell]) -> None:
     """Refuse cells that differ in their seeds or images: their comparison would not be paired.
 
     Raises:
-        DataError: they do; the message names the first two.
+        DataError: they differ; the message names the first two.
     """
     first, *others = cells
     for other in others:
@@ -119,19 +119,19 @@ def judge(
 ) -> Judgement:
     """Judge a claim on one metric.
 
-    It holds when the whole interval (seeds × patients from two seeds on, else patients) lies above ``−margin``, does
-    not hold when no part of it does, and is otherwise not decidable; neither is it when a cell was not run, or is
-    excluded.
+    It holds when the whole interval (seeds × patients from two seeds on, else patients) is above ``−margin``, does
+    not hold when no part of it is, and is otherwise not decidable. It is also not decidable when one of its cells was
+    not run or is excluded.
 
     Args:
         claim: what to judge.
-        cells: those that were run.
+        cells: the cells that were run.
         metric: the metric of the contrast.
         level: coverage of the interval.
         seed: of the resampling of seeds.
-        title: how a cell that was not run is named in the reason.
-        excluded: cells on which this claim cannot be decided, each with the reason.
-        paper: the paper's values of the metric; the judgement has their contrast where all are printed.
+        title: how the reason names a cell that was not run.
+        excluded: cells that cannot decide this claim, each with the reason.
+        paper: the paper's values of the metric; the judgement has their contrast if all are printed.
 
     Raises:
         DataError: the cells of the contrast differ in their seeds or images.
@@ -142,20 +142,20 @@ def judge(
     missing = dict.fromkeys(title(key) for key in sorted(claim.contrast.keys() - cells.keys()))
     if missing:
         return Judgement("not decidable", f"not run: {', '.join(missing)}", paper=printed)
-    found = summarise(combine(claim.contrast, cells, metric), level=level, seed=seed)
-    low, high = found.get("low_seeds", found["low"]), found.get("high_seeds", found["high"])
-    values = (found["mean"], low, high, printed)
-    idle = tuple(sorted(claim.contrast.keys() & excluded.keys()))
-    if idle:
-        return Judgement("not decidable", ", ".join(excluded[key] for key in idle), *values, idle)
+    estimate = summarise(combine(claim.contrast, cells, metric), level=level, seed=seed)
+    low, high = estimate.get("low_seeds", estimate["low"]), estimate.get("high_seeds", estimate["high"])
+    values = (estimate["mean"], low, high, printed)
+    unusable = tuple(sorted(claim.contrast.keys() & excluded.keys()))
+    if unusable:
+        return Judgement("not decidable", ", ".join(excluded[key] for key in unusable), *values, unusable)
     if low is None or high is None:
-        return Judgement("not decidable", found.get("reason", ""), found["mean"], paper=printed)
+        return Judgement("not decidable", estimate.get("reason", ""), estimate["mean"], paper=printed)
     border = f"−{claim.margin:g}" if claim.margin else "zero"
     if low > -claim.margin:
-        return Judgement("holds", f"the whole interval lies above {border}", *values)
+        return Judgement("holds", f"the whole interval is above {border}", *values)
     if high <= -claim.margin:
-        return Judgement("does not hold", f"no part of the interval lies above {border}", *values)
-    return Judgement("not decidable", f"the interval holds {border}", *values)
+        return Judgement("does not hold", f"no part of the interval is above {border}", *values)
+    return Judgement("not decidable", f"the interval includes {border}", *values)
 
 
 def _printed(contrast: Contrast, paper: Mapping[Key, float]) -> float | None:

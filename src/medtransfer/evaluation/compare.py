@@ -43,7 +43,7 @@ class PairedTest:
 def delong_covariance(target: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
     """Return the AUROCs ``[predictors]`` of scores ``[predictors, rows]`` and their covariance (DeLong 1988, Eq. 4–6).
 
-    NaN with a warning where a class has no row (both) or a single one (the covariance).
+    Both are NaN with a warning where a class has no row; the covariance also where a class has a single row.
     """
     above, below = _placements(target, np.atleast_2d(np.asarray(scores, np.float64)))
     auroc, count = _auroc(above, below), len(above)
@@ -62,7 +62,7 @@ def delong_interval(target: ArrayLike, score: ArrayLike, *, level: float = 0.95)
 def delong_test(
     target: ArrayLike, score_a: ArrayLike, score_b: ArrayLike, groups: ArrayLike | None = None
 ) -> DelongTest:
-    """Test whether two predictors have the same AUROC on the same rows, ``groups`` ``[rows]`` the patient of each.
+    """Test whether two predictors have the same AUROC on the same rows; ``groups`` ``[rows]`` is the patient of each.
 
     Without any variance the test is decided by the difference: p = 1 when it is 0; otherwise z and p do not exist
     and are NaN with a warning.
@@ -88,7 +88,7 @@ def smallest_detectable_difference(
     alpha: float = 0.05,
     power: float = 0.8,
 ) -> float:
-    """Smallest true difference in AUROC that the paired test would find with probability ``power`` on such rows.
+    """Smallest true difference in AUROC that the paired test would detect with probability ``power`` on such rows.
 
     ``(z_{1−α/2} + z_{power}) · sqrt(Var(AUROC_A − AUROC_B))`` with DeLong's variance: the usual normal sample-size
     formula (Obuchowski 1998) solved for the difference. ``groups`` as in :func:`delong_test`.
@@ -147,7 +147,7 @@ def _difference(
 
 
 def _placements(target: ArrayLike, scores: Floats) -> tuple[Floats, Floats]:
-    """Count for every positive the negatives below it, for every negative the positives above it; ties are halves.
+    """Count the negatives below every positive and the positives above every negative; ties count one half.
 
     Returns ``[predictors, positives]`` and ``[predictors, negatives]``, rows in their given order.
     """
@@ -189,7 +189,7 @@ def _clustered_variance(upper: Floats, lower: Floats, positive: Bools, groups: N
     patients with rows of both classes add a covariance.
     """
     if groups.shape != positive.shape:
-        raise DataError(f"groups has shape {groups.shape}, expected {positive.shape}: pass one patient a row")
+        raise DataError(f"groups has shape {groups.shape}, expected {positive.shape}: pass one patient per row")
     _, patient = np.unique(groups, return_inverse=True)
     count = patient.max(initial=-1) + 1
     own = [np.bincount(patient[rows], minlength=count) for rows in (positive, ~positive)]

@@ -1,8 +1,8 @@
-"""Intervals: patients drawn with replacement, seeds × patients, Wilson's, Student's.
+"""Intervals: bootstrap of patients, bootstrap of seeds × patients, Wilson, Student.
 
-A patient's images rise and fall together, so whole patients are drawn (cluster bootstrap, Davison & Hinkley 1997,
-§3.8) and percentiles of the drawn metrics are the interval. Draws that leave a metric undefined (no positive patient)
-do not count; ``Interval.draws`` says how many did.
+Images of one patient are correlated, so whole patients are drawn with replacement (cluster bootstrap, Davison &
+Hinkley 1997, §3.8); the interval is given by percentiles of the resampled metric. Draws that leave a metric undefined
+(no positive patient) do not count; ``Interval.draws`` is the number that did.
 """
 
 import math
@@ -19,12 +19,12 @@ from medtransfer.evaluation.metrics import METRICS
 from medtransfer.evaluation.weighted import Weights, class_weights
 
 _CELLS = 1 << 16
-"""Groups × draws worked on at once: small enough for a processor's second-level cache."""
+"""Groups × draws computed at once: small enough for a CPU's second-level cache."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A value, its bounds, their level, how they were made and from how many valid draws (0 = none were needed)."""
+    """A value, its bounds, their level, the method, and the number of valid draws (0 = the method needs none)."""
 
     value: float
     low: float
@@ -50,15 +50,15 @@ def bootstrap_interval(
     Args:
         metric: a name in ``metrics.METRICS``.
         target: ``[rows]`` labels, class numbers or values.
-        score: ``[rows]``, or ``[rows, classes]`` for the metrics called ``macro_…`` and ``top_…``.
+        score: ``[rows]``, or ``[rows, classes]`` for the metrics named ``macro_…`` and ``top_…``.
         groups: ``[rows]`` patient of each row.
         draws: resamples.
         seed: of the resampling; the same patients, draws and seed give the same resamples for every metric and score.
         level: coverage.
-        threshold: of the metrics that need one.
+        threshold: for the metrics that need one.
 
     Raises:
-        ConfigError: no such metric. DataError: shapes or numbers are not as expected.
+        ConfigError: there is no such metric. DataError: shapes or numbers are not as expected.
     """
     one_seed = np.asarray(score, np.float64)[None]
     values = resample([metric], target, one_seed, groups, draws=draws, seed=seed, thresholds=[threshold])[metric]
@@ -83,7 +83,7 @@ def seeds_by_patients_interval(
 
     With ``baseline`` (the scores ``[seeds, rows]`` of another network) it is the interval of the difference
     ``scores − baseline``, with the same seeds and the same patients drawn for both. Two-way resampling of a crossed
-    design is conservative (Owen 2007); with very few seeds their part is nevertheless a rough estimate.
+    design is conservative (Owen 2007); with very few seeds, the variation over seeds is still a rough estimate.
 
     Args:
         metric: as in :func:`bootstrap_interval`, like all arguments that are not described otherwise.
@@ -94,15 +94,14 @@ def seeds_by_patients_interval(
         draws: resamples.
         seed: of the resampling.
         level: coverage.
-        threshold: of the metrics that need one.
+        threshold: for the metrics that need one.
     """
     networks = [np.asarray(s, np.float64) for s in ([scores] if baseline is None else [scores, baseline])]
     _same_shape(networks)
     values, points = np.zeros((len(networks[0]), draws)), np.zeros(len(networks[0]))
     for sign, network in zip((1.0, -1.0), networks, strict=False):
         limits = [threshold] * len(network)
-        drawn = resample([metric], target, network, groups, draws=draws, seed=seed, thresholds=limits)
-        values += sign * drawn[metric]
+        values += sign * resample([metric], target, network, groups, draws=draws, seed=seed, thresholds=limits)[metric]
         points += sign * np.array([evaluate(metric, target, one, threshold) for one in network])
     mean = mean_of_drawn_seeds(values, seed=seed)
     return percentile_interval(float(points.mean()), mean, level=level, method="bootstrap of seeds × patients")
@@ -122,9 +121,9 @@ def resample(
 ) -> dict[str, Floats]:
     """Return every metric ``[seeds, draws]`` of scores ``[seeds, rows]`` under one set of patient resamples.
 
-    ``thresholds`` has one number a seed. ``population`` names all patients that can be drawn, where some have no row
-    here; outputs with different missing labels thus share their resamples. With ``negatives`` the rows of a two-class
-    target are weighted in every draw as in :func:`at_balance`.
+    ``thresholds`` has one number per seed. ``population`` names all patients that can be drawn where some have no row
+    here, so that outputs with different missing labels share their resamples. With ``negatives`` the rows of a
+    two-class target are weighted in every draw as in :func:`at_balance`.
     """
     if draws < 1:
         raise ConfigError(f"draws is {draws}: expected at least 1 resample; 1000 are usual")
@@ -133,7 +132,7 @@ def resample(
         raise ConfigError(f"{unknown[0]}: there is no such metric; expected one of {', '.join(METRICS)}")
     rows = np.asarray(groups)
     if rows.shape != np.shape(target):
-        raise DataError(f"groups has shape {rows.shape}, expected {np.shape(target)}: pass one patient a row")
+        raise DataError(f"groups has shape {rows.shape}, expected {np.shape(target)}: pass one patient per row")
     if not rows.size:
         return {name: np.full((len(scores), draws), math.nan) for name in metrics}
     patients = np.unique(rows if population is None else np.asarray(population))
@@ -157,18 +156,18 @@ def resample(
 def at_balance(
     metrics: Sequence[str], target: ArrayLike, scores: Floats, *, thresholds: Sequence[float], negatives: float
 ) -> dict[str, Floats]:
-    """Return every metric ``[seeds]`` as it would be with so many ``negatives`` to one positive, by weighting rows.
+    """Return every metric ``[seeds]`` as it would be with ``negatives`` negatives per positive, by weighting rows.
 
-    All rows stay; each of a class weighs the same, and the weights of the classes are as 1 to ``negatives``. Where
-    this is the same as having every row a whole number of times, it is the metric of those rows. NaN where a class has
-    no row. Sensitivity, specificity and AUROC do not depend on the balance.
+    No row is dropped; rows of one class weigh the same, and the classes weigh 1 to ``negatives``. Where the weights
+    amount to repeating every row a whole number of times, the result is the metric of the repeated rows. NaN where a
+    class has no row. Sensitivity, specificity and AUROC do not depend on the balance.
 
     Args:
         metrics: names in ``metrics.METRICS`` of two-class targets.
         target: ``[rows]`` of 0 and 1.
         scores: ``[seeds, rows]``.
-        thresholds: one number a seed.
-        negatives: negatives to one positive.
+        thresholds: one number per seed.
+        negatives: negatives per positive.
     """
     return {
         name: np.array(
@@ -182,20 +181,20 @@ def at_balance(
 
 
 def patient_counts(size: int, *, draws: int, seed: int) -> Iterator[Floats]:
-    """Yield how often each of ``size`` patients was drawn, ``[size, some draws]``, until all draws are done.
+    """Yield how often each of ``size`` patients was drawn, ``[size, draws of the chunk]``, chunk by chunk.
 
-    The draws depend on the size and the seed alone, not on how they are cut into pieces.
+    The draws depend on the size and the seed alone, not on the chunks.
     """
     generator, step = np.random.default_rng([seed, size]), max(1, _CELLS // size)
     for start in range(0, draws, step):
         width = min(step, draws - start)
-        drawn = generator.integers(0, size, (width, size))
-        flat = (drawn * width + np.arange(width)[:, None]).ravel()
+        patients = generator.integers(0, size, (width, size))
+        flat = (patients * width + np.arange(width)[:, None]).ravel()
         yield np.bincount(flat, minlength=size * width).reshape(size, width).astype(np.float64)
 
 
 def mean_of_drawn_seeds(values: Floats, *, seed: int) -> Floats:
-    """Draw seeds with replacement for every patient resample and average, ``[seeds, draws]`` → ``[draws]``."""
+    """Draw seeds with replacement for every patient resample and average them, ``[seeds, draws]`` → ``[draws]``."""
     count, draws = values.shape
     chosen = np.random.default_rng([seed, count, draws]).integers(0, count, (count, draws))
     mean: Floats = np.take_along_axis(values, chosen, 0).mean(0)
@@ -203,7 +202,7 @@ def mean_of_drawn_seeds(values: Floats, *, seed: int) -> Floats:
 
 
 def percentile_interval(value: float, values: Floats, *, level: float, method: str) -> Interval:
-    """Return the percentile interval of drawn values; NaN bounds with a warning when no draw is valid."""
+    """Return the percentile interval of resampled values; NaN bounds with a warning when no draw is valid."""
     valid = values[~np.isnan(values)]
     if not valid.size:
         low = high = undefined("interval", "no resample leaves the metric defined")
@@ -213,7 +212,7 @@ def percentile_interval(value: float, values: Floats, *, level: float, method: s
 
 
 def wilson(successes: int, rows: int, *, level: float = 0.95) -> Interval:
-    """Wilson's score interval of a proportion of independent rows (Wilson 1927)."""
+    """Wilson score interval of a proportion of independent rows (Wilson 1927)."""
     if not 0 <= successes <= rows:
         raise DataError(f"{successes} successes among {rows} rows: expected 0 … {rows}; count the successes again")
     if not rows:
@@ -226,7 +225,7 @@ def wilson(successes: int, rows: int, *, level: float = 0.95) -> Interval:
 
 
 def t_interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
-    """Student's interval of the mean of independent values, such as squared errors or the metric of several seeds."""
+    """Student's t-interval of the mean of independent values, such as squared errors or the metric of several seeds."""
     from scipy.special import stdtrit
 
     sample = np.asarray(values, np.float64)
@@ -247,5 +246,5 @@ def _same_shape(networks: Sequence[Floats]) -> None:
 
 
 def evaluate(name: str, target: ArrayLike, score: Floats, threshold: float) -> float:
-    """Return a metric by name; ``threshold`` matters to those that need one."""
+    """Return the value of a metric by name; ``threshold`` is for the metrics that need one."""
     return METRICS[name](target, score, threshold=threshold)

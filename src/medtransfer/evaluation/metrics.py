@@ -1,4 +1,4 @@
-"""Every metric by name; a new metric is a function and a line here."""
+"""Every metric by name; to add a metric, write its function and add a line here."""
 
 from medtransfer.evaluation import binary, multiclass, values
 from medtransfer.evaluation.weighted import Metric

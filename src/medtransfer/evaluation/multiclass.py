@@ -30,10 +30,10 @@ def macro_auprc(rows: Rows) -> Weighted:
 
 @metric("macro f1", class_rows, _absent_everywhere)
 def macro_f1(rows: Rows) -> Weighted:
-    """Mean over classes of the F1 of the winning class; NaN when a class neither occurs nor wins."""
+    """Mean over classes of the F1 of the predicted class; NaN when a class neither occurs nor is predicted."""
     classes = range(rows.score.shape[1])
-    won = rows.score.argmax(1)
-    return _mean_over_classes([f1_of(won == c, rows.target == c) for c in classes])
+    predicted = rows.score.argmax(1)
+    return _mean_over_classes([f1_of(predicted == c, rows.target == c) for c in classes])
 
 
 @metric("accuracy", class_rows, "there is no row")
@@ -56,13 +56,13 @@ def squared_error(rows: Rows) -> Weighted:
 
 @metric("calibration error", class_rows, "there is no row")
 def confidence_calibration_error(rows: Rows) -> Weighted:
-    """Mean gap between the winner's probability and its accuracy over 15 equal bins (Guo et al. 2017, Eq. 3)."""
+    """Mean gap between the predicted class's probability and accuracy over 15 equal bins (Guo et al. 2017, Eq. 3)."""
     confidence = rows.score.max(1)
     return binned_gap(confidence, _among_top(rows, 1) - confidence)
 
 
 def _among_top(rows: Rows, k: int) -> Bools:
-    """Tell for each row whether fewer than ``k`` classes come before the true one."""
+    """Return for each row whether fewer than ``k`` classes rank before the true one."""
     own = np.take_along_axis(rows.score, rows.target[:, None], 1)
     earlier = np.arange(rows.score.shape[1]) < rows.target[:, None]
     top: Bools = ((rows.score > own) | ((rows.score == own) & earlier)).sum(1) < k

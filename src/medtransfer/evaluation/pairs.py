@@ -1,4 +1,4 @@
-"""Differences of pairs of cells on the same images as rows, and their tests."""
+"""Differences between pairs of cells on the same images, as rows, and their tests."""
 
 from collections.abc import Iterable, Sequence
 
@@ -17,7 +17,7 @@ Pair = tuple[Key, Key]
 def differences(
     cells: Cells, pairs: Iterable[Pair], metrics: Sequence[str], *, seed: int, relative: bool = False
 ) -> list[Row]:
-    """Return first − second of pairs of cells that were both run, as shares of the second with ``relative``.
+    """Return first − second for pairs of cells that were both run; with ``relative`` as a share of the second.
 
     One row per pair and metric: ``variant, condition, variant_b, condition_b, metric`` and the numbers.
 
@@ -36,9 +36,9 @@ def differences(
 def paired_tests(cells: Cells, pairs: Iterable[Pair], metrics: Sequence[str], *, seed: int) -> list[Row]:
     """Return the rows of :func:`differences` with ``p``, ``p_holm`` (over all pairs of a metric) and ``test``.
 
-    AUROC of one output: DeLong's test of scores averaged over seeds, the variance that of whole patients. Otherwise the
+    AUROC of one output: DeLong's test of scores averaged over seeds, with the variance of whole patients. Otherwise the
     two-sided p that inverts the percentile interval: twice the smaller share of resamples on one side of zero (Davison
-    & Hinkley 1997, section 4.4), +1 in numerator and denominator, so that it is never 0.
+    & Hinkley 1997, section 4.4), with 1 added to numerator and denominator so that it is never 0.
     """
     rows = differences(cells, pairs, metrics, seed=seed)
     for row in rows:
@@ -46,8 +46,8 @@ def paired_tests(cells: Cells, pairs: Iterable[Pair], metrics: Sequence[str], *,
         if row["metric"] == "auroc" and len(cells[a].outputs) == 1:
             row["p"], row["test"] = delong(cells[a], cells[b]).p, "DeLong"
         else:
-            drawn = drawn_means(_difference(cells, (a, b), row["metric"], relative=False), seed=seed)
-            row["p"], row["test"] = bootstrap_p(drawn), "bootstrap"
+            resampled = drawn_means(_difference(cells, (a, b), row["metric"], relative=False), seed=seed)
+            row["p"], row["test"] = bootstrap_p(resampled), "bootstrap"
     for metric in metrics:
         same = [row for row in rows if row["metric"] == metric]
         for row, adjusted in zip(same, holm([row["p"] for row in same]), strict=True):
@@ -56,16 +56,16 @@ def paired_tests(cells: Cells, pairs: Iterable[Pair], metrics: Sequence[str], *,
 
 
 def delong(first: Cell, second: Cell) -> DelongTest:
-    """Test whether two cells of one output have the same AUROC, by scores averaged over seeds and whole patients.
+    """Test whether two cells of one output have the same AUROC: scores averaged over seeds, variance of whole patients.
 
     Raises:
-        DataError: they differ in their images or seeds.
+        DataError: the cells differ in their images or seeds.
     """
     return delong_test(*_averaged(first, second))
 
 
 def detectable(first: Cell, second: Cell) -> float:
-    """Return the smallest true difference of AUROC that these images would show (``smallest_detectable_difference``).
+    """Return the smallest true difference in AUROC that these images could detect (``smallest_detectable_difference``).
 
     Raises:
         DataError: the cells differ in their images or seeds.
@@ -73,9 +73,9 @@ def detectable(first: Cell, second: Cell) -> float:
     return smallest_detectable_difference(*_averaged(first, second))
 
 
-def bootstrap_p(drawn: ArrayLike) -> float:
-    """Return the two-sided p of resampled differences ``[draws]`` against zero; NaN where none is defined."""
-    valid = np.asarray(drawn, np.float64)
+def bootstrap_p(resampled: ArrayLike) -> float:
+    """Return the two-sided p of resampled differences ``[draws]`` against zero; NaN if none is defined."""
+    valid = np.asarray(resampled, np.float64)
     valid = valid[~np.isnan(valid)]
     if not valid.size:
         return float("nan")
@@ -99,5 +99,5 @@ def _difference(cells: Cells, pair: Pair, metric: str, *, relative: bool) -> Sam
 
 
 def _share(part: Floats, whole: Floats) -> Floats:
-    """Return part ÷ whole, NaN where the whole is 0 or not defined."""
+    """Return part ÷ whole, NaN where the whole is 0 or undefined."""
     return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)

@@ -1,4 +1,4 @@
-"""The predictions table: one row per image and output, the only thing that metrics are computed from."""
+"""The predictions table: one row per image and output; metrics are computed from nothing else."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,10 +19,10 @@ _TEXT = (*_RUN, "dataset", "split", "image_id", "patient_id", "source", "view", 
 _MAY_BE_EMPTY = {"source", "view", "intervention"}
 
 PREDICTION_COLUMNS = (*_RUN, "seed", *_IMAGE, "output", "kind", "intervention", "score", "target")
-"""Columns in order; docs/architecture.md says what they mean."""
+"""Columns in order; docs/architecture.md explains them."""
 
 KEY = [*_RUN, "seed", "dataset", "split", "image_id", "output", "intervention"]
-"""What names one row."""
+"""The columns that identify one row."""
 
 
 def prediction_rows(
@@ -46,14 +46,14 @@ def prediction_rows(
         targets: ``[images, outputs]``, NaN where not known; one-hot for exclusive classes.
         outputs: their names.
         kind: what the scores are.
-        study: with ``variant``, ``condition`` and ``seed`` the fit that made them.
+        study: with ``variant``, ``condition`` and ``seed``, the fit that made the scores.
         variant: see study.
         condition: see study.
         seed: see study.
         intervention: what was changed in the network or the image before predicting; empty = nothing.
 
     Raises:
-        DataError: a shape does not fit the images and outputs, or the rows are no table.
+        DataError: a shape does not fit the images and outputs, or the rows are not a valid table.
     """
     shape = (len(images), len(outputs))
     for name, values in (("scores", scores), ("targets", targets)):
@@ -69,10 +69,10 @@ def prediction_rows(
 
 
 def validate_predictions(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with its columns in order and typed.
+    """Return the table with typed columns in order.
 
     Raises:
-        DataError: a column is missing or unknown, a row occurs twice, a number or name is not what its kind promises,
+        DataError: a column is missing or unknown, a row occurs twice, a number or name is not valid for its kind,
             or one image has two patients or two targets for one output; the message names the first such row.
     """
     missing, extra = set(PREDICTION_COLUMNS) - set(table), set(table) - set(PREDICTION_COLUMNS)
@@ -89,9 +89,9 @@ def validate_predictions(table: pd.DataFrame) -> pd.DataFrame:
     _refuse(table, ~table["kind"].isin(("probability", "severity", "value")), "kind", "probability, severity or value")
     _refuse(table, ~np.isfinite(table["score"]), "score", "a finite number")
     _refuse(table, np.isinf(table["target"]), "target", "a finite number, or NaN where not known")
-    chance = table["kind"] == "probability"
-    _refuse(table, chance & ~table["score"].between(0, 1), "score", "a probability between 0 and 1")
-    _refuse(table, chance & ~(table["target"].isin((0, 1)) | table["target"].isna()), "target", "0, 1 or NaN")
+    is_probability = table["kind"] == "probability"
+    _refuse(table, is_probability & ~table["score"].between(0, 1), "score", "a probability between 0 and 1")
+    _refuse(table, is_probability & ~(table["target"].isin((0, 1)) | table["target"].isna()), "target", "0, 1 or NaN")
     once = "one row for each fit, data set, split, image, output and intervention"
     _refuse(table, table.duplicated(KEY), "image_id", once)
     patients = table.drop_duplicates(["dataset", "image_id", "patient_id"])
@@ -102,12 +102,12 @@ def validate_predictions(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_predictions(parts: Iterable[pd.DataFrame], path: Path) -> None:
-    """Validate the parts of a table one by one and write each as a row group of a parquet file, whole or not at all.
+    """Validate the parts of a table one by one and write each as a row group of a parquet file, atomically.
 
-    Only one part is in memory at a time; whether parts contradict each other shows when the table is read.
+    Only one part is in memory at a time, so parts that contradict each other are detected only when the table is read.
 
     Raises:
-        DataError: a part is no predictions table.
+        DataError: a part is not a valid predictions table.
     """
     import pyarrow as pa
     from pyarrow.parquet import ParquetWriter
@@ -131,7 +131,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
         DataError: the file is missing, is not parquet, or is not a predictions table.
     """
     if not path.is_file():
-        raise DataError(f"{path}: no predictions table there; run the predict stage first")
+        raise DataError(f"{path}: there is no predictions table; run the predict stage first")
     try:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:

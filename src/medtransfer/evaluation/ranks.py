@@ -1,4 +1,4 @@
-"""Do two lists of numbers rank alike? Rank correlations with permutation p-values."""
+"""Rank correlations of two lists of numbers, with permutation p-values."""
 
 import math
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from numpy.typing import ArrayLike
 from medtransfer.evaluation.checks import Floats, undefined, value_rows
 
 _ENUMERATED = 7
-"""Up to this many pairs all orders are tried (5,040); above, ``_DRAWS`` random ones."""
+"""Up to this many pairs all orders are tried (5,040); with more pairs ``_DRAWS`` random ones."""
 _DRAWS = 1999
 
 
 @dataclass(frozen=True)
 class RankCorrelation:
-    """A rank correlation, the pairs it rests on, and its two-sided permutation p; NaN where it has no value."""
+    """A rank correlation, its number of pairs, and its two-sided permutation p; NaN where it has no value."""
 
     value: float
     pairs: int
@@ -26,10 +26,10 @@ class RankCorrelation:
 def rank_correlation(
     score: ArrayLike, gain: ArrayLike, *, kind: Literal["kendall", "spearman"] = "kendall"
 ) -> RankCorrelation:
-    """Rank correlation of a score with the gain that fine-tuning brought: Kendall's τ-b or Spearman's ρ.
+    """Rank correlation of a score with the gain from fine-tuning: Kendall's τ-b or Spearman's ρ.
 
     p is the share of orders whose coefficient is at least as far from 0: of all orders up to seven pairs, else of
-    random ones (Phipson & Smyth 2010); pairs are taken as exchangeable. Below four pairs, or without any spread, there
+    random ones (Phipson & Smyth 2010); pairs are taken as exchangeable. With fewer than four pairs, or no spread, there
     is no value: NaN with a warning.
 
     Args:

@@ -1,4 +1,4 @@
-"""Cells as JSON: every metric of every fit with its spread over seeds and its intervals."""
+"""Cells for JSON: every metric of every fit with its spread over seeds and its intervals."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ def score_binary(
 ) -> dict[str, Interval]:
     """Return every metric of ``BINARY`` for the output ``positive`` of one fit on one split, intervals over patients.
 
-    Rows whose target is not known do not count. A metric that does not exist is NaN with a warning that says why.
+    Rows with an unknown target do not count. A metric that does not exist is NaN, with a warning that says why.
 
     Raises:
         DataError: the rows hold more than one seed or no such output.
@@ -65,13 +65,13 @@ def scorecard(
     """Return all numbers of a study's predictions table, ready for JSON.
 
     One entry per (variant, condition, data set, split), keyed by these joined with ``/``, with its seeds, images,
-    patients and one block per kind of output. A block has ``task``, ``outputs`` and ``metrics``; where there are
-    several outputs that are not exclusive classes, ``metrics`` is their mean and ``by_output`` has a block for each.
+    patients and one block per kind of output. A block has ``task``, ``outputs`` and ``metrics``; for several outputs
+    that are not exclusive classes, ``metrics`` is their mean and ``by_output`` has a block for each.
 
     Args:
         table: the predictions of one study; rows with an intervention do not count.
         config: how scores become numbers.
-        neg_pos_ratio: as in :func:`cells.measure`; test entries say so under ``neg_pos_ratio``.
+        neg_pos_ratio: as in :func:`cells.measure`; test entries record it as ``neg_pos_ratio``.
 
     Raises:
         DataError: as in :func:`cells.measure`.

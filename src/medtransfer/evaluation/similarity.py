@@ -1,4 +1,4 @@
-"""How alike two networks see the same pictures: linear centred kernel alignment, CKA (Kornblith et al. 2019)."""
+"""Similarity of two networks' features on the same images: linear centred kernel alignment, CKA."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -8,27 +8,27 @@ from medtransfer.evaluation.checks import Floats, undefined
 
 
 def linear_cka(first: ArrayLike, second: ArrayLike, *, unbiased: bool = False) -> float:
-    """Return linear CKA of two sets of features of the same pictures, all pictures at once.
+    """Return linear CKA of two sets of features of the same images, all images at once.
 
-    ``‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖)`` in Frobenius norms with centred columns (their section 3): 1 for features that a rotation
-    and a common factor turn into each other, whatever the numbers of features. With few pictures and many features it
-    is near 1 even for unrelated ones; ``unbiased`` takes the estimator of HSIC by Song et al. 2012 (equation 5), whose
-    mean is 0 for them, as Nguyen et al. 2021 do. NaN with a warning when features do not vary.
+    ``‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖)`` in Frobenius norms with centred columns (Kornblith et al. 2019, section 3). It is 1 for
+    features that differ by a rotation and a common factor. With few images and many features it is near 1 even for
+    unrelated features; ``unbiased`` uses the HSIC estimator of Song et al. 2012 (equation 5), whose mean is 0 for
+    them, as in Nguyen et al. 2021. NaN with a warning when features do not vary.
 
     Args:
-        first: features ``[pictures, n]``.
-        second: features ``[pictures, m]``, in the same order of pictures.
-        unbiased: whether to use the unbiased estimator; it needs at least four pictures.
+        first: features ``[images, n]``.
+        second: features ``[images, m]``, in the same order of images.
+        unbiased: whether to use the unbiased estimator; it needs at least four images.
 
     Raises:
-        DataError: the shapes do not fit, pictures are too few, or a number is not finite.
+        DataError: the shapes do not fit, images are too few, or a number is not finite.
     """
     x, y = _features("first", first), _features("second", second)
     least = 4 if unbiased else 2
     if len(x) != len(y) or len(x) < least:
         raise DataError(
-            f"CKA: features of {len(x)} and {len(y)} pictures, expected the same pictures in both and at least "
-            f"{least} of them; pass one row a picture"
+            f"CKA: features of {len(x)} and {len(y)} images, expected the same images in both and at least "
+            f"{least} of them; pass one row per image"
         )
     if unbiased:
         kernels = [_hollow(x), _hollow(y)]
@@ -36,7 +36,7 @@ def linear_cka(first: ArrayLike, second: ArrayLike, *, unbiased: bool = False) -
     else:
         together, alone = _overlap(x, y), [_overlap(x, x), _overlap(y, y)]
     if min(alone) <= 0:
-        return undefined("cka", "features do not vary between pictures")
+        return undefined("cka", "features do not vary between images")
     return float(together / np.sqrt(alone[0] * alone[1]))
 
 
@@ -44,21 +44,21 @@ def _features(name: str, values: ArrayLike) -> Floats:
     """Return centred float64 features; columns that do not vary are exactly 0."""
     features = np.asarray(values, np.float64)
     if features.ndim != 2:
-        raise DataError(f"CKA: {name} has shape {features.shape}, expected [pictures, features]; pool maps before")
+        raise DataError(f"CKA: {name} has shape {features.shape}, expected [images, features]; pool feature maps first")
     if not np.isfinite(features).all():
-        raise DataError(f"CKA: {name} holds numbers that are not finite; look at the network's features")
+        raise DataError(f"CKA: {name} holds numbers that are not finite; check the network's features")
     return np.where(np.ptp(features, axis=0) > 0, features - features.mean(0), 0.0) if len(features) else features
 
 
 def _overlap(x: Floats, y: Floats) -> float:
-    """Return ``‖YᵀX‖²``, by way of whichever products are smaller."""
+    """Return ``‖YᵀX‖²``, computed from the smaller products."""
     if x.shape[1] * y.shape[1] <= len(x) ** 2:
         return float(np.square(y.T @ x).sum())
     return float(((x @ x.T) * (y @ y.T)).sum())
 
 
 def _hollow(x: Floats) -> Floats:
-    """Return inner products between different pictures, ``[pictures, pictures]`` with a diagonal of 0."""
+    """Return inner products between different images, ``[images, images]`` with a diagonal of 0."""
     kernel: Floats = x @ x.T
     np.fill_diagonal(kernel, 0)
     return kernel

@@ -1,4 +1,4 @@
-"""One metric over several seeds: its points, its resamples, and what of them goes into a JSON file."""
+"""One metric over several seeds: its points, its resamples, and their summary as JSON."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from medtransfer.evaluation.checks import Floats, attempt
 from medtransfer.evaluation.intervals import at_balance, evaluate, mean_of_drawn_seeds, percentile_interval, resample
 
 LEVEL = 0.95
-"""Coverage of every interval in metric files and reports; a constant, because their captions say it."""
+"""Coverage of every interval in metric files and reports; a constant because captions state it."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def sample(
     seed: int,
     neg_pos_ratio: float | None = None,
 ) -> dict[str, Sample]:
-    """Return every metric of scores ``[seeds, rows]`` or ``[seeds, rows, classes]``; arguments as in ``resample``."""
+    """Return every metric of scores ``[seeds, rows]`` or ``[seeds, rows, classes]``; arguments as for ``resample``."""
     options: dict[str, Any] = {"thresholds": thresholds, "negatives": neg_pos_ratio}
     values = resample(metrics, target, scores, groups, draws=draws, seed=seed, population=population, **options)
     if neg_pos_ratio is not None:
@@ -52,30 +52,29 @@ def sample(
 
 
 def average(samples: Sequence[Sample]) -> Sample:
-    """Return the mean of one metric over outputs that share their resamples; one without a value is left out.
+    """Return the mean of one metric over outputs that share their resamples; outputs without a value are left out.
 
-    The reason says how many were. Draws that leave one of the others undefined do not count, so that all draws are of
-    the same mean. NaN when no output has a value.
+    The reason says how many outputs count. Draws that leave one of these undefined do not count, so that all draws are
+    of the same mean. NaN when no output has a value.
     """
     defined = [one for one in samples if not np.isnan(one.points).any()]
     reason = next((one.reason for one in samples if one.reason), "")
     if defined and len(defined) < len(samples):
         reason = f"the mean over {len(defined)} of {len(samples)} outputs; of the others one says: {reason}"
-    kept = defined or samples
-    points, values = (np.mean([getattr(one, part) for one in kept], axis=0) for part in ("points", "values"))
+    points, values = (np.mean([getattr(one, n) for one in defined or samples], axis=0) for n in ("points", "values"))
     return Sample(points, values, reason)
 
 
 def drawn_means(one: Sample, *, seed: int) -> Floats:
-    """Return resampled means over seeds ``[draws]``: drawing seeds and patients, patients alone where there is one."""
+    """Return resampled means over seeds ``[draws]``: seeds and patients are drawn, with one seed patients alone."""
     return mean_of_drawn_seeds(one.values, seed=seed) if len(one.points) > 1 else one.values[0]
 
 
 def summarise(one: Sample, *, level: float, seed: int) -> dict[str, Any]:
-    """Return a metric as JSON: values of the seeds, mean, sd, interval over patients, and over seeds × patients.
+    """Return a metric for JSON: value per seed, mean, sd, interval over patients and over seeds × patients.
 
-    ``low`` and ``high`` hold the seeds fixed and draw patients; ``low_seeds`` and ``high_seeds`` draw both and exist
-    from two seeds on. NaN becomes null, with a ``reason``.
+    For ``low`` and ``high`` seeds are fixed and patients drawn; for ``low_seeds`` and ``high_seeds``, which exist from
+    two seeds on, both are drawn. NaN becomes null, with a ``reason``.
     """
     mean, count = float(one.points.mean()), len(one.points)
     patients, why = _bounds(mean, one.values.mean(0), level)
@@ -94,7 +93,7 @@ def summarise(one: Sample, *, level: float, seed: int) -> dict[str, Any]:
 
 
 def brief(one: Sample, *, seed: int) -> dict[str, Any]:
-    """Return ``mean, sd, low, high, low_seeds, high_seeds`` of :func:`summarise`; what does not exist is None."""
+    """Return ``mean, sd, low, high, low_seeds, high_seeds`` of :func:`summarise`; None for those that do not exist."""
     values = summarise(one, level=LEVEL, seed=seed)
     return {name: values.get(name) for name in ("mean", "sd", "low", "high", "low_seeds", "high_seeds")}
 

@@ -1,4 +1,4 @@
-"""Operating points: a threshold is chosen on validation rows, then applied to others.
+"""Operating points: a threshold is chosen on validation rows, then applied to other rows.
 
 A row is called positive when ``score >= threshold``.
 """
@@ -21,7 +21,7 @@ def choose_threshold(rule: Rule, target: ArrayLike, score: ArrayLike) -> float:
     """Return the threshold that a rule picks on rows of 0 and 1; these must be validation rows.
 
     ``youden``: largest sensitivity + specificity − 1 (Youden 1950). ``sensitivity_80``: the highest threshold whose
-    sensitivity is at least 0.80. ``half``: 0.5, whatever the rows. Among equals the highest threshold wins.
+    sensitivity is at least 0.80. ``half``: 0.5 for any rows. Of equally good thresholds the highest is taken.
 
     Raises:
         DataError: the rule needs rows of both classes and one is missing.
@@ -42,7 +42,7 @@ def threshold_from_validation(rule: Rule, rows: pd.DataFrame) -> float:
     """Return the threshold that a rule picks on the validation rows of one fit and one output.
 
     Raises:
-        DataError: a row is of another split, of another fit or output, or the rule finds no row of a class.
+        DataError: a row is of another split, fit or output, or the rule needs both classes and one has no row.
     """
     other = sorted(set(rows["split"]) - {"val"})
     if other:

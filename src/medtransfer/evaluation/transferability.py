@@ -1,8 +1,8 @@
 """How well a source model's own outputs predict the target labels before anything is fine-tuned: LEEP, NCE, LogME.
 
-All three read one forward pass of the source model over labelled target images. They are in natural units (nats);
-LEEP is also given in bits, because the values of Liu & Ji 2021, Table 6, lie below what nats allow on two classes.
-A score only predicts what fine-tuning will gain: report ``ranks.rank_correlation`` with the true gain beside it.
+All three need one forward pass of the source model over labelled target images. They are in natural units (nats);
+LEEP is also given in bits, because the values of Liu & Ji 2021, Table 6, are below what nats allow on two classes.
+A score only predicts the gain from fine-tuning: report its ``ranks.rank_correlation`` with the true gain as well.
 """
 
 import math
@@ -16,19 +16,19 @@ from medtransfer.errors import DataError
 from medtransfer.evaluation.checks import Floats, Ints
 
 _ROWS = 64
-"""Rows worked on at once: a thousand single-precision probabilities of each stay in a second-level cache."""
+"""Rows computed at once: a thousand single-precision probabilities of each fit in a second-level cache."""
 _SUM_TOLERANCE = 1e-3
 _RANK = 1e-12
 """Share of the largest eigenvalue of the Gram matrix below which a direction of the features is rounding noise."""
 _RESIDUAL = 1e-9
-"""Least share of a label vector outside the features: labels inside them wholly would have evidence without limit."""
+"""Least share of a label vector outside the features: labels wholly inside them would have unbounded evidence."""
 _RATIO = 1e10
-"""LogME's ratio α/β, relative to the largest eigenvalue, is sought between the inverse of this and this."""
+"""LogME's ratio α/β, relative to the largest eigenvalue, is searched between the inverse of this and this."""
 
 
 @dataclass(frozen=True)
 class Leep:
-    """LEEP in nats, its two lower bounds, and how many source labels never got any probability."""
+    """LEEP in nats, its two lower bounds, and the number of source labels that never got any probability."""
 
     nats: float
     minus_label_entropy: float
@@ -45,9 +45,9 @@ class Leep:
 
 @dataclass(frozen=True)
 class TransferScore:
-    """Scores of one source model on one labelled target set, entropies in nats; a row of the study's score table.
+    """Scores of one source model on one labelled target set, entropies in nats: one row of the study's score table.
 
-    Where the source has no labels of its own, all that needs them is None, and ``unavailable`` says why.
+    If the source has no labels of its own, everything that needs them is None, and ``unavailable`` says why.
     """
 
     images: int
@@ -71,9 +71,9 @@ def transfer_score(
     classes: int,
     unavailable: str = "",
 ) -> TransferScore:
-    """Score a source model by what it says about target images.
+    """Score a source model by its features and probabilities on target images.
 
-    A source without labels has no probabilities: LEEP and NCE are then not available, LogME still is.
+    A source without labels has no probabilities: LEEP and NCE are then unavailable, LogME is still available.
 
     Args:
         features: ``[images, width]`` pooled features.
@@ -84,24 +84,24 @@ def transfer_score(
 
     Raises:
         DataError: a number is not finite, probabilities do not sum to one, shapes differ, the labels are not class
-            numbers or hold fewer than two classes, or the reason for missing probabilities is missing.
+            numbers or hold fewer than two classes, or probabilities are missing without a reason.
     """
     target = _class_numbers(labels)
     if target.max() >= classes:
         raise DataError(f"labels hold class number {target.max()}, expected numbers below {classes}; check the classes")
     if (probabilities is None) != bool(unavailable):
         raise DataError("transfer score: expected source probabilities, or the reason why there are none; pass one")
-    found = None if probabilities is None else leep(probabilities, target)
+    scores = None if probabilities is None else leep(probabilities, target)
     return TransferScore(
         images=len(target),
-        leep_nats=found.nats if found else None,
-        leep_bits=found.bits if found else None,
+        leep_nats=scores.nats if scores else None,
+        leep_bits=scores.bits if scores else None,
         nce=None if probabilities is None else nce(np.argmax(probabilities, 1), target),
         logme=logme(features, target),
         minus_label_entropy=_minus_label_entropy(target),
-        minus_conditional_entropy=found.minus_conditional_entropy if found else None,
+        minus_conditional_entropy=scores.minus_conditional_entropy if scores else None,
         source_labels=0 if probabilities is None else np.shape(probabilities)[1],
-        dropped_source_labels=found.dropped if found else 0,
+        dropped_source_labels=scores.dropped if scores else 0,
         absent_target_labels=classes - len(np.unique(target)),
         unavailable=unavailable,
     )
@@ -125,7 +125,7 @@ def leep(probabilities: ArrayLike, labels: ArrayLike) -> Leep:
     theta, target = np.asarray(probabilities), _class_numbers(labels)
     if theta.ndim != 2 or len(theta) != len(target):
         raise DataError(
-            f"probabilities have shape {theta.shape}, expected ({len(target)}, source labels): pass one row a label"
+            f"probabilities have shape {theta.shape}, expected ({len(target)}, source labels): pass one row per label"
         )
     theta = theta if theta.dtype == np.float32 else theta.astype(np.float64, copy=False)
     present, target = np.unique(target, return_inverse=True)
@@ -157,7 +157,7 @@ def nce(source_labels: ArrayLike, labels: ArrayLike) -> float:
     """
     target, source = _class_numbers(labels), np.asarray(source_labels)
     if source.shape != target.shape:
-        raise DataError(f"source labels have shape {source.shape}, expected {target.shape}: pass one label an image")
+        raise DataError(f"source labels have shape {source.shape}, expected {target.shape}: pass one label per image")
     _, z = np.unique(source, return_inverse=True)
     joint = np.zeros((int(target.max()) + 1, int(z.max()) + 1))
     np.add.at(joint, (target, z), 1 / len(target))
@@ -165,13 +165,13 @@ def nce(source_labels: ArrayLike, labels: ArrayLike) -> float:
 
 
 def logme(features: ArrayLike, labels: ArrayLike) -> float:
-    """Logarithm of maximum evidence an image (You et al. 2021, Alg. 3), mean over one-hot classes, in nats.
+    """Logarithm of maximum evidence per image (You et al. 2021, Alg. 3), mean over one-hot classes, in nats.
 
     The largest ``log p(y | F) / n`` of Bayesian linear regression over the precisions α of weights and β of noise. For
-    a ratio ``t = α/β`` the best β is ``n / (Σ x² t/(t + σ) + r)``, so the evidence depends on ``t`` alone and its
-    largest value is sought directly: the fixed point of the paper's iteration (α and β in turn) is the same where
-    there is one maximum, but where there are several it depends on the scale of the features. σ are the eigenvalues
-    of the Gram matrix, x the labels in its directions, r what lies outside them.
+    a ratio ``t = α/β`` the best β is ``n / (Σ x² t/(t + σ) + r)``, so the evidence depends on ``t`` alone and is
+    maximised directly: with one maximum, the fixed point of the paper's iteration (α and β in turn) is the same; with
+    several, that fixed point depends on the scale of the features. σ are the eigenvalues of the Gram matrix, x the
+    labels along its eigenvectors, r the squared rest of the labels outside them.
 
     Args:
         features: ``[images, width]``.
@@ -182,7 +182,7 @@ def logme(features: ArrayLike, labels: ArrayLike) -> float:
     """
     matrix, target = np.asarray(features, np.float64), _class_numbers(labels)
     if matrix.ndim != 2 or len(matrix) != len(target):
-        raise DataError(f"features have shape {matrix.shape}, expected ({len(target)}, width): pass one row a label")
+        raise DataError(f"features have shape {matrix.shape}, expected ({len(target)}, width): pass one row per label")
     wrong = np.flatnonzero(~np.isfinite(matrix).all(1))
     if wrong.size:
         raise DataError(f"features at row {wrong[0]} are not finite: expected numbers; check the source weights")
@@ -195,12 +195,12 @@ def logme(features: ArrayLike, labels: ArrayLike) -> float:
 
 def _class_numbers(labels: ArrayLike) -> Ints:
     """Return labels ``[images]`` as int64; at least two classes occur."""
-    found = np.asarray(labels)
-    if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer) or (found.size and found.min() < 0):
-        raise DataError("labels: expected one class number from 0 on an image; leave out images without a class")
-    if len(np.unique(found)) < 2:
-        raise DataError(f"labels hold {len(np.unique(found))} classes: a score needs two; check the split")
-    return found.astype(np.int64)
+    numbers = np.asarray(labels)
+    if numbers.ndim != 1 or not np.issubdtype(numbers.dtype, np.integer) or (numbers.size and numbers.min() < 0):
+        raise DataError("labels: expected one class number per image, from 0 on; leave out images without a class")
+    if len(np.unique(numbers)) < 2:
+        raise DataError(f"labels hold {len(np.unique(numbers))} classes: a score needs two; check the split")
+    return numbers.astype(np.int64)
 
 
 def _blocks(count: int) -> Iterator[slice]:
@@ -208,7 +208,7 @@ def _blocks(count: int) -> Iterator[slice]:
 
 
 def _joint(theta: NDArray[np.floating], target: Ints, classes: int) -> Floats:
-    """Return ``P(y, z) [classes, source labels]``; every row is checked on the way, while it is in the cache."""
+    """Return ``P(y, z) [classes, source labels]``; every row is checked while it is in the cache."""
     joint, ones = np.zeros((classes, theta.shape[1])), np.ones(theta.shape[1], theta.dtype)
     numbers = np.arange(classes)[:, None]
     for rows in _blocks(len(theta)):
@@ -240,15 +240,15 @@ def _minus_conditional_entropy(joint: Floats) -> float:
 
 
 def _directions(matrix: Floats, one_hot: Floats) -> tuple[Floats, Floats]:
-    """Return eigenvalues ``[rank]`` of the Gram matrix over the largest, and squared labels ``[rank, classes]`` along.
+    """Return eigenvalues ``[rank]`` of the Gram matrix over the largest one, and squared labels ``[rank, classes]``.
 
-    The smaller of the two Gram matrices is decomposed; the evidence does not change with the scale of the features.
+    The smaller of the two Gram matrices is decomposed; the evidence does not depend on the scale of the features.
     """
     count, width = matrix.shape
     gram = matrix @ matrix.T if count <= width else matrix.T @ matrix
     values, vectors = np.linalg.eigh(gram)
-    kept = values > _RANK * max(values[-1], np.finfo(float).tiny)
-    values, vectors = values[kept], vectors[:, kept]
+    significant = values > _RANK * max(values[-1], np.finfo(float).tiny)
+    values, vectors = values[significant], vectors[:, significant]
     along = one_hot if count <= width else matrix.T @ one_hot
     squares = (vectors.T @ along) ** 2
     if count > width:
@@ -257,11 +257,11 @@ def _directions(matrix: Floats, one_hot: Floats) -> tuple[Floats, Floats]:
 
 
 def _evidence(sigma: Floats, squares: Floats, count: int, length: float) -> float:
-    """Return the largest evidence an image of one label vector with squared ``length``, by zooming in on ``t``."""
-    rest, low, high = max(length - squares.sum(), _RESIDUAL * length), 1 / _RATIO, _RATIO
+    """Return the largest evidence per image of one label vector with squared ``length``, by zooming in on ``t``."""
+    residual, low, high = max(length - squares.sum(), _RESIDUAL * length), 1 / _RATIO, _RATIO
     for _ in range(4):  # 20 decades in steps of a fifth, then fifty times finer each time
         t = np.geomspace(low, high, 101)[:, None]
-        spread = (squares * (t / (sigma + t))).sum(1) + rest
+        spread = (squares * (t / (sigma + t))).sum(1) + residual
         twice = count * (np.log(count / spread) - 1 - math.log(2 * math.pi)) - np.log1p(sigma / t).sum(1)
         best = int(np.argmax(twice))
         low, high = t[max(best - 1, 0), 0], t[min(best + 1, len(t) - 1), 0]

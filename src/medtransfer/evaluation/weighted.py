@@ -1,6 +1,6 @@
-"""A metric is written once, for weighted rows, and is then computed for many draws of a bootstrap at once.
+"""A metric is written once, for weighted rows, and is then computed for many bootstrap draws at once.
 
-Preparing (sorting, comparing) happens once for all draws. The plain number is the same function with weights of one.
+Rows are sorted and compared once for all draws. The plain metric is the same function with weights of one.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from medtransfer.evaluation.checks import Bools, Floats, Ints, binary_rows, unde
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights of rows in several draws: a row weighs as much as its group, ``counts`` ``[groups, draws]``.
+    """Weights of rows in several draws: a row has the weight of its group, ``counts`` ``[groups, draws]``.
 
     ``group`` ``[rows]`` is the group of each row. Counts are at least 0, whole numbers or not.
     """
@@ -28,14 +28,14 @@ class Weights:
         return self.counts[self.group[rows]]
 
     def sums(self, *columns: Floats | Bools) -> Floats:
-        """Return the weighted sum of every column of rows in every draw, ``[columns, draws]``, by way of group sums."""
+        """Return the weighted sum of every column of rows in every draw, ``[columns, draws]``, from group sums."""
         by_group = [np.bincount(self.group, weights=column, minlength=len(self.counts)) for column in columns]
         total: Floats = np.stack(by_group) @ self.counts
         return total
 
 
 Weighted = Callable[[Weights], Floats]
-"""The metric of every draw ``[draws]`` under weights, NaN where a draw leaves it undefined."""
+"""Maps weights to the metric of every draw ``[draws]``, NaN where a draw leaves it undefined."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Rows:
 
 
 class Metric:
-    """A metric by its name in warnings: a check of its input, its weighted form, and why it may have no value."""
+    """A metric: its name in warnings, a check of its input, its weighted form, and why it may have no value."""
 
     def __init__(
         self,
@@ -76,8 +76,8 @@ class Metric:
         Args:
             target: ``[rows]`` of 0 and 1, class numbers or values.
             score: ``[rows]``, or ``[rows, classes]`` for class numbers.
-            threshold: a row is called positive when ``score >= threshold``; for the metrics that need one.
-            negatives: weighs the rows of a two-class target as in :func:`class_weights`.
+            threshold: for the metrics that need one; a row is called positive when ``score >= threshold``.
+            negatives: weights the rows of a two-class target as in :func:`class_weights`.
 
         Raises:
             DataError: shapes or numbers are not as expected.
@@ -101,12 +101,12 @@ class Metric:
 def metric(
     name: str, check: Callable[[ArrayLike, ArrayLike], tuple[Any, Floats]], reason: str | Callable[[Rows], str]
 ) -> Callable[[Callable[[Rows], Weighted]], Metric]:
-    """Make a metric of its weighted form, which gets rows that passed ``check``."""
+    """Turn a weighted form into a metric; the weighted form gets rows that passed ``check``."""
     return lambda weighted: Metric(name, check, reason, weighted)
 
 
 def class_weights(weights: Weights, truth: Bools, *, negatives: float) -> Weights:
-    """Return weights with ``negatives`` negatives to each positive in every draw; positives keep theirs.
+    """Return weights with ``negatives`` negatives per positive in every draw; positives keep theirs.
 
     NaN where a draw has no row of a class.
     """
@@ -130,17 +130,17 @@ def divide(above: Floats, below: Floats) -> Floats:
 
 
 def ratio(above: Floats | Bools, below: Floats | Bools) -> Weighted:
-    """Weigh two columns of rows and divide their sums."""
+    """Divide the weighted sums of two columns of rows."""
     return lambda weights: divide(*weights.sums(above, below))
 
 
 def mean(values: Floats | Bools) -> Weighted:
-    """Weigh a column of rows and divide by the weight of all rows."""
+    """Return the weighted mean of a column of rows."""
     return ratio(values, np.ones(len(values)))
 
 
 def running(weight: Floats) -> Floats:
-    """Return the weight before every row and after the last, ``[rows + 1, draws]``."""
+    """Return the summed weight before every row and after the last, ``[rows + 1, draws]``."""
     total = np.zeros((len(weight) + 1, weight.shape[1]))
     np.cumsum(weight, axis=0, out=total[1:])
     return total

@@ -1,1 +1,1 @@
-"""From the predictions table and the records of a study to tables, figures and one self-contained page."""
+"""Turns a study's predictions table and records into tables, figures and one self-contained page."""

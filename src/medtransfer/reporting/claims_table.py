@@ -16,15 +16,15 @@ def claims_table(
     paper: bool = False,
     title: Callable[[str], str] = str,
 ) -> Table:
-    """Return one row per claim: its estimates, and the verdict of the deciding one.
+    """Return one row per claim: its estimates, and the verdict of the deciding estimate.
 
     Args:
         judged: claims with their judgements by the names of ``columns``.
-        columns: of the estimates.
+        columns: one for each estimate, by name.
         deciding: the name of the column whose verdict counts.
         intro: the sentence before the table.
-        paper: whether the paper prints numbers that a claim can be computed from.
-        title: how the condition that a claim speaks of is written.
+        paper: whether the paper prints numbers from which a claim can be computed.
+        title: how the condition that a claim is about is written.
     """
     settings = any(claim.setting for claim, _ in judged)
     rows = [

@@ -1,4 +1,4 @@
-"""What a report holds, apart from how it looks; the page and the Markdown file are two views of it."""
+"""The content of a report, independent of its layout; the page and the Markdown file are two views of it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from medtransfer.errors import DataError
 
 @dataclass(frozen=True)
 class TableCell:
-    """A cell of a table: what it says, a second smaller line, and a longer text that shows on hovering."""
+    """A cell of a table: its text, a second smaller line, and a longer text that appears on hovering."""
 
     main: str
     detail: str = ""
@@ -28,7 +28,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with an anchor, a title, a sentence before it and footnotes behind it."""
+    """A table with an anchor (``key``), a title, a sentence before it and notes below it."""
 
     key: str
     title: str
@@ -40,7 +40,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of the page, with what it shows in words.
+    """A figure of the page and its caption.
 
     ``svg`` is an SVG element whose colours are CSS variables, or an image inside the page.
     """
@@ -53,16 +53,16 @@ class Figure:
 
 @dataclass(frozen=True)
 class ReportContent:
-    """Everything the report says, in reading order."""
+    """Everything in the report, in reading order."""
 
     title: str
     about: str
     origin: str
-    """In plain words: which profile, drawn phantoms or real images."""
+    """In plain words: which profile, and whether the images are real or drawn phantoms."""
     phantoms: bool
     headline: tuple[str, ...]
     champions: tuple[tuple[tuple[str, TableCell], ...], ...]
-    """The facts of every registered model; empty where there is none."""
+    """The facts about every registered model; empty if there is none."""
     results: tuple[Table, ...]
     """The first leads the study on the front page."""
     figures: tuple[Figure, ...]
@@ -70,12 +70,12 @@ class ReportContent:
     provenance: tuple[Table, ...]
     limits: tuple[str, ...]
     glossary: Mapping[str, str] = field(default_factory=dict)
-    """The study's own terms, which the page explains on hovering beside the shared ones."""
+    """The study's own terms; the page explains them on hovering, like the shared ones."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What the front page says about one study."""
+    """What the front page shows about one study."""
 
     study: str
     title: str
@@ -87,7 +87,7 @@ class Summary:
 
 
 def summary_of(study: str, content: ReportContent) -> Summary:
-    """Return what the front page says about a study."""
+    """Return what the front page shows about a study."""
     glossary = dict(content.glossary)
     return Summary(
         study, content.title, content.origin, content.phantoms, content.headline, content.results[0], glossary
@@ -103,11 +103,11 @@ def read_summary(text: str, *, source: str) -> Summary:
     """Read the JSON of :func:`summary_json`; ``source`` names it in the error.
 
     Raises:
-        DataError: it is none.
+        DataError: it is not the JSON of a summary.
     """
     try:
         return TypeAdapter(Summary).validate_json(text)
     except ValidationError as error:
         raise DataError(
-            f"{source}: not what a report writes for the front page; write that study's report again"
+            f"{source}: not the summary that a report writes for the front page; write that study's report again"
         ) from error

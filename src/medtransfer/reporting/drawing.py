@@ -1,4 +1,4 @@
-"""Drawings as SVG whose colours are CSS variables, so that one drawing suits light, dark and print."""
+"""Drawings as SVG with CSS variables as colours, so that one drawing works in light mode, dark mode and print."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -6,10 +6,10 @@ from io import StringIO
 from typing import Any
 
 INK, QUIET, BLUE, ORANGE, GREEN = "#010203", "#040506", "#0072b2", "#d55e00", "#009e73"
-"""Stand-ins for CSS variables; the hues are Okabe & Ito's, which all kinds of colour vision tell apart."""
+"""Placeholders for CSS variables; the hues are from Okabe & Ito's palette, which suits all kinds of colour vision."""
 _VARIABLES = {INK: "--ink", QUIET: "--quiet", BLUE: "--blue", ORANGE: "--orange", GREEN: "--green"}
 DASHES = ("-", "--", ":", "-.")
-"""Tell lines of one colour apart; by their number, modulo four."""
+"""Distinguish lines of one colour, by their index modulo four."""
 _ACROSS = 3
 _STYLE = {
     "svg.fonttype": "none",
@@ -28,19 +28,19 @@ _STYLE = {
 
 
 def legend(figure: Any, axes: Sequence[Any], *, columns: int = 6) -> None:
-    """Put one legend for all panels above them."""
+    """Add one legend for all panels, above them."""
     handles = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     if handles:
         figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(len(handles), columns))
 
 
 def grid_rows(count: int) -> int:
-    """Return how many rows of three :func:`panels` takes for this many items."""
+    """Return how many rows of three :func:`panels` needs for ``count`` items."""
     return -(-max(count, 1) // _ACROSS)
 
 
 def panels(figure: Any, items: Sequence[Any], draw: Callable[[Any, Any], None], *, label: str, share: bool) -> None:
-    """Draw one panel per item, three in a row, with one legend above them all.
+    """Draw one panel per item, three per row, with one legend above them all.
 
     Args:
         figure: matplotlib's figure.
@@ -61,7 +61,7 @@ def panels(figure: Any, items: Sequence[Any], draw: Callable[[Any, Any], None], 
 
 
 def svg(draw: Callable[[Any], None], key: str, *, height: float, width: float = 11.0) -> str:
-    """Return a drawing as one SVG element with variable colours; ``key`` keeps its identifiers apart from others'.
+    """Return a drawing as one SVG element with variable colours; ``key`` makes its identifiers unique on the page.
 
     Width and height are in inches.
     """
@@ -77,7 +77,7 @@ def svg(draw: Callable[[Any], None], key: str, *, height: float, width: float = 
 
 
 def standalone(drawing: str, style: str) -> str:
-    """Return a drawing as a file of its own: the first colour that a style sheet gives each variable, on that paper."""
+    """Return a drawing as the text of an SVG file, with the first colour that ``style`` gives each variable."""
     colours = dict(reversed(re.findall(r"(--\w+): (#\w+)", style)))
     text = re.sub(r"var\((--\w+)\)", lambda match: colours[match[1]], drawing)
     return text.replace("<svg", f'<svg style="background: {colours["--paper"]}"', 1) + "\n"

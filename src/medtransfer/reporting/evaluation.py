@@ -9,19 +9,19 @@ from medtransfer.evaluation.intervals import Interval
 def evaluation_markdown(
     model: str, facts: Mapping[str, Any], metrics: Mapping[str, Mapping[str, Interval]], *, asked: Sequence[str]
 ) -> str:
-    """Return Markdown: which model on what, the metrics with their intervals, and what they do not say.
+    """Return Markdown: the model, the images, the metrics with their intervals, and what was not measured.
 
     Args:
-        model: its address.
-        facts: what was evaluated, by name.
-        metrics: by question, those whose answer is known.
-        asked: all questions that the model answers.
+        model: address of the model.
+        facts: what the model was evaluated on, by name.
+        metrics: by question, for the questions whose answer is known.
+        asked: all questions that the model answers, one per head.
     """
     lines = [f"# {model} on {facts['name']}", ""]
     lines += [f"- {key.replace('_', ' ')}: {value}" for key, value in facts.items() if key != "name"]
     if not metrics:
         return "\n".join(
-            [*lines, "", "The images have no labels that the model knows: predictions only, no metrics.", ""]
+            [*lines, "", "The images have no labels for the model's outputs: predictions only, no metrics.", ""]
         )
     for question, values in metrics.items():
         lines += ["", f"## {question}"] if len(asked) > 1 else []
@@ -29,5 +29,5 @@ def evaluation_markdown(
         lines += [f"| {name} | {m.value:.3f} | {m.low:.3f} … {m.high:.3f} |" for name, m in values.items()]
     if unknown := [question for question in asked if question not in metrics]:
         lines += ["", f"Not known on these images, so not measured: {', '.join(unknown)}."]
-    note = "Intervals draw patients with replacement. Thresholded metrics use 0.5, chosen on no data of this set."
+    note = "Intervals: bootstrap of patients. Thresholded metrics use 0.5; no data of this set was used to choose it."
     return "\n".join([*lines, "", note, ""])

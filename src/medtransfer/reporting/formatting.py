@@ -1,4 +1,4 @@
-"""How names and numbers are written in tables and figures."""
+"""Formatting of names and numbers in tables and figures."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,23 +10,23 @@ from medtransfer.reporting.content import Column, TableCell
 
 METRIC_TITLES = {"accuracy": "Accuracy", "f1": "F1", "auroc": "AUROC", "auprc": "AUPRC"}
 MISSING = TableCell("—")
-REFERENCE = TableCell("0", hover="what the other gains are taken against")
-NOT_PRINTED = TableCell("n/a", hover="not available: the paper prints no such number")
+REFERENCE = TableCell("0", hover="the reference of the other gains")
+NOT_PRINTED = TableCell("n/a", hover="not available: the paper does not print this number")
 READING = (
-    "Mean ± sd over seeds; below it the 95 % interval from drawing seeds and patients, or patients alone where there "
-    "is one seed."
+    "Mean ± sd over seeds; below it the 95 % bootstrap interval over seeds and patients (over patients alone with one "
+    "seed)."
 )
 
 GLOSSARY = {
-    "AUROC": "area under the ROC curve: chance that a positive image scores above a negative one",
+    "AUROC": "area under the ROC curve: probability that a positive image scores above a negative one",
     "AUPRC": "area under the precision-recall curve",
     "F1": "harmonic mean of precision and sensitivity for the positive class",
     "DeLong": "paired test of two AUROCs on the same images (DeLong et al. 1988)",
     "Holm": "correction of p-values for the number of tests (Holm 1979)",
     "sd": "standard deviation over seeds",
-    "near-duplicate": "two images whose perceptual hashes nearly agree and whose pixels correlate",
+    "near-duplicate": "two images with nearly equal perceptual hashes and correlated pixels",
 }
-"""Terms of every study that the page explains on hovering; a study's own are in its content."""
+"""Terms shared by all studies that the page explains on hovering; a study's own terms are in its content."""
 
 
 def is_missing(value: Any) -> bool:
@@ -35,12 +35,12 @@ def is_missing(value: Any) -> bool:
 
 
 def number(value: Any, *, digits: int = 3) -> str:
-    """Return a number with fixed digits, or a dash."""
+    """Return a number with a fixed number of digits, or a dash."""
     return MISSING.main if is_missing(value) else f"{value:.{digits}f}".replace("-", "−")
 
 
 def signed(value: Any, *, digits: int = 3) -> str:
-    """Return a difference with its sign, or a dash; what rounds to zero has none."""
+    """Return a difference with its sign, or a dash; a difference that rounds to zero has no sign."""
     if is_missing(value):
         return MISSING.main
     text = f"{value:+.{digits}f}".replace("-", "−")
@@ -53,7 +53,7 @@ def probability(p: Any) -> str:
 
 
 def interval(low: Any, high: Any, *, difference: bool = False, digits: int = 3) -> str:
-    """Return an interval, or nothing where it does not exist."""
+    """Return an interval, or an empty text if it does not exist."""
     if is_missing(low) or is_missing(high):
         return ""
     write = signed if difference else number
@@ -61,7 +61,7 @@ def interval(low: Any, high: Any, *, difference: bool = False, digits: int = 3) 
 
 
 def bounds(row: Any) -> tuple[Any, Any]:
-    """Return the interval of a row that a table shows: seeds × patients from two seeds on, else patients."""
+    """Return the interval of a row that tables show: seeds × patients from two seeds on, else patients."""
     both = not is_missing(row["low_seeds"])
     return (row["low_seeds"], row["high_seeds"]) if both else (row["low"], row["high"])
 
@@ -69,30 +69,30 @@ def bounds(row: Any) -> tuple[Any, Any]:
 def estimate(row: Row | None, *, difference: bool = False) -> TableCell:
     """Return mean ± sd over seeds, with the interval below and both kinds of interval on hovering.
 
-    A dash where there is no row or no mean.
+    A dash if there is no row or no mean.
     """
     if row is None or is_missing(row["mean"]):
         return MISSING
     low, high, both = row["low"], row["high"], (row["low_seeds"], row["high_seeds"])
     main = signed(row["mean"]) if difference else spread(row["mean"], row["sd"])
-    hover = f"drawing patients: {interval(low, high, difference=difference)}"
+    hover = f"bootstrap of patients: {interval(low, high, difference=difference)}"
     if not is_missing(both[0]):
-        hover += f"; drawing seeds and patients: {interval(*both, difference=difference)}"
+        hover += f"; bootstrap of seeds and patients: {interval(*both, difference=difference)}"
     return TableCell(main, interval(*bounds(row), difference=difference), hover)
 
 
 def spread(mean: Any, sd: Any, *, digits: int = 3) -> str:
-    """Return ``mean ± sd``, the mean alone where there is no sd, or a dash."""
+    """Return ``mean ± sd``, the mean alone if there is no sd, or a dash."""
     return number(mean, digits=digits) + ("" if is_missing(sd) else f" ± {number(sd, digits=digits)}")
 
 
 def lookup(rows: Iterable[Row], *names: str) -> dict[tuple[Any, ...], Row]:
-    """Return rows by the values that they have under these names."""
+    """Return rows by their values in these columns."""
     return {tuple(row[name] for name in names): row for row in rows}
 
 
 def labels(*names: str) -> tuple[Column, ...]:
-    """Return columns that hold words."""
+    """Return columns that hold text."""
     return tuple(Column(name, number=False) for name in names)
 
 

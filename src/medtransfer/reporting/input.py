@@ -1,4 +1,4 @@
-"""What a study's report is built from."""
+"""The input of a study's report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ ConfigT = TypeVar("ConfigT")
 
 @dataclass(frozen=True, kw_only=True)
 class ReportInput(Generic[ConfigT]):
-    """Everything that a report is computed from.
+    """Everything from which a report is computed.
 
     Attributes:
         folder: ``out/<study>``, with ``records/`` and the side files in ``results/``.

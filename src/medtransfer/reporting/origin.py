@@ -1,4 +1,4 @@
-"""Where the numbers come from: data sets, the leak gate, and the run behind every fit, as tables."""
+"""Where the numbers come from, as tables: data sets, the leak gate, and the run behind every fit."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ SHORT = 8
 
 @dataclass(frozen=True)
 class Origin:
-    """What every report says of its images.
+    """What every report says about its images.
 
     Attributes:
         datasets: name → content of dataset.json, ``phantoms`` (bool), ``until`` (the last day before a chronological
@@ -37,16 +37,16 @@ class Origin:
 
 
 def images_of(datasets: Mapping[str, Mapping[str, Any]], profile: str) -> str:
-    """Say in plain words which profile was run on which images; ``datasets`` as in :class:`Origin`."""
-    drawn = [name for name, meta in datasets.items() if meta["phantoms"]]
-    real = [name for name in datasets if name not in drawn]
+    """Describe which profile was run on which images; ``datasets`` as in :class:`Origin`."""
+    phantoms = [name for name, meta in datasets.items() if meta["phantoms"]]
+    real = [name for name in datasets if name not in phantoms]
     if not real:
         return (
-            f"Profile “{profile}”. Every image is a drawn phantom ({', '.join(drawn)}), none shows a patient: the "
-            "numbers show that the method runs and what the comparison looks like; they are no medical finding."
+            f"Profile “{profile}”. Every image is a drawn phantom ({', '.join(phantoms)}); none shows a patient. The "
+            "numbers show that the method runs and what the comparison looks like; they are not a medical finding."
         )
-    phantoms = f" Drawn phantoms: {', '.join(drawn)}." if drawn else ""
-    return f"Profile “{profile}”. Real images: {', '.join(real)}.{phantoms}"
+    also = f" Drawn phantoms: {', '.join(phantoms)}." if phantoms else ""
+    return f"Profile “{profile}”. Real images: {', '.join(real)}.{also}"
 
 
 def datasets_table(datasets: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -56,7 +56,7 @@ def datasets_table(datasets: Mapping[str, Mapping[str, Any]]) -> Table:
     return Table(
         "datasets",
         "Data sets",
-        "Images and patients of every split. A patient’s images stay together when a split is made.",
+        "Images and patients of every split. Splits made here keep all images of a patient together.",
         columns,
         tuple(_dataset(name, meta) for name, meta in datasets.items()),
         tuple(f"{name}: {meta['known_overlaps']}" for name, meta in datasets.items() if meta.get("known_overlaps")),
@@ -64,7 +64,7 @@ def datasets_table(datasets: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def gate_tables(gate: Mapping[str, Any]) -> list[Table]:
-    """Return what the leak gate found and how well it finds planted copies; ``gate`` is the content of gate.json."""
+    """Return what the leak gate found and which planted copies it detects; ``gate`` is the content of gate.json."""
     hits = tuple(
         (TableCell(hit["dataset_a"]), TableCell(hit["dataset_b"]), TableCell(hit["kind"]), TableCell(str(hit["pairs"])))
         for hit in gate["hits"]
@@ -79,16 +79,16 @@ def gate_tables(gate: Mapping[str, Any]) -> list[Table]:
     return [
         Table(
             "gate",
-            "Leak gate: what is in two splits",
-            f"{gate['images']} images searched for patients, files, pixels and near-duplicates in two splits.",
+            "Leak gate: matches between splits",
+            f"{gate['images']} images were searched for patients, files, pixels and near-duplicates in two splits.",
             tuple(Column(name, number=name == "Pairs") for name in names),
             hits,
             (*declared, *pairs, *((f"… and {more} more pairs in gate.json",) if more > 0 else ())),
         ),
         Table(
             "recall",
-            "Leak gate: what it would have found",
-            f"Changed copies of {gate['planted']} of these images were planted; the share that the gate found.",
+            "Leak gate: detection of planted copies",
+            f"Altered copies of {gate['planted']} of these images were planted; the share that the gate found.",
             (*labels("Copy"), Column("Share found")),
             recall,
         ),
@@ -113,7 +113,7 @@ def provenance_table(fits: pd.DataFrame) -> Table:
     return Table(
         "runs",
         "The run behind every fit",
-        "Every number above comes from these runs. Hover over a shortened value for the whole of it.",
+        "Every number above comes from these runs. Hover over a shortened value to see it in full.",
         tuple(Column(name, number=name == "Seconds") for name in names),
         rows,
         (f"{len(fits)} runs, together {number(fits['seconds'].sum() / 60, digits=0)} minutes of fitting.",),
@@ -123,12 +123,12 @@ def provenance_table(fits: pd.DataFrame) -> Table:
 def champions_of(
     champions: Sequence[Mapping[str, Any]], fits: pd.DataFrame, named: Callable[[str, str], Mapping[str, str]]
 ) -> tuple[tuple[tuple[str, TableCell], ...], ...]:
-    """Return the facts of registered models, with data, commit and run from the record of each one's fit.
+    """Return the facts about registered models, with data, commit and run from the record of each model's fit.
 
     Args:
         champions: content of champions.json.
         fits: the table of ``records.provenance``.
-        named: variant and condition → how the study calls their parts, title → name.
+        named: (variant, condition) → the study's names for their parts, by title.
     """
     return tuple(_champion(one, fits, named(one["variant"], one["condition"])) for one in champions)
 
@@ -154,24 +154,24 @@ def _champion(
 
 
 def uncommitted(fits: pd.DataFrame) -> tuple[str, ...]:
-    """Return a limit on fits that ran with uncommitted changes, if any did."""
+    """Return the limit that some fits ran with uncommitted changes, if any did."""
     dirty = int(fits["git_dirty"].eq(True).sum())
     return (f"{dirty} of {len(fits)} fits ran with uncommitted changes in the working tree.",) if dirty else ()
 
 
 def short(value: Any) -> TableCell:
-    """Return the first digits of a hash with the whole of it on hovering."""
+    """Return the first digits of a hash; the full hash appears on hovering."""
     return MISSING if is_missing(value) else TableCell(str(value)[:SHORT], hover=str(value))
 
 
 def digests(value: str) -> TableCell:
-    """Return ``name digest`` pairs with shortened digests and the whole of them on hovering."""
+    """Return ``name digest`` pairs with shortened digests; the full digests appear on hovering."""
     parts = [entry.rpartition(" ") for entry in value.split(", ") if entry]
     return TableCell(", ".join(f"{name} {digest[:SHORT]}" for name, _, digest in parts) or MISSING.main, hover=value)
 
 
 def tree_state(dirty: Any) -> str:
-    """Return whether the working tree had uncommitted changes, in a word."""
+    """Return the state of the working tree: ``clean``, ``uncommitted changes`` or ``not recorded``."""
     return "not recorded" if is_missing(dirty) else "uncommitted changes" if dirty else "clean"
 
 

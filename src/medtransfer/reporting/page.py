@@ -1,4 +1,4 @@
-"""Reports as self-contained HTML pages and as Markdown; whatever a label holds is shown, never obeyed."""
+"""Reports as self-contained HTML pages and as Markdown; text from data is always escaped."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,15 +13,13 @@ from medtransfer.reporting.formatting import GLOSSARY
 
 _HERE = Path(__file__).parent
 FRONT = "Which pretrained knowledge transfers?"
-_ABOUT = (
-    "One study per published paper, all built from the same parts; each page has its tables, figures, runs, limits."
-)
+_ABOUT = "One study per published paper, all built from the same parts. Each page has tables, figures, runs and limits."
 
 
 def write_report(folder: Path, content: ReportContent) -> None:
-    """Write ``index.html``, ``results.md`` and every drawing as ``figures/<key>.svg``, each whole or not at all.
+    """Write ``index.html``, ``results.md`` and every drawing as ``figures/<key>.svg``, each atomically.
 
-    Figures that hold images, which may be of patients, are in the page alone.
+    Figures that hold images, possibly of patients, are only in the page.
     """
     write_text(folder / "index.html", render_html(content))
     write_text(folder / "results.md", render_markdown(content))
@@ -30,7 +28,7 @@ def write_report(folder: Path, content: ReportContent) -> None:
 
 
 def write_overview(folder: Path, studies: Sequence[Summary]) -> None:
-    """Write the front page of all studies, ``index.html`` and ``results.md``, each whole or not at all."""
+    """Write the front page of all studies, ``index.html`` and ``results.md``, each atomically."""
     terms = {term: meaning for study in studies for term, meaning in study.glossary.items()}
     write_text(folder / "index.html", _page("overview.html", terms, title=FRONT, about=_ABOUT, studies=studies))
     lines = [f"# {FRONT}", "", _ABOUT, ""]
@@ -42,12 +40,12 @@ def write_overview(folder: Path, studies: Sequence[Summary]) -> None:
 
 
 def render_html(content: ReportContent) -> str:
-    """Return the page: styles and figures inside, no script, no request to any host."""
+    """Return the HTML page: styles and figures are inline, it has no script and loads nothing."""
     return _page("page.html", content.glossary, report=content)
 
 
 def render_markdown(content: ReportContent) -> str:
-    """Return the page in Markdown: its tables, and its drawings as the files that ``write_report`` writes."""
+    """Return the page as Markdown: its tables, and links to the drawings that ``write_report`` writes."""
     lines = [f"# {_plain(content.title)}", "", _plain(content.about), "", f"**{_plain(content.origin)}**", ""]
     lines += [line for sentence in content.headline for line in (_plain(sentence), "")]
     lines += ["## Champion", ""] if content.champions else []
@@ -62,7 +60,7 @@ def render_markdown(content: ReportContent) -> str:
 
 
 def _page(template: str, glossary: Mapping[str, str], **values: Any) -> str:
-    """Return a template filled in; ``glossary`` explains terms beside the shared ones."""
+    """Return a filled-in template; ``glossary`` is added to the shared terms."""
     from markupsafe import Markup
 
     environment = _environment(GLOSSARY | dict(glossary))
@@ -99,7 +97,7 @@ def _terms(glossary: Mapping[str, str]) -> re.Pattern[str]:
 
 
 def _explained(glossary: Mapping[str, str], terms: re.Pattern[str], text: str) -> Any:
-    """Escape a text and give the terms of the glossary their explanation on hovering."""
+    """Escape a text and explain its glossary terms on hovering."""
     from markupsafe import Markup, escape
 
     def abbreviation(match: re.Match[str]) -> str:
@@ -116,7 +114,7 @@ def _drawn(svg: str) -> Any:
 
 
 def _groups(columns: tuple[Column, ...]) -> list[tuple[str, int]]:
-    """Return the runs of neighbouring columns with one group name, as (name, how many)."""
+    """Return the runs of neighbouring columns with the same group name, as (name, count)."""
     runs: list[tuple[str, int]] = []
     for column in columns:
         if runs and runs[-1][0] == column.group:
@@ -154,6 +152,6 @@ def _cell(value: TableCell) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a text that Markdown shows letter by letter, on one line."""
+    """Return a text escaped for Markdown, on one line."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*|\[\]])", r"\\\1", " ".join(text.split()))

@@ -14,7 +14,7 @@ from medtransfer.reporting.formatting import bounds, is_missing
 
 
 class Mark(NamedTuple):
-    """One estimate: the row and column of its panel, the line that it is on, and its look under a name."""
+    """One estimate: the row and column of its panel, its line, the name and style of its series, and its numbers."""
 
     row: str
     column: str
@@ -42,26 +42,26 @@ def forest(
     label: str = "{column}",
     reference: float | None = None,
 ) -> Figure:
-    """Draw estimates with their intervals, panels by row and column, estimates of one line a little apart.
+    """Draw estimates with their intervals, panels by row and column; estimates on one line are slightly offset.
 
     Args:
         key: of the figure.
         title: of the figure.
         caption: of the figure.
-        marks: what is drawn; those without a mean are left out.
+        marks: the estimates; those without a mean are left out.
         label: of the horizontal axes; ``{column}`` stands for the name of the column.
-        reference: where a dotted line is drawn.
+        reference: position of a dotted line.
     """
-    shown = [mark for mark in marks if not is_missing(mark.numbers["mean"])]
+    marks = [mark for mark in marks if not is_missing(mark.numbers["mean"])]
     rows, columns, lines = (
-        list(dict.fromkeys(getattr(mark, part) for mark in shown)) for part in ("row", "column", "line")
+        list(dict.fromkeys(getattr(mark, part) for mark in marks)) for part in ("row", "column", "line")
     )
 
     def draw(figure: Any) -> None:
         axes = figure.subplots(len(rows), len(columns), sharex="col", sharey=True, squeeze=False)
         for row, panels in zip(rows, axes, strict=True):
             for column, axis in zip(columns, panels, strict=True):
-                _panel(axis, [mark for mark in shown if (mark.row, mark.column) == (row, column)], lines)
+                _panel(axis, [mark for mark in marks if (mark.row, mark.column) == (row, column)], lines)
                 axis.set_title(" · ".join(part for part in (column, row) if part))
                 if reference is not None:
                     axis.axvline(reference, color=QUIET, linewidth=0.8, linestyle=":")
@@ -73,7 +73,7 @@ def forest(
 
 
 def operating_curves(key: str, title: str, caption: str, curves: Sequence[Curve]) -> Figure:
-    """Draw ROC and precision-recall curves of classifiers of the same images; dotted lines are chance."""
+    """Draw ROC and precision-recall curves of classifiers on the same images; dotted lines are chance."""
 
     def draw(figure: Any) -> None:
         roc, precision = figure.subplots(1, 2)

@@ -1,4 +1,4 @@
-"""What the records of a study's fits say: provenance of every fit and its learning curve."""
+"""Readers of the records of a study's fits: provenance and learning curves."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -25,16 +25,16 @@ def recorded_fits(study_folder: Path, variants: Sequence[str]) -> list[Fit]:
 
     Args:
         study_folder: ``out/<study>``.
-        variants: those of the study, in their order; what lies there of others is left over from another profile.
+        variants: those of the study, in order; folders of other variants, left over from another profile, are ignored.
     """
-    found = [path for path in (study_folder / "records").glob("*/*/*/seed*") if not (path / READY_MADE).exists()]
-    fits = [((*path.parts[-4:-1], int(path.name.removeprefix("seed"))), path) for path in found]
+    folders = [path for path in (study_folder / "records").glob("*/*/*/seed*") if not (path / READY_MADE).exists()]
+    fits = [((*path.parts[-4:-1], int(path.name.removeprefix("seed"))), path) for path in folders]
     own = [(dict(zip(NAMES, names, strict=True)), path) for names, path in sorted(fits) if names[1] in variants]
     return sorted(own, key=lambda fit: (fit[0]["phase"], variants.index(fit[0]["variant"])))
 
 
 def provenance(fits: Iterable[Fit]) -> pd.DataFrame:
-    """Return one row per fit: what names it, ``RUN_COLUMNS``, ``data, params_fingerprint, seconds``.
+    """Return one row per fit: ``NAMES``, ``RUN_COLUMNS``, ``data, params_fingerprint, seconds``.
 
     ``data`` is ``name digest`` pairs joined by commas; ``seconds`` is the training time, NaN where not recorded.
 
@@ -52,18 +52,18 @@ def provenance(fits: Iterable[Fit]) -> pd.DataFrame:
 
 
 def curves(fits: Iterable[Fit], metrics: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """Return the learning curves of fits, one row per validation: what names the fit, ``step`` and the wanted columns.
+    """Return the learning curves of fits, one row per validation: ``NAMES``, ``step`` and the columns of ``metrics``.
 
     Args:
         fits: the fits; those without history are left out.
-        metrics: column → names that it may have in the history; the first that is there counts, else NaN.
+        metrics: column → its possible names in the history; the first that exists is read, else the column is NaN.
     """
     tables = []
     for names, folder in fits:
         if (folder / "history.csv").exists():
             history = pd.read_csv(folder / "history.csv")
-            found = {column: _first(history, wanted) for column, wanted in metrics.items()}
-            tables.append(history[["step"]].assign(**names, **found))
+            columns = {column: _first(history, candidates) for column, candidates in metrics.items()}
+            tables.append(history[["step"]].assign(**names, **columns))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*NAMES, "step", *metrics])
 
 
@@ -76,7 +76,7 @@ def last_values(folder: Path) -> dict[str, float]:
 
 
 def kept_values(folder: Path) -> dict[str, float]:
-    """Return what a fit measured of the weights that it kept, by metric; empty without a history."""
+    """Return what a fit measured at the step whose weights it kept, by metric; empty without a history."""
     best = last_values(folder).get("fit/best_step")
     if best is None or not (folder / "history.csv").exists():
         return {}
@@ -96,5 +96,7 @@ def _run(folder: Path) -> dict[str, Any]:
     try:
         record: dict[str, Any] = read_json(folder / "run.json")
     except (OSError, ValueError) as error:
-        raise DataError(f"{folder / 'run.json'}: no readable record of a run; run the stage that makes it") from error
+        raise DataError(
+            f"{folder / 'run.json'}: not a readable record of a run; run the stage that writes it"
+        ) from error
     return record

@@ -138,7 +138,7 @@ def read_run(records: Path) -> dict[str, Any]:
         record: dict[str, Any] = read_json(records / RUN)
         check_run_key(record["run_key"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrackingError(f"{records / RUN}: no readable record of a run: run the stage that makes it") from error
+        raise TrackingError(f"{records / RUN}: not a readable record of a run; run the stage that writes it") from error
     return record
 
 

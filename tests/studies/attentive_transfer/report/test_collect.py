@@ -107,7 +107,7 @@ def test_phantoms_and_real_images_are_told_apart(again, datasets, gate):
     real = {name: meta | {"phantoms": name == "far"} for name, meta in datasets.items()}
     mixed = again(origin=Origin(real, gate), profile="real-cpu")
     assert mixed.origin == "Profile “real-cpu”. Real images: natural, cxr, ct. Drawn phantoms: far."
-    assert "no medical finding" in again().origin
+    assert "not a medical finding" in again().origin
 
 
 def test_limits_state_sizes_seeds_and_uncommitted_fits(content):
