@@ -73,7 +73,7 @@ def test_permuted_labels_teach_nothing(tmp_path):
     ).run()
     found = predict(task, evaluation_loader(data, "test", settings.augment.crop, engine), engine)
     patients = data.manifest["patient_id"].to_numpy(object)[found["index"]]
-    interval = bootstrap_interval("auroc", found["target"], found["probability"][:, 1], patients)
+    interval = bootstrap_interval("auroc", found["target"], found["label"][:, 1], patients)
     assert interval.low <= 0.5 <= interval.high
 
 

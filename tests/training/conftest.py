@@ -129,7 +129,7 @@ def validation(data, engine, split="val"):
 
     def validate(task):
         found = predict(task, loader, engine)
-        return classification_metrics(found["probability"], found["target"], data.meta.classes, positive="ill")
+        return classification_metrics(found["label"], found["target"], data.meta.classes, positive="ill")
 
     return validate
 

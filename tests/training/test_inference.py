@@ -19,18 +19,18 @@ def test_predictions_come_in_the_order_of_the_rows_and_leave_the_module_as_it_wa
     found = predict(task, loader, engine)
     assert found["index"].tolist() == rows.tolist()
     assert found["target"].tolist() == data.class_index[rows].tolist()
-    assert found["probability"].dtype == np.float32
-    np.testing.assert_allclose(found["probability"].sum(1), 1, rtol=1e-6)
+    assert found["label"].dtype == np.float32
+    np.testing.assert_allclose(found["label"].sum(1), 1, rtol=1e-6)
     assert toys.equal(toys.weights(task), before)
     singly = Loader(data, rows, batch_size=1, crop=toys.crop, seed=0, train=False)
-    np.testing.assert_allclose(predict(task, singly, engine)["probability"], found["probability"], rtol=1e-5)
+    np.testing.assert_allclose(predict(task, singly, engine)["label"], found["label"], rtol=1e-5)
 
 
 def test_predictions_under_bf16_are_float32(data, toys):
     half = Engine(HardwareConfig(device="cpu", precision="bf16"))
     loader = Loader(data, data.rows("val"), batch_size=4, crop=toys.crop, seed=0, train=False)
     found = predict(SupervisedTask(toys.net(), toys.classes), loader, half)
-    assert found["probability"].dtype == np.float32
+    assert found["label"].dtype == np.float32
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_a_stored_network_predicts_as_its_task_did(kind, loader, engine, toys):
     task = kind(toys.net(), ("healthy", "ill"))
     (name,) = task.heads()
     found, expected = predict_heads(task.exported(), task.heads(), loader, engine), predict(task, loader, engine)
-    np.testing.assert_array_equal(found[name], expected["probability"])
+    np.testing.assert_array_equal(found[name], expected[name])
     for key in ("index", "target"):
         np.testing.assert_array_equal(found[key], expected[key])
 

@@ -41,7 +41,7 @@ class TwoTables:
         return parts | {"total": parts["label"] + 0.5 * parts["value"]}
 
     def outputs(self, batch):
-        return {"probability": torch.softmax(self.module["net"](batch["image"]).float(), dim=1)}
+        return {"label": torch.softmax(self.module["net"](batch["image"]).float(), dim=1)}
 
     def groups(self, config):
         body, head = self.schedules
@@ -155,7 +155,7 @@ def test_a_fit_trains_in_training_mode_again_behind_every_validation(make_fit, t
 def test_supervised_outputs_are_probabilities_and_the_loss_is_cross_entropy(data, toys):
     task, batch = SupervisedTask(toys.net(dropout=0.0).eval(), toys.classes), toys.loader(data).batch(0, 0)
     logits = task.module(batch["image"])
-    torch.testing.assert_close(task.outputs(batch)["probability"], logits.exp() / logits.exp().sum(1, keepdim=True))
+    torch.testing.assert_close(task.outputs(batch)["label"], logits.exp() / logits.exp().sum(1, keepdim=True))
     literal = -logits.log_softmax(1)[torch.arange(8), batch["target"]].mean()
     torch.testing.assert_close(task.losses(batch)["total"], literal)
 
@@ -204,7 +204,7 @@ def test_findings_are_learnt_from_known_targets_alone(data, make_fit, toys):
     fit = make_fit(task, toys.config(steps=60, selection=None), loader, validate=None).run()
     losses = [row["train/loss"] for row in fit.history]
     assert losses[-1] < losses[0]
-    probability = task.outputs(loader.batch(0, 0))["probability"]
+    probability = task.outputs(loader.batch(0, 0))["findings"]
     assert probability.dtype == torch.float32
     assert not torch.allclose(probability.sum(1), torch.ones(8))
 

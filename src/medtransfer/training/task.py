@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from medtransfer.models.heads import Head
+from medtransfer.models.heads import Head, activate
 from medtransfer.training.optim import ScheduleConfig, TrainConfig
 
 Batch = Mapping[str, Any]
@@ -69,6 +69,37 @@ def one_group(module: nn.Module, config: TrainConfig) -> list[Group]:
     """Return all trainable parameters as a single group at the configuration's learning rate."""
     parameters = [p for p in module.parameters() if p.requires_grad]
     return [Group(name="all", parameters=parameters, lr=config.learning_rate, schedule=config.schedule)]
+
+
+class NetworkTask:
+    """What tasks share whose module is the network itself: one parameter group, nothing after a step.
+
+    Args:
+        model: the network, trained and exported.
+        heads: what its outputs mean.
+    """
+
+    def __init__(self, model: nn.Module, heads: Mapping[str, Head]) -> None:
+        self.module, self._heads = model, dict(heads)
+
+    def outputs(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the scores of every head, float32 ``[batch, outputs]``."""
+        return activate(self.module(batch["image"]), self._heads)
+
+    def groups(self, config: TrainConfig) -> list[Group]:
+        """Return one group."""
+        return one_group(self.module, config)
+
+    def after_step(self, progress: float) -> None:
+        """Nothing to do."""
+
+    def exported(self) -> nn.Module:
+        """Return the network."""
+        return self.module
+
+    def heads(self) -> dict[str, Head]:
+        """Return the heads."""
+        return self._heads
 
 
 class LossModule(nn.Module):

@@ -22,9 +22,7 @@ def supervised_validation(
 
     def validate(task: Task) -> dict[str, float]:
         predicted = predict(task, loader, engine)
-        metrics = classification_metrics(
-            predicted["probability"], predicted["target"], data.meta.classes, positive=positive
-        )
+        metrics = classification_metrics(predicted["label"], predicted["target"], data.meta.classes, positive=positive)
         return metrics | attention_metrics(task.module, loader, engine)
 
     return validate
@@ -38,7 +36,7 @@ def multilabel_validation(
 
     def validate(task: Task) -> dict[str, float]:
         predicted = predict(task, loader, engine)
-        return multilabel_metrics(predicted["probability"], predicted["target"], findings)
+        return multilabel_metrics(predicted["findings"], predicted["target"], findings)
 
     return validate
 

@@ -55,7 +55,7 @@ def test_a_task_can_be_asked_under_some_regimes_alone(make_config):
         (
             {
                 "tasks": {"a": {"dataset": "toy", "findings": ["x", "y"]}},
-                "regimes": {"all": {}, "rare": {"negatives": {"test": 16}}},
+                "regimes": {"all": {}, "rare": {"neg_pos_ratio": {"test": 16}}},
             },
             "regime 'rare': task 'a' has several findings, and negatives to a positive of each cannot be had at once",
         ),

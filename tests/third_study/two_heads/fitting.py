@@ -3,23 +3,22 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import mse_loss
 
 from medtransfer.data.manifest import ZONES
 from medtransfer.data.packed import PackedDataset
 from medtransfer.losses.classification import cross_entropy
 from medtransfer.models.classifier import NetworkConfig, build_network
-from medtransfer.models.heads import Head, activate, split_heads
+from medtransfer.models.heads import Head, split_heads
 from medtransfer.studies.two_heads import study
 from medtransfer.studies.two_heads.config import TwoHeadsConfig
 from medtransfer.training.engine import Engine
 from medtransfer.training.fitting import FitSpec, Setting
 from medtransfer.training.inference import classification_metrics, head_targets, predict
 from medtransfer.training.loading import evaluation_loader, open_dataset, supervised_loader
-from medtransfer.training.optim import TrainConfig
 from medtransfer.training.run import Plan
-from medtransfer.training.task import Batch, Group, Losses, Task, one_group
+from medtransfer.training.task import Batch, Losses, NetworkTask, Task
 
 
 def heads(classes: Sequence[str]) -> dict[str, Head]:
@@ -30,16 +29,16 @@ def heads(classes: Sequence[str]) -> dict[str, Head]:
     }
 
 
-class TwoHeadsTask:
+class TwoHeadsTask(NetworkTask):
     """Cross-entropy of the diagnosis and mean squared error of the known zones, each on the batch of its own loader."""
 
     def __init__(self, model: nn.Module, classes: Sequence[str], *, severity_weight: float) -> None:
-        self.module, self.severity_weight = model, severity_weight
-        self._heads = heads(classes)
+        super().__init__(model, heads(classes))
+        self.severity_weight = severity_weight
 
     def losses(self, batch: Batch) -> Losses:
         """Return ``diagnosis`` in nats, ``severity`` in squared grades and their weighted sum ``total``."""
-        raw = {name: split_heads(self.module(part["image"]), self._heads)[name] for name, part in batch.items()}
+        raw = {name: split_heads(self.module(part["image"]), self.heads())[name] for name, part in batch.items()}
         target = batch["severity"]["target"]
         known = ~target.isnan()
         parts = {
@@ -47,25 +46,6 @@ class TwoHeadsTask:
             "severity": mse_loss(raw["severity"][known].float(), target[known]),
         }
         return parts | {"total": parts["diagnosis"] + self.severity_weight * parts["severity"]}
-
-    def outputs(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the scores of both heads."""
-        return activate(self.module(batch["image"]), self._heads)
-
-    def groups(self, config: TrainConfig) -> list[Group]:
-        """Return one group."""
-        return one_group(self.module, config)
-
-    def after_step(self, progress: float) -> None:
-        """Nothing to do."""
-
-    def exported(self) -> nn.Module:
-        """Return the network."""
-        return self.module
-
-    def heads(self) -> dict[str, Head]:
-        """Return both heads."""
-        return self._heads
 
 
 def plan(config: TwoHeadsConfig, phase: str, variant: str, conditions: Sequence[str], setting: Setting) -> Plan:
