@@ -138,7 +138,7 @@ def classification_metrics(
         probability: ``[images, classes]``.
         target: class numbers ``[images]``.
         classes: class names in the order of the columns.
-        positive: the class that the binary metrics speak of; ``None`` gives macro one-vs-rest means over the classes.
+        positive: the class of the binary metrics; ``None`` gives macro one-vs-rest means over the classes.
 
     Raises:
         ConfigError: ``positive`` is none of the classes.
