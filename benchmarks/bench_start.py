@@ -9,6 +9,7 @@ leaves it; ``without bytecode`` is an installation whose modules are compiled an
 """
 
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -67,7 +68,11 @@ def make_workspace(folder: Path) -> None:
 
 
 def launch(folder: Path, words: list[str], environment: dict[str, str]) -> dict[str, float]:
-    """Run the command line once; return seconds to the first step, processor seconds then, and seconds to the end."""
+    """Run the command line once; return seconds to the first step, processor seconds then, and seconds to the end.
+
+    Fits that a launch before has finished are forgotten: they would be kept, and there would be no first step.
+    """
+    shutil.rmtree(folder / ".scratch" / "fits", ignore_errors=True)
     begun = time.perf_counter()
     command = [sys.executable, "-c", LAUNCH, *words]
     found: dict[str, float] = {}
@@ -83,7 +88,7 @@ def launch(folder: Path, words: list[str], environment: dict[str, str]) -> dict[
 
 
 def measure(folder: Path, environment: dict[str, str], repeats: int, **what: Any) -> dict[str, Any]:
-    fit = ["fit", "attentive_transfer", "finetune", "--network", NETWORK, "--chain", "none"]
+    fit = ["fit", "attentive_transfer", "finetune", NETWORK]
     launch(folder, fit, environment)  # makes the tracking store and, where it may, the bytecode
     times = [launch(folder, fit, environment) for _ in range(repeats)]
     medians = {name: statistics.median(one[name] for one in times) for name in times[0]}
@@ -100,7 +105,7 @@ def main() -> None:
         base |= {"DVC_ROOT": str(folder), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
         warm = base | {"PYTHONPYCACHEPREFIX": str(Path(place) / "bytecode")}
         cold = base | {"PYTHONPYCACHEPREFIX": str(Path(place) / "none"), "PYTHONDONTWRITEBYTECODE": "1"}
-        for words in (["prepare", "ct"], ["start", "attentive_transfer", "--network", NETWORK]):
+        for words in (["prepare", "ct"], ["fit", "attentive_transfer", "start", NETWORK]):
             subprocess.run([sys.executable, "-m", "medtransfer", *words], cwd=folder, env=warm, check=True)
         rows = [
             measure(folder, warm, repeats, bytecode="installed"),

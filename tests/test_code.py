@@ -10,6 +10,7 @@ from medtransfer import code, studies
 from medtransfer.stages.code import tokens
 
 FIT = "fit-attentive_transfer-"
+ATTENTIVE = tuple(studies.module("attentive_transfer", "study").PHASES)
 
 
 @pytest.fixture(scope="module")
@@ -66,30 +67,52 @@ def test_an_edit_concerns_the_stages_that_use_the_module(module, concerned, writ
 
 @pytest.fixture
 def copied(tmp_path):
-    """A copy of the source, and the digest of a module in it as another process computes it."""
+    """A copy of the source, and the digest of some modules in it as another process computes it."""
     source = tmp_path / "src"
     shutil.copytree(code.Path(code.medtransfer.__file__).parent, source / "medtransfer")
 
-    def digest(module):
-        line = f"from medtransfer.code import digest; print(digest(['medtransfer.{module}']))"
+    def digests(*groups):
+        line = f"from medtransfer.code import digest; print(*map(digest, {groups!r}))"
         environment = {"PYTHONPATH": str(source), "PATH": ""}
         done = subprocess.run([sys.executable, "-c", line], env=environment, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
+        return done.stdout.split()
 
-    return source / "medtransfer", digest
+    return source / "medtransfer", digests
+
+
+def append(file):
+    file.write_text(file.read_text(encoding="utf-8") + "\n# another line\n", encoding="utf-8")
 
 
 def test_a_digest_follows_the_source_and_the_data_files_beside_it_and_nothing_else(copied):
-    folder, digest = copied
-    module = "studies.attentive_transfer.paper.values"
-    before = digest(module)
-    (folder / "studies/attentive_transfer/README.md").write_text("another card\n")
-    (folder / "studies/truncated_transfer/claims.py").write_text("CLAIMS = ()\n")
-    assert digest(module) == before
-    table = folder / "studies/attentive_transfer/paper/mstl_table2.csv"
-    table.write_text(table.read_text().replace("resnet", "resnext", 1))
-    assert digest(module) != before
-    before = digest(module)
-    values = folder / "studies/attentive_transfer/paper/values.py"
-    values.write_text(values.read_text() + "\n# another line\n")
-    assert digest(module) != before
+    folder, digests = copied
+    values = ["medtransfer.studies.attentive_transfer.paper.values"]
+    before = digests(values)
+    append(folder / "studies/attentive_transfer/README.md")
+    append(folder / "studies/truncated_transfer/claims.py")
+    assert digests(values) == before
+    append(folder / "studies/attentive_transfer/paper/mstl_table2.csv")
+    assert digests(values) != before
+    before = digests(values)
+    append(folder / "studies/attentive_transfer/paper/values.py")
+    assert digests(values) != before
+
+
+@pytest.mark.parametrize(
+    ("edited", "concerned"),
+    [
+        ("studies/truncated_transfer/finetuning.py", {("truncated_transfer", "finetune")}),
+        ("studies/truncated_transfer/predictions.py", set()),
+        ("studies/attentive_transfer/self_supervised.py", {("attentive_transfer", "sstl_m")}),
+        ("studies/attentive_transfer/config.py", {("attentive_transfer", phase) for phase in ATTENTIVE}),
+    ],
+)
+def test_an_edit_leaves_the_resume_files_of_other_studies_and_phases_usable(edited, concerned, copied):
+    """A fit is continued, or kept, under the digest of the code of its own phase."""
+    folder, digests = copied
+    fits = [(name, phase) for name in studies.STUDIES for phase in studies.module(name, "study").PHASES]
+    groups = [studies.entries("fit", *fit) for fit in fits]
+    before = digests(*groups)
+    append(folder / edited)
+    after = zip(fits, before, digests(*groups), strict=True)
+    assert {fit for fit, old, new in after if new != old} == concerned

@@ -9,7 +9,7 @@ import yaml
 
 from medtransfer import studies
 from medtransfer.cli import build_parser
-from medtransfer.config import flatten
+from medtransfer.config import Config, flatten
 from medtransfer.params import parse_params
 from medtransfer.stages.code import tokens
 
@@ -124,16 +124,43 @@ def test_no_other_stage_depends_on_source_folders(resolved):
     assert not sources
 
 
-def test_the_gate_is_before_every_fit_and_tracks_what_it_reads(resolved, params):
+def test_the_gate_is_before_every_fit_and_after_every_data_set(resolved, params):
     for name, stage in resolved.items():
         for options in called(stage):
             if options.stage == "fit":
                 assert f"out/gate/chains/{options.study}.json" in stage["deps"], name
     for name in params.datasets:
         assert depends(resolved["gate"], f"out/datasets/{name}")
-    references = {key for key in flatten(PARAMS) if key.endswith(".dataset") or key.endswith(".outside")}
-    for key in references:
-        assert any(covers(name, key) for name in resolved["gate"]["params"]), key
+
+
+class Read:
+    """Parameters that note the dotted name of every value that is read of them."""
+
+    def __init__(self, config, name, names):
+        self._config, self._name, self._names = config, name, names
+
+    def __getattr__(self, part):
+        value, name = getattr(self._config, part), f"{self._name}.{part}"
+        if callable(value):
+            return value
+        if isinstance(value, Config):
+            return Read(value, name, self._names)
+        self._names.add(name)
+        return value
+
+
+@pytest.mark.parametrize("study", studies.STUDIES)
+def test_the_gate_tracks_every_parameter_that_it_reads(study, resolved, params):
+    names = set()
+    known = studies.module(study, "study").datasets(Read(params.study(study), study, names))
+    assert set(known) <= params.datasets.keys()
+    assert names
+    for name in names:
+        assert any(covers(tracked, name) for tracked in resolved["gate"]["params"]), name
+
+
+def test_the_front_page_depends_on_every_report(resolved):
+    assert {f"out/report/{study}" for study in studies.STUDIES} <= set(resolved["overview"]["deps"])
 
 
 def test_a_fit_depends_on_the_data_set_that_it_reads_and_on_no_other(resolved, params):

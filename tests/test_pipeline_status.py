@@ -3,7 +3,6 @@
 The pipeline is set up in a copy of the repository with made-up outputs, committed as if every stage had run.
 """
 
-import json
 import os
 import shutil
 import subprocess
@@ -18,8 +17,11 @@ from medtransfer.studies import STUDIES
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
+EDITED = ("src", "params.yaml", "dvc.yaml", "out/gate", "out/code")
+"""What tests change in the copy; taken back after each."""
 FIT = "fit-attentive_transfer-"
 FINISHED = ("fit-", "predict", "transferability", "explain", "measure", "score")
+"""How stages are named whose results cost time."""
 
 
 class Copy:
@@ -31,20 +33,56 @@ class Copy:
             shutil.copy(ROOT / name, folder / name)
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
         shutil.copytree(ROOT / "src" / "medtransfer", folder / "src" / "medtransfer", ignore=ignored)
-        self.environment = os.environ | {"PYTHONPATH": str(folder / "src"), "DVC_NO_ANALYTICS": "true"}
-        self.environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self.environment.pop("DVC_ROOT", None)
-        self.dvc("init", "--no-scm", "-q")
-        self.dvc("config", "core.analytics", "false")
+        self.run("dvc", "init", "--no-scm", "-q")
+        self.run("dvc", "config", "core.analytics", "false")
+        self.run("medtransfer", "code")
+        self.make_up()
+        self.run("dvc", "commit", "-f", "-q")
+
+    def make_up(self):
+        """Write raw data and every output; what is there stays."""
         for dataset in self.params()["datasets"].values():
             self.fill(dataset["source"]["root"])
-        self.dvc("repro", "-q", "code")
-        for out in self.outs():
-            self.fill(out)
+        with self.repo() as repo:
+            self.stages = {stage.name for stage in repo.index.stages}
+            for out in (out for stage in repo.index.stages for out in stage.outs):
+                self.fill(os.path.relpath(out.fs_path, self.folder))
         self.fill("out/gate", ["report.json"])
         for kind, names in (("datasets", self.params()["datasets"]), ("chains", STUDIES), ("studies", STUDIES)):
             self.fill(f"out/gate/{kind}", [f"{name}.json" for name in names])
-        self.dvc("commit", "-f", "-q")
+
+    def fill(self, path, names=("content.txt",)):
+        """Make a file, or a folder with files, that says its own name."""
+        target = self.folder / path
+        files = (
+            [target] if target.suffix in (".parquet", ".json", ".csv", ".html", ".md") else map(target.joinpath, names)
+        )
+        for file in files:
+            if not file.exists():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(str(file.relative_to(self.folder)), encoding="utf-8")
+
+    def repo(self):
+        from dvc.repo import Repo
+
+        return Repo(str(self.folder))
+
+    def run(self, *words):
+        known = {name: value for name, value in os.environ.items() if name != "DVC_ROOT"}
+        environment = known | {"PYTHONPATH": str(self.folder / "src"), "DVC_NO_ANALYTICS": "true"}
+        command = [sys.executable, "-m", *words]
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    def concerned(self):
+        """Stages that would run again once the tokens of the code have been written again, as ``code`` always does."""
+        self.run("medtransfer", "code")
+        with self.repo() as repo:
+            return {address.rpartition(":")[2] for address in repo.status()} - {"code"}
+
+    def finished(self):
+        """The concerned of the stages that had results before."""
+        return {name for name in self.concerned() & self.stages if name.startswith(FINISHED)}
 
     def params(self):
         return yaml.safe_load((self.folder / "params.yaml").read_text(encoding="utf-8"))
@@ -52,35 +90,15 @@ class Copy:
     def write_params(self, tree):
         (self.folder / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
 
-    def outs(self):
-        from dvc.repo import Repo
-
-        with Repo(str(self.folder)) as repo:
-            return [os.path.relpath(out.fs_path, self.folder) for stage in repo.index.stages for out in stage.outs]
-
-    def fill(self, path, names=("content.txt",)):
-        """Make a file, or a folder with files, that says its own name; what is there stays."""
-        target = self.folder / path
-        files = [target] if target.suffix and "/weights/" not in path and "/records/" not in path else []
-        for file in files or [target / name for name in names]:
-            if not file.exists():
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(str(file.relative_to(self.folder)), encoding="utf-8")
-
-    def dvc(self, *words):
-        command, options = [sys.executable, "-m", "dvc", *words], {"capture_output": True, "text": True, "check": False}
-        done = subprocess.run(command, cwd=self.folder, env=self.environment, **options)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def concerned(self):
-        """Stages that would run again, once the tokens of the code have been written again."""
-        self.dvc("repro", "-q", "code")
-        return set(json.loads(self.dvc("status", "--json")))
-
     def append(self, file, text="\n# another line\n"):
         path = self.folder / "src" / "medtransfer" / file
         path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
+
+    def replace(self, file, old, new):
+        path = self.folder / file
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -90,53 +108,63 @@ def committed(tmp_path_factory):
 
 @pytest.fixture
 def project(committed, tmp_path):
-    """The committed copy; edits of source and parameters are taken back afterwards."""
-    shutil.copytree(committed.folder / "src", tmp_path / "src")
-    shutil.copy(committed.folder / "params.yaml", tmp_path / "params.yaml")
+    """The committed copy; edits are taken back afterwards."""
+    for name in EDITED:
+        copy(committed.folder / name, tmp_path / name)
     yield committed
-    shutil.rmtree(committed.folder / "src")
-    shutil.copytree(tmp_path / "src", committed.folder / "src")
-    shutil.copy(tmp_path / "params.yaml", committed.folder / "params.yaml")
+    for name in EDITED:
+        copy(tmp_path / name, committed.folder / name)
+
+
+def copy(source, target):
+    if source.is_file():
+        shutil.copy(source, target)
+        return
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target)
 
 
 def test_nothing_is_concerned_at_first(project):
+    assert len(project.stages) > 20
     assert project.concerned() == set()
 
 
-@pytest.mark.parametrize("study", ["attentive_transfer", "truncated_transfer"])
-def test_a_card_concerns_nothing(project, study):
-    project.append(f"studies/{study}/README.md", "A typo.\n")
+def test_a_typo_in_a_study_s_card_concerns_nothing(project):
+    for study in STUDIES:
+        project.append(f"studies/{study}/README.md", "A typo.\n")
     assert project.concerned() == set()
 
 
-@pytest.mark.parametrize("file", ["claims.py", "report/tables.py", "paper/values.py"])
-def test_a_claim_or_table_concerns_its_report_alone(project, file):
-    project.append(f"studies/truncated_transfer/{file}")
-    assert project.concerned() == {"report@truncated_transfer"}
+@pytest.mark.parametrize("study", STUDIES)
+def test_claims_tables_and_printed_values_concern_the_study_s_report_alone(project, study):
+    for file in ("claims.py", "report/tables.py", "paper/values.py"):
+        project.append(f"studies/{study}/{file}")
+    explained = {"explain@attentive_transfer"} & {f"explain@{study}"}  # its panels show titles out of paper/values.py
+    assert project.concerned() == {f"report@{study}"} | explained
 
 
 def test_a_loss_concerns_exactly_the_fits_that_use_it(project):
     project.append("losses/contrastive.py")
-    concerned = project.concerned()
-    assert concerned
-    assert {name.split("@")[0] for name in concerned} == {f"{FIT}sstl_m", f"{FIT}methods"}
+    fits = {name for name in project.stages if name.startswith((f"{FIT}sstl_m@", f"{FIT}methods@"))}
+    assert fits
+    assert project.concerned() == fits
 
 
-def test_a_new_verb_or_a_change_of_tracking_concerns_no_fit_and_no_prediction(project):
+def test_verbs_and_tracking_concern_no_fit_and_no_prediction(project):
     project.append("cli.py")
     project.append("tracking/shipping.py")
-    assert not {name for name in project.concerned() if name.startswith(("fit-", "predict", "explain", "measure"))}
+    assert {name.partition("@")[0] for name in project.concerned()} <= {"score", "register", "report", "overview"}
 
 
 def test_a_new_data_set_concerns_no_fit_and_no_prediction(project):
+    """The gate runs again and writes one more token; those of the others stay as they were."""
     tree = project.params()
     tree["datasets"]["another"] = tree["datasets"]["ct"]
     project.write_params(tree)
-    project.fill("out/datasets/another")
-    concerned = project.concerned()
-    shutil.rmtree(project.folder / "out/datasets/another")
-    assert "gate" in concerned
-    assert not {name for name in concerned if name.startswith(FINISHED)}
+    project.fill("out/gate/datasets", ["another.json"])
+    project.replace("out/gate/report.json", "report", "another report")
+    assert "prepare@another" in project.concerned()
+    assert project.finished() == set()
 
 
 def test_a_new_study_concerns_nothing_that_is_finished(project):
@@ -144,10 +172,12 @@ def test_a_new_study_concerns_nothing_that_is_finished(project):
     shutil.copytree(source / "truncated_transfer", source / "third")
     for file in (source / "third").rglob("*.py"):
         file.write_text(file.read_text(encoding="utf-8").replace("truncated_transfer", "third"), encoding="utf-8")
-    table = source / "__init__.py"
-    text = table.read_text(encoding="utf-8")
     line = '    "truncated_transfer",\n'
-    table.write_text(text.replace(line, f'{line}    "third",\n'), encoding="utf-8")
+    project.replace("src/medtransfer/studies/__init__.py", line, f'{line}    "third",\n')
+    project.replace(
+        "dvc.yaml", "&studies [attentive_transfer, truncated_transfer]", f"&studies [{', '.join(STUDIES)}, third]"
+    )
     tree = project.params()
     project.write_params(tree | {"third": tree["truncated_transfer"]})
-    assert not {name for name in project.concerned() if name.startswith(FINISHED)}
+    assert {"predict@third", "score@third", "register@third", "report@third"} <= project.concerned()
+    assert project.finished() == set()

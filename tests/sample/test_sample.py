@@ -11,6 +11,7 @@ from medtransfer import paths
 from medtransfer.evaluation.intervals import bootstrap_interval
 from medtransfer.evaluation.predictions import read_predictions
 from medtransfer.params import load_params
+from medtransfer.studies import STUDIES, module
 
 pytestmark = pytest.mark.sample
 STUDY = "attentive_transfer"
@@ -21,18 +22,11 @@ def _in_the_checkout(checkout, monkeypatch):
     monkeypatch.chdir(checkout)
 
 
-@pytest.fixture(scope="module")
-def champion():
-    return json.loads(Path("out", STUDY, "champion.json").read_text())
-
-
-def test_the_champion_is_neither_useless_nor_perfect(champion):
-    table = read_predictions(paths.OUT / STUDY / "predictions.parquet")
-    of = {key: champion[key] for key in ("network", "chain", "seed")} | {
-        "dataset": "ct",
-        "split": "test",
-        "output": "covid",
-    }
+def test_the_champion_is_neither_useless_nor_perfect():
+    (champion,) = json.loads((paths.results(STUDY) / "champions.json").read_text())
+    table = read_predictions(paths.results(STUDY) / "predictions.parquet")
+    of = {key: champion[key] for key in ("variant", "condition", "seed")}
+    of |= {"dataset": "ct", "split": "test", "output": "covid", "intervention": ""}
     rows = table[np.logical_and.reduce([table[key] == value for key, value in of.items()])]
     interval = bootstrap_interval("auroc", rows["target"], rows["score"], rows["patient_id"])
     assert interval.low >= 0.60
@@ -77,13 +71,24 @@ def test_permuted_labels_teach_nothing(tmp_path):
     assert interval.low <= 0.5 <= interval.high
 
 
-def test_every_fit_is_one_finished_run_that_its_record_names():
-    records = sorted(Path("out", STUDY).glob("*/*/records/*/run.json"))
-    params = load_params().attentive_transfer
-    pretraining = 1 + len(params.stl_m_after) + len(params.sstl_m_after)
-    pretraining += len(params.methods_after) * len(params.methods)
-    fits = len(params.chains) * len(params.seeds) + pretraining * len(params.pretrain_seeds)
-    assert len(records) == len(params.networks) * fits
+def expected_fits(config, study):
+    """How many fits a study has: pretraining, fine-tuning, and trials of the learning rate."""
+    if study == STUDY:
+        pretraining = 1 + len(config.stl_m_after) + len(config.sstl_m_after)
+        pretraining += len(config.methods_after) * len(config.methods)
+        fits = len(config.chains) * len(config.seeds) + pretraining * len(config.pretrain_seeds)
+        return len(config.networks) * fits
+    tuned = sum(condition.protocol == "tuned" for condition in config.conditions())
+    fits = len(config.conditions()) * len(config.seeds) + tuned * len(config.tuning.learning_rates)
+    return len(config.start) + len(config.variants) * fits
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_fit_is_one_finished_run_that_its_record_names(study):
+    config = load_params().study(study)
+    records = sorted(paths.study_folder(study).glob("records/*/*/*/*/run.json"))
+    assert len(records) == expected_fits(config, study)
+    assert {model.records / "run.json" for model in module(study, "predictions").fitted(config)} <= set(records)
     with sqlite3.connect("mlflow.db") as store:
         finished = {row[0] for row in store.execute("select run_uuid from runs where status = 'FINISHED'")}
     named = [json.loads(path.read_text())["run_id"] for path in records]
@@ -91,12 +96,24 @@ def test_every_fit_is_one_finished_run_that_its_record_names():
     assert set(named) <= finished
 
 
+@pytest.mark.parametrize("study", STUDIES)
+def test_the_champion_of_every_contest_is_registered_by_its_run(study):
+    config = load_params().study(study)
+    champions = json.loads((paths.results(study) / "champions.json").read_text())
+    assert [each["model"] for each in champions] == [
+        contest.model for contest in module(study, "predictions").contests(config)
+    ]
+    keys = {json.loads(path.read_text())["run_key"] for path in paths.study_folder(study).rglob("run.json")}
+    assert {each["run_key"] for each in champions} <= keys
+
+
 def test_weights_are_stored_once():
-    """Hard links share bytes; the registry's copy of the champion is the only second one."""
-    models = {path.stat().st_ino: path.stat().st_size for path in Path("out", STUDY).rglob("model.safetensors")}
+    """Outputs, DVC's cache and finished fits share their bytes; the registry's copies of champions are extra."""
+    files = [path for study in STUDIES for path in paths.study_folder(study).rglob("model.safetensors")]
+    models = {path.stat().st_ino: path.stat().st_size for path in files}
     sizes = set(models.values())
     stored = {}
-    for root in ("out", ".dvc/cache", "mlartifacts"):
+    for root in ("out", ".dvc/cache", ".scratch/fits", "mlartifacts"):
         for path in Path(root).rglob("*"):
             if path.is_file() and path.stat().st_size in sizes:
                 stored[path.stat().st_ino] = path.stat().st_size

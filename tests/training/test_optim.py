@@ -12,6 +12,7 @@ from medtransfer.training.optim import (
     AdamConfig,
     ConstantSchedule,
     CosineSchedule,
+    Group,
     LARSConfig,
     MilestoneSchedule,
     PlateauSchedule,
@@ -21,7 +22,6 @@ from medtransfer.training.optim import (
     schedule_factor,
 )
 from medtransfer.training.state import optimizer_tensors, restore_optimizer
-from medtransfer.training.task import Group
 
 
 def factors(schedule, total):

@@ -12,11 +12,11 @@ from medtransfer.data.loaders import Loader
 from medtransfer.models.heads import Head
 from medtransfer.ssl.multiscale import MultiScale, MultiScaleConfig
 from medtransfer.training.loop import Fit
-from medtransfer.training.optim import ConstantSchedule, CosineSchedule, PlateauSchedule, SGDConfig
+from medtransfer.training.optim import ConstantSchedule, CosineSchedule, Group, PlateauSchedule, SGDConfig
 from medtransfer.training.selection import SelectionConfig
 from medtransfer.training.self_supervised import SelfSupervisedTask
 from medtransfer.training.supervised import MultiLabelTask, SupervisedTask
-from medtransfer.training.task import Group, set_mode
+from medtransfer.training.task import set_mode
 from network_heads import class_heads
 
 FINDINGS = ("edema", "mass")

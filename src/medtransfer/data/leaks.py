@@ -69,6 +69,10 @@ def find_leaks(
 
     Returns:
         Columns ``kind, image_a, image_b, split_a, split_b, dataset_a, dataset_b, distance`` (Hamming, 0 for equality).
+
+    Example:
+        confirm = confirm_by_correlation(thumbnails(data.images), min_correlation=0.98)
+        pairs = find_leaks(data.manifest, max_hamming=8, confirm=confirm)
     """
     sides = _Sides(manifest, target)
     pairs = {

@@ -52,6 +52,10 @@ class Loader:
     A batch holds ``index`` (manifest positions), ``target`` (class number, −1 without a label; else ``targets``) and
     ``image``; with two views ``query`` and ``key`` instead of ``image``; with regions also ``regions``, five per image,
     image-major.
+
+    Example:
+        loader = Loader(data, data.rows("train"), batch_size=32, seed=0, train=True, augment=AugmentConfig(crop=64))
+        images = loader.batch(epoch=0, step=0)["image"]
     """
 
     def __init__(

@@ -104,7 +104,12 @@ def pack(manifest: pd.DataFrame, root: Path, out: Path, config: PackConfig, *, m
 
 
 class PackedDataset:
-    """A packed data set on disk; images and masks are memory-mapped and read-only."""
+    """A packed data set on disk; images and masks are memory-mapped and read-only.
+
+    Example:
+        data = PackedDataset.open(Path("out/datasets/ct"))
+        images = data.images[data.rows("test")]
+    """
 
     def __init__(self, folder: Path, manifest: pd.DataFrame, meta: DatasetMeta) -> None:
         self.folder = folder

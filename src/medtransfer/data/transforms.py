@@ -67,6 +67,10 @@ def augment(
 ) -> Float[Tensor, "batch 3 crop crop"]:
     """Return randomly changed, normalised images.
 
+    Example:
+        recipe = AugmentConfig(crop=64, hflip=0.5, rotate=10.0)
+        images = augment(images, recipe, torch.Generator().manual_seed(0))
+
     Args:
         images: uint8, uint16, or float on 0–1; one or three channels.
         config: the recipe.

@@ -24,6 +24,10 @@ def grad_cam(
         images: normalised images.
         output: column of the class.
 
+    Example:
+        covid = description["heads"]["label"].outputs.index("covid")
+        heat = grad_cam(network, images, covid)
+
     Raises:
         ModelError: the network has no such output.
     """

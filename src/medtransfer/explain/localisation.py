@@ -11,7 +11,7 @@ class Agreement:
     """Heat against a known region, over the images that show the region.
 
     Attributes:
-        images: images that were scored: among those asked about, the region is there and the heat is not flat.
+        images: images that were scored: those wanted in which the region is present and the heat is not flat.
         flat: images that show the region whose heat is 0 everywhere: it points nowhere.
         energy: mean share of the heat inside the region.
         area: mean share of the image that the region covers: what heat spread evenly would reach.
@@ -31,7 +31,7 @@ class Agreement:
 def agreement(
     heat: NDArray[np.floating], region: NDArray[np.bool_], *, among: NDArray[np.bool_] | None = None
 ) -> Agreement:
-    """Score heat maps against one region an image; images without the region are not asked.
+    """Score heat maps against one region per image; images without the region do not count.
 
     Args:
         heat: ``[N, h, w]``, not negative.

@@ -33,7 +33,7 @@ def heat_maps(
     Args:
         model: a network.
         images: normalised images.
-        output: column of the logit that Grad-CAM asks about.
+        output: column of the logit that Grad-CAM explains.
     """
     heats = {Method(GRAD_CAM, LAST_MAP): grad_cam(model, images, output)}
     return heats | {Method(ATTENTION, site): heat for site, heat in attention_maps(model, images).items()}

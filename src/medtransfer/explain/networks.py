@@ -71,7 +71,7 @@ def agreement_table(
 
 
 def _mapped(explanation: Explanation) -> NDArray[np.bool_]:
-    """Return on which images ``[N]`` no method is flat, methods that always are aside."""
+    """Return on which images ``[N]`` no method is flat; methods that are flat on all images do not count."""
     warm = [heat.any(axis=(1, 2)) for heat in explanation.heats.values()]
     mapped: NDArray[np.bool_] = np.all([each for each in warm if each.any()] or warm, axis=0)
     return mapped

@@ -96,6 +96,10 @@ class Classifier(nn.Module):
 def build_network(config: Structure, classes: int, *, seed: int | None = None) -> Classifier:
     """Return a randomly initialised network; with a seed always the same one, and torch's own generator is left alone.
 
+    Example:
+        config = NetworkConfig(backbone="resnet18", attention=AttentionConfig(count=5))
+        logits = build_network(config, classes=2, seed=0)(images)
+
     Raises:
         ModelError: the backbone, the cut or a site does not exist, or there are no classes.
     """

@@ -46,9 +46,9 @@ InitConfig = Annotated[TrainInit | TimmInit | FileInit, Field(discriminator="kin
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What a checkpoint gave: keys that were loaded, keys that kept their start, keys of the file left aside.
+    """What a checkpoint gave: keys that were loaded, keys that kept their start, keys of the file that were not used.
 
-    Left aside are a head that was not wanted, and a whole network's weights behind a cut or in the place of a slim top.
+    Not used are a head that was not wanted, and a whole network's weights behind a cut or in the place of a slim top.
     """
 
     source: str
@@ -102,6 +102,10 @@ def load_model(folder: Path) -> tuple[Classifier, dict[str, Any]]:
 
     The description is config.json with ``heads`` as ``Head`` by name.
 
+    Example:
+        network, description = load_model(Path("out/attentive_transfer/weights/finetune/resnet18_attn0/none/seed0"))
+        probability = activate(network(images), description["heads"])["label"]
+
     Raises:
         CheckpointError: a file is missing, damaged or not from ``save_weights``, or of an older format.
     """
@@ -135,7 +139,7 @@ def load_into(model: Classifier, file: Path, *, head: bool | Literal["if_fits"])
 
     A cut network takes what it has kept from the whole network's file, a slim one its bottom with the statistics of
     batch norm (transfusion, Peng et al. 2021); the rest of the file, with a head that has learnt to read that rest, is
-    left aside and reported.
+    not used, and reported.
 
     Raises:
         CheckpointError: the file is missing or damaged.

@@ -1,4 +1,4 @@
-"""Batch norm by groups in one pass, so that query and key of an image are normalised in different company."""
+"""Batch norm by groups in one pass, so that query and key of an image are normalised with different images."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, cast
@@ -89,7 +89,7 @@ def crossed_order(batch: int, groups: int, *, device: torch.device | None = None
     """Return an order of the batch whose consecutive groups share at most one image with any group of the batch itself.
 
     This holds when groups² >= batch. Batch norm ties the features of all images that are normalised together. When
-    queries and keys keep the same company, that tie tells which key is the right one, and the loss falls without
+    queries and keys are normalised with the same images, that tie reveals the right key, and the loss falls without
     learning. MoCo shuffles keys across devices (He et al. 2020, section 3.3); here queries go in the batch's order and
     keys in this one, which needs one device and no random numbers.
 

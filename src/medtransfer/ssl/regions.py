@@ -98,6 +98,10 @@ def locate(images: NDArray[np.uint8], *, table: BoxTable = "reference") -> Locat
         images: [N, H, W] grey.
         table: a name out of ``TABLES``.
 
+    Example:
+        boxes, found = locate(slices, table="axial")
+        crops = crop_boxes(torch.from_numpy(slices[:, None]), torch.from_numpy(boxes), size=32)
+
     Raises:
         DataError: not a stack of grey images.
     """

@@ -87,6 +87,9 @@ def fetch_model(model: str, *, folder: Path | None = None, uri: str | None = Non
         folder: Where to put them; ``.scratch/models/<name>-<version>`` of the workspace by default.
         uri: Tracking address.
 
+    Example:
+        network, description = load_model(fetch_model("models:/covid-ct@champion"))
+
     Raises:
         TrackingError: no such model, or the bytes are not those that were registered.
     """

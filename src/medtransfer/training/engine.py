@@ -90,7 +90,7 @@ class Engine:
         return torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
 
     def seed(self, seed: int) -> None:
-        """Seed what layers draw during a step. ``torch.manual_seed`` would also ask every backend: 90 µs a step."""
+        """Seed what layers draw during a step. ``torch.manual_seed`` would also ask every backend: 90 µs per step."""
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)

@@ -75,7 +75,7 @@ class FitSpec(paths.FitPaths):
         task: builds what is trained; not called when the fit is finished already.
         validate: validation metrics of the task, or ``None``.
         parent: the fit whose weights it starts from.
-        positive: the class that two-class metrics speak of, if any.
+        positive: the class of two-class metrics, if any.
         trial: it only helps to choose how others are trained; tracked as the phase ``trial``.
         counts: what was counted in the data, by metric name; tracked once, at step 0.
     """

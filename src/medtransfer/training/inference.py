@@ -39,6 +39,10 @@ def predict_heads(module: nn.Module, heads: Heads, loader: Loader, engine: Engin
         loader: the images, in the order of its rows.
         engine: device and precision.
 
+    Example:
+        network, description = load_model(folder)
+        scores = predict_heads(engine.place(network), description["heads"], loader, engine)["label"]
+
     Raises:
         ModelError: a head was never trained, or the network has other outputs.
     """
@@ -134,7 +138,7 @@ def classification_metrics(
         probability: ``[images, classes]``.
         target: class numbers ``[images]``.
         classes: class names in the order of the columns.
-        positive: the class that the binary metrics speak of; ``None`` gives macro one-vs-rest means over the classes.
+        positive: the class of the binary metrics; ``None`` gives macro one-vs-rest means over the classes.
 
     Raises:
         ConfigError: ``positive`` is none of the classes.

@@ -14,7 +14,7 @@ from medtransfer.data.loaders import Loader, counter_seed
 from medtransfer.errors import ConfigError, TrainingError
 from medtransfer.tracking.tracker import Tracker
 from medtransfer.training.engine import Engine
-from medtransfer.training.optim import TrainConfig, build_optimizer, schedule_factor
+from medtransfer.training.optim import Group, TrainConfig, build_optimizer, schedule_factor
 from medtransfer.training.progress import Bar, console
 from medtransfer.training.state import (
     load_state,
@@ -25,7 +25,7 @@ from medtransfer.training.state import (
     with_prefix,
     without_prefix,
 )
-from medtransfer.training.task import Batch, Group, Losses, LossModule, Task, set_mode
+from medtransfer.training.task import Batch, Losses, LossModule, Task, set_mode
 
 Validate = Callable[[], dict[str, float]]
 Stream = Generator[Batch, None, None]

@@ -1,7 +1,8 @@
 """Optimisers, schedules and the configuration of one fit. Learning rates are pure functions of the step."""
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
@@ -11,9 +12,6 @@ from torch.optim.optimizer import ParamsT
 
 from medtransfer.config import Config
 from medtransfer.training.selection import SelectionConfig
-
-if TYPE_CHECKING:
-    from medtransfer.training.task import Group
 
 
 class SGDConfig(Config):
@@ -126,6 +124,25 @@ class TrainConfig(Config):
         return self.optimizer.lr * (self.batch_size / reference if reference else 1.0)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Parameters that share a learning rate and a schedule.
+
+    Attributes:
+        name: tracked as ``lr_<name>``.
+        parameters: the trainable parameters of this group.
+        lr: peak learning rate.
+        schedule: how the rate changes over the run.
+        weight_decay: L2 penalty; ``None`` takes the optimiser's.
+    """
+
+    name: str
+    parameters: list[nn.Parameter]
+    lr: float
+    schedule: ScheduleConfig
+    weight_decay: float | None = None
+
+
 class LARS(Optimizer):
     """Stochastic gradient descent whose rate follows each layer's ratio of weights to gradient.
 
@@ -165,7 +182,7 @@ class LARS(Optimizer):
         w.sub_(state["velocity"].mul_(group["momentum"]).add_(update, alpha=group["lr"]))
 
 
-def build_optimizer(groups: "list[Group]", config: OptimizerConfig) -> Optimizer:
+def build_optimizer(groups: list[Group], config: OptimizerConfig) -> Optimizer:
     """Return the optimiser over the groups; ``lr`` of each group is set before every step."""
     decay = config.weight_decay
     params = [

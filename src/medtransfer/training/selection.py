@@ -28,7 +28,7 @@ class SelectionConfig(Config):
     """Validations without improvement before the run stops early."""
 
     def is_better(self, new: Mapping[str, float], old: Mapping[str, float] | None) -> bool:
-        """Say whether ``new`` beats ``old``; an undefined (NaN) metric never does.
+        """Return whether ``new`` beats ``old``; an undefined (NaN) metric never does.
 
         Raises:
             ConfigError: a metric is not computed in this fit; the text names those that are.

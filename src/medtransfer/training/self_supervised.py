@@ -15,8 +15,8 @@ from medtransfer.ssl.regions import Located
 from medtransfer.training.engine import Engine
 from medtransfer.training.inference import classification_metrics, predict
 from medtransfer.training.loading import evaluation_loader, grey_images, training_loader
-from medtransfer.training.optim import TrainConfig
-from medtransfer.training.task import Batch, Group, Losses, Task, one_group
+from medtransfer.training.optim import Group, TrainConfig
+from medtransfer.training.task import Batch, Losses, Task, one_group
 from medtransfer.training.validation import attention_metrics
 
 

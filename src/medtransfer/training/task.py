@@ -1,35 +1,15 @@
 """The contract between the loop and what it trains: supervised, self-supervised and multi-task training are Tasks."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from medtransfer.models.heads import Head, activate
-from medtransfer.training.optim import ScheduleConfig, TrainConfig
+from medtransfer.training.optim import Group, TrainConfig
 
 Batch = Mapping[str, Any]
 Losses = dict[str, Tensor]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """Parameters that share a learning rate and a schedule.
-
-    Attributes:
-        name: tracked as ``lr_<name>``.
-        parameters: the trainable parameters of this group.
-        lr: peak learning rate.
-        schedule: how the rate changes over the run.
-        weight_decay: L2 penalty; ``None`` takes the optimiser's.
-    """
-
-    name: str
-    parameters: list[nn.Parameter]
-    lr: float
-    schedule: ScheduleConfig
-    weight_decay: float | None = None
 
 
 class Task(Protocol):

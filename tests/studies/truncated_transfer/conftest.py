@@ -11,11 +11,13 @@ from PIL import Image
 
 from medtransfer.data.manifest import build_manifest
 from medtransfer.data.packed import PackConfig, pack
+from medtransfer.studies import plans
 from medtransfer.studies.truncated_transfer.config import TruncatedTransferConfig
 from medtransfer.tracking.tracker import MemoryTracker
 from medtransfer.training import run as run_module
 from medtransfer.training.engine import Engine, HardwareConfig
 from medtransfer.training.fitting import Setting
+from medtransfer.training.run import run_plan
 
 SPLITS = ("train", "train", "train", "val", "test")
 TRAIN = {
@@ -98,7 +100,21 @@ def workspace(tmp_path, monkeypatch):
     return trackers
 
 
+class Fitting:
+    """Plans and runs fits of the study in the workspace."""
+
+    def __init__(self):
+        engine = Engine(HardwareConfig(device="cpu", precision="fp32"))
+        self.setting = Setting(engine=engine, profile="toy", pointers={"toy": Path("data.dvc")})
+
+    def plans(self, config, phase, variant, *conditions):
+        return list(plans("truncated_transfer", config, phase, variant, self.setting, conditions=conditions))
+
+    def __call__(self, config, phase, variant, *conditions):
+        for plan in self.plans(config, phase, variant, *conditions):
+            run_plan(plan, self.setting)
+
+
 @pytest.fixture
-def setting():
-    engine = Engine(HardwareConfig(device="cpu", precision="fp32"))
-    return Setting(engine=engine, profile="toy", pointers={"toy": Path("data.dvc")})
+def fit():
+    return Fitting()

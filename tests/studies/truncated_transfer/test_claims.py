@@ -79,7 +79,7 @@ def test_truncation_meets_transfusion_at_the_same_block(make_config):
 
 
 def test_a_thinned_regime_has_its_cuts_judged_but_does_not_count_as_few_data(make_config):
-    config = make_config(**VARIANTS, regimes={"all": {}, "rare": {"negatives": {"train": 16}}})
+    config = make_config(**VARIANTS, regimes={"all": {}, "rare": {"neg_pos_ratio": {"train": 16}}})
     judged = {claim.key for claim in claims(config) if claim.setting == "ill-rare-tuned"}
     assert judged == {"a1", "b", "b_transfusion"}
     assert not [claim for claim in claims(config) if claim.key == "a2"]
@@ -168,7 +168,7 @@ def test_predictions_are_measured_variant_by_variant_with_shared_resamples(make_
 
 
 def test_a_regime_that_sets_the_balance_is_measured_by_weighting_all_test_images(make_config):
-    config = make_config(**VARIANTS, regimes={"all": {}, "half": {"negatives": {"test": 16}}})
+    config = make_config(**VARIANTS, regimes={"all": {}, "half": {"neg_pos_ratio": {"test": 16}}})
     table, variant = predictions(config, np.random.default_rng(0)), config.variants[1]
     samples = measure_cells(table, config, EvaluationConfig(draws=50))[variant, FEW].samples
     rows = rows_of(table, variant, FEW, 0)

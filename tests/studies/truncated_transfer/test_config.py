@@ -55,7 +55,7 @@ def test_a_task_can_be_limited_to_some_regimes(make_config):
         (
             {
                 "tasks": {"a": {"dataset": "toy", "findings": ["x", "y"]}},
-                "regimes": {"all": {}, "rare": {"negatives": {"test": 16}}},
+                "regimes": {"all": {}, "rare": {"neg_pos_ratio": {"test": 16}}},
             },
             "regime 'rare': task 'a' has several findings, and one ratio of "
             "negatives to positives cannot hold for all of them",

@@ -7,28 +7,24 @@ from medtransfer.evaluation.cells import EvaluationConfig
 from medtransfer.evaluation.predictions import validate_predictions
 from medtransfer.evaluation.scorecard import scorecard
 from medtransfer.studies.truncated_transfer import predictions as module
-from medtransfer.studies.truncated_transfer import study
 from medtransfer.studies.truncated_transfer.claims import claims, judge_claim, judge_ties, measure_cells
-from medtransfer.training.run import run_stage
 
 
 @pytest.fixture
-def fitted_study(workspace, make_config, setting):
-    """One variant, fitted on a class and on two findings, with all cases and with some left out."""
+def fitted_study(workspace, make_config, fit):
+    """Two variants, fitted on a class and on two findings, with all cases and with some left out."""
     config = make_config(
         variants=["test_resnet-random", "test_resnet_to_layer2-random"],
         tasks={
             "ill": {"dataset": "toy", "positive": "ill"},
             "both": {"dataset": "toy", "findings": ["other", "bright"], "regimes": ["all"]},
         },
-        regimes={"all": {}, "rare": {"negatives": {"train": 3, "test": 2}}},
+        regimes={"all": {}, "rare": {"neg_pos_ratio": {"train": 3, "test": 2}}},
         protocols=["paper"],
         seeds=[0],
     )
-    for variant in config.variants:
-        jobs, then = study.jobs(config, variant, setting)
-        run_stage(variant, jobs, out=study.finetuned_folder(variant), engine=setting.engine, then=then)
-    return config, pd.concat(module.predictions(config, setting.engine), ignore_index=True)
+    fit(config, "finetune", "all")
+    return config, pd.concat(module.predictions(config, fit.setting.engine), ignore_index=True)
 
 
 def test_the_table_holds_every_fit_and_can_be_scored_and_judged(fitted_study):

@@ -24,7 +24,7 @@ class CsvSource(Source):
     Attributes:
         table: file name of the table below the root.
         classes: labels in the order of the outputs; empty takes the labels that occur, sorted.
-        ignore: columns to leave aside.
+        ignore: columns that are not read.
         modality: that of rows which state none.
     """
 
@@ -55,7 +55,7 @@ class CsvSource(Source):
         return listing.scan(self.classes or sorted(labels), official_splits=official, metadata=(self.table,))
 
     def _require_labels(self, entries: Sequence[dict[str, str]]) -> None:
-        """Refuse a column of labels that says nothing: whoever made it meant to fill it."""
+        """Refuse a column of labels without a label: it was probably meant to be filled."""
         for column in entries[0] if entries else ():
             named = (column == "label" or column.startswith("y_")) and column not in self.ignore
             if named and not any(entry[column].strip() for entry in entries):

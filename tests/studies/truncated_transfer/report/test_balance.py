@@ -8,7 +8,7 @@ from medtransfer.studies.truncated_transfer.report.windows import windows_table
 
 @pytest.fixture(scope="module")
 def rare(make_config):
-    return make_config(regimes={"all": {}, "tenth": {"negatives": {"train": 4, "test": 16}}})
+    return make_config(regimes={"all": {}, "tenth": {"neg_pos_ratio": {"train": 4, "test": 16}}})
 
 
 def test_a_report_names_the_balance_that_a_regime_sets(build, rare):
