@@ -12,6 +12,7 @@ import pandas as pd
 
 from medtransfer.evaluation.cells import Cell, Cells, EvaluationConfig, Key, measure
 from medtransfer.evaluation.claims import (
+    ROUNDING,
     Claim,
     Contrast,
     Judged,
@@ -110,8 +111,8 @@ def judge_claim(claim: Claim, cells: Cells, *, seed: int = 0) -> dict[str, Judge
 def judge_ties(cells: Cells, condition: str, *, level: float = LEVEL, seed: int = 0) -> Ties:
     """Judge claim c on all pairs of variants under a condition.
 
-    It holds when AUPRC breaks more ties of AUROC than AUROC breaks of AUPRC's, and does not hold when it breaks as many
-    or fewer. Where neither breaks any, too few images show as much as equal networks do: that decides nothing.
+    It holds when AUPRC breaks more ties of AUROC than AUROC breaks of AUPRC's, and does not hold when it breaks fewer.
+    As many on both sides decide nothing, nor does none on both: too few images show as much as equal networks do.
     """
     pairs = [{a: 1.0, b: -1.0} for a, b in combinations(sorted(key for key in cells if key[1] == condition), 2)]
     tied, broken = _broken(pairs, cells, "auroc", "auprc", level=level, seed=seed)
@@ -119,7 +120,8 @@ def judge_ties(cells: Cells, condition: str, *, level: float = LEVEL, seed: int 
     if not tied:
         judgement = Judgement("not decidable", "no two variants tie in AUROC")
     else:
-        verdict: Verdict = "holds" if broken > broken_back else "does not hold" if broken_back else "not decidable"
+        more = broken - broken_back
+        verdict: Verdict = "holds" if more > 0 else "does not hold" if more < 0 else "not decidable"
         reason = f"AUPRC breaks {broken} of {tied} ties of AUROC, AUROC {broken_back} of {tied_back} ties of AUPRC"
         judgement = Judgement(verdict, reason)
     return Ties(condition, len(pairs), tied, broken, tied_back, broken_back, judgement)
@@ -128,26 +130,29 @@ def judge_ties(cells: Cells, condition: str, *, level: float = LEVEL, seed: int 
 def separates(one: Sample, *, level: float, seed: int = 0) -> bool:
     """Return whether the normal interval of a difference, its sd that of the resampled differences, is off zero.
 
+    An interval without width separates nothing.
+
     Corrected for many ties, a level is so far out that percentiles would rest on the one or two most extreme
     resamples; the sd rests on all of them.
     """
     far = NormalDist().inv_cdf((1 + level) / 2) * float(np.nanstd(drawn_means(one, seed=seed)))
-    return abs(float(one.points.mean())) > far
+    return far > ROUNDING and abs(float(one.points.mean())) > far
 
 
 def _broken(
     pairs: list[dict[Key, float]], cells: Cells, tied_in: str, broken_by: str, *, level: float, seed: int
 ) -> tuple[int, int]:
     """Count pairs that one metric ties and, of these, pairs that the other separates at a corrected level."""
-    tied = [pair for pair in pairs if not _off_zero(pair, cells, tied_in, level=level, seed=seed)]
+    tied = [pair for pair in pairs if _ties(pair, cells, tied_in, level=level, seed=seed)]
     corrected = 1 - (1 - level) / max(len(tied), 1)
     return len(tied), sum(separates(combine(pair, cells, broken_by), level=corrected, seed=seed) for pair in tied)
 
 
-def _off_zero(pair: Contrast, cells: Cells, metric: str, *, level: float, seed: int) -> bool:
+def _ties(pair: Contrast, cells: Cells, metric: str, *, level: float, seed: int) -> bool:
+    """Return whether the interval of a difference exists and holds zero."""
     claim = Claim(key="", statement="", source="", how="", contrast=pair)
     found = judge(claim, cells, metric, level=level, seed=seed)
-    return found.low is not None and found.high is not None and (found.low > 0 or found.high < 0)
+    return found.low is not None and found.high is not None and found.low <= 0 <= found.high
 
 
 def _pair(first: str, second: str, condition: Condition) -> dict[Key, float]:

@@ -179,7 +179,7 @@ def claims_table(judged: Iterable[Judged], ties: Iterable[Ties]) -> Table:
         {metric: Column(METRIC_TITLES[metric]) for metric in METRICS},
         deciding=DECIDING,
         intro="Differences on the test images with 95 % intervals. “At least as good” means not worse by 0.02. A claim "
-        "holds when its whole interval in AUPRC lies above the border, does not hold when no part of it does.",
+        "holds when its whole interval in AUPRC lies above the border, does not hold when the whole of it lies below.",
         title=condition_title,
     )
 
