@@ -11,7 +11,7 @@ from medtransfer.evaluation.summary import Sample
 def flat_sample():
     """Two seeds with 200 resamples around a level."""
 
-    def make(level, wobble=0.0, seed=0):
+    def make(level, wobble=1e-4, seed=0):
         noise = np.random.default_rng(seed).normal(size=(2, 200)) * wobble
         return Sample(np.full(2, level), level + noise, "")
 
@@ -22,7 +22,7 @@ def flat_sample():
 def flat_cell(flat_sample):
     """A cell of two images whose AUROC and AUPRC are around a level, or have a given sample."""
 
-    def make(level, wobble=0.0, seed=0, *, sample=None, **changes):
+    def make(level, wobble=1e-4, seed=0, *, sample=None, **changes):
         sample = sample or flat_sample(level, wobble, seed)
         names = {"variant": "v", "condition": "c", "dataset": "toy", "split": "test", "kind": "probability"}
         images = {

@@ -1,7 +1,12 @@
+import warnings
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from medtransfer.errors import DataError
+from medtransfer.evaluation.checks import UndefinedMetricWarning
 from medtransfer.evaluation.claims import Claim, combine, difference, judge, mean_contrast
 from medtransfer.evaluation.summary import Sample
 
@@ -29,10 +34,86 @@ def decide(cells, *, margin=0.0, **options):
         (-0.05, 0.02, "does not hold"),
     ],
 )
-def test_the_side_of_the_margin_that_holds_the_whole_interval_decides(flat_cell, gain, margin, verdict):
-    judgement = decide({NEW: flat_cell(0.7 + gain), OLD: flat_cell(0.7)}, margin=margin)
+def test_the_side_of_the_margin_on_which_the_whole_interval_lies_decides(flat_cell, gain, margin, verdict):
+    judgement = decide({NEW: flat_cell(0.7 + gain, seed=1), OLD: flat_cell(0.7)}, margin=margin)
     assert judgement.verdict == verdict
     assert judgement.estimate == pytest.approx(gain)
+
+
+def drawn(flat_cell, points, values):
+    """A cell beside one whose metric is zero, so that the contrast of both is this sample."""
+    points, values = np.asarray(points, float), np.asarray(values, float)
+    nothing = Sample(np.zeros_like(points), np.zeros_like(values), "")
+    return {NEW: flat_cell(0, sample=Sample(points, values, "")), OLD: flat_cell(0, sample=nothing)}
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.02])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_interval_that_ends_on_the_border_decides_nothing_in_either_direction(flat_cell, sign, margin):
+    values = np.full((1, 200), -margin)
+    values[0, :100] += sign * np.linspace(0.01, 0.1, 100)
+    judgement = decide(drawn(flat_cell, [sign * 0.05], values), margin=margin)
+    assert -margin in (pytest.approx(judgement.low), pytest.approx(judgement.high))
+    assert judgement.verdict == "not decidable"
+
+
+def test_equal_predictions_are_no_difference_whatever_the_margin(flat_cell):
+    same = {NEW: flat_cell(0.7, 0.1, 3), OLD: flat_cell(0.7, 0.1, 3)}
+    for margin in (0.0, 0.02):
+        assert decide(same, margin=margin).verdict == "no difference"
+
+
+def test_equal_predictions_stay_equal_through_rounding_and_undefined_draws(flat_cell):
+    contrast = mean_contrast(
+        [{NEW: 1.0, OLD: -1.0}, {("third", "c"): 1.0, ("fourth", "c"): -1.0}, {NEW: 0.1, OLD: -0.1}]
+    )
+    values = 0.7 + 0.1 * np.random.default_rng(0).normal(size=(2, 200))
+    values[:, :9] = np.nan
+    cells = dict.fromkeys(contrast, flat_cell(0.7, sample=Sample(np.full(2, 0.7), values, "")))
+    assert judge(claim(contrast), cells, "auroc").verdict == "no difference"
+
+
+def test_an_interval_without_width_and_one_of_few_draws_decide_nothing(flat_cell):
+    judgement = decide(drawn(flat_cell, [0.1], np.full((1, 200), 0.1)))
+    assert (judgement.verdict, judgement.reason) == ("not decidable", "the interval has no width")
+    values = np.full((1, 200), np.nan)
+    values[0, :39] = np.linspace(0.1, 0.2, 39)
+    few = decide(drawn(flat_cell, [0.15], values))
+    assert (few.verdict, few.reason) == ("not decidable", "39 resamples have a value, the interval needs 40")
+    values[0, 39] = 0.15
+    assert decide(drawn(flat_cell, [0.15], values)).verdict == "holds"
+
+
+@st.composite
+def contrasts(draw):
+    """Points and resamples of one to three seeds on a grid with many ties at zero, some draws undefined."""
+    seeds, draws = draw(st.integers(1, 3)), draw(st.sampled_from([41, 200, 201, 1000]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    centre, spread = draw(st.sampled_from([-3, -1, 0, 0, 1, 3])), draw(st.sampled_from([0, 0, 1, 2]))
+    values = rng.integers(centre - spread, centre + spread + 1, (seeds, draws)) / 10
+    if draw(st.booleans()):
+        values = np.where(rng.random(draws) < 0.05, np.nan, values)
+    cut = draw(st.sampled_from([None, 0.02, 0.024, 0.025, 0.026, 0.03]))
+    if cut is not None:  # all but this share of the draws are on one side of zero, the rest is zero
+        values = np.where(np.argsort(rng.random(draws)) < round(cut * draws), 0.0, np.abs(values) + 0.1)
+        values = values * draw(st.sampled_from([-1, 1]))
+    return rng.integers(centre - spread, centre + spread + 1, seeds) / 10, values
+
+
+@settings(max_examples=300, deadline=None)
+@given(contrasts(), st.sampled_from([0.9, 0.95, 0.99]))
+def test_a_comparison_and_its_mirror_image_agree(flat_cell, sample, level):
+    points, values = sample
+    mirror = {"holds": "does not hold", "does not hold": "holds"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        one = decide(drawn(flat_cell, points, values), level=level)
+        other = decide(drawn(flat_cell, -points, -values), level=level)
+    assert other.verdict == mirror.get(one.verdict, one.verdict)
+    if one.low is not None:
+        assert (one.low, one.high) == (-other.high, -other.low)
+    equal = not points.any() and not np.nan_to_num(values).any()
+    assert (one.verdict == "no difference") == equal
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Claims about cells: linear contrasts on the same images and seeds, and the verdicts that follow from intervals."""
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,7 +13,9 @@ from medtransfer.evaluation.summary import LEVEL, Sample, summarise
 
 Contrast = Mapping[Key, float]
 """Weight of each (variant, condition)."""
-Verdict = Literal["holds", "does not hold", "not decidable"]
+Verdict = Literal["holds", "does not hold", "no difference", "not decidable"]
+ROUNDING = 1e-12
+"""Below it a difference of metrics is rounding: the terms of a contrast cancel to it where predictions are equal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +86,8 @@ def combine(contrast: Contrast, cells: Cells, metric: str) -> Sample:
     points = sum(weight * samples[key].points for key, weight in contrast.items())
     values = sum(weight * samples[key].values for key, weight in contrast.items())
     reason = next((one.reason for one in samples.values() if one.reason), "")
-    return Sample(np.asarray(points), np.asarray(values), reason)
+    points, values = (np.where(np.abs(part) < ROUNDING, 0.0, part) for part in (points, values))
+    return Sample(points, values, reason)
 
 
 def require_alike(cells: Collection[Cell]) -> None:
@@ -119,9 +123,11 @@ def judge(
 ) -> Judgement:
     """Judge a claim on one metric.
 
-    It holds when the whole interval (seeds × patients from two seeds on, else patients) is above ``−margin``, does
-    not hold when no part of it is, and is otherwise not decidable. It is also not decidable when one of its cells was
-    not run or is excluded.
+    It holds when the whole interval (seeds × patients from two seeds on, else patients) is above ``−margin`` and does
+    not hold when the whole interval is below. Where all points and resamples are zero, the predictions are equal and
+    the verdict is *no difference*, whatever the margin. Everything else is not decidable: an interval that reaches the
+    border, that has no width or rests on too few draws, and a cell that was not run or is excluded. The verdicts on
+    *A is better than B* and *B is better than A* are thus each other's mirror image.
 
     Args:
         claim: what to judge.
@@ -142,20 +148,40 @@ def judge(
     missing = dict.fromkeys(title(key) for key in sorted(claim.contrast.keys() - cells.keys()))
     if missing:
         return Judgement("not decidable", f"not run: {', '.join(missing)}", paper=printed)
-    estimate = summarise(combine(claim.contrast, cells, metric), level=level, seed=seed)
+    one = combine(claim.contrast, cells, metric)
+    estimate = summarise(one, level=level, seed=seed)
     low, high = estimate.get("low_seeds", estimate["low"]), estimate.get("high_seeds", estimate["high"])
     values = (estimate["mean"], low, high, printed)
     unusable = tuple(sorted(claim.contrast.keys() & excluded.keys()))
     if unusable:
         return Judgement("not decidable", ", ".join(excluded[key] for key in unusable), *values, unusable)
+    if _zero(one):
+        return Judgement("no difference", "every seed and every resample gives the same value", *values)
     if low is None or high is None:
         return Judgement("not decidable", estimate.get("reason", ""), estimate["mean"], paper=printed)
-    border = f"−{claim.margin:g}" if claim.margin else "zero"
-    if low > -claim.margin:
-        return Judgement("holds", f"the whole interval is above {border}", *values)
-    if high <= -claim.margin:
-        return Judgement("does not hold", f"no part of the interval is above {border}", *values)
-    return Judgement("not decidable", f"the interval includes {border}", *values)
+    needed = math.ceil(2 / (1 - level) - ROUNDING)
+    if estimate["draws"] < needed:
+        reason = f"{estimate['draws']} resamples have a value, the interval needs {needed}"
+        return Judgement("not decidable", reason, *values)
+    return Judgement(*_side(low, high, -claim.margin), *values)
+
+
+def _zero(one: Sample) -> bool:
+    """Return whether all points and all resamples that have a value are zero."""
+    drawn = one.values[~np.isnan(one.values)]
+    return bool(drawn.size) and not one.points.any() and not drawn.any()
+
+
+def _side(low: float, high: float, border: float) -> tuple[Verdict, str]:
+    """Return the verdict of an interval on being above a border, with its reason."""
+    name = f"−{-border:g}" if border else "zero"
+    if high - low < ROUNDING:
+        return "not decidable", "the interval has no width"
+    if low > border:
+        return "holds", f"the whole interval is above {name}"
+    if high < border:
+        return "does not hold", f"the whole interval is below {name}"
+    return "not decidable", f"the interval includes {name}"
 
 
 def _printed(contrast: Contrast, paper: Mapping[Key, float]) -> float | None:

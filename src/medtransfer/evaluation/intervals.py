@@ -202,12 +202,16 @@ def mean_of_drawn_seeds(values: Floats, *, seed: int) -> Floats:
 
 
 def percentile_interval(value: float, values: Floats, *, level: float, method: str) -> Interval:
-    """Return the percentile interval of resampled values; NaN bounds with a warning when no draw is valid."""
+    """Return the percentile interval of resampled values; NaN bounds with a warning when no draw is valid.
+
+    The lower bound is minus the upper bound of the negated values, bit by bit: a difference and its mirror image have
+    mirrored intervals, also where a draw that lies on a border is itself the bound.
+    """
     valid = values[~np.isnan(values)]
     if not valid.size:
         low = high = undefined("interval", "no resample leaves the metric defined")
     else:
-        low, high = np.quantile(valid, [(1 - level) / 2, (1 + level) / 2])
+        low, high = -np.quantile(-valid, (1 + level) / 2), np.quantile(valid, (1 + level) / 2)
     return Interval(value, float(low), float(high), level, method, int(valid.size))
 
 

@@ -17,7 +17,10 @@ def cells(flat_cell):
 
     def make(attention_gain, plain_gain):
         gains = dict(zip(NETWORKS, (plain_gain, attention_gain), strict=True))
-        return {(n, c): flat_cell(0.6 + (gains[n] if c != "none" else 0)) for n in NETWORKS for c in CHAINS}
+        keys = [(network, chain) for network in NETWORKS for chain in CHAINS]
+        return {
+            (n, c): flat_cell(0.6 + (gains[n] if c != "none" else 0), seed=number) for number, (n, c) in enumerate(keys)
+        }
 
     return make
 

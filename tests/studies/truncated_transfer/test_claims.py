@@ -61,7 +61,9 @@ def test_gains_with_few_data_are_compared_to_gains_with_all(make_config, cells):
     judgement = judge_claim(claim, cells(VALUES, few=few))["auprc"]
     assert (judgement.verdict, claim.margin) == ("holds", 0.0)
     assert judgement.estimate == pytest.approx(0.1)
-    assert judge_claim(claim, cells(VALUES))["auprc"].verdict == "does not hold"
+    worse = VALUES | {"densenet121-random": 0.65}
+    assert judge_claim(claim, cells(VALUES, few=worse))["auprc"].verdict == "does not hold"
+    assert judge_claim(claim, cells(VALUES))["auprc"].verdict == "not decidable"
 
 
 @pytest.mark.parametrize(("cut", "verdict"), [(0.75, "holds"), (0.69, "holds"), (0.67, "does not hold")])
@@ -97,6 +99,7 @@ def test_a_variant_without_a_partner_makes_the_claim_undecidable(make_config, ce
         ((0.95, 0.90), (0.6, 0.6), "not decidable", (0, 1)),
         ((0.90, 0.90), (0.6, 0.6), "not decidable", (0, 0)),
         ((0.90, 0.90, 0.80), (0.6, 0.6, 0.6), "does not hold", (0, 2)),
+        ((0.90, 0.90, 0.80), (0.6, 0.4, 0.4), "not decidable", (1, 1)),
     ],
 )
 def test_whether_auprc_breaks_ties(flat_cell, flat_sample, auroc, auprc, verdict, broken):
@@ -121,6 +124,19 @@ def test_a_corrected_test_does_not_rest_on_the_most_extreme_resamples():
     assert separates(one, level=0.95)
     assert separates(Sample(one.points + 1.2, one.values + 1.2, ""), level=corrected)
     assert not separates(Sample(np.zeros(1), np.zeros((1, 100)), ""), level=corrected)
+    assert not separates(Sample(np.ones(1), np.ones((1, 100)), ""), level=corrected)
+
+
+def test_variants_of_equal_predictions_tie_and_none_breaks_the_tie(flat_cell):
+    ties = judge_ties({("a", ALL): flat_cell(0.7, 0.1), ("b", ALL): flat_cell(0.7, 0.1)}, ALL)
+    assert (ties.tied_auroc, ties.tied_auprc, ties.broken_by_auprc, ties.broken_by_auroc) == (1, 1, 0, 0)
+    assert ties.judgement.verdict == "not decidable"
+
+
+def test_a_difference_without_a_value_is_no_tie(flat_cell):
+    missing = Sample(np.full(2, np.nan), np.full((2, 200), np.nan), "there is no positive row")
+    ties = judge_ties({("a", ALL): flat_cell(0.7), ("b", ALL): flat_cell(0.7, sample=missing)}, ALL)
+    assert (ties.tied_auroc, ties.judgement.reason) == (0, "no two variants tie in AUROC")
 
 
 def predictions(config, draw):

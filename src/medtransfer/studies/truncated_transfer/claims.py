@@ -12,6 +12,7 @@ import pandas as pd
 
 from medtransfer.evaluation.cells import Cell, Cells, EvaluationConfig, Key, measure
 from medtransfer.evaluation.claims import (
+    ROUNDING,
     Claim,
     Contrast,
     Judged,
@@ -112,8 +113,8 @@ def judge_claim(claim: Claim, cells: Cells, *, seed: int = 0) -> dict[str, Judge
 def judge_ties(cells: Cells, condition: str, *, level: float = LEVEL, seed: int = 0) -> Ties:
     """Judge claim c on all pairs of variants under a condition.
 
-    It holds when AUPRC breaks more ties in AUROC than AUROC breaks in AUPRC, and does not hold when it breaks as many
-    or fewer. If neither breaks any, the images may be too few or the networks equal: that decides nothing.
+    It holds when AUPRC breaks more ties in AUROC than AUROC breaks in AUPRC, and does not hold when it breaks fewer. As
+    many on both sides decide nothing. Nor does none on both: the images may be too few, or the networks equal.
     """
     pairs = [{a: 1.0, b: -1.0} for a, b in combinations(sorted(key for key in cells if key[1] == condition), 2)]
     tied, broken = _broken(pairs, cells, "auroc", "auprc", level=level, seed=seed)
@@ -121,7 +122,8 @@ def judge_ties(cells: Cells, condition: str, *, level: float = LEVEL, seed: int 
     if not tied:
         judgement = Judgement("not decidable", "no two variants tie in AUROC")
     else:
-        verdict: Verdict = "holds" if broken > broken_back else "does not hold" if broken_back else "not decidable"
+        more = broken - broken_back
+        verdict: Verdict = "holds" if more > 0 else "does not hold" if more < 0 else "not decidable"
         reason = f"AUPRC breaks {broken} of {tied} ties in AUROC, AUROC {broken_back} of {tied_back} ties in AUPRC"
         judgement = Judgement(verdict, reason)
     return Ties(condition, len(pairs), tied, broken, tied_back, broken_back, judgement)
@@ -130,26 +132,27 @@ def judge_ties(cells: Cells, condition: str, *, level: float = LEVEL, seed: int 
 def separates(one: Sample, *, level: float, seed: int = 0) -> bool:
     """Return whether the normal interval of a difference excludes zero; its sd is that of the resampled differences.
 
-    At a level corrected for many ties, percentiles would depend on the one or two most extreme resamples; the sd
-    depends on all of them.
+    An interval without width separates nothing. At a level corrected for many ties, percentiles would depend on the one
+    or two most extreme resamples; the sd depends on all of them.
     """
     half = NormalDist().inv_cdf((1 + level) / 2) * float(np.nanstd(drawn_means(one, seed=seed)))
-    return abs(float(one.points.mean())) > half
+    return half > ROUNDING and abs(float(one.points.mean())) > half
 
 
 def _broken(
     pairs: list[dict[Key, float]], cells: Cells, tied_in: str, broken_by: str, *, level: float, seed: int
 ) -> tuple[int, int]:
     """Count the pairs that one metric ties and, of these, the pairs that the other separates at a corrected level."""
-    tied = [pair for pair in pairs if not _off_zero(pair, cells, tied_in, level=level, seed=seed)]
+    tied = [pair for pair in pairs if _ties(pair, cells, tied_in, level=level, seed=seed)]
     corrected = 1 - (1 - level) / max(len(tied), 1)
     return len(tied), sum(separates(combine(pair, cells, broken_by), level=corrected, seed=seed) for pair in tied)
 
 
-def _off_zero(pair: Contrast, cells: Cells, metric: str, *, level: float, seed: int) -> bool:
+def _ties(pair: Contrast, cells: Cells, metric: str, *, level: float, seed: int) -> bool:
+    """Return whether the interval of a difference exists and holds zero."""
     claim = Claim(key="", statement="", source="", how="", contrast=pair)
     judgement = judge(claim, cells, metric, level=level, seed=seed)
-    return judgement.low is not None and judgement.high is not None and (judgement.low > 0 or judgement.high < 0)
+    return judgement.low is not None and judgement.high is not None and judgement.low <= 0 <= judgement.high
 
 
 def _pair(first: str, second: str, condition: Condition) -> dict[Key, float]:

@@ -30,10 +30,20 @@ def test_the_headline_is_the_measured_difference_with_interval_and_power(content
     sentence = content.headline[0]
     assert sentence.startswith("Attention − convolution after the whole chain: ")
     assert f"{means[1] - means[0]:+.3f} AUROC, 95 % interval " in sentence
-    assert " (over patients and 2 seeds): no difference shown; a true difference of " in sentence
+    assert " (over patients and 2 seeds): not decidable (the interval includes zero); a true difference of " in sentence
     low, high, detectable = (float(part.replace("−", "-")) for part in re.findall(r"[−+]?0\.\d+", sentence)[1:])
     assert detectable == pytest.approx((high - low) / (2 * 1.959964) * (1.959964 + 0.841621), abs=0.006)
     assert "the chain is better; a true difference of " in content.headline[2]
+
+
+def test_networks_of_equal_predictions_are_no_difference_and_none_is_better(again, predictions):
+    on = predictions[predictions["intervention"] == ""]
+    plain = on[on["variant"] == "resnet50_attn0"]
+    off = plain.assign(variant="resnet50_attn5", intervention="attention_off", score=0.5)
+    table = pd.concat([plain, plain.assign(variant="resnet50_attn5"), off], ignore_index=True)
+    sentence = again(predictions=table).headline[0]
+    assert sentence.startswith("Attention − convolution after the whole chain: no difference (")
+    assert "is better" not in sentence
 
 
 def test_the_headline_says_how_much_of_the_difference_attention_makes_itself(again, predictions, config):

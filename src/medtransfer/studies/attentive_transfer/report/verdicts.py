@@ -79,10 +79,10 @@ def _sentence(measured: str, one: Judgement, first: str, second: str, seeds: int
     """
     if one.estimate is None or one.low is None or one.high is None:
         return f"{measured}: not decidable ({one.reason})."
-    if one.verdict == "not decidable":
-        end = one.reason if one.excluded else "no difference shown"
-    else:
-        end = f"{first if one.verdict == 'holds' else second} is better"
+    if one.verdict == "no difference":
+        return f"{measured}: no difference ({one.reason})."
+    better = {"holds": f"{first} is better", "does not hold": f"{second} is better"}
+    end = better.get(one.verdict, f"not decidable ({one.reason})")
     over = "patients, one seed" if seeds == 1 else f"patients and {seeds} seeds"
     quantile = NormalDist().inv_cdf
     detectable = (one.high - one.low) / 2 * (1 + quantile(0.8) / quantile((1 + LEVEL) / 2))

@@ -179,7 +179,7 @@ def claims_table(judged: Iterable[Judged], ties: Iterable[Ties]) -> Table:
         {metric: Column(METRIC_TITLES[metric]) for metric in METRICS},
         deciding=DECIDING,
         intro="Differences on the test images with 95 % intervals. “At least as good” means not worse by 0.02. A claim "
-        "holds when its whole interval in AUPRC is above the limit, and does not hold when no part of it is.",
+        "holds when its whole interval in AUPRC is above the limit, and does not hold when all of it is below.",
         title=condition_title,
     )
 
