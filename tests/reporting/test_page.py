@@ -107,6 +107,12 @@ def test_identifiers_are_unique_and_every_link_has_its_target(page):
     assert links <= set(names)
 
 
+def test_a_report_without_figures_has_no_place_for_them(content):
+    bare = replace(content, figures=())
+    assert "Figures" not in render_html(bare)
+    assert "## Figures" not in render_markdown(bare)
+
+
 def test_labels_cannot_become_markup_in_the_page(evil):
     page = render_html(evil)
     assert "<script" not in page

@@ -8,7 +8,16 @@ import pandas as pd
 from medtransfer.evaluation.cells import Row
 from medtransfer.reporting.content import Column, TableCell
 
-METRIC_TITLES = {"accuracy": "Accuracy", "f1": "F1", "auroc": "AUROC", "auprc": "AUPRC"}
+METRIC_TITLES = {
+    "accuracy": "Accuracy",
+    "f1": "F1",
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "macro_auroc": "macro AUROC",
+    "macro_auprc": "macro AUPRC",
+    "mae": "MAE",
+    "mse": "MSE",
+}
 MISSING = TableCell("—")
 REFERENCE = TableCell("0", hover="the reference of the other gains")
 NOT_PRINTED = TableCell("n/a", hover="not available: the paper does not print this number")

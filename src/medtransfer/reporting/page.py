@@ -52,7 +52,8 @@ def render_markdown(content: ReportContent) -> str:
     for champion in content.champions:
         lines += [*(f"- {_plain(name)}: {_cell(value)}" for name, value in champion), ""]
     lines += ["## Results", "", *(line for table in content.results for line in _markdown_table(table))]
-    lines += ["## Figures", "", *(line for figure in _drawings(content) for line in _markdown_figure(figure))]
+    if drawings := _drawings(content):
+        lines += ["## Figures", "", *(line for figure in drawings for line in _markdown_figure(figure))]
     for title, tables in (("Data", content.data), ("Provenance", content.provenance)):
         lines += [f"## {title}", "", *(line for table in tables for line in _markdown_table(table))]
     lines += ["## Limits", "", *(f"- {_plain(limit)}" for limit in content.limits), ""]

@@ -50,7 +50,8 @@ def _chains(params: Params) -> dict[str, tuple[str, ...]]:
         names: tuple[str, ...] = module(study, "study").datasets(params.study(study))
         missing = [name for name in names if name not in params.datasets]
         if missing:
-            console.print(f"{study}: reads {missing[0]!r}, not a data set of params.yaml; it cannot be fitted")
+            what = f"{study}: reads {missing[0]!r}, not a data set of params.yaml; it cannot be fitted"
+            console.print(what, markup=False, soft_wrap=True)
         else:
             found[study] = names
     return found
