@@ -58,9 +58,9 @@ def test_what_a_user_can_mend_is_one_line(error, code, line, monkeypatch, capsys
 
     monkeypatch.setattr(check, "run", fail)
     assert run(["check"]) == code
-    said = capsys.readouterr().err
-    assert said.startswith(line)
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert message.startswith(line)
+    assert message.count("\n") == 1
 
 
 def test_a_bug_keeps_its_traceback_and_is_1():

@@ -19,9 +19,9 @@ def written():
 
 
 def test_a_closure_holds_what_is_imported_directly_and_indirectly():
-    found = code.closure("medtransfer.ssl.methods")
-    assert {"medtransfer.ssl.moco", "medtransfer.losses.contrastive"} <= found
-    assert "medtransfer.reporting.page" not in found
+    modules = code.closure("medtransfer.ssl.methods")
+    assert {"medtransfer.ssl.moco", "medtransfer.losses.contrastive"} <= modules
+    assert "medtransfer.reporting.page" not in modules
 
 
 def test_a_package_stands_for_all_of_its_modules():
@@ -29,9 +29,9 @@ def test_a_package_stands_for_all_of_its_modules():
 
 
 def test_imports_of_a_study_s_parameters_are_not_followed():
-    found = code.closure("medtransfer.studies.attentive_transfer.supervised")
-    assert "medtransfer.studies.attentive_transfer.config" in found
-    assert "medtransfer.ssl.moco" not in found
+    modules = code.closure("medtransfer.studies.attentive_transfer.supervised")
+    assert "medtransfer.studies.attentive_transfer.config" in modules
+    assert "medtransfer.ssl.moco" not in modules
 
 
 def test_wiring_and_tracking_decide_no_weight(written):

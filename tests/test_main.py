@@ -1,4 +1,4 @@
-"""The process around the command line: its exit code, and what still happens although it leaves at once."""
+"""The process around the command line: its exit code, and what still runs although it exits at once."""
 
 import subprocess
 import sys

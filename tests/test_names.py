@@ -26,7 +26,7 @@ from medtransfer.stages import workspace
 ROOT = Path(__file__).parent.parent
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 ABSOLUTE = "<absolute>"
-"""Stands for a folder of the sandbox by its whole path."""
+"""Placeholder for a folder of the sandbox by its absolute path."""
 BAD = (
     "",
     ".",
@@ -58,7 +58,7 @@ VALUES = {
     "folder": "out",
     "images": "data",
     "name": "mine",
-    "origin": "data/pictures",
+    "origin": "data/images",
     "phase": "finetune",
     "profile": "paper",
     "source": "imagefolder",
@@ -150,21 +150,21 @@ class Sandbox:
         self.checkout.mkdir(parents=True)
         for name in ("params.yaml", "dvc.yaml", "profiles"):
             (shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile)(ROOT / name, self.checkout / name)
-        kept = [folder / "x" for folder in (self.checkout, *self.checkout.parents) if folder.is_relative_to(top)]
-        kept += [
+        folders = [folder / "x" for folder in (self.checkout, *self.checkout.parents) if folder.is_relative_to(top)]
+        folders += [
             self.checkout / name for name in (".git", ".dvc", "src", "metrics", "out/datasets", "out/x", "datasets")
         ]
-        for folder in (*kept, top / "absolute"):
+        for folder in (*folders, top / "absolute"):
             folder.mkdir(parents=True)
             (folder / "keep.txt").write_text("keep")
         for number in range(12):
             grey = np.random.default_rng(number).integers(0, 256, (16, 16), dtype=np.uint8)
-            file = self.checkout / "data" / "pictures" / "ab"[number % 2] / f"{number}.png"
+            file = self.checkout / "data" / "images" / "ab"[number % 2] / f"{number}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(grey).save(file)
         self.params = copy.deepcopy(PARAMS)
         self.params["datasets"]["ct"] = {
-            "source": {"name": "imagefolder", "root": "data/pictures"},
+            "source": {"name": "imagefolder", "root": "data/images"},
             "pack": {"size": 8},
         }
         self.write(self.params)
@@ -172,17 +172,17 @@ class Sandbox:
     def write(self, params):
         (self.checkout / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
-    def named(self, name):
+    def resolved(self, name):
         return str(self.top / "absolute") if name == ABSOLUTE else name
 
     def tree(self):
         """All folders, links and files by path, files with the hash of their bytes."""
-        found = {}
+        files = {}
         for folder, folders, files in os.walk(self.top):
             for path in (Path(folder) / name for name in (*folders, *files)):
                 kind = str(path.readlink()) if path.is_symlink() else "" if path.is_dir() else digest(path)
-                found[str(path.relative_to(self.top))] = (path.lstat().st_mode, kind)
-        return found
+                files[str(path.relative_to(self.top))] = (path.lstat().st_mode, kind)
+        return files
 
 
 def digest(path):
@@ -191,11 +191,11 @@ def digest(path):
 
 @pytest.fixture
 def sandbox(tmp_path, monkeypatch):
-    made = Sandbox(tmp_path / "sandbox")
-    monkeypatch.chdir(made.checkout)
+    sandbox = Sandbox(tmp_path / "sandbox")
+    monkeypatch.chdir(sandbox.checkout)
     for name in ("DVC_ROOT", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
-    return made
+    return sandbox
 
 
 def refused(line, sandbox, capsys, before=None):
@@ -204,19 +204,19 @@ def refused(line, sandbox, capsys, before=None):
     capsys.readouterr()
     try:
         code = run(line)
-        *progress, said = capsys.readouterr().err.splitlines()
-        assert said.startswith("medtransfer: "), (line, said)
+        *progress, message = capsys.readouterr().err.splitlines()
+        assert message.startswith("medtransfer: "), (line, message)
         assert not progress or line == ["check"], (line, progress)
     except SystemExit as stop:  # argparse itself: a name that begins with '-' is taken for an option
-        code, said = stop.code, capsys.readouterr().err
-    assert code == 2, (line, said)
+        code, message = stop.code, capsys.readouterr().err
+    assert code == 2, (line, message)
     assert sandbox.tree() == before, line
-    return said
+    return message
 
 
 def test_every_argument_of_every_verb_is_a_choice_a_known_other_thing_or_tried_here():
-    taken = {action.dest for parser in VERBS.values() for action in arguments(parser) if not action.choices}
-    new = taken - VALUES.keys() - NO_NAME.keys() - {"model"}
+    destinations = {action.dest for parser in VERBS.values() for action in arguments(parser) if not action.choices}
+    new = destinations - VALUES.keys() - NO_NAME.keys() - {"model"}
     assert not new, f"new arguments {new}: give each a value in VALUES, and list it in NO_NAME if it is no name"
     assert {words[0] for words in VERBS} == set(next(a for a in build_parser()._actions if a.choices).choices)
     for words, parser in VERBS.items():
@@ -227,7 +227,7 @@ def test_every_argument_of_every_verb_is_a_choice_a_known_other_thing_or_tried_h
 def test_a_bad_name_is_refused_by_every_verb(words, dest, sandbox, capsys):
     parser, before = VERBS[words], sandbox.tree()
     tried = next(action for action in arguments(parser) if action.dest == dest)
-    for bad in map(sandbox.named, BAD):
+    for bad in map(sandbox.resolved, BAD):
         forms = [bad]
         if words[0] in MODEL and dest == "model":
             forms += [
@@ -280,21 +280,21 @@ PLACES = (
 
 @pytest.mark.parametrize("place", PLACES)
 def test_a_bad_name_in_the_parameters_is_refused_by_its_place(place, sandbox):
-    for bad in map(sandbox.named, BAD):
+    for bad in map(sandbox.resolved, BAD):
         params = copy.deepcopy(sandbox.params)
         put(params, place, bad)
-        with pytest.raises(ConfigError) as found:
+        with pytest.raises(ConfigError) as error:
             parse_params(params)
-        said = str(found.value)
-        assert said.isprintable(), said
-        assert f"params.yaml: {place.removeprefix('key:').rpartition('.')[0]}" in said
-        assert "not a plain name, expected letters" in said
+        message = str(error.value)
+        assert message.isprintable(), message
+        assert f"params.yaml: {place.removeprefix('key:').rpartition('.')[0]}" in message
+        assert "not a plain name, expected letters" in message
 
 
 @pytest.mark.parametrize("bad", BAD)
 def test_a_data_set_with_a_bad_name_is_not_prepared(bad, sandbox, capsys):
-    """Where the name leads there may be a folder to replace, and there are pictures to pack."""
-    bad = sandbox.named(bad)
+    """Where the name leads there may be a folder to replace, and there are images to pack."""
+    bad = sandbox.resolved(bad)
     put(sandbox.params, "key:datasets.ct", bad)
     sandbox.write(sandbox.params)
     refused(["prepare", bad], sandbox, capsys)
@@ -313,15 +313,15 @@ def test_every_verb_that_reads_parameters_refuses_a_planted_name(words, sandbox,
     """A verb that does not read params.yaml belongs into WITHOUT_PARAMS."""
     put(sandbox.params, "key:datasets.ct", "../../x")
     sandbox.write(sandbox.params)
-    said = refused(command(words, VERBS[words]), sandbox, capsys)
-    assert "not a plain name" in said
+    message = refused(command(words, VERBS[words]), sandbox, capsys)
+    assert "not a plain name" in message
 
 
 @pytest.mark.parametrize("line", [["check"], ["workspace", "mine", "--profile", "evil"]], ids=" ".join)
 def test_a_bad_base_of_a_profile_is_refused(line, sandbox, capsys):
     outside = sandbox.checkout.parent / "x.yaml"
     outside.write_text("profile: outside\n")
-    for bad in ["../../x", *map(sandbox.named, BAD)]:
+    for bad in ["../../x", *map(sandbox.resolved, BAD)]:
         (sandbox.checkout / "profiles/evil.yaml").write_text(yaml.safe_dump({"base": bad}), encoding="utf-8")
         assert "not a plain name" in refused(line, sandbox, capsys)
 
@@ -346,8 +346,8 @@ OF_ONE_NAME = (
 
 
 def test_every_path_that_is_made_of_names_is_tried_here():
-    told = {
-        name for name, made in vars(paths).items() if inspect.isfunction(made) and made.__module__ == paths.__name__
+    functions = {
+        name for name, value in vars(paths).items() if inspect.isfunction(value) and value.__module__ == paths.__name__
     }
     rule = {"is_plain", "plain_name", "below", "workspace", "_of_variant"}
     of_several = {
@@ -358,13 +358,13 @@ def test_every_path_that_is_made_of_names_is_tried_here():
         "workspace_folder",
         "profile_file",
     }
-    assert told - rule - of_several == {make.__name__ for make in OF_ONE_NAME}
+    assert functions - rule - of_several == {make.__name__ for make in OF_ONE_NAME}
 
 
 @pytest.mark.parametrize("bad", BAD)
 def test_no_path_is_made_of_a_bad_name(bad, tmp_path):
-    named = {"study": "study", "folder": "pretrain", "variant": "network", "condition": "none"}
-    fits = [paths.FitPaths(**(named | {part: bad}), seed=0) for part in named]
+    parts = {"study": "study", "folder": "pretrain", "variant": "network", "condition": "none"}
+    fits = [paths.FitPaths(**(parts | {part: bad}), seed=0) for part in parts]
     made = [
         lambda: paths.below(tmp_path, bad, "thing"),
         lambda: paths.fetched_model(bad, 1),
@@ -405,9 +405,9 @@ def test_a_workspace_that_fails_half_way_leaves_everything_else(failing, others,
         return subprocess.CompletedProcess(command, int(len(calls) == failing), stdout="", stderr="ERROR: no room\n")
 
     monkeypatch.setattr(workspace.subprocess, "run", dvc)
-    said = refused(["workspace", "mine", "--profile", "paper"], sandbox, capsys)
-    assert "workspace mine: dvc " in said
-    assert "ERROR: no room" in said
+    message = refused(["workspace", "mine", "--profile", "paper"], sandbox, capsys)
+    assert "workspace mine: dvc " in message
+    assert "ERROR: no room" in message
     assert len(calls) == failing
 
 
@@ -448,16 +448,16 @@ def test_packing_follows_no_link(sandbox, capsys):
 
 
 def test_evaluation_writes_over_nothing_that_comes_from_no_evaluation(sandbox, capsys):
-    line = ["evaluate", "--model", "models:/covid-ct@champion", "--images", "data/pictures", "--out", "mine"]
+    line = ["evaluate", "--model", "models:/covid-ct@champion", "--images", "data/images", "--out", "mine"]
     (sandbox.checkout / "mine").mkdir()
     for name, text in (("report.md", "# Mine"), ("metrics.json", "[1]"), ("metrics.json", '{"metrics": 1}')):
         (sandbox.checkout / "mine" / name).write_text(text)
-        assert "comes from no evaluation" in refused(line, sandbox, capsys)
+        assert "not from an evaluation" in refused(line, sandbox, capsys)
 
 
 def test_adding_copies_no_file_to_a_place_outside_of_the_copy(sandbox, capsys):
     (sandbox.checkout / "data/labels.csv").write_text("image,label\na/0.png,a\nb/1.png,b\n")
-    line = ["data", "add", "csv", "--from", "data/pictures", "--name", "mine", "--set", "table=../labels.csv"]
+    line = ["data", "add", "csv", "--from", "data/images", "--name", "mine", "--set", "table=../labels.csv"]
     assert "'../labels.csv' is outside the data set's folder" in refused(line, sandbox, capsys)
 
 

@@ -66,10 +66,12 @@ def test_every_profile_parses_over_the_shipped_parameters(profile):
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_profile_names_the_stages_of_the_one_study_that_it_is_made_for(profile):
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    named = targets(ROOT, profile)
-    assert named[0].startswith("report@")
-    assert set(named) <= {f"{stage}@{item}" for stage, entry in stages.items() for item in entry.get("foreach", ())}
-    assert len({name.partition("@")[2] for name in named}) == 1
+    stages_of_profile = targets(ROOT, profile)
+    assert stages_of_profile[0].startswith("report@")
+    assert set(stages_of_profile) <= {
+        f"{stage}@{item}" for stage, entry in stages.items() for item in entry.get("foreach", ())
+    }
+    assert len({name.partition("@")[2] for name in stages_of_profile}) == 1
     assert "repro" not in with_profile(ROOT, profile)
 
 
@@ -79,7 +81,7 @@ def test_names_that_become_stages_hold_no_at_sign(profile):
     tree = with_profile(ROOT, profile) if profile else TREE
     attentive, truncated = tree["attentive_transfer"], tree["truncated_transfer"]
     lists = (value for study in (attentive, truncated) for value in study.values() if isinstance(value, list))
-    names = [str(name) for found in (*lists, tree["datasets"], truncated["start"]) for name in found]
+    names = [str(name) for values in (*lists, tree["datasets"], truncated["start"]) for name in values]
     assert len(names) > 10
     assert not [name for name in names if "@" in name]
 
@@ -202,9 +204,9 @@ def test_a_mistake_is_one_line_and_exit_code_2(content, text, tmp_path, monkeypa
         written = content if isinstance(content, str) else yaml.safe_dump(content)
         (tmp_path / "params.yaml").write_text(written, encoding="utf-8")
     assert run(["check"]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith(f"medtransfer: {text}")
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert message.startswith(f"medtransfer: {text}")
+    assert message.count("\n") == 1
 
 
 def test_a_network_without_a_number_of_layers_is_refused():
@@ -216,12 +218,14 @@ def test_a_network_without_a_number_of_layers_is_refused():
 
 
 def test_a_data_set_that_does_not_exist_is_refused_with_those_that_do():
-    with pytest.raises(ConfigError, match=r"datasets.mri: no such data set in params.yaml; there are natural, cxr, ct"):
+    with pytest.raises(ConfigError, match=r"datasets.mri: not a data set in params.yaml; there are natural, cxr, ct"):
         load_params(ROOT / "params.yaml").dataset("mri")
 
 
 def test_an_unknown_profile_is_refused_with_those_that_exist():
-    with pytest.raises(ConfigError, match=r"profile 'papr': no such file in profiles/; there are paper, paper-stable"):
+    with pytest.raises(
+        ConfigError, match=r"profile 'papr': there is no such file in profiles/; choose one of paper, paper-stable"
+    ):
         with_profile(ROOT, "papr")
 
 

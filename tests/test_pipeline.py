@@ -71,22 +71,22 @@ def test_every_phase_of_every_study_is_run(resolved):
 
 
 def test_every_condition_that_a_study_needs_is_fitted_once(resolved, params):
-    wanted, made = [], []
+    expected, called_for = [], []
     for name, phase in PHASES:
         wiring, config = studies.module(name, "study"), params.study(name)
         for variant in wiring.variants(config, phase):
-            wanted += [(name, phase, variant, each) for each in wiring.conditions(config, phase, variant)]
+            expected += [(name, phase, variant, condition) for condition in wiring.conditions(config, phase, variant)]
     for stage in resolved.values():
         for o in called(stage):
             if o.stage == "fit":
                 known = studies.module(o.study, "study").conditions(params.study(o.study), o.phase, o.variant)
-                made += [(o.study, o.phase, o.variant, condition) for condition in o.condition or known]
-    assert sorted(made) == sorted(wanted)
+                called_for += [(o.study, o.phase, o.variant, condition) for condition in o.condition or known]
+    assert sorted(called_for) == sorted(expected)
 
 
 def test_every_verb_of_a_study_has_its_stage(resolved):
-    found = {(o.stage, o.study) for stage in resolved.values() for o in called(stage) if o.stage in studies.VERBS}
-    assert found == {(verb, name) for verb in studies.VERBS for name in studies.with_verb(verb)}
+    pairs = {(o.stage, o.study) for stage in resolved.values() for o in called(stage) if o.stage in studies.VERBS}
+    assert pairs == {(verb, name) for verb in studies.VERBS for name in studies.with_verb(verb)}
 
 
 @pytest.mark.parametrize("key", flatten(PARAMS))

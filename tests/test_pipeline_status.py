@@ -18,10 +18,10 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
 EDITED = ("src", "params.yaml", "dvc.yaml", "out/gate", "out/code")
-"""What tests change in the copy; taken back after each."""
+"""What tests change in the copy; undone after each."""
 FIT = "fit-attentive_transfer-"
 FINISHED = ("fit-", "predict", "transferability", "explain", "measure", "score")
-"""How stages are named whose results cost time."""
+"""Prefixes of the stages whose results take long to compute."""
 
 
 class Copy:
@@ -40,7 +40,7 @@ class Copy:
         self.run("dvc", "commit", "-f", "-q")
 
     def make_up(self):
-        """Write raw data and every output; what is there stays."""
+        """Write raw data and every output; existing files stay."""
         for dataset in self.params()["datasets"].values():
             self.fill(dataset["source"]["root"])
         with self.repo() as repo:
@@ -108,7 +108,7 @@ def committed(tmp_path_factory):
 
 @pytest.fixture
 def project(committed, tmp_path):
-    """The committed copy; edits are taken back afterwards."""
+    """The committed copy; edits are undone afterwards."""
     for name in EDITED:
         copy(committed.folder / name, tmp_path / name)
     yield committed

@@ -38,8 +38,8 @@ def test_a_shown_command_has_the_words_that_the_parser_knows(command):
 
 def test_every_make_target_that_is_named_exists():
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
-    named = set(re.findall(r"`make ([a-z-]+)", text)) | {c.split()[1] for _, c in COMMANDS if c.startswith("make ")}
-    assert {"repro", "test"} <= named <= TARGETS
+    mentioned = set(re.findall(r"`make ([a-z-]+)", text)) | {c.split()[1] for _, c in COMMANDS if c.startswith("make ")}
+    assert {"repro", "test"} <= mentioned <= TARGETS
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -50,11 +50,11 @@ def test_every_link_leads_to_a_file(page):
 
 def test_every_path_in_the_readme_exists():
     text = re.sub(r"```.*?```", "", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
-    made = ("out/", "metrics/", "datasets/", ".venv/", "workspaces/")
-    named = set(re.findall(r"`([\w./-]+(?:/|\.yaml|\.dvc|\.lock|\.py|\.md))`", text))
+    outputs = ("out/", "metrics/", "datasets/", ".venv/", "workspaces/")
+    mentioned = set(re.findall(r"`([\w./-]+(?:/|\.yaml|\.dvc|\.lock|\.py|\.md))`", text))
     rooms = [ROOT, ROOT / "src" / "medtransfer"]
-    absent = {n for n in named if not n.startswith(made) and not any((room / n).exists() for room in rooms)}
-    assert named
+    absent = {n for n in mentioned if not n.startswith(outputs) and not any((room / n).exists() for room in rooms)}
+    assert mentioned
     assert not absent
 
 

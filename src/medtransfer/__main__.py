@@ -1,7 +1,7 @@
 """``medtransfer`` and ``python -m medtransfer``.
 
-A stage is a short process that imports a million objects. Collecting them while they are imported, and taking them
-apart one by one at the end, would together cost seconds of every stage.
+A stage is a short process that imports a million objects. Garbage collection during the imports, and freeing the
+objects one by one at the end, would together cost every stage seconds.
 """
 
 import atexit
@@ -12,7 +12,7 @@ import sys
 from medtransfer.cli import run
 
 COLLECT_AFTER = 100_000
-"""New objects between two collections; Python's own 700 makes hundreds of them while torch and timm are imported."""
+"""New objects between two collections; Python's default of 700 causes hundreds while torch and timm are imported."""
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def _leave(codes: list[int]) -> None:
-    """End the process at once when the verb came to its end; a traceback or Ctrl-C leaves by Python's own way."""
+    """End the process at once when the verb has finished; a traceback or Ctrl-C exits the normal way."""
     if codes:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -1,6 +1,6 @@
-"""The command line: verbs to stages. Nothing heavy is imported before a verb runs.
+"""The command line: maps verbs to stages. Nothing heavy is imported before a verb runs.
 
-Exit codes: 0 fine, 1 a bug (with traceback), 2 a mistake the user can fix (one line), 3 a gate is closed.
+Exit codes: 0 success, 1 a bug (with traceback), 2 an error that the user can fix (one line), 3 a gate is closed.
 """
 
 import argparse
@@ -23,7 +23,7 @@ NAMES = {
     "source": "source",
     "variant": "variant",
 }
-"""Arguments that become part of a path, and what they name; refused before a verb runs when they are not plain."""
+"""Arguments that become part of a path → what they name; refused before a verb runs if they are not plain."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -39,15 +39,15 @@ def run(arguments: Sequence[str]) -> int:
     except OSError as error:
         if error.errno is None:
             raise
-        print(f"medtransfer: {error.strerror}: {error.filename}; nothing half-written is used", file=sys.stderr)  # noqa: T201
+        print(f"medtransfer: {error.strerror}: {error.filename}; partly written files are not used", file=sys.stderr)  # noqa: T201
         return 2
     return 0
 
 
 def _require_plain(options: argparse.Namespace) -> None:
     for option, what in NAMES.items():
-        given = getattr(options, option, None)
-        for name in given if isinstance(given, list) else [] if given is None else [given]:
+        value = getattr(options, option, None)
+        for name in value if isinstance(value, list) else [] if value is None else [value]:
             plain_name(name, what)
 
 
@@ -65,22 +65,22 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 _OF_A_STUDY = {
-    "transferability": "score what the source models know of the target before fine-tuning",
+    "transferability": "score what the source models predict about the target before fine-tuning",
     "predict": "write the predictions table of a study",
     "score": "compute metrics and intervals from the predictions table",
-    "measure": "measure what networks cost, and how far fine-tuning moved them from their start",
+    "measure": "measure the cost of the networks, and how far fine-tuning moved them from their start",
     "register": "register the best model of each contest by its validation metric",
-    "explain": "draw what the networks look at, and the regions that self-supervision reads",
-    "report": "rebuild the paper's tables and figures beside ours",
+    "explain": "draw what the networks look at, and the regions that self-supervision uses",
+    "report": "reproduce the paper's tables and figures, with its values and ours",
 }
 
 
 def _pipeline_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """The verbs that dvc.yaml calls."""
+    """Add the verbs that dvc.yaml calls."""
     _verb(verbs, "code", "write which code every stage runs", stage="code")
     prepare = _verb(verbs, "prepare", "read, split and pack a data set", stage="prepare")
     prepare.add_argument("dataset")
-    _verb(verbs, "gate", "stop when a patient or an image is in two splits", stage="gate")
+    _verb(verbs, "gate", "stop if a patient or an image is in two splits", stage="gate")
     fit = _verb(verbs, "fit", "train a variant of one phase of a study", stage="fit")
     fit.add_argument("study", choices=STUDIES)
     fit.add_argument("phase", help="a phase of the study; medtransfer check lists them")
@@ -92,31 +92,29 @@ def _pipeline_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _user_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """The verbs that people call."""
-    evaluate = _verb(verbs, "evaluate", "score a registered model on pictures it has never seen", stage="evaluate")
+    """Add the verbs that people call."""
+    evaluate = _verb(verbs, "evaluate", "score a registered model on images it has never seen", stage="evaluate")
     evaluate.add_argument("--model", required=True, help="for example models:/covid-ct@champion")
     source = evaluate.add_mutually_exclusive_group(required=True)
-    source.add_argument("--images", type=Path, help="folder of pictures; sub-folders named like classes are labels")
+    source.add_argument("--images", type=Path, help="folder of images; sub-folders named like classes are labels")
     source.add_argument("--manifest", type=Path, help="CSV table with image, label and patient_id columns")
     evaluate.add_argument("--rename", action="append", default=[], metavar="FOLDER=CLASS", help="name a folder's class")
     evaluate.add_argument("--out", type=Path, default=Path("out/evaluate"))
     data = _verb(verbs, "data", "add a real data set, or draw the phantoms", stage="data")
     actions = data.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")
-    add = actions.add_parser("add", help="bring a real data set in under datasets/<name>")
-    add.add_argument("source", help="which layout: imagefolder, covid_ct, covidx, covidx_like, csv, ...")
+    add = actions.add_parser("add", help="add a real data set under datasets/<name>")
+    add.add_argument("source", help="its layout: imagefolder, covid_ct, covidx, covidx_like, csv, ...")
     add.add_argument("--from", dest="origin", type=Path, required=True, help="folder of the downloaded data set")
     add.add_argument("--name", help="name under datasets/ (default: the layout's)")
     add.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an option of the layout")
     draw = actions.add_parser("phantom", help="draw the embedded sample")
     draw.add_argument("--to", type=Path, required=True)
-    workspace = _verb(
-        verbs, "workspace", "make a folder of its own for another profile or other data", stage="workspace"
-    )
+    workspace = _verb(verbs, "workspace", "make a separate folder for another profile or other data", stage="workspace")
     workspace.add_argument("name")
     workspace.add_argument("--profile", required=True, help="a file in profiles/ without .yaml")
     _registry_verbs(_verb(verbs, "registry", "show or move an alias of a registered model", stage="registry"))
     imported = _verb(
-        verbs, "import", "bring runs of restored or copied outputs into the tracker, once each", stage="imports"
+        verbs, "import", "add runs of restored or copied outputs to the tracker, each once", stage="imports"
     )
     imported.add_argument("folder", type=Path, nargs="?", default=Path("out"))
     _verb(verbs, "check", "validate params.yaml and the profiles", stage="check")
@@ -124,10 +122,10 @@ def _user_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 def _registry_verbs(registry: argparse.ArgumentParser) -> None:
     actions = registry.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")
-    log = actions.add_parser("log", help="which version carried the alias, since when, by whom and why")
+    log = actions.add_parser("log", help="which versions had the alias, since when, by whom and why")
     promote = actions.add_parser("promote", help="give the alias to a version whose gates are open")
     promote.add_argument("--version", type=int, required=True)
-    back = actions.add_parser("rollback", help="give the alias back to the version that carried it before")
+    back = actions.add_parser("rollback", help="give the alias back to the version that had it before")
     for action in (log, promote, back):
         action.add_argument("model", help="for example covid-ct")
         action.add_argument("--alias", default="champion")

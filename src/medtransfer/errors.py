@@ -1,18 +1,18 @@
-"""Every error a user can meet: one sentence with what, where, what was expected and what to do."""
+"""Every error a user can see: one sentence with what, where, what was expected and what to do."""
 
 
 class MedTransferError(Exception):
-    """A mistake the user can fix. The command line prints the message alone and exits with ``exit_code``."""
+    """An error that the user can fix. The command line prints only the message and exits with ``exit_code``."""
 
     exit_code = 2
 
 
 class ConfigError(MedTransferError):
-    """A parameter is missing, misspelt or impossible."""
+    """A parameter is missing, misspelt or invalid."""
 
 
 class DataError(MedTransferError):
-    """A file, table or label is not what its layout promises."""
+    """A file, table or label does not match its layout."""
 
 
 class ModelError(MedTransferError):
@@ -27,8 +27,8 @@ class TrackingError(MedTransferError):
     """The tracking store or the model registry refused something."""
 
 
-class GateClosed(MedTransferError):  # noqa: N818  # not an error: the pipeline did its duty
-    """The pipeline stops on purpose: going on would produce a number that cannot be trusted."""
+class GateClosed(MedTransferError):  # noqa: N818  # not an error: the pipeline works as intended
+    """The pipeline stops on purpose: continuing would produce a number that cannot be trusted."""
 
     exit_code = 3
 
@@ -38,4 +38,4 @@ class LeakError(GateClosed):
 
 
 class TrainingError(MedTransferError):
-    """Training cannot go on: the loss is not a number, or nothing is left to train."""
+    """Training cannot continue: the loss is not a number, or nothing is left to train."""

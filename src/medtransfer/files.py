@@ -1,4 +1,4 @@
-"""Files and folders that are whole or absent: staged beside the target, then renamed."""
+"""Files and folders that are complete or absent: staged next to the target, then renamed."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from medtransfer.errors import DataError
 
 
 def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, flush it to disk and rename it into place.
+    """Let ``write`` fill a temporary file next to ``path``, flush it to disk and rename it into place.
 
     A kill or a full disk leaves the previous file untouched; the temporary file is removed on an error.
     """
@@ -40,22 +40,22 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically: sorted as given, two-space indent, a newline at the end; NaN is refused."""
+    """Write JSON atomically: keys in the given order, two-space indent, a newline at the end; NaN is refused."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 @contextmanager
 def new_folder(target: Path, *, made: Collection[str] = (), mark: str = "") -> Iterator[Path]:
-    """Let the block fill a new folder beside ``target``, which is renamed into place at the end.
+    """Let the block fill a new folder next to ``target``, which is renamed into place at the end.
 
-    After an error the new folder is deleted, and nothing else. What was at ``target`` before is replaced when it may
-    be: see ``require_made``.
+    After an error, only the new folder is deleted. What was at ``target`` before is replaced if that is allowed: see
+    ``require_made``.
     """
     require_made(target, made, mark=mark)
     target.parent.mkdir(parents=True, exist_ok=True)
     own = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
     try:
-        staged = own / target.name  # made by mkdir, not by mkdtemp, whose folders are closed to everyone else
+        staged = own / target.name  # made by mkdir, because folders made by mkdtemp are closed to other users
         staged.mkdir()
         yield staged
         remove_made(target, made, mark=mark)
@@ -65,28 +65,28 @@ def new_folder(target: Path, *, made: Collection[str] = (), mark: str = "") -> I
 
 
 def require_made(folder: Path, made: Collection[str], *, mark: str = "") -> None:
-    """Refuse a folder that must not be deleted because not everything in it was made by us; an absent one is fine.
+    """Refuse a folder that must not be deleted because we did not make everything in it; an absent folder is fine.
 
     Args:
         folder: the folder.
         made: names of the files and folders that we make in it.
-        mark: the one without which a folder that holds anything is not ours.
+        mark: the name that must be in any folder of ours that is not empty.
 
     Raises:
-        DataError: it is a link or a file, holds something else, or lacks the mark.
+        DataError: the path is a link or a file, or the folder holds something else or lacks the mark.
     """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise DataError(f"{folder}: a link or a file, expected a folder or nothing; move it away")
-    held = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
-    if foreign := sorted(held - set(made)):
+    content = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
+    if foreign := sorted(content - set(made)):
         expected = f"nothing but {', '.join(made)}" if made else "an empty folder"
         raise DataError(f"{folder}: holds {foreign[0]!r}, expected {expected}, which can be replaced; move it away")
-    if held and mark and mark not in held:
-        raise DataError(f"{folder}: holds {min(held)!r} but no {mark}, so it is not replaced; move it away")
+    if content and mark and mark not in content:
+        raise DataError(f"{folder}: holds {min(content)!r} but no {mark}, so it is not replaced; move it away")
 
 
 def remove_made(folder: Path, made: Collection[str], *, mark: str = "") -> None:
-    """Delete a folder whose whole content is ours; see ``require_made``."""
+    """Delete a folder if everything in it is ours; see ``require_made``."""
     require_made(folder, made, mark=mark)
     if folder.exists():
         shutil.rmtree(folder)

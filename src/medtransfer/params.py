@@ -1,4 +1,4 @@
-"""The typed params.yaml: assembled from the configuration classes of all rooms; nothing else is configurable."""
+"""The typed params.yaml, assembled from the configuration classes of all rooms; nothing else is configurable."""
 
 import difflib
 from collections.abc import Mapping
@@ -21,11 +21,11 @@ from medtransfer.studies import STUDIES, module
 from medtransfer.training.engine import HardwareConfig
 
 KEY = "[key]"
-"""How a finding about a key, and not about its value, is marked in its location."""
+"""Marks, in the location of a validation error, that the error is about a key and not about its value."""
 
 
 class DatasetConfig(Config):
-    """One data set: where its raw files are, how they are split and packed."""
+    """One data set: where its raw files are, and how they are split and packed."""
 
     source: SourceConfig
     pointer: Path = Path("data.dvc")
@@ -35,7 +35,7 @@ class DatasetConfig(Config):
     exclude: tuple[str, ...] = ()
     """Paths of images to leave out, relative to the source's root: copies that the leak gate found."""
     phantoms: bool = False
-    """Drawn images, not patients: the report says so on top."""
+    """Drawn images, not patients: the report says so at the top."""
 
 
 class RegistryConfig(Config):
@@ -45,7 +45,7 @@ class RegistryConfig(Config):
 
 
 class Params(Config):
-    """Every knob of every stage; :func:`params_model` adds a section for each study, under its name."""
+    """Every parameter of every stage; :func:`params_model` adds a section for each study, under its name."""
 
     profile: str
     hardware: HardwareConfig
@@ -66,7 +66,7 @@ class Params(Config):
         """
         if name not in self.datasets:
             raise ConfigError(
-                f"datasets.{name}: no such data set in {paths.PARAMS}; there are {', '.join(self.datasets)}"
+                f"datasets.{name}: not a data set in {paths.PARAMS}; there are {', '.join(self.datasets)}"
             )
         return self.datasets[name]
 
@@ -78,7 +78,7 @@ class Params(Config):
 
 @cache
 def params_model() -> type[Params]:
-    """Return ``Params`` with the configuration of every study: ``CONFIG`` of its module ``config``."""
+    """Return ``Params`` with a section for every study: ``CONFIG`` of its module ``config``."""
     sections: dict[str, Any] = {name: (module(name, "config").CONFIG, ...) for name in STUDIES}
     return create_model("Params", __base__=Params, **sections)
 
@@ -87,7 +87,7 @@ def load_params(path: Path | None = None) -> Params:
     """Read and validate params.yaml.
 
     Raises:
-        ConfigError: the file is missing, not YAML, or a key is missing, unknown or impossible; one line names each.
+        ConfigError: the file is missing or not YAML, or a key is missing, unknown or invalid; the message names each.
     """
     return parse_params(read_tree(path or paths.workspace() / paths.PARAMS))
 
@@ -116,7 +116,7 @@ def parse_params(tree: Mapping[str, Any]) -> Params:
 
 
 def _explain(tree: Mapping[str, Any], entry: Any) -> str:
-    """Turn one validation finding into 'dotted.path: what is wrong'."""
+    """Turn one validation error into 'dotted.path: what is wrong'."""
     location = [_printable(str(part)) for part in entry["loc"] if part != KEY]
     path = f"{paths.PARAMS}: {'.'.join(location)}"
     if entry["type"] == "missing":
@@ -128,12 +128,12 @@ def _explain(tree: Mapping[str, Any], entry: Any) -> str:
 
 
 def _printable(part: str) -> str:
-    """Return a key as it is, or with escapes where it would break the line."""
+    """Return a key unchanged, or escaped if it would break the line."""
     return part if part.isprintable() else repr(part)[1:-1]
 
 
 def _field_names(model: Any) -> set[str]:
-    """All field names of a model and of the models below it."""
+    """Return all field names of a model and of the models below it."""
     names: set[str] = set()
     schema = model.model_json_schema()
     for part in (schema, *schema.get("$defs", {}).values()):

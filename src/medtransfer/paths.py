@@ -15,12 +15,12 @@ PLAIN = (
     "letters, digits, '_', '-', '.' and '+', beginning with a letter or digit, not ending with '.', "
     f"at most {LONGEST} characters"
 )
-"""The rule in words. It leaves no way out of a folder: no separator, no '..', no leading '-' or '.', nothing empty."""
+"""The rule in words. No such name leads out of a folder: no separator, no '..', no leading '-' or '.', not empty."""
 _PLAIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.+-]*[A-Za-z0-9_+-])?")
 
 
 def is_plain(name: str, *, longest: int = LONGEST) -> bool:
-    """Whether a name may become part of a path."""
+    """Return whether a name may become part of a path."""
     return len(name) <= longest and _PLAIN.fullmatch(name) is not None
 
 
@@ -73,7 +73,7 @@ def dataset(name: str) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class FitPaths:
-    """Where the files of one fit are: a seed of a condition of a variant, in a folder that its study chose."""
+    """Where the files of one fit are: one seed of a variant under a condition, in a folder that its study chooses."""
 
     study: str
     folder: str
@@ -93,7 +93,7 @@ class FitPaths:
 
     @property
     def scratch(self) -> Path:
-        """Folder that holds this fit while it runs, and afterwards for a stage that runs again."""
+        """Folder that holds this fit while it runs, and afterwards in case its stage runs again."""
         return scratch_folder(self.study, self.folder, self.variant) / self._below_variant
 
     @property
@@ -107,7 +107,7 @@ def weights_folder(study: str, folder: str, variant: str) -> Path:
 
 
 def records_folder(study: str, folder: str, variant: str) -> Path:
-    """Folder of what happened while a variant was trained, one folder per condition."""
+    """Folder of the records of a variant's training, one folder per condition."""
     return _of_variant(study_folder(study) / "records", folder, variant)
 
 
@@ -142,7 +142,7 @@ def code_token(name: str) -> Path:
 
 
 def gate_dataset(name: str) -> Path:
-    """The gate's token of a data set: it changes with the data set's content alone."""
+    """The gate's token of a data set: it changes only with the data set's content."""
     return below(GATE / "datasets", f"{plain_name(name, 'data set')}.json", "token")
 
 
@@ -161,7 +161,7 @@ def _of_variant(root: Path, folder: str, variant: str) -> Path:
 
 
 def fetched_model(name: str, version: int) -> Path:
-    """Folder of a registered model's weights after they were fetched."""
+    """Folder of the fetched weights of a registered model."""
     return SCRATCH / "models" / f"{plain_name(name, 'model')}-{version:d}"
 
 

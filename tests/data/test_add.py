@@ -15,7 +15,7 @@ from medtransfer.errors import ConfigError, DataError
 
 @pytest.fixture
 def source(tmp_path):
-    """Three good pictures of two patients, one truncated and one absent file, one mask."""
+    """Three good images of two patients, one truncated and one absent file, one mask."""
     rng = np.random.default_rng(0)
     root = tmp_path / "raw"
     for name in ("images/a.png", "images/b.png", "images/c.png", "images/cut.png", "masks/a.png", "other.png"):
@@ -46,7 +46,7 @@ def test_a_manifest_has_names_in_the_data_set_and_three_hashes(source):
     assert manifest["mask"].tolist() == ["masks/a.png", "", ""]
 
 
-def test_pictures_that_cannot_be_read_are_counted_with_their_reason(source):
+def test_images_that_cannot_be_read_are_counted_with_their_reason(source):
     _, skipped = scan_to_manifest(source, "ward")
     assert [(each.file, each.row) for each in skipped] == [("images/gone.png", 6), ("images/cut.png", None)]
     assert skipped[1].reason.startswith("damaged image")
@@ -59,7 +59,7 @@ def test_a_label_outside_the_declared_classes_is_refused(source):
         scan_to_manifest(narrow, "ward")
 
 
-def test_a_data_set_of_damaged_pictures_only_is_an_error(tmp_path):
+def test_a_data_set_of_damaged_images_only_is_an_error(tmp_path):
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat/a.png").touch()
     with pytest.raises(DataError, match="none of 1 images can be read; first: the image file is empty"):
@@ -70,8 +70,8 @@ def test_adding_copies_what_the_scan_refers_to_and_no_more(source, tmp_path):
     add_dataset(source, "ward", copy_to=tmp_path / "datasets")
     target = tmp_path / "datasets/ward"
     copied = {file.relative_to(target).as_posix() for file in target.rglob("*") if file.is_file()}
-    pictures = {f"images/{name}.png" for name in ("a", "b", "c", "cut")}
-    assert copied == pictures | {"masks/a.png", "labels.csv"}
+    images = {f"images/{name}.png" for name in ("a", "b", "c", "cut")}
+    assert copied == images | {"masks/a.png", "labels.csv"}
     assert all((target / file).read_bytes() == (source.root / file).read_bytes() for file in copied)
 
 

@@ -18,7 +18,7 @@ from medtransfer.data.images import resize
 
 
 def smooth(seed, height=120, width=90, channels=1):
-    """A random picture with structure at several scales, uint8 ``[C, H, W]``."""
+    """A random image with structure at several scales, uint8 ``[C, H, W]``."""
     rng = np.random.default_rng(seed)
     total = np.zeros((height, width))
     for cells in (3, 6, 12):
@@ -42,7 +42,7 @@ def test_the_hash_agrees_with_a_cosine_transform_of_another_library():
     assert perceptual_hash(image) == literal
 
 
-def test_many_pictures_of_different_sizes_hash_as_one_by_one():
+def test_many_images_of_different_sizes_hash_as_one_by_one():
     images = [smooth(0), smooth(1, 64, 64, 3), smooth(2, 33, 200)]
     hashes = perceptual_hashes(images)
     assert hashes.dtype == np.uint64
@@ -50,12 +50,12 @@ def test_many_pictures_of_different_sizes_hash_as_one_by_one():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_hash_of_the_mirrored_picture_follows_from_the_hash(seed):
+def test_the_hash_of_the_mirrored_image_follows_from_the_hash(seed):
     image = smooth(seed, 128, 96)
     assert bits_apart(flipped_hash(perceptual_hash(image)), perceptual_hash(image[:, :, ::-1])) <= 1
 
 
-def test_mirroring_flips_exactly_the_odd_horizontal_frequencies_of_a_picture_of_thumbnail_size():
+def test_mirroring_flips_exactly_the_odd_horizontal_frequencies_of_an_image_of_thumbnail_size():
     image = np.random.default_rng(3).integers(0, 256, (1, 32, 32), dtype=np.uint8)
     assert flipped_hash(perceptual_hash(image)) == perceptual_hash(image[:, :, ::-1])
 
@@ -70,7 +70,7 @@ def test_encoding_again_and_resizing_change_few_bits(seed):
     assert bits_apart(perceptual_hash(image), perceptual_hash(resize(image, 70))) <= 4
 
 
-def test_different_pictures_are_far_apart():
+def test_different_images_are_far_apart():
     hashes = [perceptual_hash(smooth(seed)) for seed in range(20)]
     apart = [bits_apart(a, b) for i, a in enumerate(hashes) for b in hashes[:i]]
     assert min(apart) > 8

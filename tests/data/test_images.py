@@ -15,8 +15,8 @@ COLOUR = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
 
 def saved(path, array, mode=None, **options):
-    picture = Image.fromarray(array)
-    (picture.convert(mode) if mode else picture).save(path, **options)
+    image = Image.fromarray(array)
+    (image.convert(mode) if mode else image).save(path, **options)
     return path
 
 
@@ -112,7 +112,7 @@ def test_bilevel_becomes_black_and_white(tmp_path):
 
 def test_exif_rotation_is_applied(tmp_path):
     exif = Image.Exif()
-    exif[0x0112] = 6  # shown after turning the stored picture 90° clockwise
+    exif[0x0112] = 6  # shown after turning the stored image 90° clockwise
     path = saved(tmp_path / "a.png", GREY, exif=exif)
     np.testing.assert_array_equal(read_image(path, channels=1)[0], np.rot90(GREY, -1))
 

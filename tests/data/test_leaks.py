@@ -126,7 +126,7 @@ def test_correlation_keeps_copies_and_drops_look_alikes():
     manifest = table(*CT, pixel_sha=[pixel_sha(image) for image in images])
     confirm = confirm_by_correlation(thumbnails(images), 0.98)
     manifest["phash"] = [to_hex(int(h)) for h in perceptual_hashes(images)]
-    manifest.loc[2, "phash"] = manifest.loc[0, "phash"]  # another picture with the same hash
+    manifest.loc[2, "phash"] = manifest.loc[0, "phash"]  # another image with the same hash
     assert set(pairs(find_leaks(manifest, max_hamming=0))) >= {("near", "ct/a", "ct/b"), ("near", "ct/a", "ct/c")}
     kept = find_leaks(manifest, max_hamming=0, confirm=confirm)
     assert pairs(kept) == [("near", "ct/a", "ct/b"), ("near", "ct/b", "ct/d")]

@@ -16,7 +16,7 @@ AUGMENT = AugmentConfig(crop=12, hflip=0.5, intensity=0.1)
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> PackedDataset:
-    """Twenty-two pictures; rows 0 and 21 have no label."""
+    """Twenty-two images; rows 0 and 21 have no label."""
     rows = [
         {
             "image_id": f"toy/{i}",
@@ -29,8 +29,8 @@ def data(tmp_path_factory) -> PackedDataset:
         for i in range(22)
     ]
     folder = tmp_path_factory.mktemp("toy")
-    pictures = np.random.default_rng(0).integers(0, 256, (22, 1, 16, 16), dtype=np.uint8)
-    np.save(folder / "images.npy", pictures)
+    pixels = np.random.default_rng(0).integers(0, 256, (22, 1, 16, 16), dtype=np.uint8)
+    np.save(folder / "images.npy", pixels)
     meta = DatasetMeta(
         name="toy",
         classes=("a", "b"),
@@ -145,7 +145,7 @@ def test_regions_are_the_boxes_of_their_own_image(data):
 
 
 @pytest.mark.parametrize("train", [True, False])
-def test_flipped_views_of_rows_pictures_boxes_and_targets_are_taken(data, train):
+def test_flipped_views_of_rows_images_boxes_and_targets_are_taken(data, train):
     boxes = np.tile(np.array([2, 2, 10, 10], np.float32), (22, 5, 1))
     targets = np.arange(44, dtype=np.float32).reshape(22, 2)
     mirrored = PackedDataset(data.folder, data.manifest, data.meta)
@@ -206,12 +206,12 @@ def test_on_a_processor_no_thread_works_beside_the_step(data):
 def test_an_error_in_the_thread_comes_at_its_place():
     def make(step: int) -> int:
         if step == 3:
-            raise DataError("picture 3 is gone")
+            raise DataError("image 3 is gone")
         return step
 
     values = prefetch(make, range(9))
     assert [next(values) for _ in range(3)] == [0, 1, 2]
-    with pytest.raises(DataError, match="picture 3 is gone"):
+    with pytest.raises(DataError, match="image 3 is gone"):
         next(values)
     assert not _threads()
 

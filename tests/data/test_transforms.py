@@ -43,7 +43,7 @@ def gen(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def pictures(batch: int, channels: int = 1, side: int = 32) -> torch.Tensor:
+def random_images(batch: int, channels: int = 1, side: int = 32) -> torch.Tensor:
     return torch.randint(0, 256, (batch, channels, side, side), generator=gen(9), dtype=torch.uint8)
 
 
@@ -58,7 +58,7 @@ def ramp(batch: int, side: int = 32) -> torch.Tensor:
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16])
 def test_every_recipe_gives_three_channels_in_range_and_repeats_itself(recipe, channels, dtype):
-    images = pictures(6, channels).to(torch.int32) * (257 if dtype == torch.uint16 else 1)
+    images = random_images(6, channels).to(torch.int32) * (257 if dtype == torch.uint16 else 1)
     images = images.to(dtype)
     first, second = (augment(images, RECIPES[recipe], gen(1)) for _ in range(2))
     assert first.shape == (6, 3, 24, 24)
@@ -71,23 +71,23 @@ def test_every_recipe_gives_three_channels_in_range_and_repeats_itself(recipe, c
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_images_of_a_batch_have_draws_of_their_own(recipe):
-    same = pictures(1, 3).expand(8, -1, -1, -1)
+    same = random_images(1, 3).expand(8, -1, -1, -1)
     assert len(torch.unique(augment(same, RECIPES[recipe], gen()).flatten(1), dim=0)) == 8
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_grey_pictures_get_what_three_equal_channels_get(recipe):
-    grey = pictures(5)
+def test_grey_images_get_what_three_equal_channels_get(recipe):
+    grey = random_images(5)
     one, three = (augment(images, RECIPES[recipe], gen(4)) for images in (grey, grey.expand(-1, 3, -1, -1)))
     torch.testing.assert_close(one, three, atol=2e-6, rtol=0)
 
 
 @pytest.mark.parametrize("style", ["random", "resized"])
-def test_with_everything_off_the_picture_is_untouched(style):
-    images = pictures(4, 3)
+def test_with_everything_off_the_image_is_untouched(style):
+    images = random_images(4, 3)
     config = AugmentConfig(crop=32, crop_style=style, crop_scale=(1.0, 1.0))
     result = augment(images, config, gen())
-    if style == "resized":  # aspects other than 1 do not fit the full area, so the whole picture is taken
+    if style == "resized":  # aspects other than 1 do not fit the full area, so the whole image is taken
         torch.testing.assert_close(result, to_unit(images), atol=1e-5, rtol=0)
     else:
         assert torch.equal(result, to_unit(images))
@@ -111,7 +111,7 @@ def test_flips_happen_at_their_rate(rate):
 
 
 def test_sampling_and_copying_flip_alike():
-    images = pictures(6)
+    images = random_images(6)
     copied = augment(images, AugmentConfig(crop=32, hflip=0.5), gen(3))
     sampled = augment(images, AugmentConfig(crop=32, hflip=0.5, rotate=1, each=0), gen(3))
     torch.testing.assert_close(copied, sampled, atol=1e-5, rtol=0)
@@ -119,7 +119,7 @@ def test_sampling_and_copying_flip_alike():
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.float32])
 def test_the_gpu_form_of_whole_pixel_crops_cuts_the_same_windows(dtype):
-    images = pictures(12, 3) / 255 if dtype.is_floating_point else pictures(12, 3).to(dtype)
+    images = random_images(12, 3) / 255 if dtype.is_floating_point else random_images(12, 3).to(dtype)
     top, left = (torch.randint(9, (12,), generator=gen(seed)) for seed in (1, 2))
     places = top, left, torch.arange(12) % 2 == 0
     assert torch.equal(_gather_windows(images, 24, places), _copy_windows(images, 24, places))
@@ -127,8 +127,8 @@ def test_the_gpu_form_of_whole_pixel_crops_cuts_the_same_windows(dtype):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_changes_in_place_never_reach_the_callers_pictures(recipe, dtype):
-    images = to_unit(pictures(6, 3)) if dtype.is_floating_point else pictures(6, 3)
+def test_changes_in_place_never_reach_the_callers_images(recipe, dtype):
+    images = to_unit(random_images(6, 3)) if dtype.is_floating_point else random_images(6, 3)
     before = images.clone()
     augment(images, RECIPES[recipe], gen(1), mean=(0.5,), std=(0.2,))
     evaluate_view(images, 32, mean=(0.5,), std=(0.2,))
@@ -170,7 +170,7 @@ def test_resized_crops_have_the_drawn_area_and_aspect():
     assert aspect.max() == pytest.approx(4 / 3, abs=0.05)
 
 
-def test_intensity_shifts_whole_pictures_within_the_limit():
+def test_intensity_shifts_whole_images_within_the_limit():
     flat = torch.full((1000, 1, 8, 8), 0.5)
     shift = augment(flat, AugmentConfig(crop=8, intensity=0.1, each=0.5), gen())[:, 0, 0, 0] - 0.5
     assert shift.abs().max() == pytest.approx(0.1, abs=0.005)
@@ -178,22 +178,22 @@ def test_intensity_shifts_whole_pictures_within_the_limit():
 
 
 def test_the_evaluation_view_is_the_normalised_centre():
-    images = pictures(2)
+    images = random_images(2)
     view = evaluate_view(images, 20, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.1))
     unit = images[:, :, 6:26, 6:26].float() / 255
     for channel, (mean, std) in enumerate([(0.5, 0.2), (0.4, 0.2), (0.3, 0.1)]):
         torch.testing.assert_close(view[:, channel], (unit[:, 0] - mean) / std)
 
 
-def test_a_crop_larger_than_the_picture_is_refused():
+def test_a_crop_larger_than_the_image_is_refused():
     with pytest.raises(ConfigError, match=r"crop 40 is larger than the images \(32 × 32 pixels\)"):
-        augment(pictures(1), AugmentConfig(crop=40), gen())
+        augment(random_images(1), AugmentConfig(crop=40), gen())
     with pytest.raises(ConfigError, match="lower the crop or pack the data set larger"):
-        evaluate_view(pictures(1), 40)
+        evaluate_view(random_images(1), 40)
 
 
 def test_boxes_are_cut_image_major_and_equal_plain_slices():
-    images = pictures(2, side=16)
+    images = random_images(2, side=16)
     boxes = torch.tensor([[[0, 0, 8, 8], [8, 0, 16, 8], [4, 2, 12, 10], [0, 8, 8, 16], [8, 8, 16, 16]]] * 2).float()
     regions = crop_boxes(images, boxes, 8)
     expected = [
@@ -276,6 +276,6 @@ def test_blur_is_the_gaussian_of_its_sigma(monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_gpu_sees_what_the_processor_sees(recipe):
-    images = pictures(6, 3)
+    images = random_images(6, 3)
     here, there = augment(images, RECIPES[recipe], gen(1)), augment(images.cuda(), RECIPES[recipe], gen(1))
     torch.testing.assert_close(here, there.cpu(), atol=1e-4, rtol=0)

@@ -5,8 +5,8 @@ from medtransfer.models.classifier import NetworkConfig, attention_layers, build
 from medtransfer.models.insertion import AttentionConfig
 
 
-def pictures():
-    """Three pictures whose contrast grows from left to right."""
+def random_images():
+    """Three images whose contrast grows from left to right."""
     noise = torch.randn(3, 3, 96, 64, generator=torch.Generator().manual_seed(2))
     return noise * torch.linspace(0, 3, 64)
 
@@ -20,7 +20,7 @@ def network(count):
         for parameter in layer.parameters():
             torch.nn.init.normal_(parameter, std=0.1, generator=generator)
     with torch.no_grad():
-        usual = model.feature_map(pictures()).mean((0, 2, 3))
+        usual = model.feature_map(random_images()).mean((0, 2, 3))
         weight = torch.randn(2, 512, generator=generator)
         model.head.weight.copy_(weight - (weight @ usual)[:, None] * usual / (usual @ usual))
     return model
@@ -38,4 +38,4 @@ def attentive():
 
 @pytest.fixture
 def images():
-    return pictures()
+    return random_images()

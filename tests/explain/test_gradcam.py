@@ -9,7 +9,7 @@ from medtransfer.explain.gradcam import grad_cam
 
 
 def literal_grad_cam(model, image, output):
-    """Selvaraju et al. 2017, Eq. 1 and 2, with a hook, a whole backward pass and loops, for one picture.
+    """Selvaraju et al. 2017, Eq. 1 and 2, with a hook, a whole backward pass and loops, for one image.
 
     The score of one of two classes is the log odds of its probability.
     """
@@ -56,7 +56,7 @@ def test_under_average_pooling_it_is_the_class_activation_map(plain, images):
     torch.testing.assert_close(grad_cam(plain, images, 1), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_picture_does_not_depend_on_its_batch(attentive, images):
+def test_an_image_does_not_depend_on_its_batch(attentive, images):
     alone, among_others = grad_cam(attentive, images[1:2], 1)[0], grad_cam(attentive, images, 1)[1]
     torch.testing.assert_close(alone, among_others, rtol=0, atol=1e-3)
 

@@ -17,7 +17,7 @@ CLASSES = ("healthy", "ill")
 
 
 def packed(folder: Path, patients: list[str]) -> PackedDataset:
-    """Twelve pictures in the order of their names reversed; labels take turns."""
+    """Twelve images in the order of their names reversed; labels take turns."""
     rows = [
         {
             "image_id": f"toy/{11 - i:02}",

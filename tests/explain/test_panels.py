@@ -14,8 +14,8 @@ def drawn(figure):
     return np.asarray(Image.open(target).convert("RGB")).astype(int)
 
 
-def coloured(picture):
-    return np.ptp(picture, axis=2) > 40
+def coloured(image):
+    return np.ptp(image, axis=2) > 40
 
 
 def hot(place):
@@ -24,18 +24,18 @@ def hot(place):
     return heat
 
 
-def test_heat_is_drawn_where_it_is_and_the_picture_stays_grey_elsewhere():
+def test_heat_is_drawn_where_it_is_and_the_image_stays_grey_elsewhere():
     figure = heat_panel(GREY, ["a", "b"], [HeatRow("row", hot(slice(0, 8)), ["", ""])])
-    column = figure.axes[2]  # the first picture of the second line
+    column = figure.axes[2]  # the first image of the second line
     drawn(figure)
     box = column.get_window_extent().transformed(figure.transFigure.inverted())
-    picture = drawn(figure)
-    height, width = picture.shape[:2]
+    image = drawn(figure)
+    height, width = image.shape[:2]
     rows, columns = (
         ((1 - np.array([box.y1, box.y0])) * height).astype(int),
         (np.array([box.x0, box.x1]) * width).astype(int),
     )
-    inside = coloured(picture[rows[0] + 2 : rows[1] - 2, columns[0] + 2 : columns[1] - 2])
+    inside = coloured(image[rows[0] + 2 : rows[1] - 2, columns[0] + 2 : columns[1] - 2])
     half = len(inside) // 2
     assert inside[: half - 2].all()
     assert not inside[half + 2 :].any()

@@ -23,29 +23,29 @@ def test_otsu_equals_the_literal_search(seed):
 
 
 def test_the_mask_holds_two_pieces_at_most_and_no_speck():
-    picture = np.full((100, 100), 200, dtype=np.uint8)
-    picture[20:60, 15:35] = picture[20:60, 60:80] = picture[70:85, 40:55] = 30
-    picture[90:93, 90:93] = 30
-    mask = lung_mask(picture)
+    image = np.full((100, 100), 200, dtype=np.uint8)
+    image[20:60, 15:35] = image[20:60, 60:80] = image[70:85, 40:55] = 30
+    image[90:93, 90:93] = 30
+    mask = lung_mask(image)
     assert mask[25:55, 20:30].all()
     assert mask[25:55, 65:75].all()
     assert not mask[65:].any()
 
 
-def test_the_mask_of_an_even_picture_is_empty():
+def test_the_mask_of_an_even_image_is_empty():
     assert not lung_mask(np.full((30, 30), 77, dtype=np.uint8)).any()
 
 
 def chest(*, lung, fat, muscle, heart, size=128, radius=1.0):
-    """A chest of given grey levels on black air; ``radius`` 1 nearly fills the picture. Returns it and the lungs."""
+    """A chest of given grey levels on black air; ``radius`` 1 nearly fills the image. Returns it and the lungs."""
     y, x = (np.mgrid[:size, :size] - size / 2 + 0.5) / (radius * size / 2)
     ellipse = lambda cx, rx, ry: ((x - cx) / rx) ** 2 + (y / ry) ** 2 <= 1  # noqa: E731
     lungs = ellipse(-0.4, 0.25, 0.5) | ellipse(0.4, 0.25, 0.5)
-    picture = np.zeros((size, size))
+    image = np.zeros((size, size))
     for shape, grey in ((ellipse(0, 0.95, 0.8), fat), (ellipse(0, 0.75, 0.65), muscle), (ellipse(0, 0.13, 0.4), heart)):
-        picture[shape] = grey
-    picture[lungs] = lung
-    return picture.astype(np.uint8), lungs
+        image[shape] = grey
+    image[lungs] = lung
+    return image.astype(np.uint8), lungs
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,6 @@ def chest(*, lung, fat, muscle, heart, size=128, radius=1.0):
     ids=["lung window", "soft-tissue window", "wide field of view"],
 )
 def test_lungs_are_found_in_windows_for_lung_and_for_soft_tissue_and_in_a_wide_field_of_view(looks):
-    picture, lungs = chest(**looks)
-    mask = lung_mask(picture)
+    image, lungs = chest(**looks)
+    mask = lung_mask(image)
     assert (mask & lungs).sum() / (mask | lungs).sum() > 0.85

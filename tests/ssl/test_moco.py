@@ -11,7 +11,7 @@ CHANNELS = 16
 
 
 class NormOnly(nn.Module):
-    """Batch norm alone: the features of an empty picture are nothing but the statistics of its company."""
+    """Batch norm alone: the features of an empty image are nothing but the statistics of its company."""
 
     width = CHANNELS
 
@@ -26,7 +26,7 @@ class NormOnly(nn.Module):
 def identified(groups, *, steps=320, batch=64, candidates=16):
     """Share of steps whose right key is the most alike among the keys of other steps, by batch statistics alone.
 
-    One picture of each step is empty in both views, so its query and key carry only what batch norm says of the others.
+    One image of each step is empty in both views, so its query and key carry only what batch norm says of the others.
     """
     torch.manual_seed(3)
     branch = momentum_branch(
@@ -35,10 +35,10 @@ def identified(groups, *, steps=320, batch=64, candidates=16):
     branch.head, branch.key_head, encoder = nn.Identity(), nn.Identity(), NormOnly()
     queries, keys = [], []
     for _ in range(steps):
-        pictures = torch.randn(batch, CHANNELS, 1, 1)
+        batch_images = torch.randn(batch, CHANNELS, 1, 1)
         place = int(torch.randint(batch, ()))
-        pictures[place] = 0
-        views = {"query": pictures, "key": pictures, "index": torch.arange(batch)}
+        batch_images[place] = 0
+        views = {"query": batch_images, "key": batch_images, "index": torch.arange(batch)}
         query, key = branch.encode(encoder, views)
         queries.append(query[place].detach())
         keys.append(key[place])

@@ -25,14 +25,14 @@ def plain_loop(image):
 
 
 def slice_of_a_chest(size=128, *, shift=0):
-    """Two dark ellipses in a bright one on dark air; returns the picture and the lungs' bounding box."""
+    """Two dark ellipses in a bright one on dark air; returns the image and the lungs' bounding box."""
     y, x = np.mgrid[:size, :size]
     ellipse = lambda cx, cy, rx, ry: ((x - cx - shift) / rx) ** 2 + ((y - cy) / ry) ** 2 <= 1  # noqa: E731
     lungs = ellipse(46, 64, 14, 26) | ellipse(82, 64, 14, 26)
-    picture = np.where(ellipse(64, 64, 52, 44), 190, 10)
-    picture[lungs] = 50
+    image = np.where(ellipse(64, 64, 52, 44), 190, 10)
+    image[lungs] = 50
     rows, columns = np.flatnonzero(lungs.any(axis=1)), np.flatnonzero(lungs.any(axis=0))
-    return picture.astype(np.uint8), np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
+    return image.astype(np.uint8), np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
 
 
 def outer_box(located):
@@ -76,8 +76,8 @@ def test_axial_boxes_stay_inside_the_lungs_box_and_leave_no_gap():
 
 @pytest.mark.parametrize("shift", [-8, 0, 7])
 def test_boxes_follow_the_lungs(shift):
-    picture, expected = slice_of_a_chest(shift=shift)
-    located = locate(picture[None])
+    image, expected = slice_of_a_chest(shift=shift)
+    located = locate(image[None])
     assert located.found.tolist() == [True]
     assert located.boxes.shape == (1, 5, 4)
     assert located.boxes.dtype == np.float32
@@ -85,63 +85,63 @@ def test_boxes_follow_the_lungs(shift):
 
 
 def test_frames_a_table_and_burnt_in_text_do_not_move_the_boxes():
-    picture, expected = slice_of_a_chest()
-    for disturbed in (framed(picture), with_table(picture), with_text(picture)):
+    image, expected = slice_of_a_chest()
+    for disturbed in (framed(image), with_table(image), with_text(image)):
         located = locate(disturbed[None])
         assert located.found.all()
         assert np.abs(outer_box(located)[0] - expected).max() <= 3
 
 
-def framed(picture):
-    changed = picture.copy()
+def framed(image):
+    changed = image.copy()
     changed[:5], changed[:, -4:] = 255, 255
     return changed
 
 
-def with_table(picture):
-    changed = picture.copy()
+def with_table(image):
+    changed = image.copy()
     changed[114:117] = 220
     return changed
 
 
-def with_text(picture):
-    changed = picture.copy()
+def with_text(image):
+    changed = image.copy()
     changed[4:12, 4:8] = changed[4:6, 4:12] = 255
     return changed
 
 
 def test_a_lung_that_a_tight_crop_cuts_is_still_a_lung():
-    picture, (x0, y0, x1, y1) = slice_of_a_chest()
-    located = locate(picture[None, 30:98, 40:100].copy())
+    image, (x0, y0, x1, y1) = slice_of_a_chest()
+    located = locate(image[None, 30:98, 40:100].copy())
     assert located.found.all()
     expected = [max(x0 - 40, 0), y0 - 30, min(x1 - 40, 60), y1 - 30]
     assert np.abs(outer_box(located)[0] - expected).max() <= 3
 
 
 @pytest.mark.parametrize("value", [0, 128, 255])
-def test_without_lungs_the_whole_picture_is_used_and_said_so(value):
+def test_without_lungs_the_whole_image_is_used_and_said_so(value):
     located = locate(np.full((2, 40, 60), value, dtype=np.uint8))
     assert located.found.tolist() == [False, False]
     assert outer_box(located).tolist() == [[0, 0, 60, 40]] * 2
 
 
-def test_pictures_without_lungs_are_counted_in_the_log(caplog):
-    picture, _ = slice_of_a_chest()
-    locate(np.stack([picture, np.zeros_like(picture), picture]))
+def test_images_without_lungs_are_counted_in_the_log(caplog):
+    image, _ = slice_of_a_chest()
+    locate(np.stack([image, np.zeros_like(image), image]))
     assert caplog.messages == ["locate: 1 of 3 images show no lungs; the whole image is used in their place"]
     caplog.clear()
-    locate(picture[None])
+    locate(image[None])
     assert not caplog.messages
 
 
-def test_a_box_under_a_tenth_of_the_picture_is_not_believed():
-    picture, _ = slice_of_a_chest()
+def test_a_box_under_a_tenth_of_the_image_is_not_believed():
+    image, _ = slice_of_a_chest()
     wide = np.full((400, 400), 10, dtype=np.uint8)
-    wide[136:264, 136:264] = picture
+    wide[136:264, 136:264] = image
     assert locate(wide[None]).found.tolist() == [False]
 
 
-def test_boxes_stay_inside_any_picture():
+def test_boxes_stay_inside_any_image():
     noise = np.random.default_rng(0).integers(0, 256, (8, 48, 64), dtype=np.uint8)
     boxes = locate(noise).boxes
     assert boxes.min() >= 0
@@ -156,7 +156,7 @@ def test_an_empty_stack_gives_empty_boxes():
     assert located.found.shape == (0,)
 
 
-def test_locate_refuses_what_is_no_stack_of_grey_pictures():
+def test_locate_refuses_what_is_no_stack_of_grey_images():
     with pytest.raises(
         DataError, match=r"locate: images are uint8 of shape \(2, 3, 8, 8\), expected uint8 \[N, H, W\]"
     ):

@@ -1,4 +1,4 @@
-"""A toy study in a temporary workspace: 32-pixel pictures, a few a class, through the real command line."""
+"""A toy study in a temporary workspace: 32-pixel images, a few per class, through the real command line."""
 
 import shutil
 from pathlib import Path
@@ -46,14 +46,14 @@ def toy_params():
 
 
 class Toy:
-    """Writes pictures, their table and params.yaml below one folder."""
+    """Writes images, their table and params.yaml below one folder."""
 
     def __init__(self, folder):
         self.folder = folder
         self.params = toy_params()
 
     def draw(self, counts=(8, 8, 8), rows=(), *, dataset="ct"):
-        """Write ``counts`` pictures for train, val and test, classes in turn, plus literal table rows."""
+        """Write ``counts`` images for train, val and test, classes in turn, plus literal table rows."""
         rng = np.random.default_rng([*dataset.encode()])
         folder = self._data_folder(dataset)
         (folder / "images").mkdir()
@@ -61,12 +61,12 @@ class Toy:
         for split, count in zip(("train", "val", "test"), counts, strict=True):
             for number in range(count):
                 name = f"images/{split}{number}.png"
-                self.picture(name, rng, dataset=dataset)
+                self.draw_image(name, rng, dataset=dataset)
                 table.append(f"{name},{split}{number},{CLASSES[number % 2]},{split}")
         (folder / "labels.csv").write_text("\n".join([*table, *rows]) + "\n", encoding="utf-8")
 
     def add(self, dataset, *, copied=""):
-        """Add a data set of 8 × 3 pictures; ``copied`` is a training picture of ct, also in the test split of this."""
+        """Add a data set of 8 × 3 images; ``copied`` is a training image of ct, also in the test split of this."""
         ct = self.params["datasets"]["ct"]
         self.params["datasets"][dataset] = ct | {"source": ct["source"] | {"root": f"data/{dataset}"}}
         self.write_params()
@@ -96,7 +96,7 @@ class Toy:
         folder.mkdir(parents=True)
         return folder
 
-    def picture(self, name, rng, *, dataset="ct"):
+    def draw_image(self, name, rng, *, dataset="ct"):
         grey = rng.integers(0, 256, (32, 32), dtype=np.uint8)
         Image.fromarray(grey).save(self.folder / "data" / dataset / name)
 

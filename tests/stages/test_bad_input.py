@@ -34,7 +34,7 @@ def test_clean_data_pass_the_gate(toy):
 
 def test_a_planted_patient_closes_the_gate_by_name(toy, capsys):
     toy.draw(rows=["images/extra.png,train0,covid,test"])
-    toy.picture("images/extra.png", np.random.default_rng(9))
+    toy.draw_image("images/extra.png", np.random.default_rng(9))
     assert run(["prepare", "ct"]) == 0
     said = refused(["gate"], capsys, code=3)
     assert "1 patient and 0 images in two splits" in said
@@ -53,7 +53,7 @@ def test_a_planted_copy_closes_the_gate(toy, capsys):
 
 def test_a_label_outside_the_classes_is_named(toy, capsys):
     toy.draw(rows=["images/extra.png,someone,maybe,test"])
-    toy.picture("images/extra.png", np.random.default_rng(9))
+    toy.draw_image("images/extra.png", np.random.default_rng(9))
     said = refused(["prepare", "ct"], capsys)
     assert "maybe" in said
     assert "non-covid, covid" in said
@@ -84,7 +84,7 @@ def test_no_image_at_all_is_refused(toy, capsys):
 def test_shares_that_leave_a_split_without_positives_are_refused(toy, capsys):
     toy.draw(counts=(0, 0, 0), rows=[f"images/{n}.png,p{n},{'covid' if n == 0 else 'non-covid'}," for n in range(12)])
     for number in range(12):
-        toy.picture(f"images/{number}.png", np.random.default_rng(number))
+        toy.draw_image(f"images/{number}.png", np.random.default_rng(number))
     said = refused(["prepare", "ct"], capsys)
     assert "has no image of class covid" in said
     assert "change the shares or the seed, or add images" in said

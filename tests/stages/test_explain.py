@@ -1,4 +1,4 @@
-"""The verb explain on toy networks: phantoms with masks that can score heat and boxes, and pictures without masks."""
+"""The verb explain on toy networks: phantoms with masks that can score heat and boxes, and images without masks."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""One network, one seed, one epoch through every verb of the pipeline, then the registered model on new pictures."""
+"""One network, one seed, one epoch through every verb of the pipeline, then the registered model on new images."""
 
 import json
 
@@ -11,7 +11,7 @@ NETWORK = "resnet18_attn1"
 
 
 @pytest.mark.slow
-def test_from_pictures_to_a_champion_and_its_evaluation(toy, capsys):
+def test_from_images_to_a_champion_and_its_evaluation(toy, capsys):
     from mlflow import MlflowClient
 
     toy.draw(counts=(16, 10, 10))
@@ -58,6 +58,6 @@ def evaluate_the_champion(toy, capsys):
     assert run([*model, "--images", "data"]) == 2
     assert "label 'ct' is not a class of the model (non-covid, covid); name it with --rename" in capsys.readouterr().err
     assert run([*model, "--images", "nowhere"]) == 2
-    assert "nowhere: no such folder" in capsys.readouterr().err
+    assert "nowhere: there is no such folder" in capsys.readouterr().err
     assert run(["evaluate", "--model", "models:/absent@champion", "--images", "data/ct/images"]) == 2
     assert "absent" in capsys.readouterr().err

@@ -61,8 +61,8 @@ def test_a_study_whose_data_set_is_absent_is_named_and_has_no_token(toy, gate, c
     toy.draw()
     code, files = gate("ct")
     assert code == 0
-    said = " ".join(capsys.readouterr().err.split())
-    assert "truncated_transfer: reads 'natural', not a data set of params.yaml; it cannot be fitted" in said
+    printed = " ".join(capsys.readouterr().err.split())
+    assert "truncated_transfer: reads 'natural', which is not a data set in params.yaml; it cannot be fitted" in printed
     assert set(files) == {"report.json", "datasets/ct.json", f"chains/{STUDY}.json", f"studies/{STUDY}.json"}
 
 

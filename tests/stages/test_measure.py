@@ -1,4 +1,4 @@
-"""The truncated study on toy pictures through every verb: fits, predictions, cost and CKA, its page, the front page."""
+"""The truncated study on toy images through every verb: fits, predictions, cost and CKA, its page, the front page."""
 
 import json
 

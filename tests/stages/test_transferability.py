@@ -25,7 +25,7 @@ COLOURS = ("red", "green", "blue", "grey")
 
 @pytest.fixture
 def scored(toy):
-    """Two fine-tuning seeds that share one pretraining seed; 14 training pictures."""
+    """Two fine-tuning seeds that share one pretraining seed; 14 training images."""
     toy.params["attentive_transfer"] |= {"chains": list(CHAINS), "sstl_m_after": ["none"], "methods_after": []}
     toy.params["attentive_transfer"] |= {"seeds": [3, 5], "pretrain_seeds": [7]}
     toy.write_params()

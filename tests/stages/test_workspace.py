@@ -38,7 +38,7 @@ def test_a_workspace_leaves_the_sample_alone_and_is_complete(checkout_copy, caps
 
 def test_a_workspace_of_an_unknown_profile_is_not_begun(checkout_copy, capsys):
     assert run(["workspace", "mine", "--profile", "fast"]) == 2
-    assert "profile 'fast': no such file in profiles/; there are paper" in capsys.readouterr().err
+    assert "profile 'fast': there is no such file in profiles/; choose one of paper" in capsys.readouterr().err
     assert not (checkout_copy / "workspaces").exists()
 
 
@@ -56,7 +56,7 @@ def test_an_added_data_set_has_a_pointer_and_a_report(toy, capsys):
         for number in range(4):
             grey = np.random.default_rng([number, ord(label)]).integers(0, 256, (16, 16), dtype=np.uint8)
             Image.fromarray(grey).save(toy.folder / "origin" / label / f"{number}.png")
-    (toy.folder / "origin" / "a" / "torn.png").write_bytes(b"no picture")
+    (toy.folder / "origin" / "a" / "torn.png").write_bytes(b"no image")
     subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], cwd=toy.folder, check=True)
     assert run(["data", "add", "imagefolder", "--from", "origin", "--name", "toy"]) == 0
     said = capsys.readouterr().err

@@ -57,8 +57,9 @@ def done(tmp_path_factory):
 
 @pytest.mark.slow
 def test_studies_whose_data_sets_are_absent_are_left_out_by_name(done):
-    assert "attentive_transfer: reads 'natural', not a data set of params.yaml; it cannot be fitted" in " ".join(
-        done.printed.split()
+    assert (
+        "attentive_transfer: reads 'natural', which is not a data set in params.yaml; it cannot be fitted"
+        in " ".join(done.printed.split())
     )
     assert [path.stem for path in (done.folder / "out/gate/studies").iterdir()] == [STUDY]
     assert (done.folder / f"out/code/fit-{STUDY}-multitask.json").exists()
@@ -189,9 +190,9 @@ def test_the_guide_names_at_most_six_files_that_a_study_touches():
 
 def test_the_places_where_something_is_changed_exist():
     rows = re.findall(r"^\| [^|]+ \| ([^|]+) \|$", guide("Where do I change …?"), flags=re.MULTILINE)
-    named = {path for row in rows for path in re.findall(r"`([\w./]+)`", row) if "/" in path}
-    assert len(named) > 30
-    assert not {path for path in named if not (ROOT / "src" / "medtransfer" / path).exists()}
+    documented = {path for row in rows for path in re.findall(r"`([\w./]+)`", row) if "/" in path}
+    assert len(documented) > 30
+    assert not {path for path in documented if not (ROOT / "src" / "medtransfer" / path).exists()}
 
 
 def test_the_guide_s_block_of_a_phase_is_one_that_dvc_runs(tmp_path):

@@ -101,14 +101,14 @@ def test_the_registered_model_predicts_like_the_network(here, registered, monkey
 
     from medtransfer.data.transforms import evaluate_view
 
-    pictures = np.random.default_rng(0).integers(0, 256, (5, 1, 40, 40), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (5, 1, 40, 40), dtype=np.uint8)
     network, _ = load_model(registered[0])
     with torch.inference_mode():
-        view = evaluate_view(torch.from_numpy(pictures), 32, mean=[0.4], std=[0.2])
+        view = evaluate_view(torch.from_numpy(images), 32, mean=[0.4], std=[0.2])
         expected = network(view).double().softmax(1).numpy()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here / 'mlflow.db'}")
     served = load_registered("models:/covid-ct@champion")
-    table = served.predict(pictures)
+    table = served.predict(images)
     assert list(table.columns) == ["label", "probability_non-covid", "probability_covid"]
     np.testing.assert_allclose(table.iloc[:, 1:].to_numpy(), expected, atol=1e-6)
     assert list(table["label"]) == [("non-covid", "covid")[i] for i in expected.argmax(1)]
@@ -125,13 +125,13 @@ def served_and_raw(here, records, monkeypatch, heads):
     from medtransfer.tracking.serving import prepare
 
     register_model(fit(here / "weights", 0, heads), records=records)
-    pictures = np.random.default_rng(0).integers(0, 256, (5, 1, 40, 40), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (5, 1, 40, 40), dtype=np.uint8)
     network, _ = load_model(here / "weights")
     with torch.inference_mode():
-        raw = network(prepare(pictures, PREPROCESSING)).numpy()
+        raw = network(prepare(images, PREPROCESSING)).numpy()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here / 'mlflow.db'}")
     served = load_registered("models:/covid-ct@champion")
-    return served.predict(pictures), served.metadata.get_output_schema().input_names(), raw
+    return served.predict(images), served.metadata.get_output_schema().input_names(), raw
 
 
 def test_findings_are_served_as_independent_probabilities(here, records, monkeypatch):
@@ -217,8 +217,8 @@ def test_the_command_line_shows_and_moves_an_alias(here, registered, records, ca
     assert [line.split(" · ")[2] for line in lines] == ["version 1", "version 1 → 2", "version 2 → 1"]
     assert lines[2].endswith(f"covid-ct@champion · version 2 → 1 · {getuser()} · worse outside")
     monkeypatch.setattr(registry, "getuser", lambda: {}["no such user"])
-    assert run(["registry", "promote", NAME, "--version", "2", "--why", "mended"]) == 0
-    assert "version 1 → 2 · a user without a name · mended" in capsys.readouterr().out
+    assert run(["registry", "promote", NAME, "--version", "2", "--why", "fixed"]) == 0
+    assert "version 1 → 2 · a user without a name · fixed" in capsys.readouterr().out
     run(["registry", "rollback", NAME, "--why", "no"])
     assert run(["registry", "rollback", NAME, "--why", "again"]) == 2
     assert "no earlier version to go back to" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Pictures outside the contract are refused with a reason; those inside are prepared as the training data were."""
+"""Images outside the contract are refused with a reason; those inside are prepared as the training data were."""
 
 import numpy as np
 import pytest
@@ -38,6 +38,6 @@ def test_grey_images_need_no_channel_axis_and_whole_floats_pass():
 def test_images_are_prepared_as_in_training(spread):
     images = np.random.default_rng(0).integers(20, 90, (3, 1, 50, 70), dtype=np.uint8)
     preprocessing = {"size": 40, "crop": 32, "channels": 1, "mean": 0.4, "std": 0.2, "equalize": spread, "window": None}
-    packed = np.stack([resize(equalize(picture) if spread else picture, 40) for picture in images])
+    packed = np.stack([resize(equalize(image) if spread else image, 40) for image in images])
     expected = evaluate_view(torch.from_numpy(packed), 32, mean=(0.4,), std=(0.2,))
     assert torch.equal(prepare(images, preprocessing), expected)

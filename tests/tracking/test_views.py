@@ -69,11 +69,11 @@ def test_the_link_opens_the_comparison_in_the_real_ui_without_opening_a_run(here
     record("made up · pretraining", {"phase": "stl_n", "attention": "0 ATTN"}, {"val/top_1": 0.5})
     server.start()
     link = save_view("attentive_transfer", VIEW, uri=server.uri)
-    pictures = checkout / os.environ.get("MEDTRANSFER_SCREENSHOTS", here)
-    asyncio.run(look(link, here / "profile", pictures))
+    images = checkout / os.environ.get("MEDTRANSFER_SCREENSHOTS", here)
+    asyncio.run(look(link, here / "profile", images))
 
 
-async def look(link, profile, pictures):
+async def look(link, profile, images):
     async with browser(profile) as page:
         await page.open(link)
         await page.until("page().includes('4 matching runs') && bars('test/auroc_covid').length == 2")
@@ -83,7 +83,7 @@ async def look(link, profile, pictures):
         assert "5 ATTN" in text
         assert VIEW.name in await page.value("page()")  # the title of the button that lists the views
         await page.close_assistant()
-        await page.picture(pictures / "mlflow_chart.png")
+        await page.image(images / "mlflow_chart.png")
 
         await page.open(link.replace("compareRunsMode=CHART", "compareRunsMode=TABLE"))
         await page.until("Object.values(rows()).filter(row => row.includes('(average)')).length == 2")
@@ -91,7 +91,7 @@ async def look(link, profile, pictures):
         assert "0.6875 (average)" in means["0 ATTN"]
         assert "0.8125 (average)" in means["5 ATTN"]
         assert "pretraining" not in await page.value("page()")
-        await page.picture(pictures / "mlflow_table.png")
+        await page.image(images / "mlflow_table.png")
 
 
 LOOKS = """
@@ -144,7 +144,7 @@ class Page:
         await self.value(f"{button}.click()")
         await self.until(f"!{button}")
 
-    async def picture(self, path):
+    async def image(self, path):
         await asyncio.sleep(1)  # charts grow into the room that the panel left
         taken = await self.call("Page.captureScreenshot", format="png")
         path.write_bytes(base64.b64decode(taken["data"]))

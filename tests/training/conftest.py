@@ -49,7 +49,7 @@ class Net(nn.Module):
 
 
 def toy_manifest() -> pd.DataFrame:
-    """Forty pictures of twenty patients: 24 to train, 8 to select, 8 to test; classes take turns inside each split."""
+    """Forty images of twenty patients: 24 to train, 8 to select, 8 to test; classes take turns inside each split."""
     rows = []
     for patient in range(20):
         rows += [
@@ -70,9 +70,9 @@ def draw_pictures(manifest: pd.DataFrame, folder: Path) -> None:
     """Noise of 20 px; the ill have a brighter middle, faint enough to need some learning."""
     draw = np.random.default_rng(0)
     for path, label in zip(manifest["path"], manifest["label"], strict=True):
-        picture = draw.normal(110, 40, (20, 20))
-        picture[6:14, 6:14] += 30 * (label == "ill")
-        Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(folder / path)
+        image = draw.normal(110, 40, (20, 20))
+        image[6:14, 6:14] += 30 * (label == "ill")
+        Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(folder / path)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,4 +1,4 @@
-"""Depthwise convolutions under a processor's bf16."""
+"""Depthwise convolutions under a CPU's bf16."""
 
 import pytest
 import torch

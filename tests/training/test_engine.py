@@ -1,4 +1,4 @@
-"""Precision, memory format, compilation and distribution, on a processor."""
+"""Precision, memory format, compilation and distribution, on a CPU."""
 
 import json
 import math
@@ -73,7 +73,7 @@ def test_automatic_precision_on_a_processor_asks_for_its_units(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler on a processor")
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler on a CPU")
 def test_a_compiled_fit_agrees_with_a_plain_one(make_fit, toys, tmp_path):
     found = []
     for compiled in (False, True):

@@ -34,10 +34,10 @@ def test_self_supervision_reads_the_training_split_alone_with_or_without_label(d
     data.manifest.loc[train[:3], "label"] = ""
     located = []
 
-    def boxes(pictures):
-        located.append(pictures.shape)
-        found = np.arange(len(pictures)) % 3 > 0
-        return Located(np.tile(np.array([0, 0, 9, 9], np.float32), (len(pictures), 5, 1)), found)
+    def boxes(images):
+        located.append(images.shape)
+        found = np.arange(len(images)) % 3 > 0
+        return Located(np.tile(np.array([0, 0, 9, 9], np.float32), (len(images), 5, 1)), found)
 
     regions = training_regions(data, boxes)
     assert regions.counts() == {"data/images": 24, "data/without_lungs": 8}

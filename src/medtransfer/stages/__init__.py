@@ -1,1 +1,1 @@
-"""One thin module a verb: read inputs, call rooms, write outputs."""
+"""One thin module per verb: read inputs, call rooms, write outputs."""

@@ -1,4 +1,4 @@
-"""``medtransfer check``: params.yaml and every profile are valid."""
+"""``medtransfer check``: validate params.yaml and every profile."""
 
 from argparse import Namespace
 
@@ -10,7 +10,7 @@ from medtransfer.training.progress import console
 
 
 def run(options: Namespace) -> None:
-    """Validate and say what was found."""
+    """Validate all of them and print what the studies would train."""
     del options
     root = paths.workspace()
     params = load_params()

@@ -1,4 +1,4 @@
-"""``medtransfer code``: write which code every stage runs, for DVC to see what an edit concerns."""
+"""``medtransfer code``: write which code every stage runs, so that DVC knows which stages an edit affects."""
 
 from argparse import Namespace
 
@@ -15,18 +15,18 @@ def run(options: Namespace) -> None:
 
 def tokens() -> dict[str, dict[str, str]]:
     """Return the token of every stage: ``fit-<study>-<phase>``, ``<verb>-<study>``, and the verbs without a study."""
-    found = {verb: _hashes(verb, []) for verb in ("prepare", "gate", "overview")}
+    stages = {verb: _hashes(verb, []) for verb in ("prepare", "gate", "overview")}
     for study in studies.STUDIES:
         for phase in studies.module(study, "study").PHASES:
-            found[f"fit-{study}-{phase}"] = _hashes("fit", studies.entries("fit", study, phase))
+            stages[f"fit-{study}-{phase}"] = _hashes("fit", studies.entries("fit", study, phase))
     for verb in studies.VERBS:
         for study in studies.with_verb(verb):
-            found[f"{verb}-{study}"] = _hashes(verb, studies.entries(verb, study))
-    return found
+            stages[f"{verb}-{study}"] = _hashes(verb, studies.entries(verb, study))
+    return stages
 
 
 def _hashes(verb: str, entries: list[str]) -> dict[str, str]:
-    """What the stage's own module calls counts too, but for parameters: their values are tracked."""
+    """Return the hashes of a stage, with what its own module calls except parameters: their values are tracked."""
     called = code.direct_imports(f"medtransfer.stages.{verb}") - {"medtransfer.params", "medtransfer.studies"}
     glue = code.GLUE_OF_RECORDS if verb in ("score", "register") else code.GLUE
     return code.module_hashes([*sorted(called), *entries], glue=glue)

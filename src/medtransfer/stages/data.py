@@ -1,4 +1,4 @@
-"""``medtransfer data add|phantom``: bring a real data set in, or draw the embedded sample."""
+"""``medtransfer data add|phantom``: add a real data set, or draw the embedded sample."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -27,7 +27,7 @@ def _draw(target: Path) -> None:
 
 
 def _add(options: Namespace) -> None:
-    """Copy, read every image once, report, and let DVC version the copy."""
+    """Copy the data set, read every image once, report, and let DVC version the copy."""
     from medtransfer.data.add import add_dataset, write_pointer
     from medtransfer.data.sources import SourceConfig
 

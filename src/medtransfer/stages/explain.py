@@ -1,4 +1,4 @@
-"""``medtransfer explain STUDY``: what the fine-tuned networks look at, and the regions that self-supervision reads."""
+"""``medtransfer explain STUDY``: what fine-tuned networks look at, and the regions that self-supervision uses."""
 
 from argparse import Namespace
 

@@ -18,13 +18,13 @@ from medtransfer.training.progress import console
 
 PLANTED = 100
 MADE = ("report.json", "datasets", "chains", "studies")
-"""What is in the gate's folder; one that holds anything else is not replaced."""
+"""Contents of the gate's folder; a folder that holds anything else is not replaced."""
 
 
 def run(options: Namespace) -> None:
-    """Write a token per data set and study when the gate is open, and ``report.json``; or close the gate.
+    """Write ``report.json`` and, if the gate is open, a token per data set and study; otherwise close the gate.
 
-    Fits depend on the tokens of the data sets that they read and of their study; a token changes with its data alone.
+    Fits depend on the tokens of their study and of the data sets they read; a token changes only with its data.
     """
     del options
     remove_made(paths.GATE, MADE)
@@ -44,17 +44,17 @@ def run(options: Namespace) -> None:
 
 
 def _chains(params: Params) -> dict[str, tuple[str, ...]]:
-    """Return the data sets of every study; a study that reads one which params.yaml lacks is named and left out."""
-    found = {}
+    """Return the data sets of every study; a study that reads one missing in params.yaml is named and left out."""
+    chains = {}
     for study in STUDIES:
         names: tuple[str, ...] = module(study, "study").datasets(params.study(study))
         missing = [name for name in names if name not in params.datasets]
         if missing:
-            what = f"{study}: reads {missing[0]!r}, not a data set of params.yaml; it cannot be fitted"
-            console.print(what, markup=False, soft_wrap=True)
+            problem = f"{study}: reads {missing[0]!r}, which is not a data set in params.yaml; it cannot be fitted"
+            console.print(problem, markup=False, soft_wrap=True)
         else:
-            found[study] = names
-    return found
+            chains[study] = names
+    return chains
 
 
 def _leaks(opened: Mapping[str, PackedDataset], config: GateConfig) -> pd.DataFrame:
@@ -65,7 +65,7 @@ def _leaks(opened: Mapping[str, PackedDataset], config: GateConfig) -> pd.DataFr
 
 
 def _together(leaks: pd.DataFrame, chains: Mapping[str, tuple[str, ...]]) -> pd.Series:
-    """Tell which pairs are within one data set or within one study: only these can reach a result."""
+    """Return which pairs are within one data set or one study: only these can affect a result."""
     pairs = zip(leaks["dataset_a"], leaks["dataset_b"], strict=True)
     return pd.Series([a == b or any({a, b} <= set(chain) for chain in chains.values()) for a, b in pairs], dtype=bool)
 
@@ -73,15 +73,15 @@ def _together(leaks: pd.DataFrame, chains: Mapping[str, tuple[str, ...]]) -> pd.
 def _report(
     opened: Mapping[str, PackedDataset], leaks: pd.DataFrame, together: pd.Series, config: GateConfig
 ) -> dict[str, object]:
-    """Return what was searched and found, what is declared, and the recall on planted copies of all data sets."""
-    each = max(1, PLANTED // len(opened))
+    """Return what was searched and found, declared overlaps, and the recall on planted copies of all data sets."""
+    count = max(1, PLANTED // len(opened))
     planted = [
         to_depth(image, 8).mean(0, keepdims=True).astype(np.uint8)
         for data in opened.values()
-        for image in data.images[:each]
+        for image in data.images[:count]
     ]
-    counted = leaks.assign(study=together.map({True: "one", False: "none"}))
-    hits = counted.groupby(["dataset_a", "dataset_b", "kind", "study"]).size().reset_index(name="pairs")
+    labelled = leaks.assign(study=together.map({True: "one", False: "none"}))
+    hits = labelled.groupby(["dataset_a", "dataset_b", "kind", "study"]).size().reset_index(name="pairs")
     return {
         "settings": config.model_dump(mode="json"),
         "images": sum(len(data.manifest) for data in opened.values()),

@@ -1,4 +1,4 @@
-"""``medtransfer import [FOLDER]``: runs of restored or copied outputs enter the tracker, each once."""
+"""``medtransfer import [FOLDER]``: add the runs of restored or copied outputs to the tracker, each once."""
 
 from argparse import Namespace
 
@@ -11,7 +11,7 @@ def run(options: Namespace) -> None:
     """Import every run recorded below the folder."""
     records = sorted(path.parent for path in options.folder.rglob("run.json"))
     if not records:
-        raise DataError(f"{options.folder}: no run.json below it; give a folder of stage outputs")
+        raise DataError(f"{options.folder}: there is no run.json below it; give a folder of stage outputs")
     for folder in records:
         console.print(f"{folder}: run {import_run(folder)}")
-    console.print("test metrics and figures are added by: medtransfer score <study>")
+    console.print("to add test metrics and figures, run: medtransfer score <study>")

@@ -1,4 +1,4 @@
-"""``medtransfer measure STUDY``: what networks cost, and how far fine-tuning moved them from their start, by depth."""
+"""``medtransfer measure STUDY``: cost of the networks, and how far fine-tuning moved them from their start."""
 
 from argparse import Namespace
 

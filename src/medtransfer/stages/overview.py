@@ -1,4 +1,4 @@
-"""``medtransfer overview``: one front page for all studies, out of what their reports say about themselves."""
+"""``medtransfer overview``: one front page for all studies, from the summaries of their reports."""
 
 from argparse import Namespace
 

@@ -19,12 +19,12 @@ def run(options: Namespace) -> None:
     engine = Engine(params.hardware.model_copy(update={"precision": "fp32"}))
     study = module(options.study, VERBS["predict"])
     parts = study.predictions(params.study(options.study), engine)
-    write_predictions(_told(parts), paths.results(options.study) / "predictions.parquet")
+    write_predictions(_announced(parts), paths.results(options.study) / "predictions.parquet")
 
 
-def _told(parts: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+def _announced(parts: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
     for rows in parts:
         fit = rows.iloc[0]
-        what = f"{fit['dataset']} {fit['split']} · {', '.join(rows['output'].unique())}"
-        console.print(f"predicted {fit['variant']} · seed {fit['seed']} · {what}", markup=False, soft_wrap=True)
+        images = f"{fit['dataset']} {fit['split']} · {', '.join(rows['output'].unique())}"
+        console.print(f"predicted {fit['variant']} · seed {fit['seed']} · {images}", markup=False, soft_wrap=True)
         yield rows

@@ -17,14 +17,14 @@ SHOWN = 10
 
 
 def without(manifest: pd.DataFrame, paths_left_out: Sequence[str]) -> pd.DataFrame:
-    """Return the manifest without some pictures.
+    """Return the manifest without some images.
 
     Raises:
         DataError: a path is not in the manifest.
     """
     unknown = set(paths_left_out) - set(manifest["path"])
     if unknown:
-        raise DataError(f"exclude: {min(unknown)} is not a picture of this data set; correct or remove it")
+        raise DataError(f"exclude: {min(unknown)} is not an image of this data set; correct or remove it")
     return manifest[~manifest["path"].isin(paths_left_out)]
 
 

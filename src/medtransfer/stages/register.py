@@ -1,4 +1,4 @@
-"""``medtransfer register STUDY``: the best model of each contest by validation becomes the champion."""
+"""``medtransfer register STUDY``: the best model of each contest on validation images becomes the champion."""
 
 from argparse import Namespace
 from typing import Any
@@ -42,7 +42,7 @@ def _register(
 
 
 def best_of(contest: Contest, card: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return variant, condition, seed, metric and value of the best fit; test rows are not looked at.
+    """Return variant, condition, seed, metric and value of the best fit; test rows are not read.
 
     Raises:
         DataError: no fit has a value on validation rows.
@@ -57,7 +57,7 @@ def best_of(contest: Contest, card: dict[str, dict[str, Any]]) -> dict[str, Any]
     if not values:
         raise DataError(
             f"{contest.model}: no fit has a value of {contest.metric} on validation rows of {contest.dataset}; "
-            "check that its val split holds both classes"
+            "check that its val split has both classes"
         )
     return max(values, key=lambda fit: fit["value"])
 

@@ -1,4 +1,4 @@
-"""``medtransfer registry log|promote|rollback MODEL``: which version carries an alias, and why; move it by hand."""
+"""``medtransfer registry log|promote|rollback MODEL``: which version has an alias, and why; move it by hand."""
 
 from argparse import Namespace
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from medtransfer.tracking.promotions import Promotion, promote, promotions, roll
 
 
 def run(options: Namespace) -> None:
-    """Dispatch the action and print a line for every entry of the log that it read or wrote."""
+    """Run the action and print one line for every log entry that it read or wrote."""
     if options.action == "log":
         entries = promotions(options.model, options.alias)
     elif options.action == "promote":
@@ -22,7 +22,7 @@ def run(options: Namespace) -> None:
 
 
 def line(model: str, entry: Promotion) -> str:
-    """Return when an alias moved between which versions, by whom and why."""
+    """Return the line of a log entry: when, model and alias, from which version to which, by whom and why."""
     moved = datetime.fromtimestamp(entry.time, UTC).strftime("%Y-%m-%d %H:%M UTC")
     before = f"version {entry.previous} → {entry.version}" if entry.previous else f"version {entry.version}"
     return f"{moved} · {model}@{entry.alias} · {before} · {entry.who} · {entry.why}"

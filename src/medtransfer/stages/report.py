@@ -1,4 +1,4 @@
-"""``medtransfer report STUDY``: the paper's tables rebuilt, paper value beside ours, as one page and as Markdown."""
+"""``medtransfer report STUDY``: reproduce the paper's tables with its values and ours, as a page and as Markdown."""
 
 from argparse import Namespace
 from typing import Any
@@ -40,7 +40,7 @@ def _origin(params: Params, names: tuple[str, ...]) -> Origin:
 
 
 def _dataset(params: Params, name: str) -> dict[str, Any]:
-    """What a report says about a data set: dataset.json, images and patients of each split, the day that splits it."""
+    """Return what a report shows of a data set: dataset.json, sizes of each split, the day of a chronological split."""
     data = PackedDataset.open(paths.dataset(name))
     groups = data.manifest.groupby("split")["patient_id"]
     splits = {split: {"images": len(ids), "patients": ids.nunique()} for split, ids in groups}

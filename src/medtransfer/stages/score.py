@@ -1,4 +1,4 @@
-"""``medtransfer score STUDY``: metrics with intervals, written for DVC and added to the run of every fit."""
+"""``medtransfer score STUDY``: compute metrics with intervals, for DVC and for the run of every fit."""
 
 from argparse import Namespace
 from collections.abc import Iterator
@@ -47,9 +47,9 @@ def run(options: Namespace) -> None:
 
 def _as_trained(table: pd.DataFrame, models: list[FittedModel]) -> pd.DataFrame:
     """Return the rows of the study's models without an intervention."""
-    known = {(model.variant, model.condition) for model in models}
-    mine = pd.MultiIndex.from_frame(table[["variant", "condition"]]).isin(known)
-    return table[mine & (table["intervention"] == "")]
+    keys = {(model.variant, model.condition) for model in models}
+    own = pd.MultiIndex.from_frame(table[["variant", "condition"]]).isin(keys)
+    return table[own & (table["intervention"] == "")]
 
 
 def _track(tracker: Tracker, entry: dict[str, Any], model: FittedModel, rows: pd.DataFrame, where: str) -> None:
@@ -71,7 +71,7 @@ def _track(tracker: Tracker, entry: dict[str, Any], model: FittedModel, rows: pd
 def _of_seed(block: dict[str, Any], number: int, where: str, kind: str) -> Iterator[tuple[str, float]]:
     """Yield one seed's metrics as ``<where>/<metric>_<output>``; undefined metrics are left out.
 
-    The mean of several outputs is named by their kind, that of probabilities by the metric alone.
+    The mean over several outputs is named after their kind; for probabilities it has no suffix.
     """
     mean = "" if kind == "probability" else f"_{kind}"
     named = {f"_{block['outputs'][0]}": block} if len(block["outputs"]) == 1 else {mean: block}
@@ -83,7 +83,7 @@ def _of_seed(block: dict[str, Any], number: int, where: str, kind: str) -> Itera
 
 
 def _bring_missing_runs(folder: Path) -> None:
-    """Import the runs that no store has taken because it was down when they ended."""
+    """Import runs that are in no store because the store was down when they ended."""
     for record in sorted(folder.glob("**/run.json")):
         if read_json(record)["run_id"] is None:
             import_run(record.parent)

@@ -1,4 +1,4 @@
-"""``medtransfer transferability STUDY``: what every source model knows of the target before it is fine-tuned."""
+"""``medtransfer transferability STUDY``: what every source model predicts about the target before fine-tuning."""
 
 from argparse import Namespace
 

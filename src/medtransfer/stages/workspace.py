@@ -1,7 +1,7 @@
-"""``medtransfer workspace NAME --profile P``: a folder of its own for another profile or other data.
+"""``medtransfer workspace NAME --profile P``: make a separate folder for another profile or other data.
 
-The workspace is a DVC project of its own below ``workspaces/``: its params.yaml is the sample's under the profile, its
-pipeline the same with paths to the code and the raw data of this checkout. The sample's files stay as they were.
+The workspace is a separate DVC project below ``workspaces/``: its params.yaml is the sample's with the profile applied,
+its pipeline is the same with paths to the code and raw data of this checkout. The sample's files do not change.
 """
 
 import os
@@ -21,16 +21,16 @@ from medtransfer.params import parse_params, read_tree
 
 UP = "../.."
 TARGETS = "repro"
-"""Key of a profile that names stages: what to reproduce, no parameter of any of them."""
+"""Key of a profile that lists the stages to reproduce; it is not a parameter."""
 
 
 def run(options: Namespace) -> None:
-    """Make the workspace, whole or not at all, and say what to do next."""
+    """Make the workspace atomically, and print the next command."""
     root = paths.workspace()
     target = paths.workspace_folder(root, options.name)
     if os.path.lexists(target):
         raise ConfigError(
-            f"workspaces/{options.name}: exists already; choose another name or go on there with dvc repro"
+            f"workspaces/{options.name}: exists already; choose another name or continue there with dvc repro"
         )
     tree = with_profile(root, options.profile)
     parse_params(tree)
@@ -51,7 +51,7 @@ def run(options: Namespace) -> None:
 
 
 def _point_up(tree: dict[str, Any]) -> None:
-    """Let relative paths to raw data and weights start from the checkout, two folders above the workspace."""
+    """Make relative paths to raw data and weights start at the checkout, two folders above the workspace."""
     for dataset in tree["datasets"].values():
         for place in (dataset["source"], dataset):
             for key in ("root", "pointer"):
@@ -72,13 +72,12 @@ def _ready_made(tree: Any) -> Iterator[dict[str, Any]]:
 
 
 def with_profile(root: Path, profile: str) -> dict[str, Any]:
-    """Return the sample's parameters with a profile's values laid over them; lists and scalars are replaced whole.
+    """Return the sample's parameters with a profile's values on top; lists and scalars are replaced as a whole.
 
-    A profile that names another as ``base`` is laid over that one.
+    A profile that names another one as ``base`` is applied on top of it.
 
     Raises:
-        ConfigError: there is no such profile, its name or that of a base is not plain, or profiles name each other as
-            base.
+        ConfigError: a profile does not exist, its name is not plain, or profiles name each other as base.
     """
     layers = list(_with_bases(root, profile, ()))
     tree = read_tree(root / paths.PARAMS)
@@ -88,10 +87,10 @@ def with_profile(root: Path, profile: str) -> dict[str, Any]:
 
 
 def targets(root: Path, profile: str) -> list[str]:
-    """Return the stages that a profile is made for, by its key ``repro`` or that of its base; none stands for all."""
+    """Return the stages that a profile is made for, from its key ``repro`` or its base's; empty means all."""
     layers = list(_with_bases(root, profile, ()))
-    named: list[str] = next((layer[TARGETS] for layer in reversed(layers) if TARGETS in layer), [])
-    return named
+    stages: list[str] = next((layer[TARGETS] for layer in reversed(layers) if TARGETS in layer), [])
+    return stages
 
 
 def _with_bases(root: Path, profile: str, above: tuple[str, ...]) -> Iterator[dict[str, Any]]:
@@ -99,7 +98,7 @@ def _with_bases(root: Path, profile: str, above: tuple[str, ...]) -> Iterator[di
     file = paths.profile_file(root, profile)
     if not file.exists():
         known = ", ".join(sorted(p.stem for p in (root / paths.PROFILES).glob("*.yaml")))
-        raise ConfigError(f"profile {profile!r}: no such file in profiles/; there are {known}")
+        raise ConfigError(f"profile {profile!r}: there is no such file in profiles/; choose one of {known}")
     if profile in above:
         raise ConfigError(f"profile {profile!r}: its base is {above[-1]!r}, which builds on it; remove one of the two")
     values = read_tree(file)
@@ -110,7 +109,7 @@ def _with_bases(root: Path, profile: str, above: tuple[str, ...]) -> Iterator[di
 
 
 def overlay(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
-    """Lay one tree over another; ``null`` takes a mapping away, and one of another ``name`` or ``kind`` replaces it."""
+    """Merge ``top`` into ``base``; ``null`` removes a mapping, and another ``name`` or ``kind`` replaces it whole."""
     merged = dict(base)
     for key, value in top.items():
         old = base.get(key)
@@ -132,5 +131,5 @@ def _dvc(arguments: list[str], folder: Path) -> None:
         [sys.executable, "-m", "dvc", *arguments], cwd=folder, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
-        raise DataError(f"workspace {folder.name}: dvc {' '.join(arguments)} failed ({said}); fix this and try again")
+        message = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise DataError(f"workspace {folder.name}: dvc {' '.join(arguments)} failed ({message}); fix it and try again")

@@ -9,8 +9,8 @@ from medtransfer.data.phantom.shapes import square_grid
 
 
 def draw(number, label="covid", scanner=CT_SCANNERS[0], **parameters):
-    patient, picture = np.random.default_rng([1, number]), np.random.default_rng([2, number])
-    return draw_ct(patient, picture, label, scanner, CtConfig(**parameters))
+    patient, image = np.random.default_rng([1, number]), np.random.default_rng([2, number])
+    return draw_ct(patient, image, label, scanner, CtConfig(**parameters))
 
 
 def anatomy(number=0, **rates):
@@ -25,13 +25,13 @@ def lobes_of(anatomy, level):
 
 
 @pytest.mark.parametrize("size", [48, 96])
-def test_picture_and_mask_have_the_asked_size_and_type(size):
+def test_image_and_mask_have_the_asked_size_and_type(size):
     phantom = draw(0, size=size)
     assert phantom.image.shape == phantom.mask.shape == (size, size)
     assert phantom.image.dtype == phantom.mask.dtype == np.uint8
 
 
-def test_same_streams_give_the_same_picture_and_others_do_not():
+def test_same_streams_give_the_same_image_and_others_do_not():
     assert (draw(3).image == draw(3).image).all()
     assert (draw(3).mask == draw(3).mask).all()
     assert (draw(3).image != draw(4).image).any()
@@ -51,7 +51,7 @@ def test_negatives_have_no_lesion_in_the_mask():
 
 
 @pytest.mark.parametrize("number", range(8))
-def test_right_lung_lies_at_the_left_of_the_picture(number):
+def test_right_lung_lies_at_the_left_of_the_image(number):
     lobe = draw(number).mask & 7
     columns = np.arange(lobe.shape[1])[None, :] + 0 * lobe
     assert columns[(lobe >= 1) & (lobe <= 3)].mean() < columns[lobe >= 4].mean()

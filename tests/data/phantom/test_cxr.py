@@ -7,11 +7,11 @@ from medtransfer.data.phantom.scanner import CXR_SCANNERS
 
 
 def draw(number, label="covid", **parameters):
-    patient, picture = np.random.default_rng([1, number]), np.random.default_rng([2, number])
-    return draw_cxr(patient, picture, label, CXR_SCANNERS[number % 3], CxrConfig(**parameters))
+    patient, image = np.random.default_rng([1, number]), np.random.default_rng([2, number])
+    return draw_cxr(patient, image, label, CXR_SCANNERS[number % 3], CxrConfig(**parameters))
 
 
-def test_same_streams_give_the_same_picture():
+def test_same_streams_give_the_same_image():
     assert (draw(2).image == draw(2).image).all()
     assert (draw(2).image != draw(3).image).any()
 

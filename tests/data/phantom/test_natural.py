@@ -5,7 +5,7 @@ from medtransfer.data.phantom.natural import SHAPES, NaturalConfig, draw_natural
 
 
 @pytest.mark.parametrize("label", list(SHAPES))
-def test_every_shape_gives_a_colour_picture_that_depends_on_its_stream_alone(label):
+def test_every_shape_gives_a_colour_image_that_depends_on_its_stream_alone(label):
     first, again, other = (
         draw_natural(np.random.default_rng(seed), label, NaturalConfig(size=32)) for seed in (0, 0, 1)
     )
@@ -21,8 +21,8 @@ def test_there_are_at_least_six_classes():
 
 
 def test_the_shape_alone_differs_between_classes():
-    pictures = [draw_natural(np.random.default_rng(4), label, NaturalConfig()).image for label in SHAPES]
-    for number, picture in enumerate(pictures):
-        for other in pictures[number + 1 :]:
-            differs = (picture != other).any(axis=-1)
+    images = [draw_natural(np.random.default_rng(4), label, NaturalConfig()).image for label in SHAPES]
+    for number, image in enumerate(images):
+        for other in images[number + 1 :]:
+            differs = (image != other).any(axis=-1)
             assert 0.01 < differs.mean() < 0.7

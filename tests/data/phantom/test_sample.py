@@ -55,15 +55,15 @@ def test_writing_again_gives_the_same_bytes(sample, tmp_path):
     assert digests(tmp_path) == digests(sample[0])
 
 
-def test_another_seed_gives_other_pictures(sample, tmp_path):
+def test_another_seed_gives_other_images(sample, tmp_path):
     write_sample(tmp_path, SMALL.model_copy(update={"seed": 21}))
     name = "ct/images/0000.png"
     assert digests(tmp_path)[name] != digests(sample[0])[name]
 
 
-def test_no_two_pictures_are_equal(sample):
-    pictures = [digest for name, digest in digests(sample[0]).items() if name.endswith(".png") and "masks" not in name]
-    assert len(set(pictures)) == len(pictures)
+def test_no_two_images_are_equal(sample):
+    images = [digest for name, digest in digests(sample[0]).items() if name.endswith(".png") and "masks" not in name]
+    assert len(set(images)) == len(images)
 
 
 def test_a_folder_with_files_is_refused(tmp_path):

@@ -39,16 +39,16 @@ def test_a_single_hospital_is_always_chosen():
 
 
 def test_marker_changes_pixels_in_its_box_only_and_in_both_corners():
-    picture, lefts = np.zeros((96, 96), dtype=np.uint8), set()
+    blank, lefts = np.zeros((96, 96), dtype=np.uint8), set()
     for seed in range(8):
-        image, marker = burn_marker(np.random.default_rng(seed), picture)
+        image, marker = burn_marker(np.random.default_rng(seed), blank)
         left, top, right, bottom = marker.box
         assert image[top:bottom, left:right].max() == 240
         image[top:bottom, left:right] = 0
         assert not image.any()
         lefts.add(left)
     assert len(lefts) == 2
-    assert not picture.any()
+    assert not blank.any()
 
 
 def test_strength_beyond_one_is_refused():

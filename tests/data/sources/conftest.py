@@ -7,8 +7,8 @@ from PIL import Image
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Callable[..., None]:
-    """Write small pictures, each different, at paths relative to the data set's root."""
+def write_images(tmp_path: Path) -> Callable[..., None]:
+    """Write small images, each different, at paths relative to the data set's root."""
     rng = np.random.default_rng(0)
 
     def write(*paths: str) -> None:

@@ -8,9 +8,9 @@ HEADER = "Image Index,Finding Labels,Follow-up #,Patient ID,View Position\n"
 ENTRIES = HEADER + "1_0.png,Edema|Pleural_Thickening,0,1,AP\n1_1.png,No Finding,1,1,PA\n2_0.png,Mass,0,2,PA\n"
 
 
-def test_findings_become_ones_and_zeros(tmp_path, picture, text):
+def test_findings_become_ones_and_zeros(tmp_path, write_images, text):
     text("Data_Entry_2017_v2020.csv", ENTRIES)
-    picture("images/1_0.png", "images/1_1.png", "images/2_0.png")
+    write_images("images/1_0.png", "images/1_1.png", "images/2_0.png")
     scan = ChestXray14Source(root=tmp_path).scan()
     first, healthy, _ = scan.rows
     assert {k for k, v in first.items() if k.startswith("y_") and v} == {"y_edema", "y_pleural_thickening"}
@@ -21,11 +21,11 @@ def test_findings_become_ones_and_zeros(tmp_path, picture, text):
     assert not scan.official_splits
 
 
-def test_images_are_found_in_numbered_folders_and_official_lists_give_splits(tmp_path, picture, text):
+def test_images_are_found_in_numbered_folders_and_official_lists_give_splits(tmp_path, write_images, text):
     text("Data_Entry_2017.csv", ENTRIES)
     text("train_val_list.txt", "1_0.png\n1_1.png")
     text("test_list.txt", "1_1.png\n")
-    picture("images_001/images/1_0.png", "images_012/images/1_1.png", "images_012/images/2_0.png")
+    write_images("images_001/images/1_0.png", "images_012/images/1_1.png", "images_012/images/2_0.png")
     scan = ChestXray14Source(root=tmp_path).scan()
     assert {row["path"]: row["split"] for row in scan.rows} == {
         "images_001/images/1_0.png": "train",
@@ -37,9 +37,9 @@ def test_images_are_found_in_numbered_folders_and_official_lists_give_splits(tmp
     assert scan.metadata == ("Data_Entry_2017.csv", "train_val_list.txt", "test_list.txt")
 
 
-def test_absent_images_and_unknown_findings_are_reported_with_their_row(tmp_path, picture, text):
+def test_absent_images_and_unknown_findings_are_reported_with_their_row(tmp_path, write_images, text):
     text("Data_Entry_2017.csv", ENTRIES + "3_0.png,Flu,0,3,PA\n")
-    picture("images/1_0.png", "images/3_0.png")
+    write_images("images/1_0.png", "images/3_0.png")
     scan = ChestXray14Source(root=tmp_path).scan()
     assert len(scan.rows) == 1
     assert scan.skipped == [
@@ -57,10 +57,10 @@ def test_a_missing_table_or_column_is_an_error(tmp_path, text):
         ChestXray14Source(root=tmp_path).scan()
 
 
-def test_a_single_label_task_keeps_images_of_exactly_one_class(tmp_path, picture, text):
+def test_a_single_label_task_keeps_images_of_exactly_one_class(tmp_path, write_images, text):
     entries = "1_0.png,Pneumonia|Edema,0,1\n1_1.png,No Finding,1,1\n2_0.png,Mass,0,2\n3_0.png,Pneumonia|Mass,0,3\n"
     text("Data_Entry_2017.csv", "Image Index,Finding Labels,Follow-up #,Patient ID\n" + entries)
-    picture(*(f"images/{name}.png" for name in ("1_0", "1_1", "2_0", "3_0")))
+    write_images(*(f"images/{name}.png" for name in ("1_0", "1_1", "2_0", "3_0")))
     scan = ChestXray14Source(root=tmp_path, classes=("no_finding", "pneumonia")).scan()
     assert [(row["patient_id"], row["label"]) for row in scan.rows] == [
         ("1", "pneumonia"),

@@ -27,14 +27,14 @@ VALID = "valid/patient64541/study1/view1_frontal.jpg"
 
 
 @pytest.fixture
-def small(picture, text):
-    """Three pictures; the first has an uncertain edema, an uncertain pneumonia, a present and an absent finding."""
+def small(write_images, text):
+    """Three images; the first has an uncertain edema, an uncertain pneumonia, a present and an absent finding."""
     labels = {"Edema": "-1.0", "Pneumonia": "-1.0", "Fracture": "1.0", "Cardiomegaly": "0.0"}
     text(
         "train.csv", table(line(f"{SMALL}/{FIRST}", **labels), line(f"{SMALL}/{SECOND}", "Lateral,", No_Finding="1.0"))
     )
     text("valid.csv", table(line(f"{SMALL}/{VALID}", "Frontal,PA", Edema="1.0")))
-    picture(FIRST, SECOND, VALID)
+    write_images(FIRST, SECOND, VALID)
 
 
 def labels_of(root, **options):
@@ -87,30 +87,30 @@ def test_a_view_filter_reports_what_it_leaves_out(tmp_path, small):
     assert scan.skipped == [Skipped(SECOND, 3, "view lateral is not one of AP, PA")]
 
 
-def test_one_table_alone_leaves_the_splits_to_be_drawn(tmp_path, picture, text):
+def test_one_table_alone_leaves_the_splits_to_be_drawn(tmp_path, write_images, text):
     text("train.csv", table(line(FIRST, No_Finding="1.0")))
-    picture(FIRST)
+    write_images(FIRST)
     scan = ChexpertSource(root=tmp_path).scan()
     assert (scan.rows[0]["split"], scan.official_splits) == ("", False)
 
 
-def test_underscores_in_the_header_and_paths_below_the_prefix_are_read(tmp_path, picture, text):
+def test_underscores_in_the_header_and_paths_below_the_prefix_are_read(tmp_path, write_images, text):
     place = f"CheXpert-v1.0/{FIRST}"
     text("train.csv", table(line(place, Pleural_Effusion="1"), header=HEADER.replace(" ", "_")))
-    picture(place)
+    write_images(place)
     row = ChexpertSource(root=tmp_path).scan().rows[0]
     assert (row["path"], row["patient_id"], row["y_pleural_effusion"]) == (place, "patient00001", 1)
 
 
 @pytest.mark.parametrize("blank", ["zero", "missing"])
-def test_a_table_of_blank_labels_is_refused(tmp_path, picture, text, blank):
+def test_a_table_of_blank_labels_is_refused(tmp_path, write_images, text, blank):
     text("train.csv", table(line(FIRST), line(SECOND)))
-    picture(FIRST, SECOND)
+    write_images(FIRST, SECOND)
     with pytest.raises(DataError, match=r"train\.csv: every label of all 2 rows is blank, expected 1, 0 or -1 in some"):
         ChexpertSource(root=tmp_path, blank=blank).scan()
 
 
-def test_other_cells_paths_and_headers_are_refused_or_reported(tmp_path, picture, text):
+def test_other_cells_paths_and_headers_are_refused_or_reported(tmp_path, write_images, text):
     with pytest.raises(DataError, match=r"no train\.csv or valid\.csv, expected CheXpert"):
         ChexpertSource(root=tmp_path).scan()
     text("train.csv", table(header=HEADER))
@@ -119,7 +119,7 @@ def test_other_cells_paths_and_headers_are_refused_or_reported(tmp_path, picture
     text("train.csv", table(line(FIRST), header=HEADER.replace("Fracture", "Fractured")))
     with pytest.raises(DataError, match="column Fracture is missing"):
         ChexpertSource(root=tmp_path).scan()
-    picture(FIRST)
+    write_images(FIRST)
     text("train.csv", table(line(FIRST, Edema="0"), line("somewhere/else.jpg")))
     assert ChexpertSource(root=tmp_path).scan().skipped == [
         Skipped("somewhere/else.jpg", 3, "path names no patient and study")

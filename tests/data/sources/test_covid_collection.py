@@ -17,13 +17,13 @@ ROWS = [
 
 
 @pytest.fixture
-def tree(picture, text):
+def tree(write_images, text):
     text("metadata.csv", HEADER + b"".join(ROWS))
-    picture("images/a.jpeg", *(f"images/{name}.png" for name in ("b", "c", "d", "e.v1")))
-    picture("annotations/lungVAE-masks/e.v1_mask.png")
+    write_images("images/a.jpeg", *(f"images/{name}.png" for name in ("b", "c", "d", "e.v1")))
+    write_images("annotations/lungVAE-masks/e.v1_mask.png")
 
 
-def test_frontal_pictures_are_kept_although_the_text_is_not_clean(tmp_path, tree):
+def test_frontal_images_are_kept_although_the_text_is_not_clean(tmp_path, tree):
     scan = CovidCollectionSource(root=tmp_path).scan()
     assert [(r["path"], r["patient_id"], r["label"], r["view"]) for r in scan.rows] == [
         ("images/a.jpeg", "2", "covid", "PA"),

@@ -13,11 +13,11 @@ OTHER = {"train": ["14.png", "14%0.jpg"], "val": ["14%1.jpg"], "test": ["112.png
 
 
 @pytest.fixture
-def tree(picture, text):
+def tree(write_images, text):
     for folder, lists in (("COVID", COVID), ("NonCOVID", OTHER)):
         for split, files in lists.items():
             text(f"Data-split/{folder}/{split}CT_{folder}.txt", "\r\n".join(files) + "\r\n\r\n")
-            picture(*(f"Images-processed/CT_{folder}/{file}" for file in files))
+            write_images(*(f"Images-processed/CT_{folder}/{file}" for file in files))
 
 
 def test_lists_give_labels_and_official_splits(tmp_path, tree):
@@ -56,9 +56,9 @@ def test_a_patient_is_document_and_token_or_figure_or_the_image(file, patient):
     assert patient_of(file) == patient
 
 
-def test_absent_repeated_and_unlisted_files_are_reported_with_their_row(tmp_path, tree, text, picture):
+def test_absent_repeated_and_unlisted_files_are_reported_with_their_row(tmp_path, tree, text, write_images):
     text("Data-split/COVID/valCT_COVID.txt", "absent.png\n\n../../secret.png\n2020.01.24.919183-p27-132.png\n")
-    picture("Images-processed/CT_NonCOVID/999.png")
+    write_images("Images-processed/CT_NonCOVID/999.png")
     skipped = CovidCtSource(root=tmp_path).scan().skipped
     folder = "Images-processed/CT_COVID"
     assert set(skipped) == {

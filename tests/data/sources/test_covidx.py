@@ -4,10 +4,10 @@ from medtransfer.data.sources import CovidxSource, Skipped
 from medtransfer.errors import DataError
 
 
-def test_lines_are_split_from_the_right_because_ids_hold_spaces(tmp_path, picture, text):
+def test_lines_are_split_from_the_right_because_ids_hold_spaces(tmp_path, write_images, text):
     text("labels/train_COVIDx7A.txt", "COVID 70 a.png COVID-19 fig1\n3 b.png normal rsna\n3 c.jpg pneumonia cohen\n")
     text("labels/test_COVIDx7A.txt", "9 d.png normal RSNA\n")
-    picture("train/a.png", "train/b.png", "train/c.jpg", "test/d.png")
+    write_images("train/a.png", "train/b.png", "train/c.jpg", "test/d.png")
     scan = CovidxSource(root=tmp_path, version="7A").scan()
     assert scan.classes == ("normal", "pneumonia", "covid")
     assert [(r["patient_id"], r["label"], r["split"], r["source"]) for r in scan.rows] == [
@@ -20,28 +20,28 @@ def test_lines_are_split_from_the_right_because_ids_hold_spaces(tmp_path, pictur
     assert scan.metadata == ("labels/train_COVIDx7A.txt", "labels/test_COVIDx7A.txt")
 
 
-def test_the_misspelt_source_is_one_with_the_right_one(tmp_path, picture, text):
+def test_the_misspelt_source_is_one_with_the_right_one(tmp_path, write_images, text):
     text("train_COVIDx9A.txt", "8 a.png normal rnsa\n")
     text("test_COVIDx9A.txt", "8 b.png normal rsna\n")
-    picture("train/a.png", "test/b.png")
+    write_images("train/a.png", "test/b.png")
     scan = CovidxSource(root=tmp_path, version="9A").scan()
     assert {row["source"] for row in scan.rows} == {"rsna"}
     assert scan.known_overlaps == "1 of 1 patients are in more than one official split: rsna:8"
 
 
-def test_positive_and_negative_lists_have_two_classes(tmp_path, picture, text):
+def test_positive_and_negative_lists_have_two_classes(tmp_path, write_images, text):
     text("labels/train_COVIDx8B.txt", "1 a.png positive cohen\n2 b.png negative rsna\n")
     text("labels/test_COVIDx8B.txt", "3 c.png negative rsna\n")
-    picture("train/a.png", "train/b.png", "test/c.png")
+    write_images("train/a.png", "train/b.png", "test/c.png")
     scan = CovidxSource(root=tmp_path, version="8B").scan()
     assert scan.classes == ("non-covid", "covid")
     assert [row["label"] for row in scan.rows] == ["covid", "non-covid", "non-covid"]
 
 
-def test_lines_that_cannot_be_read_are_reported_with_their_row(tmp_path, picture, text):
+def test_lines_that_cannot_be_read_are_reported_with_their_row(tmp_path, write_images, text):
     text("labels/train_COVIDx4.txt", "1 a.png normal rsna\n2 b.png normal\n3 c.png flu sirm\n4 d.png normal rsna\n")
     text("labels/test_COVIDx4.txt", "")
-    picture("train/a.png")
+    write_images("train/a.png")
     scan = CovidxSource(root=tmp_path).scan()
     assert len(scan.rows) == 1
     assert scan.skipped == [

@@ -16,12 +16,12 @@ META = (
 
 
 @pytest.fixture
-def tree(picture, text):
+def tree(write_images, text):
     text("chestxray14/Data_Entry_2017.csv", ENTRIES)
     text("covid-chestxray-dataset/metadata.csv", META)
-    picture(*(f"chestxray14/images/{i}.png" for i in range(12)))
-    picture(*(f"covid-chestxray-dataset/images/{name}.png" for name in "abc"))
-    picture("covid-chestxray-dataset/annotations/lungVAE-masks/a_mask.png")
+    write_images(*(f"chestxray14/images/{i}.png" for i in range(12)))
+    write_images(*(f"covid-chestxray-dataset/images/{name}.png" for name in "abc"))
+    write_images("covid-chestxray-dataset/annotations/lungVAE-masks/a_mask.png")
 
 
 def test_negatives_and_positives_come_from_two_collections(tmp_path, tree):

@@ -11,8 +11,8 @@ def counts(scan):
 
 
 @pytest.mark.parametrize("validation", ["val", "valid", "validation"])
-def test_split_folders_become_official_splits(tmp_path, picture, validation):
-    picture("train/cat/a.png", "train/dog/b.jpg", f"{validation}/cat/a.png", "test/dog/c.JPEG")
+def test_split_folders_become_official_splits(tmp_path, write_images, validation):
+    write_images("train/cat/a.png", "train/dog/b.jpg", f"{validation}/cat/a.png", "test/dog/c.JPEG")
     scan = ImageFolderSource(root=tmp_path).scan()
     assert scan.official_splits
     assert scan.classes == ("cat", "dog")
@@ -20,8 +20,8 @@ def test_split_folders_become_official_splits(tmp_path, picture, validation):
     assert len({row["image_id"] for row in scan.rows}) == 4
 
 
-def test_without_split_folders_there_are_no_splits_and_each_picture_is_a_patient(tmp_path, picture):
-    picture("cat/a.png", "cat/deep/er/b.png", "dog/a.png")
+def test_without_split_folders_there_are_no_splits_and_each_image_is_a_patient(tmp_path, write_images):
+    write_images("cat/a.png", "cat/deep/er/b.png", "dog/a.png")
     scan = ImageFolderSource(root=tmp_path, modality="CT").scan()
     assert not scan.official_splits
     assert counts(scan) == {("", "cat"): 2, ("", "dog"): 1}
@@ -29,21 +29,21 @@ def test_without_split_folders_there_are_no_splits_and_each_picture_is_a_patient
     assert {row["modality"] for row in scan.rows} == {"CT"}
 
 
-def test_renaming_gives_the_classes_and_their_order(tmp_path, picture):
-    picture("COVID/Covid (1).png", "non-COVID/Non-Covid (1).png", "other/x.png")
+def test_renaming_gives_the_classes_and_their_order(tmp_path, write_images):
+    write_images("COVID/Covid (1).png", "non-COVID/Non-Covid (1).png", "other/x.png")
     scan = ImageFolderSource(root=tmp_path, rename={"non-COVID": "non-covid", "COVID": "covid"}).scan()
     assert scan.classes == ("non-covid", "covid", "other")
     assert {row["path"]: row["label"] for row in scan.rows}["COVID/Covid (1).png"] == "covid"
 
 
-def test_two_folders_may_be_one_class(tmp_path, picture):
-    picture("a/1.png", "b/2.png")
+def test_two_folders_may_be_one_class(tmp_path, write_images):
+    write_images("a/1.png", "b/2.png")
     scan = ImageFolderSource(root=tmp_path, rename={"a": "one", "b": "one"}).scan()
     assert scan.classes == ("one",)
 
 
-def test_a_limit_counts_each_class_and_split_and_is_the_same_each_time(tmp_path, picture):
-    picture(*(f"train/{c}/{i}.png" for c in "ab" for i in range(9)), "test/a/0.png")
+def test_a_limit_counts_each_class_and_split_and_is_the_same_each_time(tmp_path, write_images):
+    write_images(*(f"train/{c}/{i}.png" for c in "ab" for i in range(9)), "test/a/0.png")
     source = ImageFolderSource(root=tmp_path, limit_per_class=4)
     first = source.scan()
     assert counts(first) == {("train", "a"): 4, ("train", "b"): 4, ("test", "a"): 1}
@@ -51,8 +51,8 @@ def test_a_limit_counts_each_class_and_split_and_is_the_same_each_time(tmp_path,
     assert Skipped("train/a", None, "5 images above the limit of the class") in first.skipped
 
 
-def test_what_is_no_picture_is_reported(tmp_path, picture, text):
-    picture("train/cat/a.png", "extra/x/b.png")
+def test_what_is_no_image_is_reported(tmp_path, write_images, text):
+    write_images("train/cat/a.png", "extra/x/b.png")
     text("train/cat/notes.txt", "hello")
     (tmp_path / "train" / "empty").mkdir()
     scan = ImageFolderSource(root=tmp_path).scan()
@@ -64,7 +64,7 @@ def test_what_is_no_picture_is_reported(tmp_path, picture, text):
     assert scan.classes == ("cat",)
 
 
-def test_a_folder_without_pictures_or_without_existence_is_an_error(tmp_path):
+def test_a_folder_without_images_or_without_existence_is_an_error(tmp_path):
     (tmp_path / "cat").mkdir()
     with pytest.raises(DataError, match="no image found, 1 left out; first reason: cat: class folder without images"):
         ImageFolderSource(root=tmp_path).scan()

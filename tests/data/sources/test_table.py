@@ -7,16 +7,16 @@ from medtransfer.data.sources import CsvSource, Skipped
 from medtransfer.errors import DataError
 
 
-def test_only_the_image_column_is_needed(tmp_path, picture, text):
+def test_only_the_image_column_is_needed(tmp_path, write_images, text):
     text("labels.csv", "image\nx/a.png\n")
-    picture("x/a.png")
+    write_images("x/a.png")
     scan = CsvSource(root=tmp_path).scan()
     expected = {"image_id": "x/a.png", "patient_id": "x/a.png", "path": "x/a.png", "label": "", "split": ""}
     assert scan.rows == [expected | {"modality": "CXR"}]
     assert (scan.classes, scan.official_splits) == ((), False)
 
 
-def test_every_column_of_the_layout_arrives(tmp_path, picture, text):
+def test_every_column_of_the_layout_arrives(tmp_path, write_images, text):
     zones = ",".join(f"zone_{i}" for i in range(6))
     text(
         "t.csv",
@@ -24,7 +24,7 @@ def test_every_column_of_the_layout_arrives(tmp_path, picture, text):
         "a.png,p 1,covid,train,east,PA,2020-03-04,m.png,CT,1,,0,1,2,3,,1.5\n"
         "b.png,,,,,,,,,0,1,,,,,,\n",
     )
-    picture("a.png", "b.png", "m.png")
+    write_images("a.png", "b.png", "m.png")
     scan = CsvSource(root=tmp_path, table="t.csv").scan()
     full, sparse = scan.rows
     assert (full["patient_id"], full["label"], full["split"], full["source"]) == ("p 1", "covid", "train", "east")
@@ -39,18 +39,18 @@ def test_every_column_of_the_layout_arrives(tmp_path, picture, text):
 
 
 @pytest.mark.parametrize("column", ["label", "y_edema"])
-def test_a_blank_column_of_labels_is_refused_unless_it_is_ignored(tmp_path, picture, text, column):
+def test_a_blank_column_of_labels_is_refused_unless_it_is_ignored(tmp_path, write_images, text, column):
     text("labels.csv", f"image,{column}\na.png,\nb.png, \n")
-    picture("a.png", "b.png")
+    write_images("a.png", "b.png")
     expected = rf"labels\.csv: column {column} is blank in all 2 rows, expected a label in some; fill it, leave it out"
     with pytest.raises(DataError, match=expected):
         CsvSource(root=tmp_path).scan()
     assert len(CsvSource(root=tmp_path, ignore=(column,)).scan().rows) == 2
 
 
-def test_the_order_of_the_classes_is_an_option(tmp_path, picture, text):
+def test_the_order_of_the_classes_is_an_option(tmp_path, write_images, text):
     text("labels.csv", "image,label\na.png,covid\nb.png,normal\n")
-    picture("a.png", "b.png")
+    write_images("a.png", "b.png")
     assert CsvSource(root=tmp_path).scan().classes == ("covid", "normal")
     assert CsvSource(root=tmp_path, classes=("normal", "covid")).scan().classes == ("normal", "covid")
 
@@ -74,15 +74,15 @@ def test_a_cell_that_does_not_fit_names_table_row_and_column(tmp_path, text, col
         CsvSource(root=tmp_path).scan()
 
 
-def test_a_column_may_be_left_aside(tmp_path, picture, text):
+def test_a_column_may_be_left_aside(tmp_path, write_images, text):
     text("labels.csv", "image,remark\na.png,hello\n")
-    picture("a.png")
+    write_images("a.png")
     assert "remark" not in CsvSource(root=tmp_path, ignore=("remark",)).scan().rows[0]
 
 
-def test_absent_pictures_masks_and_paths_outside_are_reported_with_their_row(tmp_path, picture, text):
+def test_absent_images_masks_and_paths_outside_are_reported_with_their_row(tmp_path, write_images, text):
     text("labels.csv", "image,mask\na.png,\ngone.png,\na.png,\nb.png,gone.png\n../x.png,\n/etc/x.png,\n")
-    picture("a.png", "b.png")
+    write_images("a.png", "b.png")
     scan = CsvSource(root=tmp_path).scan()
     assert [row["path"] for row in scan.rows] == ["a.png"]
     assert scan.skipped == [

@@ -47,9 +47,9 @@ def test_a_plain_checkpoint_becomes_the_chain_stl_n_under_attn_layers(make_confi
         run_plan(plan, setting)
     fit = study.source("resnet18_attn5", "stl_n", 0)
     loaded, description = load_model(fit.weights)
-    pictures = torch.randn(2, 3, 64, 64)
+    images = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
-        assert torch.equal(loaded(pictures), plain(pictures))
+        assert torch.equal(loaded(images), plain(images))
     assert len(attention_layers(loaded)) == 5
     assert description["extra"]["fit"]["condition"] == "stl_n"
     assert (fit.records / "ready_made.json").exists()

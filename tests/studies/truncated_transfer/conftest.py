@@ -69,9 +69,9 @@ def workspace(tmp_path, monkeypatch):
     Path("raw").mkdir()
     for k in range(80):
         label = ("healthy", "ill")[k // 5 % 2]
-        picture = draw.normal(110, 40, (24, 24))
-        picture[8:16, 8:16] += 40 * (label == "ill")
-        Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(f"raw/{k}.png")
+        image = draw.normal(110, 40, (24, 24))
+        image[8:16, 8:16] += 40 * (label == "ill")
+        Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(f"raw/{k}.png")
         rows.append(
             {
                 "image_id": f"toy/{k}",

@@ -8,7 +8,7 @@ from medtransfer.training.optim import TrainConfig
 
 
 class MultitaskPhase(Config):
-    """Everything that one fit is made of, as it is tracked."""
+    """All settings of one fit, as they are tracked."""
 
     dataset: Name
     """X-rays with a label, some with ``zone_0`` to ``zone_5`` too."""

@@ -22,7 +22,7 @@ from medtransfer.training.task import Batch, Losses, NetworkTask, Task
 
 
 def heads(classes: Sequence[str]) -> dict[str, Head]:
-    """Return what the columns of the network's output mean."""
+    """Return the meaning of the columns of the network's output."""
     return {
         "diagnosis": Head(outputs=tuple(classes), activation="softmax", kind="probability"),
         "severity": Head(outputs=ZONES, activation="identity", kind="severity"),
@@ -88,9 +88,9 @@ def _validation(data: PackedDataset, crop: int, engine: Engine) -> Callable[[Tas
     loader = evaluation_loader(data, "val", crop, engine)
 
     def validate(task: Task) -> dict[str, float]:
-        found = predict(task, loader, engine)
-        zones = head_targets(data.manifest.iloc[found["index"]], task.heads()["severity"])
-        metrics = classification_metrics(found["diagnosis"], found["target"], data.meta.classes)
-        return metrics | {"val/mae_severity": float(np.nanmean(np.abs(found["severity"] - zones)))}
+        scores = predict(task, loader, engine)
+        zones = head_targets(data.manifest.iloc[scores["index"]], task.heads()["severity"])
+        metrics = classification_metrics(scores["diagnosis"], scores["target"], data.meta.classes)
+        return metrics | {"val/mae_severity": float(np.nanmean(np.abs(scores["severity"] - zones)))}
 
     return validate
