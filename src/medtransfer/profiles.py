@@ -1,4 +1,4 @@
-"""Profiles: other values of params.yaml, each on top of the sample's or of another profile."""
+"""Profiles: changes to params.yaml, each on top of the sample's values or of another profile."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -136,8 +136,8 @@ def write_pointer(folder: Path, *, workspace: Path) -> Path:
     command = [sys.executable, "-m", "dvc", "add", str(folder)]
     done = subprocess.run(command, cwd=workspace, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = " ".join((done.stderr or done.stdout).split())
-        raise DataError(f"{folder}: DVC could not version the data set ({said}); fix this and run dvc add again")
+        message = " ".join((done.stderr or done.stdout).split())
+        raise DataError(f"{folder}: DVC could not version the data set ({message}); fix this and run dvc add again")
     return workspace / folder.with_name(f"{folder.name}.dvc")
 
 

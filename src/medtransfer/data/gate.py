@@ -1,4 +1,4 @@
-"""The leak gate over all data sets: which pairs can affect a result, and what the search would have found."""
+"""The leak gate over all data sets: which pairs can affect a result, and which planted copies it detects."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -12,13 +12,13 @@ from medtransfer.data.packed import PackedDataset
 from medtransfer.data.recall import recall_by_transform
 
 PLANTED = 100
-"""Images of which changed copies are planted, over all data sets."""
+"""Number of images of which altered copies are planted, over all data sets."""
 
 
 def search(opened: Mapping[str, PackedDataset], chains: Iterable[Collection[str]], config: GateConfig) -> pd.DataFrame:
     """Return the leaks of ``leaks.find_leaks`` with a column ``matters``.
 
-    It tells whether a pair is within one data set or within one of the ``chains``, the data sets that a study reads
+    It states whether a pair is within one data set or within one of the ``chains``, the data sets that a study reads
     together: only these can affect a result.
     """
     manifest = pd.concat([data.manifest for data in opened.values()], ignore_index=True)
@@ -32,7 +32,7 @@ def search(opened: Mapping[str, PackedDataset], chains: Iterable[Collection[str]
 
 
 def report(opened: Mapping[str, PackedDataset], leaks: pd.DataFrame, config: GateConfig) -> dict[str, Any]:
-    """Return what was searched and found, declared overlaps, and the recall on planted copies, fit for JSON."""
+    """Return what was searched and found, declared overlaps, and the recall on planted copies, for JSON."""
     count = max(1, PLANTED // len(opened))
     planted = [
         to_depth(image, 8).mean(0, keepdims=True).astype(np.uint8)

@@ -168,8 +168,8 @@ def judge(
 
 def _zero(one: Sample) -> bool:
     """Return whether all points and all resamples that have a value are zero."""
-    drawn = one.values[~np.isnan(one.values)]
-    return bool(drawn.size) and not one.points.any() and not drawn.any()
+    resamples = one.values[~np.isnan(one.values)]
+    return bool(resamples.size) and not one.points.any() and not resamples.any()
 
 
 def _side(low: float, high: float, border: float) -> tuple[Verdict, str]:

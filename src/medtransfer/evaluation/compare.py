@@ -66,6 +66,10 @@ def delong_test(
 
     Without any variance the test is decided by the difference: p = 1 when it is 0; otherwise z and p do not exist
     and are NaN with a warning.
+
+    Example:
+        test = delong_test(target, score_a, score_b, groups=patients)
+        test.difference, test.p
     """
     auroc, variance = _difference(target, score_a, score_b, groups)
     difference = float(auroc[0] - auroc[1])

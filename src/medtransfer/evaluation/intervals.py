@@ -57,6 +57,10 @@ def bootstrap_interval(
         level: coverage.
         threshold: for the metrics that need one.
 
+    Example:
+        auroc = bootstrap_interval("auroc", target, score, patients)
+        auroc.value, auroc.low, auroc.high
+
     Raises:
         ConfigError: there is no such metric. DataError: shapes or numbers are not as expected.
     """
@@ -204,8 +208,8 @@ def mean_of_drawn_seeds(values: Floats, *, seed: int) -> Floats:
 def percentile_interval(value: float, values: Floats, *, level: float, method: str) -> Interval:
     """Return the percentile interval of resampled values; NaN bounds with a warning when no draw is valid.
 
-    The lower bound is minus the upper bound of the negated values, bit by bit: a difference and its mirror image have
-    mirrored intervals, also where a draw that lies on a border is itself the bound.
+    The lower bound is exactly minus the upper bound of the negated values: a difference and its mirror image have
+    mirrored intervals, even if a draw on the border is itself the bound.
     """
     valid = values[~np.isnan(values)]
     if not valid.size:

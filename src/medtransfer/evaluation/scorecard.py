@@ -73,6 +73,10 @@ def scorecard(
         config: how scores become numbers.
         neg_pos_ratio: as in :func:`cells.measure`; test entries record it as ``neg_pos_ratio``.
 
+    Example:
+        card = scorecard(read_predictions(path), EvaluationConfig())
+        card["resnet50_attn5/stl_n/ct/test"]["probability"]["metrics"]["auroc"]["mean"]
+
     Raises:
         DataError: as in :func:`cells.measure`.
     """
@@ -82,16 +86,16 @@ def scorecard(
 
 
 def seed_metrics(block: Mapping[str, Any], number: int, *, kind: str) -> dict[str, float]:
-    """Return the metrics of the seed at a position as ``<metric>_<output>``; undefined metrics are left out.
+    """Return the metrics of the seed at an index as ``<metric>_<output>``; undefined metrics are left out.
 
-    The mean over several outputs is named after their kind; for probabilities it has no suffix.
+    The mean over several outputs is by_suffix after their kind; for probabilities it has no suffix.
     """
     mean = "" if kind == "probability" else f"_{kind}"
-    named = {f"_{block['outputs'][0]}": block} if len(block["outputs"]) == 1 else {mean: block}
-    named |= {f"_{output}": part for output, part in block.get("by_output", {}).items()}
+    by_suffix = {f"_{block['outputs'][0]}": block} if len(block["outputs"]) == 1 else {mean: block}
+    by_suffix |= {f"_{output}": part for output, part in block.get("by_output", {}).items()}
     return {
         f"{metric}{suffix}": value
-        for suffix, part in named.items()
+        for suffix, part in by_suffix.items()
         for metric, summary in part["metrics"].items()
         if (value := summary["per_seed"][number]) is not None
     }
@@ -100,13 +104,13 @@ def seed_metrics(block: Mapping[str, Any], number: int, *, kind: str) -> dict[st
 def best_fit(card: Mapping[str, Any], fits: Iterable[Key], *, dataset: str, metric: str) -> dict[str, Any]:
     """Return ``variant, condition, seed, metric, value`` of the fit with the highest metric on validation rows.
 
-    Test rows are not read; among equal fits the first wins.
+    Test rows are not read; of equal fits, the first is returned.
 
     Args:
-        card: of :func:`scorecard`.
+        card: result of :func:`scorecard`.
         fits: (variant, condition) of the fits that compete, each with all of its seeds.
-        dataset: whose validation rows decide.
-        metric: of the probabilities.
+        dataset: data set whose validation rows decide.
+        metric: metric of the probabilities.
 
     Raises:
         DataError: no fit has a value.

@@ -82,6 +82,10 @@ def transfer_score(
         classes: classes of the target task; those that no image has are counted.
         unavailable: why there are no probabilities.
 
+    Example:
+        scores = transfer_score(features, labels, probabilities, classes=2)
+        scores.leep_bits, scores.logme
+
     Raises:
         DataError: a number is not finite, probabilities do not sum to one, shapes differ, the labels are not class
             numbers or hold fewer than two classes, or probabilities are missing without a reason.

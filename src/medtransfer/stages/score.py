@@ -55,8 +55,8 @@ def _track(tracker: Tracker, entry: dict[str, Any], model: FittedModel, rows: pd
     number = entry["seeds"].index(model.seed)
     for kind in ("probability", "severity", "value"):
         if kind in entry:
-            named = seed_metrics(entry[kind], number, kind=kind)
-            tracker.metrics({f"{where}/{name}": value for name, value in named.items()}, 0)
+            values = seed_metrics(entry[kind], number, kind=kind)
+            tracker.metrics({f"{where}/{name}": value for name, value in values.items()}, 0)
     if where.startswith("val") or "probability" not in entry:
         return
     block = entry["probability"]

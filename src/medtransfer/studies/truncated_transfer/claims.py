@@ -113,8 +113,8 @@ def judge_claim(claim: Claim, cells: Cells, *, seed: int = 0) -> dict[str, Judge
 def judge_ties(cells: Cells, condition: str, *, level: float = LEVEL, seed: int = 0) -> Ties:
     """Judge claim c on all pairs of variants under a condition.
 
-    It holds when AUPRC breaks more ties in AUROC than AUROC breaks in AUPRC, and does not hold when it breaks fewer. As
-    many on both sides decide nothing. Nor does none on both: the images may be too few, or the networks equal.
+    It holds when AUPRC breaks more ties in AUROC than AUROC breaks in AUPRC, and does not hold when it breaks fewer.
+    Equal numbers decide nothing; with none on both sides the images may be too few, or the networks equal.
     """
     pairs = [{a: 1.0, b: -1.0} for a, b in combinations(sorted(key for key in cells if key[1] == condition), 2)]
     tied, broken = _broken(pairs, cells, "auroc", "auprc", level=level, seed=seed)
@@ -149,7 +149,7 @@ def _broken(
 
 
 def _ties(pair: Contrast, cells: Cells, metric: str, *, level: float, seed: int) -> bool:
-    """Return whether the interval of a difference exists and holds zero."""
+    """Return whether the interval of a difference exists and includes zero."""
     claim = Claim(key="", statement="", source="", how="", contrast=pair)
     judgement = judge(claim, cells, metric, level=level, seed=seed)
     return judgement.low is not None and judgement.high is not None and judgement.low <= 0 <= judgement.high
