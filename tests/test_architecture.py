@@ -18,7 +18,15 @@ FILES = {
 MODULES = list(FILES)
 LEAVES = ("losses", "models", "data", "evaluation", "tracking")
 GROUND = ("errors", "files", "paths", "types", "config")
-LAYERS = (GROUND, LEAVES, ("ssl", "explain", "reporting"), ("training",), ("studies",), ("params", "tuning"))
+LAYERS = (
+    GROUND,
+    LEAVES,
+    ("ssl", "explain", "reporting"),
+    ("training",),
+    ("studies",),
+    ("params", "tuning"),
+    ("profiles",),
+)
 TOP = ("cli", "code", "stages", "__main__")
 OWNERS = {"mlflow": "tracking", "optuna": "tuning", "timm": "models"}
 MODELS_FROM_CODE = "medtransfer.tracking.serving"

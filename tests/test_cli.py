@@ -48,7 +48,7 @@ def test_fine_is_0(monkeypatch):
         (
             OSError(28, "No space left on device", "out/x"),
             2,
-            "medtransfer: No space left on device: out/x; nothing half-",
+            "medtransfer: No space left on device: out/x; partly written files are not used",
         ),
     ],
 )

@@ -177,12 +177,12 @@ class Sandbox:
 
     def tree(self):
         """All folders, links and files by path, files with the hash of their bytes."""
-        files = {}
+        entries = {}
         for folder, folders, files in os.walk(self.top):
             for path in (Path(folder) / name for name in (*folders, *files)):
                 kind = str(path.readlink()) if path.is_symlink() else "" if path.is_dir() else digest(path)
-                files[str(path.relative_to(self.top))] = (path.lstat().st_mode, kind)
-        return files
+                entries[str(path.relative_to(self.top))] = (path.lstat().st_mode, kind)
+        return entries
 
 
 def digest(path):

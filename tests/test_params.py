@@ -15,7 +15,7 @@ from medtransfer.config import flatten
 from medtransfer.data.sources.chexpert import FINDINGS as CHEXPERT_FINDINGS
 from medtransfer.errors import ConfigError
 from medtransfer.params import load_params, parse_params
-from medtransfer.stages.workspace import overlay, targets, with_profile
+from medtransfer.profiles import overlay, targets, with_profile
 
 ROOT = Path(__file__).parent.parent
 TREE = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from medtransfer.data.phantom.ct import CtConfig, draw_ct
 from medtransfer.data.phantom.scanner import CT_SCANNERS
-from medtransfer.stages.workspace import overlay
+from medtransfer.profiles import overlay
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = {"crop": 32, "hflip": 0.5}

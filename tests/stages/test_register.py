@@ -3,12 +3,11 @@
 import pytest
 
 from medtransfer.errors import DataError
+from medtransfer.evaluation.scorecard import best_fit
 from medtransfer.params import load_params
-from medtransfer.stages.register import best_of
 from medtransfer.studies import STUDIES, module
-from medtransfer.studies.base import Contest
 
-CONTEST = Contest(model="covid-ct", dataset="ct", metric="auroc", fits=(("a", "none"), ("b", "none")))
+FITS = (("a", "none"), ("b", "none"))
 
 
 def card(values, *, split="val", seeds=(0, 1)):
@@ -19,25 +18,27 @@ def card(values, *, split="val", seeds=(0, 1)):
     }
 
 
+def best(known):
+    return best_fit(known, FITS, dataset="ct", metric="auroc")
+
+
 def test_the_best_seed_by_validation_wins_and_test_rows_are_not_looked_at():
     known = card({"a": [0.6, 0.8], "b": [0.7, None]}) | card({"a": [0.1, 0.1], "b": [0.9, 0.9]}, split="test")
     expected = {"variant": "a", "condition": "none", "seed": 1, "metric": "auroc", "value": 0.8}
-    assert best_of(CONTEST, known) == expected
+    assert best(known) == expected
 
 
 def test_of_equal_fits_the_first_wins():
-    assert best_of(CONTEST, card({"a": [0.5, 0.7], "b": [0.7, 0.7]}))["variant"] == "a"
+    assert best(card({"a": [0.5, 0.7], "b": [0.7, 0.7]}))["variant"] == "a"
 
 
 def test_a_fit_that_does_not_compete_cannot_win():
-    assert best_of(CONTEST, card({"a": [0.5, 0.6], "b": [0.4, 0.4], "c": [0.9, 0.9]}))["variant"] == "a"
+    assert best(card({"a": [0.5, 0.6], "b": [0.4, 0.4], "c": [0.9, 0.9]}))["variant"] == "a"
 
 
 def test_without_any_value_on_validation_rows_there_is_no_champion():
-    with pytest.raises(
-        DataError, match="covid-ct: no fit has a value of auroc on validation rows of ct; check that its val"
-    ):
-        best_of(CONTEST, card({"a": [None, None], "b": [None, None]}))
+    with pytest.raises(DataError, match="ct: no fit has a value of auroc on validation rows; check that the val split"):
+        best(card({"a": [None, None], "b": [None, None]}))
 
 
 @pytest.mark.parametrize("study", STUDIES)

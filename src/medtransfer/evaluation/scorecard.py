@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -80,6 +80,50 @@ def scorecard(
     cells = measure(table, config, neg_pos_ratio=neg_pos_ratio)
     entries = groupby(cells, key=lambda cell: tuple(getattr(cell, name) for name in NAMES))
     return {"/".join(names): _entry(list(kinds), config) for names, kinds in entries}
+
+
+def seed_metrics(block: Mapping[str, Any], number: int, *, kind: str) -> dict[str, float]:
+    """Return the metrics of the seed at a position as ``<metric>_<output>``; undefined metrics are left out.
+
+    The mean over several outputs is named after their kind; for probabilities it has no suffix.
+    """
+    mean = "" if kind == "probability" else f"_{kind}"
+    named = {f"_{block['outputs'][0]}": block} if len(block["outputs"]) == 1 else {mean: block}
+    named |= {f"_{output}": part for output, part in block.get("by_output", {}).items()}
+    return {
+        f"{metric}{suffix}": value
+        for suffix, part in named.items()
+        for metric, summary in part["metrics"].items()
+        if (value := summary["per_seed"][number]) is not None
+    }
+
+
+def best_fit(card: Mapping[str, Any], fits: Iterable[Key], *, dataset: str, metric: str) -> dict[str, Any]:
+    """Return ``variant, condition, seed, metric, value`` of the fit with the highest metric on validation rows.
+
+    Test rows are not read; among equal fits the first wins.
+
+    Args:
+        card: of :func:`scorecard`.
+        fits: (variant, condition) of the fits that compete, each with all of its seeds.
+        dataset: whose validation rows decide.
+        metric: of the probabilities.
+
+    Raises:
+        DataError: no fit has a value.
+    """
+    values = [
+        {"variant": variant, "condition": condition, "seed": seed, "metric": metric, "value": value}
+        for variant, condition in fits
+        for entry in [card[f"{variant}/{condition}/{dataset}/val"]]
+        for seed, value in zip(entry["seeds"], entry["probability"]["metrics"][metric]["per_seed"], strict=True)
+        if value is not None
+    ]
+    if not values:
+        raise DataError(
+            f"{dataset}: no fit has a value of {metric} on validation rows; check that the val split has both classes"
+        )
+    return max(values, key=lambda fit: fit["value"])
 
 
 def _entry(kinds: Sequence[Cell], config: EvaluationConfig) -> dict[str, Any]:

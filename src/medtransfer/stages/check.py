@@ -4,7 +4,7 @@ from argparse import Namespace
 
 from medtransfer import paths
 from medtransfer.params import Params, load_params, parse_params
-from medtransfer.stages.workspace import with_profile
+from medtransfer.profiles import with_profile
 from medtransfer.studies import STUDIES, module
 from medtransfer.training.progress import console
 

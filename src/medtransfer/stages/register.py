@@ -4,7 +4,7 @@ from argparse import Namespace
 from typing import Any
 
 from medtransfer import paths
-from medtransfer.errors import DataError
+from medtransfer.evaluation.scorecard import best_fit
 from medtransfer.files import read_json, write_json
 from medtransfer.params import Params, load_params
 from medtransfer.studies import VERBS, module
@@ -25,7 +25,7 @@ def run(options: Namespace) -> None:
 def _register(
     contest: Contest, card: dict[str, Any], models: dict[tuple[str, str, int], FittedModel], params: Params
 ) -> dict[str, Any]:
-    best = best_of(contest, card)
+    best = best_fit(card, contest.fits, dataset=contest.dataset, metric=contest.metric)
     model = models[best["variant"], best["condition"], best["seed"]]
     alias, value = params.registry.alias, f"{best['value']:.4f}"
     tags = {key: str(best[key]) for key in ("variant", "condition", "seed")} | {f"val_{contest.metric}": value}
@@ -39,29 +39,3 @@ def _register(
     )
     record = read_json(model.records / "run.json")
     return best | {"model": contest.model, "alias": alias, "version": version, "run_key": record["run_key"]}
-
-
-def best_of(contest: Contest, card: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return variant, condition, seed, metric and value of the best fit; test rows are not read.
-
-    Raises:
-        DataError: no fit has a value on validation rows.
-    """
-    values = [
-        {"variant": variant, "condition": condition, "seed": seed, "metric": contest.metric, "value": value}
-        for variant, condition in contest.fits
-        for entry in [card[f"{variant}/{condition}/{contest.dataset}/val"]]
-        for seed, value in zip(entry["seeds"], _per_seed(entry, contest.metric), strict=True)
-        if value is not None
-    ]
-    if not values:
-        raise DataError(
-            f"{contest.model}: no fit has a value of {contest.metric} on validation rows of {contest.dataset}; "
-            "check that its val split has both classes"
-        )
-    return max(values, key=lambda fit: fit["value"])
-
-
-def _per_seed(entry: dict[str, Any], metric: str) -> list[float | None]:
-    values: list[float | None] = entry["probability"]["metrics"][metric]["per_seed"]
-    return values

@@ -1,7 +1,6 @@
 """``medtransfer score STUDY``: compute metrics with intervals, for DVC and for the run of every fit."""
 
 from argparse import Namespace
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import pandas as pd
 
 from medtransfer import paths
 from medtransfer.evaluation.predictions import read_predictions
-from medtransfer.evaluation.scorecard import scorecard
+from medtransfer.evaluation.scorecard import scorecard, seed_metrics
 from medtransfer.files import read_json, write_json
 from medtransfer.params import load_params
 from medtransfer.studies import VERBS, module
@@ -56,7 +55,8 @@ def _track(tracker: Tracker, entry: dict[str, Any], model: FittedModel, rows: pd
     number = entry["seeds"].index(model.seed)
     for kind in ("probability", "severity", "value"):
         if kind in entry:
-            tracker.metrics(dict(_of_seed(entry[kind], number, where, kind)), 0)
+            named = seed_metrics(entry[kind], number, kind=kind)
+            tracker.metrics({f"{where}/{name}": value for name, value in named.items()}, 0)
     if where.startswith("val") or "probability" not in entry:
         return
     block = entry["probability"]
@@ -66,20 +66,6 @@ def _track(tracker: Tracker, entry: dict[str, Any], model: FittedModel, rows: pd
         title = name if model.neg_pos_ratio is None else f"{name}, images unweighted"
         tracker.figure(f"{name}_curves.png", curves_figure(part, title))
         tracker.figure(f"{name}_confusion.png", confusion_figure(part, thresholds[number], output))
-
-
-def _of_seed(block: dict[str, Any], number: int, where: str, kind: str) -> Iterator[tuple[str, float]]:
-    """Yield one seed's metrics as ``<where>/<metric>_<output>``; undefined metrics are left out.
-
-    The mean over several outputs is named after their kind; for probabilities it has no suffix.
-    """
-    mean = "" if kind == "probability" else f"_{kind}"
-    named = {f"_{block['outputs'][0]}": block} if len(block["outputs"]) == 1 else {mean: block}
-    named |= {f"_{output}": part for output, part in block.get("by_output", {}).items()}
-    for suffix, part in named.items():
-        for metric, summary in part["metrics"].items():
-            if (value := summary["per_seed"][number]) is not None:
-                yield f"{where}/{metric}{suffix}", value
 
 
 def _bring_missing_runs(folder: Path) -> None:

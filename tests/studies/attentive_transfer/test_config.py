@@ -4,7 +4,7 @@ import pytest
 
 from medtransfer.errors import ConfigError
 from medtransfer.params import parse_params, read_tree
-from medtransfer.stages.workspace import overlay
+from medtransfer.profiles import overlay
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import pytest
 
 from medtransfer.params import parse_params, read_tree
-from medtransfer.stages.workspace import overlay
+from medtransfer.profiles import overlay
 from medtransfer.studies.attentive_transfer.explanations import phantom_coverage, whole_chain
 
 CHAINS = ("none", "none-stl_m", "none-stl_m-sstl_m", "none-stl_m-moco")

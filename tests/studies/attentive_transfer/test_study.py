@@ -10,7 +10,7 @@ from medtransfer.files import write_json
 from medtransfer.models.classifier import NetworkConfig, attention_layers, build_network
 from medtransfer.models.weights import load_model
 from medtransfer.params import parse_params, read_tree
-from medtransfer.stages.workspace import overlay
+from medtransfer.profiles import overlay
 from medtransfer.studies import plans
 from medtransfer.studies.attentive_transfer import study
 from medtransfer.studies.attentive_transfer.fits import fit_names, parent_of
