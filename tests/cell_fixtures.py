@@ -13,7 +13,7 @@ def flat_sample():
 
     def make(level, wobble=1e-4, seed=0):
         noise = np.random.default_rng(seed).normal(size=(2, 200)) * wobble
-        return Sample(np.full(2, level), level + noise, "")
+        return Sample(np.full(2, level), level + noise, "", (60, 60))
 
     return make
 

@@ -43,18 +43,34 @@ def test_the_side_of_the_margin_on_which_the_whole_interval_lies_decides(flat_ce
 def drawn(flat_cell, points, values):
     """A cell beside one whose metric is zero, so that the contrast of both is this sample."""
     points, values = np.asarray(points, float), np.asarray(values, float)
-    nothing = Sample(np.zeros_like(points), np.zeros_like(values), "")
-    return {NEW: flat_cell(0, sample=Sample(points, values, "")), OLD: flat_cell(0, sample=nothing)}
+    nothing = Sample(np.zeros_like(points), np.zeros_like(values), "", (60, 60))
+    return {NEW: flat_cell(0, sample=Sample(points, values, "", (60, 60))), OLD: flat_cell(0, sample=nothing)}
 
 
-@pytest.mark.parametrize("margin", [0.0, 0.02])
 @pytest.mark.parametrize("sign", [1, -1])
-def test_an_interval_that_ends_on_the_border_decides_nothing_in_either_direction(flat_cell, sign, margin):
-    values = np.full((1, 200), -margin)
-    values[0, :100] += sign * np.linspace(0.01, 0.1, 100)
-    judgement = decide(drawn(flat_cell, [sign * 0.05], values), margin=margin)
-    assert -margin in (pytest.approx(judgement.low), pytest.approx(judgement.high))
-    assert judgement.verdict == "not decidable"
+def test_an_interval_that_ends_on_the_border_decides_nothing_in_either_direction(flat_cell, sign):
+    """Values that are exact in binary, with a margin that is the bound itself."""
+    cells = drawn(flat_cell, [0.0, 0.0], np.tile([-0.25, 0.25], (2, 100)))
+    bound = decide(cells).high
+    found = decide(drawn(flat_cell, [sign * bound] * 2, np.tile([-0.25, 0.25], (2, 100))))
+    assert 0.0 in (found.low, found.high)
+    assert found.verdict == "not decidable"
+    assert decide(cells, margin=bound).verdict == "not decidable"
+
+
+def test_one_seed_decides_nothing_about_networks(flat_cell):
+    for values in (np.linspace(0.1, 0.2, 200), np.zeros(200)):
+        judgement = decide(drawn(flat_cell, [values.mean()], values[None]))
+        assert (judgement.verdict, judgement.reason) == ("not decidable", "one seed")
+        assert judgement.low <= judgement.estimate <= judgement.high
+
+
+def test_seeds_that_disagree_decide_nothing(flat_cell):
+    """Both seeds gain, and patients say so clearly; another training may well not gain."""
+    values = np.array([[0.02], [0.12]]) + np.random.default_rng(0).normal(0, 0.01, 200)
+    judgement = decide(drawn(flat_cell, [0.02, 0.12], values))
+    assert values.min() > -0.02
+    assert (judgement.verdict, judgement.reason) == ("not decidable", "the interval includes zero")
 
 
 def test_equal_predictions_are_no_difference_whatever_the_margin(flat_cell):
@@ -69,25 +85,26 @@ def test_equal_predictions_stay_equal_through_rounding_and_undefined_draws(flat_
     )
     values = 0.7 + 0.1 * np.random.default_rng(0).normal(size=(2, 200))
     values[:, :9] = np.nan
-    cells = dict.fromkeys(contrast, flat_cell(0.7, sample=Sample(np.full(2, 0.7), values, "")))
+    cells = dict.fromkeys(contrast, flat_cell(0.7, sample=Sample(np.full(2, 0.7), values, "", (60, 60))))
     assert judge(claim(contrast), cells, "auroc").verdict == "no difference"
 
 
 def test_an_interval_without_width_and_one_of_few_draws_decide_nothing(flat_cell):
-    judgement = decide(drawn(flat_cell, [0.1], np.full((1, 200), 0.1)))
-    assert (judgement.verdict, judgement.reason) == ("not decidable", "the interval has no width")
-    values = np.full((1, 200), np.nan)
-    values[0, :39] = np.linspace(0.1, 0.2, 39)
-    few = decide(drawn(flat_cell, [0.15], values))
+    for points in ([0.1, 0.1], [0.1, 0.12]):
+        flat = decide(drawn(flat_cell, points, np.tile(points, (200, 1)).T))
+        assert (flat.verdict, flat.reason) == ("not decidable", "the interval has no width")
+    values = np.full((2, 200), np.nan)
+    values[:, :39] = np.linspace(0.14, 0.16, 39)
+    few = decide(drawn(flat_cell, [0.15, 0.15], values))
     assert (few.verdict, few.reason) == ("not decidable", "39 resamples have a value, the interval needs 40")
-    values[0, 39] = 0.15
-    assert decide(drawn(flat_cell, [0.15], values)).verdict == "holds"
+    values[:, 39] = 0.15
+    assert decide(drawn(flat_cell, [0.15, 0.15], values)).verdict == "holds"
 
 
 @st.composite
 def contrasts(draw):
     """Points and resamples of one to three seeds on a grid with many ties at zero, some draws undefined."""
-    seeds, draws = draw(st.integers(1, 3)), draw(st.sampled_from([41, 200, 201, 1000]))
+    seeds, draws = draw(st.integers(1, 4)), draw(st.sampled_from([41, 200, 201, 1000]))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     centre, spread = draw(st.sampled_from([-3, -1, 0, 0, 1, 3])), draw(st.sampled_from([0, 0, 1, 2]))
     values = rng.integers(centre - spread, centre + spread + 1, (seeds, draws)) / 10
@@ -112,7 +129,7 @@ def test_a_comparison_and_its_mirror_image_agree(flat_cell, sample, level):
     assert other.verdict == mirror.get(one.verdict, one.verdict)
     if one.low is not None:
         assert (one.low, one.high) == (-other.high, -other.low)
-    equal = not points.any() and not np.nan_to_num(values).any()
+    equal = len(points) > 1 and not points.any() and not np.nan_to_num(values).any()
     assert (one.verdict == "no difference") == equal
 
 
@@ -152,7 +169,7 @@ def test_the_papers_value_is_the_same_contrast_where_all_of_it_is_printed(flat_c
 
 
 def test_an_undefined_metric_decides_nothing(flat_cell):
-    missing = Sample(np.full(2, np.nan), np.full((2, 200), np.nan), "there is no positive row")
+    missing = Sample(np.full(2, np.nan), np.full((2, 200), np.nan), "there is no positive row", (60, 60))
     judgement = decide({NEW: flat_cell(0.7, sample=missing), OLD: flat_cell(0.7)})
     assert (judgement.verdict, judgement.reason, judgement.estimate) == (
         "not decidable",

@@ -167,55 +167,12 @@ def test_undefined_draws_do_not_count_and_none_at_all_says_why():
     assert math.isnan(interval.low)
 
 
-def slow_two_way(name, target, networks, groups, *, draws, seed):
-    """The same seeds and patients drawn for every network; loops over draws and seeds."""
-    names, position = np.unique(groups, return_inverse=True)
-    counts = np.concatenate(list(intervals.patient_counts(len(names), draws=draws, seed=seed)), axis=1).astype(int)
-    seeds = len(networks[0])
-    chosen = np.random.default_rng([seed, seeds, draws]).integers(0, seeds, (seeds, draws))
-    values = []
-    for draw in range(draws):
-        again = np.repeat(np.arange(len(target)), counts[position, draw])
-        by_seed = [
-            [intervals.evaluate(name, target[again], n[s][again], 0.5) for n in networks] for s in chosen[:, draw]
-        ]
-        values.append(np.mean([e[0] - (e[1] if len(e) > 1 else 0) for e in by_seed]))
-    return np.quantile(values, [0.025, 0.975])
-
-
-@pytest.mark.parametrize("paired", [False, True])
-@pytest.mark.parametrize("name", ["auroc", "auprc", "accuracy"])
-def test_seeds_by_patients_equals_its_slow_twin(name, paired):
-    target, _, groups = rows("auroc")
-    rng = np.random.default_rng(1)
-    networks = [np.round(rng.random((3, 70)) * 0.7 + shift * target, 1) for shift in (0.5, 0.3)][: 1 + paired]
-    interval = intervals.seeds_by_patients_interval(
-        name, target, networks[0], groups, baseline=networks[1] if paired else None, draws=30, seed=5
-    )
-    expected = slow_two_way(name, target, networks, groups, draws=30, seed=5)
-    assert (interval.low, interval.high) == pytest.approx(tuple(expected), abs=1e-12)
-
-
-def test_seeds_that_disagree_widen_the_interval_and_a_shared_shift_cancels():
-    rng = np.random.default_rng(0)
-    target = np.arange(200) % 2
-    noise = rng.random(200)
-    scores = np.stack([noise + shift * target for shift in (0.0, 0.3, 0.9)])
-    patients = intervals.bootstrap_interval("auroc", target, scores[1], range(200))
-    both = intervals.seeds_by_patients_interval("auroc", target, scores, range(200))
-    assert both.high - both.low > 2 * (patients.high - patients.low)
-    same = intervals.seeds_by_patients_interval("auroc", target, scores, range(200), baseline=scores)
-    assert (same.value, same.low, same.high) == (0, 0, 0)
-
-
 def test_wrong_arguments_are_named():
     target, score, groups = rows("auroc")
     with pytest.raises(ConfigError, match="kappa: there is no such metric; expected one of auroc"):
         intervals.bootstrap_interval("kappa", target, score, groups)
     with pytest.raises(DataError, match=r"groups has shape \(5,\), expected \(70,\)"):
         intervals.bootstrap_interval("auroc", target, score, groups[:5])
-    with pytest.raises(DataError, match="expected the same seeds and rows"):
-        intervals.seeds_by_patients_interval("auroc", target, [score], groups, baseline=[score, score])
     with pytest.raises(ConfigError, match="draws is 0: expected at least 1"):
         intervals.bootstrap_interval("auroc", target, score, groups, draws=0)
     with pytest.raises(DataError, match="6 successes among 5 rows"):

@@ -184,11 +184,11 @@ def measure(
     return cells
 
 
-def estimates(cells: Iterable[Cell], metrics: Sequence[str], *, seed: int) -> list[Row]:
+def estimates(cells: Iterable[Cell], metrics: Sequence[str]) -> list[Row]:
     """Return one row per cell and metric: ``variant, condition, dataset, metric`` and its numbers."""
     return [
         {"variant": cell.variant, "condition": cell.condition, "dataset": cell.dataset, "metric": metric}
-        | brief(cell.samples[metric], seed=seed)
+        | brief(cell.samples[metric])
         for cell in cells
         for metric in metrics
     ]

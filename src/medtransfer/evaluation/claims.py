@@ -14,6 +14,7 @@ from medtransfer.evaluation.summary import LEVEL, Sample, summarise
 Contrast = Mapping[Key, float]
 """Weight of each (variant, condition)."""
 Verdict = Literal["holds", "does not hold", "no difference", "not decidable"]
+ONE_SEED = "one seed"
 ROUNDING = 1e-12
 """Below it a difference of metrics is rounding: the terms of a contrast cancel to it where predictions are equal."""
 
@@ -48,7 +49,8 @@ class Claim:
 class Judgement:
     """Verdict on a claim and its reason; estimate, interval and the paper's value are None if they do not exist.
 
-    ``excluded`` are the cells because of which the estimate decides nothing.
+    ``excluded`` are the cells because of which the estimate decides nothing. ``left_out`` says which chance the
+    interval does not include; empty if none.
     """
 
     verdict: Verdict
@@ -58,6 +60,7 @@ class Judgement:
     high: float | None = None
     paper: float | None = None
     excluded: tuple[Key, ...] = ()
+    left_out: str = ""
 
 
 Judged = tuple[Claim, Mapping[str, Judgement]]
@@ -87,7 +90,7 @@ def combine(contrast: Contrast, cells: Cells, metric: str) -> Sample:
     values = sum(weight * samples[key].values for key, weight in contrast.items())
     reason = next((one.reason for one in samples.values() if one.reason), "")
     points, values = (np.where(np.abs(part) < ROUNDING, 0.0, part) for part in (points, values))
-    return Sample(points, values, reason)
+    return Sample(points, values, reason, min((one.patients for one in samples.values()), key=min))
 
 
 def require_alike(cells: Collection[Cell]) -> None:
@@ -116,25 +119,24 @@ def judge(
     metric: str,
     *,
     level: float = LEVEL,
-    seed: int = 0,
     title: Callable[[Key], str] = " ".join,
     excluded: Mapping[Key, str] = {},
     paper: Mapping[Key, float] = {},
 ) -> Judgement:
     """Judge a claim on one metric.
 
-    It holds when the whole interval (seeds × patients from two seeds on, else patients) is above ``−margin`` and does
-    not hold when the whole interval is below. Where all points and resamples are zero, the predictions are equal and
-    the verdict is *no difference*, whatever the margin. Everything else is not decidable: an interval that reaches the
-    border, that has no width or rests on too few draws, and a cell that was not run or is excluded. The verdicts on
-    *A is better than B* and *B is better than A* are thus each other's mirror image.
+    It holds when the whole interval over patients and seeds is above ``−margin`` and does not hold when the whole
+    interval is below. Where all points and resamples are zero, the predictions are equal and the verdict is *no
+    difference*, whatever the margin. Everything else is not decidable: an interval that reaches the border, that has no
+    width or rests on too few draws, a cell that was not run or is excluded, and one seed, which says nothing about
+    what another training would give. The verdicts on *A is better than B* and *B is better than A* are thus each
+    other's mirror image.
 
     Args:
         claim: what to judge.
         cells: the cells that were run.
         metric: the metric of the contrast.
         level: coverage of the interval.
-        seed: of the resampling of seeds.
         title: how the reason names a cell that was not run.
         excluded: cells that cannot decide this claim, each with the reason.
         paper: the paper's values of the metric; the judgement has their contrast if all are printed.
@@ -149,12 +151,14 @@ def judge(
     if missing:
         return Judgement("not decidable", f"not run: {', '.join(missing)}", paper=printed)
     one = combine(claim.contrast, cells, metric)
-    estimate = summarise(one, level=level, seed=seed)
+    estimate = summarise(one, level=level)
     low, high = estimate.get("low_seeds", estimate["low"]), estimate.get("high_seeds", estimate["high"])
     values = (estimate["mean"], low, high, printed)
     unusable = tuple(sorted(claim.contrast.keys() & excluded.keys()))
     if unusable:
         return Judgement("not decidable", ", ".join(excluded[key] for key in unusable), *values, unusable)
+    if len(one.points) == 1 and low is not None:
+        return Judgement("not decidable", ONE_SEED, *values)
     if _zero(one):
         return Judgement("no difference", "every seed and every resample gives the same value", *values)
     if low is None or high is None:
@@ -163,6 +167,8 @@ def judge(
     if estimate["draws"] < needed:
         reason = f"{estimate['draws']} resamples have a value, the interval needs {needed}"
         return Judgement("not decidable", reason, *values)
+    if estimate["high"] - estimate["low"] < ROUNDING:
+        return Judgement("not decidable", "the interval has no width", *values)
     return Judgement(*_side(low, high, -claim.margin), *values)
 
 
@@ -175,8 +181,6 @@ def _zero(one: Sample) -> bool:
 def _side(low: float, high: float, border: float) -> tuple[Verdict, str]:
     """Return the verdict of an interval on being above a border, with its reason."""
     name = f"−{-border:g}" if border else "zero"
-    if high - low < ROUNDING:
-        return "not decidable", "the interval has no width"
     if low > border:
         return "holds", f"the whole interval is above {name}"
     if high < border:

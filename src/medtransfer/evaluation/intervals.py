@@ -1,4 +1,4 @@
-"""Intervals: bootstrap of patients, bootstrap of seeds × patients, Wilson, Student.
+"""Resamples of patients, and intervals: bootstrap of patients, Wilson, Student.
 
 Images of one patient are correlated, so whole patients are drawn with replacement (cluster bootstrap, Davison &
 Hinkley 1997, §3.8); the interval is given by percentiles of the resampled metric. Draws that leave a metric undefined
@@ -69,46 +69,6 @@ def bootstrap_interval(
     return percentile_interval(
         evaluate(metric, target, one_seed[0], threshold), values[0], level=level, method="bootstrap of patients"
     )
-
-
-def seeds_by_patients_interval(
-    metric: str,
-    target: ArrayLike,
-    scores: ArrayLike,
-    groups: ArrayLike,
-    *,
-    baseline: ArrayLike | None = None,
-    draws: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-    threshold: float = 0.5,
-) -> Interval:
-    """Percentile interval of the mean over seeds under resampling of seeds and of patients, both with replacement.
-
-    With ``baseline`` (the scores ``[seeds, rows]`` of another network) it is the interval of the difference
-    ``scores − baseline``, with the same seeds and the same patients drawn for both. Two-way resampling of a crossed
-    design is conservative (Owen 2007); with very few seeds, the variation over seeds is still a rough estimate.
-
-    Args:
-        metric: as in :func:`bootstrap_interval`, like all arguments that are not described otherwise.
-        target: ``[rows]``.
-        scores: ``[seeds, rows]``, or ``[seeds, rows, classes]``.
-        groups: ``[rows]``.
-        baseline: scores of the other network on the same rows, shape as ``scores``.
-        draws: resamples.
-        seed: of the resampling.
-        level: coverage.
-        threshold: for the metrics that need one.
-    """
-    networks = [np.asarray(s, np.float64) for s in ([scores] if baseline is None else [scores, baseline])]
-    _same_shape(networks)
-    values, points = np.zeros((len(networks[0]), draws)), np.zeros(len(networks[0]))
-    for sign, network in zip((1.0, -1.0), networks, strict=False):
-        limits = [threshold] * len(network)
-        values += sign * resample([metric], target, network, groups, draws=draws, seed=seed, thresholds=limits)[metric]
-        points += sign * np.array([evaluate(metric, target, one, threshold) for one in network])
-    mean = mean_of_drawn_seeds(values, seed=seed)
-    return percentile_interval(float(points.mean()), mean, level=level, method="bootstrap of seeds × patients")
 
 
 def resample(
@@ -197,14 +157,6 @@ def patient_counts(size: int, *, draws: int, seed: int) -> Iterator[Floats]:
         yield np.bincount(flat, minlength=size * width).reshape(size, width).astype(np.float64)
 
 
-def mean_of_drawn_seeds(values: Floats, *, seed: int) -> Floats:
-    """Draw seeds with replacement for every patient resample and average them, ``[seeds, draws]`` → ``[draws]``."""
-    count, draws = values.shape
-    chosen = np.random.default_rng([seed, count, draws]).integers(0, count, (count, draws))
-    mean: Floats = np.take_along_axis(values, chosen, 0).mean(0)
-    return mean
-
-
 def percentile_interval(value: float, values: Floats, *, level: float, method: str) -> Interval:
     """Return the percentile interval of resampled values; NaN bounds with a warning when no draw is valid.
 
@@ -243,14 +195,6 @@ def t_interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
         return Interval(mean, missing, missing, level, "t", 0)
     half = float(stdtrit(sample.size - 1, (1 + level) / 2) * sample.std(ddof=1) / math.sqrt(sample.size))
     return Interval(mean, mean - half, mean + half, level, "t", 0)
-
-
-def _same_shape(networks: Sequence[Floats]) -> None:
-    if len({network.shape for network in networks}) != 1:
-        raise DataError(
-            f"scores have shape {networks[0].shape} and baseline {networks[-1].shape}: expected the same seeds "
-            "and rows for both networks; leave out seeds that one of them lacks"
-        )
 
 
 def evaluate(name: str, target: ArrayLike, score: Floats, threshold: float) -> float:

@@ -1,5 +1,6 @@
 """Differences between pairs of cells on the same images, as rows, and their tests."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -9,14 +10,12 @@ from medtransfer.evaluation.cells import Cell, Cells, Key, Row
 from medtransfer.evaluation.checks import Floats
 from medtransfer.evaluation.claims import combine, require_alike
 from medtransfer.evaluation.compare import DelongTest, delong_test, holm, smallest_detectable_difference
-from medtransfer.evaluation.summary import Sample, brief, drawn_means
+from medtransfer.evaluation.summary import Sample, brief
 
 Pair = tuple[Key, Key]
 
 
-def differences(
-    cells: Cells, pairs: Iterable[Pair], metrics: Sequence[str], *, seed: int, relative: bool = False
-) -> list[Row]:
+def differences(cells: Cells, pairs: Iterable[Pair], metrics: Sequence[str], *, relative: bool = False) -> list[Row]:
     """Return first − second for pairs of cells that were both run; with ``relative`` as a share of the second.
 
     One row per pair and metric: ``variant, condition, variant_b, condition_b, metric`` and the numbers.
@@ -26,28 +25,28 @@ def differences(
     """
     return [
         {"variant": a[0], "condition": a[1], "variant_b": b[0], "condition_b": b[1], "metric": metric}
-        | brief(_difference(cells, (a, b), metric, relative=relative), seed=seed)
+        | brief(_difference(cells, (a, b), metric, relative=relative))
         for a, b in pairs
         if a in cells and b in cells and a != b
         for metric in metrics
     ]
 
 
-def paired_tests(cells: Cells, pairs: Iterable[Pair], metrics: Sequence[str], *, seed: int) -> list[Row]:
-    """Return the rows of :func:`differences` with ``p``, ``p_holm`` (over all pairs of a metric) and ``test``.
+def paired_tests(cells: Cells, pairs: Iterable[Pair], metrics: Sequence[str]) -> list[Row]:
+    """Return the rows of :func:`differences` with ``p``, ``p_holm`` and ``p_images``, each NaN where it does not exist.
 
-    AUROC of one output: DeLong's test of scores averaged over seeds, with the variance of whole patients. Otherwise the
-    two-sided p that inverts the percentile interval: twice the smaller share of resamples on one side of zero (Davison
-    & Hinkley 1997, section 4.4), with 1 added to numerator and denominator so that it is never 0.
+    ``p`` belongs to the interval over patients and seeds: with one seed there is none. ``p_holm`` is adjusted over all
+    pairs of a metric. ``p_images`` is that of DeLong's test for AUROC of one output: scores averaged over seeds, with
+    the variance of whole patients. It holds no chance in training.
     """
-    rows = differences(cells, pairs, metrics, seed=seed)
+    rows = differences(cells, pairs, metrics)
     for row in rows:
         a, b = (row["variant"], row["condition"]), (row["variant_b"], row["condition_b"])
-        if row["metric"] == "auroc" and len(cells[a].outputs) == 1:
-            row["p"], row["test"] = delong(cells[a], cells[b]).p, "DeLong"
-        else:
-            resampled = drawn_means(_difference(cells, (a, b), row["metric"], relative=False), seed=seed)
-            row["p"], row["test"] = bootstrap_p(resampled), "bootstrap"
+        one = _difference(cells, (a, b), row["metric"], relative=False)
+        known = len(one.points) > 1 and row["mean"] is not None and row["low"] is not None
+        row["p"] = one.chance().p(row["mean"]) if known else math.nan
+        tested = row["metric"] == "auroc" and len(cells[a].outputs) == 1
+        row["p_images"] = delong(cells[a], cells[b]).p if tested else math.nan
     for metric in metrics:
         same = [row for row in rows if row["metric"] == metric]
         for row, adjusted in zip(same, holm([row["p"] for row in same]), strict=True):
@@ -73,16 +72,6 @@ def detectable(first: Cell, second: Cell) -> float:
     return smallest_detectable_difference(*_averaged(first, second))
 
 
-def bootstrap_p(resampled: ArrayLike) -> float:
-    """Return the two-sided p of resampled differences ``[draws]`` against zero; NaN if none is defined."""
-    valid = np.asarray(resampled, np.float64)
-    valid = valid[~np.isnan(valid)]
-    if not valid.size:
-        return float("nan")
-    side = min((valid <= 0).sum(), (valid >= 0).sum())
-    return float(min(1.0, 2 * (1 + side) / (1 + valid.size)))
-
-
 def _averaged(first: Cell, second: Cell) -> tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike]:
     """Return target, both cells' scores averaged over seeds, and patients, ``[known images]`` each."""
     require_alike([first, second])
@@ -95,7 +84,7 @@ def _difference(cells: Cells, pair: Pair, metric: str, *, relative: bool) -> Sam
     if not relative:
         return one
     base = cells[pair[1]].samples[metric]
-    return Sample(_share(one.points, base.points), _share(one.values, base.values), one.reason)
+    return Sample(_share(one.points, base.points), _share(one.values, base.values), one.reason, one.patients)
 
 
 def _share(part: Floats, whole: Floats) -> Floats:

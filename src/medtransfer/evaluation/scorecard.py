@@ -1,5 +1,6 @@
 """Cells for JSON: every metric of every fit with its spread over seeds and its intervals."""
 
+import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
@@ -23,7 +24,7 @@ from medtransfer.evaluation.cells import (
     of_output,
 )
 from medtransfer.evaluation.checks import UndefinedMetricWarning
-from medtransfer.evaluation.intervals import Interval, percentile_interval
+from medtransfer.evaluation.intervals import Interval
 from medtransfer.evaluation.summary import LEVEL, Sample, summarise
 
 
@@ -150,17 +151,17 @@ def _block(cell: Cell, config: EvaluationConfig) -> dict[str, Any]:
         "task": cell.task,
         "outputs": list(cell.outputs),
         "known": dict(zip(cell.outputs, map(int, known), strict=True)),
-        "metrics": _summaries(cell.samples, config),
+        "metrics": _summaries(cell.samples),
     }
     if len(cell.by_output) > 1:
-        block["by_output"] = {o: {"metrics": _summaries(part, config)} for o, part in cell.by_output.items()}
+        block["by_output"] = {o: {"metrics": _summaries(part)} for o, part in cell.by_output.items()}
     if cell.thresholds:
         block |= {"threshold_rule": config.threshold, "thresholds": dict(cell.thresholds)}
     return block
 
 
-def _summaries(samples: Mapping[str, Sample], config: EvaluationConfig) -> dict[str, Any]:
-    return {name: summarise(one, level=LEVEL, seed=config.seed) for name, one in samples.items()}
+def _summaries(samples: Mapping[str, Sample]) -> dict[str, Any]:
+    return {name: summarise(one, level=LEVEL) for name, one in samples.items()}
 
 
 def _single(aligned: Aligned) -> Aligned:
@@ -174,6 +175,7 @@ def _intervals(samples: Mapping[str, Sample], level: float) -> dict[str, Interva
     for name, one in samples.items():
         if one.reason:
             warnings.warn(one.reason, UndefinedMetricWarning, stacklevel=3)
-        values = one.values[0]
-        result[name] = percentile_interval(float(one.points[0]), values, level=level, method="bootstrap of patients")
+        estimate = summarise(one, level=level)
+        value, low, high = (math.nan if estimate[key] is None else estimate[key] for key in ("mean", "low", "high"))
+        result[name] = Interval(value, low, high, level, "variance over patients", estimate["draws"])
     return result

@@ -34,7 +34,7 @@ def claims_table(
             TableCell(claim.source),
             *([_printed(by_column[deciding])] if paper else []),
             *(_estimate(by_column[name]) for name in columns),
-            TableCell(by_column[deciding].verdict, by_column[deciding].reason),
+            _verdict(by_column[deciding]),
         )
         for claim, by_column in judged
     ]
@@ -49,6 +49,11 @@ def claims_table(
 
 def _printed(one: Judgement) -> TableCell:
     return NOT_PRINTED if one.paper is None else TableCell(signed(one.paper))
+
+
+def _verdict(one: Judgement) -> TableCell:
+    left_out = "" if one.estimate is None and not one.excluded else one.left_out
+    return TableCell(one.verdict, "; ".join(part for part in (one.reason, left_out) if part))
 
 
 def _estimate(one: Judgement) -> TableCell:

@@ -29,5 +29,5 @@ def evaluation_markdown(
         lines += [f"| {name} | {m.value:.3f} | {m.low:.3f} … {m.high:.3f} |" for name, m in values.items()]
     if unknown := [question for question in asked if question not in metrics]:
         lines += ["", f"Not known on these images, so not measured: {', '.join(unknown)}."]
-    note = "Intervals: bootstrap of patients. Thresholded metrics use 0.5; no data of this set was used to choose it."
+    note = "Intervals are over patients. Thresholded metrics use 0.5; no data of this set was used to choose it."
     return "\n".join([*lines, "", note, ""])

@@ -22,9 +22,10 @@ MISSING = TableCell("—")
 REFERENCE = TableCell("0", hover="the reference of the other gains")
 NOT_PRINTED = TableCell("n/a", hover="not available: the paper does not print this number")
 READING = (
-    "Mean ± sd over seeds; below it the 95 % bootstrap interval over seeds and patients (over patients alone with one "
-    "seed)."
+    "Mean ± sd over seeds; below it the 95 % interval over patients and seeds (over patients alone with one seed)."
 )
+IMAGES_ONLY = "images only"
+"""Heads what holds chance in the test images but none in training."""
 
 GLOSSARY = {
     "AUROC": "area under the ROC curve: probability that a positive image scores above a negative one",
@@ -70,7 +71,7 @@ def interval(low: Any, high: Any, *, difference: bool = False, digits: int = 3) 
 
 
 def bounds(row: Any) -> tuple[Any, Any]:
-    """Return the interval of a row that tables show: seeds × patients from two seeds on, else patients."""
+    """Return the interval of a row that tables show: over patients and seeds from two seeds on, else over patients."""
     both = not is_missing(row["low_seeds"])
     return (row["low_seeds"], row["high_seeds"]) if both else (row["low"], row["high"])
 
@@ -84,9 +85,9 @@ def estimate(row: Row | None, *, difference: bool = False) -> TableCell:
         return MISSING
     low, high, both = row["low"], row["high"], (row["low_seeds"], row["high_seeds"])
     main = signed(row["mean"]) if difference else spread(row["mean"], row["sd"])
-    hover = f"bootstrap of patients: {interval(low, high, difference=difference)}"
+    hover = f"over patients: {interval(low, high, difference=difference)}"
     if not is_missing(both[0]):
-        hover += f"; bootstrap of seeds and patients: {interval(*both, difference=difference)}"
+        hover += f"; over patients and seeds: {interval(*both, difference=difference)}"
     return TableCell(main, interval(*bounds(row), difference=difference), hover)
 
 

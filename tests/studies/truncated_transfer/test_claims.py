@@ -117,14 +117,14 @@ def test_whether_auprc_breaks_ties(flat_cell, flat_sample, auroc, auprc, verdict
 
 def test_a_corrected_test_does_not_rest_on_the_most_extreme_resamples():
     draw = np.random.default_rng(0)
-    one = Sample(np.array([3.2]), 3.2 + draw.normal(size=(1, 100)), "")
+    one = Sample(np.array([3.2]), 3.2 + draw.normal(size=(1, 100)), "", (90, 90))
     corrected = 1 - 0.05 / 190
     assert (one.values > 0).all()  # percentiles of so few resamples would say that the difference is off zero
     assert not separates(one, level=corrected)
     assert separates(one, level=0.95)
-    assert separates(Sample(one.points + 1.2, one.values + 1.2, ""), level=corrected)
-    assert not separates(Sample(np.zeros(1), np.zeros((1, 100)), ""), level=corrected)
-    assert not separates(Sample(np.ones(1), np.ones((1, 100)), ""), level=corrected)
+    assert separates(Sample(one.points + 1.2, one.values + 1.2, "", (90, 90)), level=corrected)
+    assert not separates(Sample(np.zeros(1), np.zeros((1, 100)), "", (90, 90)), level=corrected)
+    assert not separates(Sample(np.ones(1), np.ones((1, 100)), "", (90, 90)), level=corrected)
 
 
 def test_variants_of_equal_predictions_tie_and_none_breaks_the_tie(flat_cell):
@@ -134,7 +134,7 @@ def test_variants_of_equal_predictions_tie_and_none_breaks_the_tie(flat_cell):
 
 
 def test_a_difference_without_a_value_is_no_tie(flat_cell):
-    missing = Sample(np.full(2, np.nan), np.full((2, 200), np.nan), "there is no positive row")
+    missing = Sample(np.full(2, np.nan), np.full((2, 200), np.nan), "there is no positive row", (60, 60))
     ties = judge_ties({("a", ALL): flat_cell(0.7), ("b", ALL): flat_cell(0.7, sample=missing)}, ALL)
     assert (ties.tied_auroc, ties.judgement.reason) == (0, "no two variants tie in AUROC")
 

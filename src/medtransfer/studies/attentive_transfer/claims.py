@@ -3,11 +3,12 @@
 Claims are linear contrasts of cells (network, chain), so the same arithmetic gives the paper's value and ours.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache
 
 from medtransfer.evaluation.cells import Cells, Key
 from medtransfer.evaluation.claims import Claim, Contrast, Judgement, difference, judge, mean_contrast
+from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
 from medtransfer.studies.attentive_transfer.paper.values import (
     NO_TRANSFER,
     WHOLE_CHAIN,
@@ -57,25 +58,47 @@ def claims(networks: Sequence[str]) -> list[Claim]:
     ]
 
 
-def judge_claim(claim: Claim, cells: Cells, *, inactive: Collection[Key] = (), seed: int = 0) -> Judgement:
+def judge_claim(claim: Claim, cells: Cells, *, inactive: Collection[Key] = ()) -> Judgement:
     """Judge a claim by the AUROC on the test images.
 
     Args:
         claim: what to judge.
         cells: the cells that were run.
         inactive: cells whose ATTN layers do not change any prediction.
-        seed: of the resampling of seeds.
     """
     reasons = {(n, c): f"attention is inactive in {network_title(n)} ({chain_title(c)})" for n, c in inactive}
     return judge(
         claim,
         cells,
         "auroc",
-        seed=seed,
         title=lambda key: chain_title(key[1]),
         excluded=reasons if claim.key.startswith(ABOUT_ATTENTION) else {},
         paper=printed_auroc(),
     )
+
+
+def left_out(config: AttentiveTransferConfig, claim: Claim) -> str:
+    """Return which chance in pretraining the interval of a claim does not include; empty if there is none."""
+    return not_in_interval(config, [chain for _, chain in claim.contrast])
+
+
+def not_in_interval(config: AttentiveTransferConfig, chains: Iterable[str]) -> str:
+    """Return which chance in pretraining no interval over the seeds of these chains includes; empty if there is none.
+
+    Fine-tuning seed number i starts from pretraining seed number i modulo their count; ready-made weights of STL-N were
+    trained once.
+    """
+    pretrained = [chain for chain in chains if chain != NO_TRANSFER]
+    runs = len(config.pretrain_seeds)
+    if not pretrained:
+        return ""
+    if runs == 1:
+        return "pretrained once: chance in pretraining is not in the interval"
+    if any(chain.startswith("stl_n") for chain in pretrained) and config.start.kind != "train":
+        return "STL-N trained once: its chance is not in the interval"
+    if runs < len(config.seeds):
+        return f"{runs} pretraining runs for {len(config.seeds)} seeds: the interval includes their chance in part"
+    return ""
 
 
 @cache

@@ -3,15 +3,15 @@
 Claims are linear contrasts of cells with paired intervals; *at least as good* means not worse by ``MARGIN``.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import combinations
-from statistics import NormalDist
 
-import numpy as np
 import pandas as pd
 
 from medtransfer.evaluation.cells import Cell, Cells, EvaluationConfig, Key, measure
 from medtransfer.evaluation.claims import (
+    ONE_SEED,
     ROUNDING,
     Claim,
     Contrast,
@@ -23,7 +23,7 @@ from medtransfer.evaluation.claims import (
     judge,
     mean_contrast,
 )
-from medtransfer.evaluation.summary import LEVEL, Sample, drawn_means
+from medtransfer.evaluation.summary import LEVEL, Sample
 from medtransfer.models.classifier import NetworkConfig
 from medtransfer.models.slim import SlimConfig
 from medtransfer.studies.truncated_transfer.config import Condition, TruncatedTransferConfig
@@ -105,53 +105,63 @@ def claims(config: TruncatedTransferConfig) -> list[Claim]:
     return result
 
 
-def judge_claim(claim: Claim, cells: Cells, *, seed: int = 0) -> dict[str, Judgement]:
+def judge_claim(claim: Claim, cells: Cells) -> dict[str, Judgement]:
     """Return the judgement of a claim by metric; the metric ``DECIDING`` decides."""
-    return {metric: judge(claim, cells, metric, seed=seed) for metric in METRICS}
+    once = left_out(variant for variant, _ in claim.contrast)
+    return {metric: replace(judge(claim, cells, metric), left_out=once) for metric in METRICS}
 
 
-def judge_ties(cells: Cells, condition: str, *, level: float = LEVEL, seed: int = 0) -> Ties:
+def left_out(variants: Iterable[str]) -> str:
+    """Return which chance the interval of variants does not include: all pretrained ones start from one network."""
+    pretrained = any(not variant.endswith("-random") for variant in variants)
+    return "pretrained once: chance in pretraining is not in the interval" if pretrained else ""
+
+
+def judge_ties(cells: Cells, condition: str, *, level: float = LEVEL) -> Ties:
     """Judge claim c on all pairs of variants under a condition.
 
     It holds when AUPRC breaks more ties in AUROC than AUROC breaks in AUPRC, and does not hold when it breaks fewer.
     Equal numbers decide nothing; with none on both sides the images may be too few, or the networks equal.
     """
     pairs = [{a: 1.0, b: -1.0} for a, b in combinations(sorted(key for key in cells if key[1] == condition), 2)]
-    tied, broken = _broken(pairs, cells, "auroc", "auprc", level=level, seed=seed)
-    tied_back, broken_back = _broken(pairs, cells, "auprc", "auroc", level=level, seed=seed)
-    if not tied:
+    tied, broken = _broken(pairs, cells, "auroc", "auprc", level=level)
+    tied_back, broken_back = _broken(pairs, cells, "auprc", "auroc", level=level)
+    if any(len(cell.seeds) == 1 for key, cell in cells.items() if key[1] == condition):
+        judgement = Judgement("not decidable", ONE_SEED)
+    elif not tied:
         judgement = Judgement("not decidable", "no two variants tie in AUROC")
     else:
         more = broken - broken_back
         verdict: Verdict = "holds" if more > 0 else "does not hold" if more < 0 else "not decidable"
         reason = f"AUPRC breaks {broken} of {tied} ties in AUROC, AUROC {broken_back} of {tied_back} ties in AUPRC"
         judgement = Judgement(verdict, reason)
+    judgement = replace(judgement, left_out=left_out(variant for pair in pairs for variant, _ in pair))
     return Ties(condition, len(pairs), tied, broken, tied_back, broken_back, judgement)
 
 
-def separates(one: Sample, *, level: float, seed: int = 0) -> bool:
-    """Return whether the normal interval of a difference excludes zero; its sd is that of the resampled differences.
+def separates(one: Sample, *, level: float) -> bool:
+    """Return whether the interval of a difference over patients and seeds excludes zero.
 
     An interval without width separates nothing. At a level corrected for many ties, percentiles would depend on the one
-    or two most extreme resamples; the sd depends on all of them.
+    or two most extreme resamples; the variance depends on all of them.
     """
-    half = NormalDist().inv_cdf((1 + level) / 2) * float(np.nanstd(drawn_means(one, seed=seed)))
+    half = one.chance().reach(1 - level)
     return half > ROUNDING and abs(float(one.points.mean())) > half
 
 
 def _broken(
-    pairs: list[dict[Key, float]], cells: Cells, tied_in: str, broken_by: str, *, level: float, seed: int
+    pairs: list[dict[Key, float]], cells: Cells, tied_in: str, broken_by: str, *, level: float
 ) -> tuple[int, int]:
     """Count the pairs that one metric ties and, of these, the pairs that the other separates at a corrected level."""
-    tied = [pair for pair in pairs if _ties(pair, cells, tied_in, level=level, seed=seed)]
+    tied = [pair for pair in pairs if _ties(pair, cells, tied_in, level=level)]
     corrected = 1 - (1 - level) / max(len(tied), 1)
-    return len(tied), sum(separates(combine(pair, cells, broken_by), level=corrected, seed=seed) for pair in tied)
+    return len(tied), sum(separates(combine(pair, cells, broken_by), level=corrected) for pair in tied)
 
 
-def _ties(pair: Contrast, cells: Cells, metric: str, *, level: float, seed: int) -> bool:
+def _ties(pair: Contrast, cells: Cells, metric: str, *, level: float) -> bool:
     """Return whether the interval of a difference exists and includes zero."""
     claim = Claim(key="", statement="", source="", how="", contrast=pair)
-    judgement = judge(claim, cells, metric, level=level, seed=seed)
+    judgement = judge(claim, cells, metric, level=level)
     return judgement.low is not None and judgement.high is not None and judgement.low <= 0 <= judgement.high
 
 

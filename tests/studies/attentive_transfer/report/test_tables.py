@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from medtransfer.evaluation.compare import delong_test, holm
+from medtransfer.reporting.formatting import probability
 from medtransfer.studies.attentive_transfer.claims import attention_pairs
 from medtransfer.studies.attentive_transfer.paper.values import TABLES
 from medtransfer.studies.attentive_transfer.report.tables import (
@@ -59,13 +60,13 @@ def test_tables_with_sound_arithmetic_have_no_footnote(study_results):
 
 def test_inactive_attention_is_marked_only_in_its_row(study_results):
     table = grid_table(study_results)
-    marked = [(line[0].main, line[1].main) for line in table.rows if line[0].detail == "attention inactive"]
+    marked = [(line[0].main, line[1].main) for line in table.rows if "attention inactive" in line[0].detail]
     assert marked == [("resnet50 + 5 ATTN", "no transfer")]
 
 
 def test_attention_that_was_not_switched_off_is_marked_as_unchecked(study_results):
     table = grid_table(replace(study_results, change={}))
-    assert [line[0].detail for line in table.rows] == [""] * 5 + ["attention not checked"] * 5
+    assert ["attention not checked" in line[0].detail for line in table.rows] == [False] * 5 + [True] * 5
 
 
 def test_a_network_that_was_not_run_is_not_called_unchecked(predictions, measured):
@@ -123,7 +124,7 @@ def test_the_test_is_delongs_over_patients_on_scores_averaged_over_seeds(compare
     assert expected.variance != delong_test(images["target"], *scores).variance
     row = next(row for row in compared if row["condition"] == "stl_n")
     assert (row["auroc"], row["auroc_b"], row["p"]) == pytest.approx((expected.auroc_a, expected.auroc_b, expected.p))
-    assert row["high"] - row["low"] == pytest.approx(2 * 1.959964 * expected.variance**0.5)
+    assert row["detectable"] == pytest.approx((1.959964 + 0.841621) * expected.variance**0.5, rel=1e-5)
 
 
 def test_p_values_are_adjusted_over_all_chains(compared):
@@ -131,10 +132,24 @@ def test_p_values_are_adjusted_over_all_chains(compared):
     assert [row["p_holm"] for row in compared] == pytest.approx(list(holm([row["p"] for row in compared])))
 
 
-def test_what_could_be_detected_is_what_eighty_per_cent_power_needs_by_the_standard_error(compared):
-    for row in compared:
-        error = (row["high"] - row["low"]) / (2 * 1.959964)
-        assert row["detectable"] == pytest.approx((1.959964 + 0.841621) * error, rel=1e-5)
+def test_what_delong_says_is_in_the_group_of_the_images_alone(study_results, compared):
+    table = attention_against_convolution(study_results)
+    assert [column.name for column in table.columns if column.group == "images only"] == [
+        *("with ATTN", "without", "p", "p, Holm", "detectable")
+    ]
+    place = [column.name for column in table.columns].index("p")
+    assert [row[place].main for row in table.rows] == [probability(row["p"]) for row in compared]
+
+
+def test_a_row_says_that_chance_in_pretraining_is_not_in_it_where_it_is_not(study_results, measured):
+    once = "pretrained once: chance in pretraining is not in the interval"
+
+    def details(results):
+        return {row[1].main: row[0].detail for row in grid_table(results).rows if row[0].main == "resnet50"}
+
+    assert set(details(study_results).values()) == {"", once}
+    assert details(study_results)["no transfer"] == ""
+    assert set(details(measured(pretrain_seeds=(0, 1))).values()) == {""}
 
 
 def test_a_network_without_a_plain_partner_is_not_compared(measured):
@@ -151,8 +166,8 @@ def test_methods_are_compared_within_a_network(predictions, measured):
     ]
     for row, network in zip(table.rows, changed.config.networks, strict=True):
         gain = changed.gains([((network, FULL), (network, moco))])[network, FULL, "auroc"]["mean"]
-        assert number(row[4]) == pytest.approx(number(row[2]) - number(row[3]), abs=1.1e-3)
-        assert number(row[4]) == pytest.approx(gain, abs=0.05)
+        assert number(row[2]) == pytest.approx(gain, abs=6e-4)
+        assert number(row[2]) == pytest.approx(number(row[3]) - number(row[4]), abs=0.05)
     assert table.notes[-1] == "All learn alike."
 
 
@@ -163,8 +178,9 @@ def test_without_another_method_there_is_no_table_of_methods(study_results):
 def test_a_comparison_is_repeated_on_each_outside_set_and_a_dash_where_it_was_not_measured(study_results):
     table = attention_against_convolution(study_results)
     assert table.columns[-1].name == "far"
-    row = compare(study_results.grid["far"], [(("resnet50_attn5", "none"), ("resnet50_attn0", "none"))])[0]
-    assert number(table.rows[0][-1]) == pytest.approx(row["difference"], abs=6e-4)
+    pair = (("resnet50_attn5", "none"), ("resnet50_attn0", "none"))
+    gain = study_results.gains([pair], dataset="far")["resnet50_attn5", "none", "auroc"]
+    assert number(table.rows[0][-1]) == pytest.approx(gain["mean"], abs=6e-4)
     far = {key: cell for key, cell in study_results.grid["far"].items() if key != ("resnet50_attn0", "none")}
     part = attention_against_convolution(replace(study_results, grid=study_results.grid | {"far": far}))
     assert [row[-1].main == "—" for row in part.rows] == [True] + [False] * 4

@@ -5,6 +5,7 @@ import pytest
 
 from medtransfer.evaluation.claims import Claim, Judgement
 from medtransfer.evaluation.pairs import differences, paired_tests
+from medtransfer.reporting.formatting import probability
 from medtransfer.studies.truncated_transfer.claims import METRICS, Ties
 from medtransfer.studies.truncated_transfer.paper.values import paper_values
 from medtransfer.studies.truncated_transfer.report import tables
@@ -13,6 +14,7 @@ from medtransfer.studies.truncated_transfer.report.paper_values import paper_val
 from medtransfer.studies.truncated_transfer.report.results import pairs, results
 
 ALL = "ct-all-tuned"
+ONCE = "pretrained once: chance in pretraining is not in the interval"
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,7 @@ def rows(study_results):
 def changes(study_results, claim, *, relative=False):
     """The differences of a claim."""
     pairs_of = pairs(study_results.config, claim)
-    return differences(study_results.cells, pairs_of, METRICS, seed=study_results.evaluation.seed, relative=relative)
+    return differences(study_results.cells, pairs_of, METRICS, relative=relative)
 
 
 def mains(row):
@@ -90,11 +92,18 @@ def test_networks_other_than_densenets_have_no_partner(make_config):
     assert tables.missing_partners(config) == []
 
 
-def test_tests_name_both_variants_and_the_test(study_results):
-    tests = paired_tests(study_results.cells, pairs(study_results.config, "b_transfusion"), METRICS, seed=0)
+def test_tests_name_both_variants_their_pretraining_and_delong_as_images_only(study_results):
+    tests = paired_tests(study_results.cells, pairs(study_results.config, "b_transfusion"), METRICS)
     table = tables.tests_table(tests)
     assert mains(table.rows[0])[:3] == ["ct · all · tuned", "Dens-T1 · TL", "Dens-S1 · transfusion"]
-    assert [table.rows[0][place].detail for place in (4, 7)] == ["DeLong", "bootstrap"]
+    assert [cell.detail for cell in table.rows[0][1:3]] == [ONCE, ONCE]
+    assert (table.columns[-1].name, table.columns[-1].group) == ("AUROC, p", "images only")
+    assert table.rows[0][-1].main == probability(tests[0]["p_images"])
+
+
+def test_a_row_without_pretraining_says_nothing_of_it(study_results, rows, costs):
+    table = tables.networks_table(study_results, rows, costs)
+    assert {row[1].main: row[1].detail for row in table.rows} == {"RI": "", "TL": ONCE, "transfusion": ONCE}
 
 
 CUT = Claim(

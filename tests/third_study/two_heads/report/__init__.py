@@ -23,40 +23,36 @@ def build(data: ReportInput[TwoHeadsConfig]) -> ReportContent:
     """Compute everything that the report says."""
     cells = measure(data.predictions, data.evaluation, splits=("test",))
     fits = provenance(recorded_fits(data.folder, data.config.networks))
-    seed = data.evaluation.seed
     return ReportContent(
         title="Two heads: diagnosis and severity by one network",
         about="Each network reads a chest X-ray once; one head names the disease, the other grades six lung zones.",
         **data.parts(),
         headline=(f"{len(data.config.networks)} networks were trained with both heads; the tables say how well.",),
         champions=champions_of(data.champions, fits, lambda variant, condition: {"Network": variant}),
-        results=(_heads_table(cells, seed), _zones_table(cells, seed)),
+        results=(_heads_table(cells), _zones_table(cells)),
         figures=(),
         provenance=(provenance_table(fits),),
         limits=("A made-up study: it shows that the parts fit together.", *uncommitted(fits)),
     )
 
 
-def _heads_table(cells: Sequence[Cell], seed: int) -> Table:
+def _heads_table(cells: Sequence[Cell]) -> Table:
     by_head = {(cell.variant, cell.kind): cell.samples for cell in cells}
     shown = [(kind, metric) for kind, (_, metrics) in HEADS.items() for metric in metrics]
     rows = (
-        (TableCell(variant), *(_number(by_head[variant, kind][metric], seed) for kind, metric in shown))
+        (TableCell(variant), *(_number(by_head[variant, kind][metric]) for kind, metric in shown))
         for variant in dict.fromkeys(cell.variant for cell in cells)
     )
     columns = (Column(title, group) for group, metrics in HEADS.values() for title in metrics.values())
     return Table("heads", "Both heads", f"On test images. {READING}", (*labels("Network"), *columns), tuple(rows))
 
 
-def _zones_table(cells: Sequence[Cell], seed: int) -> Table:
+def _zones_table(cells: Sequence[Cell]) -> Table:
     graded = [cell for cell in cells if cell.kind == "severity"]
-    rows = (
-        (TableCell(zone), *(_number(cell.by_output[zone]["mae"], seed) for cell in graded))
-        for zone in graded[0].outputs
-    )
+    rows = ((TableCell(zone), *(_number(cell.by_output[zone]["mae"]) for cell in graded)) for zone in graded[0].outputs)
     columns = (Column(cell.variant, "Mean absolute error") for cell in graded)
     return Table("zones", "Severity by zone", READING, (*labels("Zone"), *columns), tuple(rows))
 
 
-def _number(one: Sample, seed: int) -> TableCell:
-    return estimate(brief(one, seed=seed))
+def _number(one: Sample) -> TableCell:
+    return estimate(brief(one))

@@ -58,14 +58,14 @@ class Results:
     def known(self) -> dict[tuple[str, ...], Row]:
         """The estimates by data set, network, chain and metric."""
         cells = [cell for cells in self.grid.values() for cell in cells.values()]
-        rows = estimates(cells, METRICS, seed=self.evaluation.seed)
+        rows = estimates(cells, METRICS)
         return lookup(rows, "dataset", "variant", "condition", "metric")
 
     def gains(
         self, pairs: Iterable[Pair], metrics: Sequence[str] = ("auroc",), *, dataset: str = ""
     ) -> dict[tuple[str, ...], Row]:
         """Return first − second for pairs of cells, by network and chain of the first cell, and metric."""
-        rows = differences(self.grid[dataset or self.own], pairs, metrics, seed=self.evaluation.seed)
+        rows = differences(self.grid[dataset or self.own], pairs, metrics)
         return lookup(rows, "variant", "condition", "metric")
 
 

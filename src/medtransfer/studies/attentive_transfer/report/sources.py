@@ -48,4 +48,4 @@ def _accuracy(hits: pd.DataFrame, evaluation: EvaluationConfig) -> Row:
     patients, scores = wide.index.get_level_values("patient_id").to_numpy(str), wide.to_numpy(float).T
     shared = {"draws": evaluation.draws, "seed": evaluation.seed, "population": patients}
     samples = sample(("accuracy",), np.ones(len(wide)), scores, patients, thresholds=[0.5] * len(scores), **shared)
-    return brief(samples["accuracy"], seed=evaluation.seed)
+    return brief(samples["accuracy"])

@@ -1,23 +1,19 @@
 """The paper's Tables 2 to 5 reproduced, the whole grid, and the paired comparisons of networks and of methods."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from statistics import NormalDist
 from typing import Any
 
 from medtransfer.evaluation.cells import Cells, Key, Row
 from medtransfer.evaluation.compare import holm
-from medtransfer.evaluation.pairs import Pair, delong, detectable
-from medtransfer.evaluation.summary import LEVEL
+from medtransfer.evaluation.pairs import Pair, delong, detectable, differences
 from medtransfer.reporting.content import Column, Table, TableCell
 from medtransfer.reporting.formatting import (
+    IMAGES_ONLY,
     METRIC_TITLES,
-    MISSING,
     NOT_PRINTED,
     READING,
     REFERENCE,
     estimate,
-    interval,
     is_missing,
     labels,
     lookup,
@@ -25,7 +21,7 @@ from medtransfer.reporting.formatting import (
     probability,
     signed,
 )
-from medtransfer.studies.attentive_transfer.claims import attention_pairs
+from medtransfer.studies.attentive_transfer.claims import attention_pairs, not_in_interval
 from medtransfer.studies.attentive_transfer.paper.values import (
     NO_TRANSFER,
     WHOLE_CHAIN,
@@ -45,14 +41,15 @@ _AGAINST = {
     "no transfer": "the same network without transfer",
     "multi-scale method": "the same network after the paper’s own method",
 }
-_TESTED = ("difference", "p", "p, Holm", "detectable")
 _DELONG = (
-    "AUROC of scores averaged over seeds, on the test images; paired DeLong test, Holm-adjusted over all rows. "
-    "“Detectable” is the true difference that these images would show in 80 of 100 such studies at p < 0.05. Outside "
-    "sets are used for testing only; their differences are not tested."
+    "Difference: AUROC on the test images, mean over seeds, with its 95 % interval over patients and seeds (over "
+    "patients alone with one seed). Images only: AUROC of scores averaged over seeds; p of the paired DeLong test, "
+    "Holm-adjusted over all rows; “detectable” is the true difference that these images would show in 80 of 100 such "
+    "studies at p < 0.05. Outside sets are used for testing only."
 )
 _INDEPENDENT = (
-    "Patients count as independent, not their images (Obuchowski 1997). The test ignores random variation in training."
+    "Patients count as independent, not their images (Obuchowski 1997). DeLong’s test ignores random variation in "
+    "training."
 )
 
 
@@ -115,7 +112,7 @@ def attention_against_convolution(results: Results) -> Table:
         ),
         key="delong",
         title="Attention against convolution after the same chain",
-        columns=(*labels("Chain", "Network"), *map(Column, ("with ATTN", "without"))),
+        columns=(*labels("Chain", "Network"), *_compared("with ATTN", "without")),
     )
 
 
@@ -129,12 +126,12 @@ def method_against_method(results: Results, budget: str) -> Table | None:
         results,
         [((network, WHOLE_CHAIN), (network, chain)) for network in networks for chain in methods],
         lambda row: (
-            TableCell(network_title(row["variant"])),
+            network_cell(results, (row["variant"], row["condition"])),
             TableCell(step_title(row["condition_b"].rpartition("-")[2])),
         ),
         key="methods",
         title="The paper’s self-supervision against other methods as the last stage",
-        columns=(*labels("Network", "Instead of SSTL-M"), *map(Column, ("SSTL-M", "instead"))),
+        columns=(*labels("Network", "Instead of SSTL-M"), *_compared("SSTL-M", "instead")),
         notes=(budget,) if budget else (),
     )
     return table if table.rows else None
@@ -143,33 +140,37 @@ def method_against_method(results: Results, budget: str) -> Table | None:
 def compare(cells: Cells, pairs: Sequence[Pair]) -> list[Row]:
     """Compare the AUROC of the two cells of each pair; pairs that were not run are left out.
 
-    One row per pair: ``variant, condition, variant_b, condition_b, auroc, auroc_b, difference``; ``low, high``, the
-    normal interval from DeLong's variance of whole patients; ``p``, two-sided, and ``p_holm``, adjusted over all
-    pairs; ``detectable``, the true difference that these images would show in 80 of 100 such studies at p < 0.05.
+    One row per pair: ``variant, condition, variant_b, condition_b, auroc, auroc_b``; ``p`` of DeLong's test with the
+    variance of whole patients, two-sided, and ``p_holm``, adjusted over all pairs; ``detectable``, the true difference
+    that these images would show in 80 of 100 such studies at p < 0.05.
     """
-    quantile, rows = NormalDist().inv_cdf((1 + LEVEL) / 2), []
+    rows = []
     for a, b in pairs:
         if a in cells and b in cells:
             test, least = delong(cells[a], cells[b]), detectable(cells[a], cells[b])
-            half = quantile * math.sqrt(test.variance)
             names = {"variant": a[0], "condition": a[1], "variant_b": b[0], "condition_b": b[1]}
-            numbers = {"auroc": test.auroc_a, "auroc_b": test.auroc_b, "difference": test.difference, "p": test.p}
-            bounds = {"low": test.difference - half, "high": test.difference + half}
-            rows.append(names | numbers | bounds | {"detectable": least})
+            rows.append(names | {"auroc": test.auroc_a, "auroc_b": test.auroc_b, "p": test.p, "detectable": least})
     adjusted = holm([row["p"] for row in rows])
     return [row | {"p_holm": float(p)} for row, p in zip(rows, adjusted, strict=True)]
 
 
 def network_cell(results: Results, key: Key) -> TableCell:
-    """Return a network's title; if it was run, with a mark when ATTN is inactive or was not checked."""
+    """Return a network's title.
+
+    If it was run, with a mark when ATTN is inactive or was not checked, and with the chance in pretraining that the
+    intervals of its row do not include.
+    """
     title = network_title(key[0])
-    if not attention_layers(key[0]) or key not in results.cells:
+    if key not in results.cells:
         return TableCell(title)
+    once = not_in_interval(results.config, [key[1]])
+    if not attention_layers(key[0]):
+        return TableCell(title, once)
     if key not in results.change:
-        return TableCell(title, "attention not checked")
+        return TableCell(title, _joined("attention not checked", once))
     change = results.change[key]
     hover = f"switching ATTN off changes probabilities by at most {change['largest']:.3f}"
-    return TableCell(title, "attention inactive" if change["inactive"] else "", hover)
+    return TableCell(title, _joined("attention inactive" if change["inactive"] else "", once), hover)
 
 
 def outside_columns(results: Results, what: str) -> list[Column]:
@@ -187,29 +188,32 @@ def _comparison_table(
     columns: Iterable[Column],
     notes: tuple[str, ...] = (),
 ) -> Table:
-    own, *outside = (compare(cells, pairs) for cells in results.grid.values())
     names = ("variant", "condition", "variant_b", "condition_b")
-    elsewhere = [lookup(rows, *names) for rows in outside]
+    own, *outside = (lookup(differences(cells, pairs, ("auroc",)), *names) for cells in results.grid.values())
     rows = tuple(
         (
             *name_cells(row),
-            TableCell(number(row["auroc"])),
-            TableCell(number(row["auroc_b"])),
-            _difference(row),
+            estimate(own[place], difference=True),
+            *(TableCell(number(row[name])) for name in ("auroc", "auroc_b")),
             *(TableCell(probability(row[name])) for name in ("p", "p_holm")),
             TableCell(number(row["detectable"])),
-            *(_difference(rows_of.get(tuple(row[name] for name in names))) for rows_of in elsewhere),
+            *(estimate(rows_of.get(place), difference=True) for rows_of in outside),
         )
-        for row in own
+        for row in compare(results.cells, pairs)
+        for place in [tuple(row[name] for name in names)]
     )
-    columns = (*columns, *map(Column, _TESTED), *outside_columns(results, "difference"))
+    columns = (*columns, *outside_columns(results, "difference"))
     return Table(key, title, _DELONG, columns, rows, (_INDEPENDENT, *notes))
 
 
-def _difference(row: Row | None) -> TableCell:
-    if row is None:
-        return MISSING
-    return TableCell(signed(row["difference"]), interval(row["low"], row["high"], difference=True))
+def _compared(first: str, second: str) -> tuple[Column, ...]:
+    """Return the columns of a comparison; what DeLong's test says is in the group of the images alone."""
+    alone = (first, second, "p", "p, Holm", "detectable")
+    return Column("difference"), *(Column(name, IMAGES_ONLY) for name in alone)
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
 
 
 def _printed(row: Row | None, *, misprint: bool, reference: bool) -> TableCell:

@@ -1,6 +1,7 @@
 """The verdict on each claim of the paper in words: the answer at the top of the page, and the table of claims."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
@@ -10,7 +11,7 @@ from medtransfer.evaluation.summary import LEVEL
 from medtransfer.reporting.claims_table import claims_table as shared_claims_table
 from medtransfer.reporting.content import Column, Table
 from medtransfer.reporting.formatting import is_missing, number, signed
-from medtransfer.studies.attentive_transfer.claims import attention_pairs, claims, judge_claim
+from medtransfer.studies.attentive_transfer.claims import attention_pairs, claims, judge_claim, left_out
 from medtransfer.studies.attentive_transfer.paper.values import WHOLE_CHAIN
 from medtransfer.studies.attentive_transfer.report.results import Results
 
@@ -22,7 +23,7 @@ def judgements(results: Results) -> list[Judged]:
         (
             claim,
             {
-                name: judge_claim(claim, cells, inactive=inactive, seed=results.evaluation.seed)
+                name: replace(judge_claim(claim, cells, inactive=inactive), left_out=left_out(results.config, claim))
                 for name, cells in results.grid.items()
             },
         )
@@ -84,8 +85,11 @@ def _sentence(measured: str, one: Judgement, first: str, second: str, seeds: int
     better = {"holds": f"{first} is better", "does not hold": f"{second} is better"}
     end = better.get(one.verdict, f"not decidable ({one.reason})")
     over = "patients, one seed" if seeds == 1 else f"patients and {seeds} seeds"
+    over += f"; {one.left_out}" if one.left_out else ""
+    bounds = f"{LEVEL:.0%} interval {signed(one.low)} … {signed(one.high)} (over {over})".replace("%", " %")
+    start = f"{measured}: {signed(one.estimate)} AUROC, {bounds}: {end}"
+    if seeds == 1:
+        return f"{start}."
     quantile = NormalDist().inv_cdf
     detectable = (one.high - one.low) / 2 * (1 + quantile(0.8) / quantile((1 + LEVEL) / 2))
-    bounds = f"{LEVEL:.0%} interval {signed(one.low)} … {signed(one.high)} (over {over})".replace("%", " %")
-    power = f"a true difference of {number(detectable, digits=2)} could be detected"
-    return f"{measured}: {signed(one.estimate)} AUROC, {bounds}: {end}; {power}."
+    return f"{start}; a true difference of {number(detectable, digits=2)} could be detected."

@@ -119,16 +119,15 @@ class _Compared:
 
 
 def _compare(results: Results) -> _Compared:
-    seed = results.evaluation.seed
     gains, cuts, tops = (pairs(results.config, claim) for claim in ("a1", "b", "b_transfusion"))
     return _Compared(
         rows=results.rows(),
-        gains=differences(results.cells, gains, METRICS, seed=seed),
-        cuts=differences(results.cells, cuts, METRICS, seed=seed, relative=True),
-        tops=differences(results.cells, tops, METRICS, seed=seed),
-        tests=paired_tests(results.cells, [*gains, *cuts, *tops], METRICS, seed=seed),
-        judged=[(claim, judge_claim(claim, results.cells, seed=seed)) for claim in claims(results.config)],
-        ties=[judge_ties(results.cells, condition.name, seed=seed) for condition in results.conditions],
+        gains=differences(results.cells, gains, METRICS),
+        cuts=differences(results.cells, cuts, METRICS, relative=True),
+        tops=differences(results.cells, tops, METRICS),
+        tests=paired_tests(results.cells, [*gains, *cuts, *tops], METRICS),
+        judged=[(claim, judge_claim(claim, results.cells)) for claim in claims(results.config)],
+        ties=[judge_ties(results.cells, condition.name) for condition in results.conditions],
     )
 
 

@@ -29,7 +29,7 @@ class Results:
 
     def rows(self) -> list[Row]:
         """Return one row per condition, variant and metric."""
-        return estimates(self.cells.values(), METRICS, seed=self.evaluation.seed)
+        return estimates(self.cells.values(), METRICS)
 
 
 def results(predictions: pd.DataFrame, config: TruncatedTransferConfig, evaluation: EvaluationConfig) -> Results:

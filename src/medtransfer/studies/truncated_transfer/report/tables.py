@@ -8,6 +8,7 @@ from medtransfer.evaluation.claims import Judged
 from medtransfer.reporting.claims_table import claims_table as shared_claims_table
 from medtransfer.reporting.content import Column, Table, TableCell
 from medtransfer.reporting.formatting import (
+    IMAGES_ONLY,
     METRIC_TITLES,
     MISSING,
     READING,
@@ -22,7 +23,7 @@ from medtransfer.reporting.formatting import (
     signed,
     spread,
 )
-from medtransfer.studies.truncated_transfer.claims import DECIDING, METRICS, Ties
+from medtransfer.studies.truncated_transfer.claims import DECIDING, METRICS, Ties, left_out
 from medtransfer.studies.truncated_transfer.config import TruncatedTransferConfig
 from medtransfer.studies.truncated_transfer.report.balance import balance_title, share_of_positives
 from medtransfer.studies.truncated_transfer.report.names import (
@@ -76,7 +77,7 @@ def kinds_table(results: Results, rows: Sequence[Row]) -> Table:
 def transfer_table(rows: Sequence[Row], gains: Sequence[Row]) -> Table:
     """Return TL against RI by network and regime (Fig. 3 and 4)."""
     body = [
-        (TableCell(condition_title(part[0]["condition"])), TableCell(network_title(part[0]["variant"])), *cells)
+        (TableCell(condition_title(part[0]["condition"])), _network(part[0]["variant"]), *cells)
         for part, cells in _compared(rows, gains, ("variant_b", "variant"))
     ]
     return Table(
@@ -94,7 +95,7 @@ def cuts_table(changes: Sequence[Row]) -> Table:
     body = [
         (
             TableCell(condition_title(part[0]["condition"])),
-            TableCell(network_title(part[0]["variant"])),
+            _network(part[0]["variant"]),
             *map(_percent, part),
         )
         for part in by_pair(changes)
@@ -115,7 +116,7 @@ def transfusion_table(rows: Sequence[Row], gaps: Sequence[Row], config: Truncate
     body = [
         (
             TableCell(condition_title(part[0]["condition"])),
-            *(TableCell(network_title(part[0][side])) for side in ("variant", "variant_b")),
+            *(_network(part[0][side]) for side in ("variant", "variant_b")),
             *cells,
         )
         for part, cells in _compared(rows, gaps, ("variant", "variant_b"))
@@ -150,24 +151,27 @@ def tests_table(tests: Sequence[Row]) -> Table:
     body = []
     for part in by_pair(tests):
         cells = [TableCell(condition_title(part[0]["condition"]))]
-        cells += [TableCell(variant_title(part[0][side])) for side in ("variant", "variant_b")]
+        variants = [part[0][side] for side in ("variant", "variant_b")]
+        cells += [TableCell(variant_title(variant), left_out([variant])) for variant in variants]
         for row in part:
-            change = interval(*bounds(row), difference=True)
-            cells += [TableCell(signed(row["mean"]), change), TableCell(probability(row["p"]), row["test"])]
-            cells.append(TableCell(probability(row["p_holm"])))
+            cells += [estimate(row, difference=True), *(TableCell(probability(row[p])) for p in ("p", "p_holm"))]
+        cells += [TableCell(probability(row["p_images"])) for row in part if row["metric"] == "auroc"]
         body.append(tuple(cells))
     return Table(
         "tests",
         "Paired tests",
-        "First − second on the same test images, mean over seeds, with its 95 % interval; two-sided p, Holm-adjusted "
-        "over all rows of a metric.",
-        (*labels("Setting", "First", "Second"), *_by_metric("difference", "p", "p, Holm")),
+        "First − second on the same test images, mean over seeds, with its 95 % interval over patients and seeds (over "
+        "patients alone with one seed); the two-sided p belongs to the interval and is Holm-adjusted over all rows of "
+        "a metric. With one seed there is none.",
+        (
+            *labels("Setting", "First", "Second"),
+            *_by_metric("difference", "p", "p, Holm"),
+            Column("AUROC, p", IMAGES_ONLY),
+        ),
         tuple(body),
         (
-            "DeLong, for AUROC of one output: the scores of each image are averaged over seeds and paired between the "
-            "variants; the variance is that of whole patients. The interval includes training variation, p does not.",
-            "Bootstrap: twice the share of resampled differences beyond zero, never below 2 ÷ (resamples + 1). It "
-            "draws whole patients and, from two seeds on, seeds; both variants get the same draws.",
+            "Images only: DeLong’s test for AUROC of one output; the scores of each image are averaged over seeds and "
+            "paired between the variants, the variance is that of whole patients. It ignores variation in training.",
         ),
     )
 
@@ -203,11 +207,15 @@ def ties_table(ties: Iterable[Ties]) -> Table:
     return Table(
         "ties",
         "Pairs that one metric ties and the other separates",
-        "Pairs of variants. Tied: the 95 % interval of the difference includes zero. Separated: its normal interval "
-        "(± z sd of the resampled differences), Bonferroni-corrected for the number of ties, excludes zero.",
+        "Pairs of variants. Tied: the 95 % interval of the difference includes zero. Separated: the interval, "
+        "Bonferroni-corrected for the number of ties, excludes zero.",
         (*FIT[:1], Column("pairs"), *columns),
         body,
     )
+
+
+def _network(variant: str) -> TableCell:
+    return TableCell(network_title(variant), left_out([variant]))
 
 
 def _compared(
