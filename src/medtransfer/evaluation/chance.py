@@ -60,8 +60,8 @@ class Chance:
         """Return how far from the mean a value is whose two-sided p is this.
 
         Each part of the variance has its own Student quantile, and the quantile of their sum is the mean of both,
-        weighted by the parts (Cochran 1964, Biometrics 20). Satterthwaite's degrees of freedom decide more often
-        but are wrong in up to 13 % at two seeds and 8 % at three.
+        weighted by the parts (Cochran 1964, Biometrics 20). Satterthwaite's degrees of freedom decide more often,
+        but are wrong too often with two seeds.
         """
         from scipy.special import stdtrit
 
