@@ -139,8 +139,7 @@ def test_a_typo_in_a_study_s_card_concerns_nothing(project):
 def test_claims_tables_and_printed_values_concern_the_study_s_report_alone(project, study):
     for file in ("claims.py", "report/tables.py", "paper/values.py"):
         project.append(f"studies/{study}/{file}")
-    explained = {"explain@attentive_transfer"} & {f"explain@{study}"}  # its panels show titles out of paper/values.py
-    assert project.concerned() == {f"report@{study}"} | explained
+    assert project.concerned() == {f"report@{study}"}
 
 
 def test_a_loss_concerns_exactly_the_fits_that_use_it(project):

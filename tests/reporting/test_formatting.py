@@ -8,7 +8,7 @@ from medtransfer.reporting.formatting import (
     probability,
     signed,
 )
-from medtransfer.studies.attentive_transfer.paper.values import chain_title
+from medtransfer.studies.attentive_transfer.titles import chain_title
 
 
 @pytest.mark.parametrize(

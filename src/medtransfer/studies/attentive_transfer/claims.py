@@ -9,15 +9,8 @@ from functools import cache
 from medtransfer.evaluation.cells import Cells, Key
 from medtransfer.evaluation.claims import Claim, Contrast, Judgement, difference, judge, mean_contrast
 from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
-from medtransfer.studies.attentive_transfer.paper.values import (
-    NO_TRANSFER,
-    WHOLE_CHAIN,
-    attention_layers,
-    chain_title,
-    network_title,
-    plain,
-    printed,
-)
+from medtransfer.studies.attentive_transfer.paper.values import NO_TRANSFER, WHOLE_CHAIN, printed
+from medtransfer.studies.attentive_transfer.titles import attention_layers, chain_title, network_title, plain
 
 ABOUT_ATTENTION = "attention_"
 """Prefix of the keys of claims that compare networks with ATTN to others; inactive ATTN layers void them."""

@@ -20,7 +20,7 @@ from medtransfer.ssl.lungs import lung_mask
 from medtransfer.ssl.regions import TABLES, coverage, locate
 from medtransfer.studies.attentive_transfer import study
 from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
-from medtransfer.studies.attentive_transfer.paper.values import attention_layers, network_title, plain
+from medtransfer.studies.attentive_transfer.titles import attention_layers, network_title, plain
 from medtransfer.training.engine import Engine
 from medtransfer.training.loading import EVALUATION_BATCH, grey_images, open_dataset
 from medtransfer.training.progress import console

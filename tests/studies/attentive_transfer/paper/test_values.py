@@ -1,13 +1,7 @@
 import pytest
 
-from medtransfer.studies.attentive_transfer.paper.values import (
-    TABLES,
-    WHOLE_CHAIN,
-    arithmetic_errors,
-    network_title,
-    plain,
-    printed,
-)
+from medtransfer.studies.attentive_transfer.paper.values import TABLES, WHOLE_CHAIN, arithmetic_errors, printed
+from medtransfer.studies.attentive_transfer.titles import network_title, plain
 
 
 def cell(table, network, chain, metric):

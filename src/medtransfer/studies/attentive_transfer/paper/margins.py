@@ -15,9 +15,9 @@ from medtransfer.studies.attentive_transfer.paper.values import (
     NO_TRANSFER,
     PAPER,
     WHOLE_CHAIN,
-    plain,
     printed,
 )
+from medtransfer.studies.attentive_transfer.titles import plain
 
 BACKBONES = ("resnet50", "resnet101")
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from medtransfer.evaluation.cells import Key
+from medtransfer.studies.attentive_transfer.titles import plain
 
 PAPER = Path(__file__).parent
 NO_TRANSFER = "none"
@@ -30,40 +31,6 @@ CHAINS = {
 }
 ATTENTION = {"baseline": 0, "1attn": 1, "5attn": 5}
 METRICS = {"accuracy": "accuracy", "f1": "f1", "auc": "auroc"}
-_STEPS = {
-    "moco": "MoCo",
-    "moco_v2": "MoCo v2",
-    "simclr": "SimCLR",
-    "image_scale": "image scale alone",
-    "region_scale": "regions alone",
-}
-
-
-def attention_layers(network: str) -> int:
-    """Return the number of ATTN layers of a network, from its name ``<backbone>_attn<number>``."""
-    return int(network.rpartition("_attn")[2])
-
-
-def plain(network: str) -> str:
-    """Return the name of the same backbone without ATTN."""
-    return f"{network.rpartition('_attn')[0]}_attn0"
-
-
-def network_title(network: str) -> str:
-    """Return how a network is written in tables and figures: ``resnet50``, ``resnet50 + 5 ATTN``."""
-    layers = attention_layers(network)
-    return network.rpartition("_attn")[0] + (f" + {layers} ATTN" if layers else "")
-
-
-def chain_title(chain: str) -> str:
-    """Return how a chain is written: ``no transfer``, ``STL-M``, ``STL-N → STL-M``."""
-    steps = [step_title(step) for step in chain.split("-") if step != "none"]
-    return " → ".join(steps) or "no transfer"
-
-
-def step_title(step: str) -> str:
-    """Return how one step of a chain is written: ``STL-N``, ``MoCo v2``."""
-    return _STEPS.get(step, step.upper().replace("_", "-"))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from medtransfer.reporting.content import Column, Table, TableCell
 from medtransfer.reporting.formatting import MISSING, labels, number, signed, spread
 from medtransfer.reporting.records import Fit, kept_values
 from medtransfer.studies.attentive_transfer.config import ATTENTION_OFF, AttentiveTransferConfig
-from medtransfer.studies.attentive_transfer.paper.values import attention_layers, chain_title, network_title
+from medtransfer.studies.attentive_transfer.titles import attention_layers, chain_title, network_title
 
 INACTIVE_BELOW = 0.01
 """*Attention inactive*: switching ATTN off changes every probability by less than this."""

@@ -2,7 +2,7 @@
 
 from medtransfer.reporting.formatting import listed
 from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
-from medtransfer.studies.attentive_transfer.paper.values import step_title
+from medtransfer.studies.attentive_transfer.titles import step_title
 
 _TITLES = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "lars": "LARS"}
 _PAPERS = {"sstl_m": "sgd", "moco": "sgd", "moco_v2": "sgd", "simclr": "lars"}

@@ -11,7 +11,7 @@ from medtransfer.reporting.input import ReportInput
 from medtransfer.reporting.origin import champions_of, provenance_table, uncommitted
 from medtransfer.reporting.records import Fit, curves, provenance, recorded_fits
 from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
-from medtransfer.studies.attentive_transfer.paper.values import TABLES, WHOLE_CHAIN, chain_title, network_title
+from medtransfer.studies.attentive_transfer.paper.values import TABLES, WHOLE_CHAIN
 from medtransfer.studies.attentive_transfer.report.attention import attention_table, layer_frame
 from medtransfer.studies.attentive_transfer.report.budgets import shared_budget
 from medtransfer.studies.attentive_transfer.report.explanations import explanation_figures, explanation_tables
@@ -34,6 +34,7 @@ from medtransfer.studies.attentive_transfer.report.transferability import (
 )
 from medtransfer.studies.attentive_transfer.report.transitions import correlations, read_scores, transitions
 from medtransfer.studies.attentive_transfer.report.verdicts import claims_table, headline, judgements
+from medtransfer.studies.attentive_transfer.titles import chain_title, network_title
 
 ABOUT = (
     "ResNets with self-attention (ATTN) against plain ones, pretrained on natural images (STL-N), then on chest X-rays "

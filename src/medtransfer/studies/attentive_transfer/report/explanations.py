@@ -10,7 +10,7 @@ from typing import Any
 from medtransfer.reporting.content import Column, Figure, Table, TableCell
 from medtransfer.reporting.formatting import labels, number
 from medtransfer.reporting.records import Fit, last_values
-from medtransfer.studies.attentive_transfer.paper.values import chain_title, network_title
+from medtransfer.studies.attentive_transfer.titles import chain_title, network_title
 
 _METHODS = {"grad_cam": "Grad-CAM", "attention": "attention"}
 

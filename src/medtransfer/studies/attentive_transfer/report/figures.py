@@ -11,8 +11,8 @@ import pandas as pd
 from medtransfer.reporting.content import Figure
 from medtransfer.reporting.drawing import BLUE, DASHES, ORANGE, legend, svg
 from medtransfer.reporting.plots import Curve, Mark, forest, operating_curves
-from medtransfer.studies.attentive_transfer.paper.values import attention_layers, chain_title, network_title
 from medtransfer.studies.attentive_transfer.report.results import Results
+from medtransfer.studies.attentive_transfer.titles import attention_layers, chain_title, network_title
 
 COLOURS = "Blue: networks with ATTN; orange: convolution only."
 

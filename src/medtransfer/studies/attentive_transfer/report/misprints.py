@@ -7,14 +7,9 @@ from typing import Any
 from medtransfer.reporting.content import Table, TableCell
 from medtransfer.reporting.formatting import METRIC_TITLES, labels, number
 from medtransfer.studies.attentive_transfer.paper.margins import covidx_images, text_margins
-from medtransfer.studies.attentive_transfer.paper.values import (
-    arithmetic_errors,
-    chain_title,
-    network_title,
-    printed,
-    step_title,
-)
+from medtransfer.studies.attentive_transfer.paper.values import arithmetic_errors, printed
 from medtransfer.studies.attentive_transfer.report.transitions import printed_leep
+from medtransfer.studies.attentive_transfer.titles import chain_title, network_title, step_title
 
 TEST_IMAGES = 203
 """Test images of COVID-CT, on which the paper's accuracies are measured (section 6.1)."""

@@ -9,7 +9,8 @@ from medtransfer.evaluation.cells import EvaluationConfig, Row
 from medtransfer.evaluation.summary import brief, sample
 from medtransfer.reporting.content import Column, Table, TableCell
 from medtransfer.reporting.formatting import NOT_PRINTED, estimate, labels, number
-from medtransfer.studies.attentive_transfer.paper.values import network_title, printed_sources
+from medtransfer.studies.attentive_transfer.paper.values import printed_sources
+from medtransfer.studies.attentive_transfer.titles import network_title
 
 ACCURACIES = {"top_1": "Top-1", "top_5": "Top-5"}
 

@@ -27,14 +27,11 @@ from medtransfer.studies.attentive_transfer.paper.values import (
     WHOLE_CHAIN,
     PaperTable,
     arithmetic_errors,
-    attention_layers,
-    chain_title,
     method_chains,
-    network_title,
     printed,
-    step_title,
 )
 from medtransfer.studies.attentive_transfer.report.results import METRICS, Results
+from medtransfer.studies.attentive_transfer.titles import attention_layers, chain_title, network_title, step_title
 
 _AGAINST = {
     "plain network": "the same backbone without ATTN",

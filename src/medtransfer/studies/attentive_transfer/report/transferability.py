@@ -21,10 +21,11 @@ from medtransfer.reporting.formatting import (
     signed,
     spread,
 )
-from medtransfer.studies.attentive_transfer.paper.values import NO_TRANSFER, chain_title, network_title, step_title
+from medtransfer.studies.attentive_transfer.paper.values import NO_TRANSFER
 from medtransfer.studies.attentive_transfer.report.figures import COLOURS, kind, look
 from medtransfer.studies.attentive_transfer.report.results import Results
 from medtransfer.studies.attentive_transfer.report.transitions import KEY, PRINTED_CHAINS, SCORES, printed_leep
+from medtransfer.studies.attentive_transfer.titles import chain_title, network_title, step_title
 
 _MARKERS = {"convolution only": "sPX", "with ATTN": "oD^"}
 """Markers of each kind of network, by index among the networks of one backbone."""
