@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -152,24 +152,33 @@ def judge(
         return Judgement("not decidable", f"not run: {', '.join(missing)}", paper=printed)
     one = combine(claim.contrast, cells, metric)
     estimate = summarise(one, level=level)
-    low, high = estimate.get("low_seeds", estimate["low"]), estimate.get("high_seeds", estimate["high"])
-    values = (estimate["mean"], low, high, printed)
+    values = (estimate["mean"], *_bounds(estimate), printed)
     unusable = tuple(sorted(claim.contrast.keys() & excluded.keys()))
     if unusable:
         return Judgement("not decidable", ", ".join(excluded[key] for key in unusable), *values, unusable)
+    return Judgement(*_verdict(one, estimate, level=level, border=-claim.margin), *values)
+
+
+def _bounds(estimate: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """Return the interval over patients and seeds; that over patients where there is one seed."""
+    return estimate.get("low_seeds", estimate["low"]), estimate.get("high_seeds", estimate["high"])
+
+
+def _verdict(one: Sample, estimate: Mapping[str, Any], *, level: float, border: float) -> tuple[Verdict, str]:
+    """Return the verdict on a contrast being above a border, with its reason."""
+    low, high = _bounds(estimate)
     if len(one.points) == 1 and low is not None:
-        return Judgement("not decidable", ONE_SEED, *values)
+        return "not decidable", ONE_SEED
     if _zero(one):
-        return Judgement("no difference", "every seed and every resample gives the same value", *values)
+        return "no difference", "every seed and every resample gives the same value"
     if low is None or high is None:
-        return Judgement("not decidable", estimate.get("reason", ""), estimate["mean"], paper=printed)
+        return "not decidable", estimate.get("reason", "")
     needed = math.ceil(2 / (1 - level) - ROUNDING)
     if estimate["draws"] < needed:
-        reason = f"{estimate['draws']} resamples have a value, the interval needs {needed}"
-        return Judgement("not decidable", reason, *values)
+        return "not decidable", f"{estimate['draws']} resamples have a value, the interval needs {needed}"
     if estimate["high"] - estimate["low"] < ROUNDING:
-        return Judgement("not decidable", "the interval has no width", *values)
-    return Judgement(*_side(low, high, -claim.margin), *values)
+        return "not decidable", "the interval has no width"
+    return _side(low, high, border)
 
 
 def _zero(one: Sample) -> bool:
