@@ -10,8 +10,10 @@ import numpy as np
 from harness import interleave, record
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from medtransfer.evaluation.chance import patients_by_class
 from medtransfer.evaluation.compare import delong_test
-from medtransfer.evaluation.intervals import bootstrap_interval, patient_counts
+from medtransfer.evaluation.intervals import patient_counts
+from medtransfer.evaluation.summary import RULES, Sample, patient_interval
 
 DRAWS = 1000
 CALLS = 20
@@ -48,12 +50,13 @@ def pairwise_z(kernel: Callable[..., np.ndarray], target: np.ndarray, scores: np
 
 
 def loop_interval(metric: str, target: np.ndarray, score: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
-    """Return the percentile interval from one scikit-learn call a draw, for the same draws."""
-    counts = np.concatenate(list(patient_counts(len(groups), draws=DRAWS, seed=0)), axis=1).astype(int)
+    """Return the interval from one scikit-learn call a draw, for the same draws."""
+    counts = np.concatenate(list(patient_counts(target, draws=DRAWS, seed=0)), axis=1).astype(int)
     rows = np.arange(len(target))
     values = [ORACLES[metric](target[again], score[again]) for again in (np.repeat(rows, c) for c in counts.T)]
-    low, high = np.quantile(values, [0.025, 0.975])
-    return float(low), float(high)
+    patients = patients_by_class(target, groups)
+    sample = Sample(np.array([ORACLES[metric](target, score)]), np.array([values]), "", patients, RULES[metric])
+    return sample.bounds(level=0.95)
 
 
 def delong_row(name: str, kernel: Callable[..., np.ndarray], goal: int | None) -> dict[str, Any]:
@@ -76,10 +79,10 @@ def bootstrap_row(metric: str) -> dict[str, Any]:
     target, scores = cases(500, 1)
     groups = np.arange(500)
     arguments = (metric, target, scores[0], groups)
-    interval = bootstrap_interval(*arguments, draws=DRAWS)
+    interval = patient_interval(*arguments, draws=DRAWS)
     gap = float(np.abs(np.subtract(loop_interval(*arguments), (interval.low, interval.high))).max())
     assert gap < 1e-12, f"the bounds differ by {gap}"
-    fast = interleave(lambda: loop_interval(*arguments), lambda: bootstrap_interval(*arguments, draws=DRAWS), rounds=3)
+    fast = interleave(lambda: loop_interval(*arguments), lambda: patient_interval(*arguments, draws=DRAWS), rounds=3)
     return {"name": f"bootstrap of {metric}, 500 cases, {DRAWS} draws", "goal": 80, "largest_gap": gap, **fast}
 
 

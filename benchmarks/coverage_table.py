@@ -8,7 +8,7 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 KEY = ("balance", "patients", "auroc", "metric", "of", "method")
 NUMBERS = ("repetitions", "covered", "width")
-METHODS = ("percentile", "BCa", "bootstrap-t", "linearised variance", "bootstrap variance")
+METHODS = ("percentile", "BCa", "bootstrap-t", "linearised variance", "bootstrap variance", "in use")
 GOAL = (0.92, 0.98)
 Rows = dict[tuple[Any, ...], tuple[int, int, float]]
 """``KEY`` → repetitions, covered, sum of widths."""

@@ -9,6 +9,7 @@ images.
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -17,7 +18,8 @@ from coverage_table import read, write
 from scipy.sparse import csr_matrix
 from scipy.special import expit, logit, ndtr, ndtri, stdtrit
 
-from medtransfer.evaluation.chance import DIFFERENCE, SHARE, chance
+from medtransfer.evaluation.intervals import patient_counts
+from medtransfer.evaluation.summary import AUPRC, AUPRC_AT_BALANCE, AUROC, USUAL, Sample
 
 Floats = np.ndarray
 Values = dict[str, tuple[Floats, Floats | None]]
@@ -27,17 +29,6 @@ GAP, CORRELATION, WEIGHT, AT_16 = 0.05, 0.5, 16, "auprc at 1:16"
 DRAWS, PIECE, STUDENTISED = 400, 50, 250
 """Resamples; repetitions that are saved together; repetitions that have the slow bootstrap-t."""
 TAILS = np.array([0.025, 0.975])
-
-
-def patient_counts(strata: Floats, *, seed: int) -> Floats:
-    """Return how often each patient was drawn, ``[patients, DRAWS]``; ill and well patients are drawn apart."""
-    counts = np.empty((len(strata), DRAWS))
-    for place, stratum in enumerate(np.unique(strata)):
-        own = np.flatnonzero(strata == stratum)
-        patients = np.random.default_rng([seed, len(own), place]).integers(0, len(own), (DRAWS, len(own)))
-        flat = (patients * DRAWS + np.arange(DRAWS)[:, None]).ravel()
-        counts[own] = np.bincount(flat, minlength=len(own) * DRAWS).reshape(len(own), DRAWS)
-    return counts
 
 
 class Network:
@@ -151,7 +142,7 @@ def covered(
     networks = study(rng, ill, well, aurocs, weighted=balance == 1)
     strata = np.repeat([0, 1], [ill, well])
     seed = int(rng.integers(2**31))
-    counts = patient_counts(strata, seed=seed)
+    counts = np.concatenate(list(patient_counts(strata, draws=DRAWS, seed=seed)), axis=1)
     whole = np.ones((ill + well, 1))
     points = [one.metrics(whole, influence=True) for one in networks]
     drawn = [one.metrics(counts, influence=studentised) for one in networks]
@@ -159,12 +150,10 @@ def covered(
         for of, signs in (("alone", (1, 0)), ("difference", (1, -1))):
             value, values = (combined([part[metric][0] for part in parts], signs) for parts in (points, drawn))
             target = sum(sign * truth(one, balance)[metric] for sign, one in zip(signs, aurocs, strict=True))
-            influence, changes = (
-                combined([part[metric][1] for part in parts], signs) if part_of else np.empty(0)
-                for parts, part_of in ((points, True), (drawn, studentised))
-            )
-            errors = variance(changes, counts, ill)[0] if studentised else None
-            bounds = intervals(float(value[0]), values, influence, errors, whole, ill, alone=of == "alone")
+            influence = combined([part[metric][1] for part in points], signs)
+            changes = [part[metric][1] for part in drawn]
+            errors = variance(combined(changes, signs), counts, ill)[0] if studentised else None
+            bounds = intervals(metric, float(value[0]), values, influence, errors, whole, ill, alone=of == "alone")
             for method, (low, high) in bounds.items():
                 yield (metric, of, method), bool(low <= target <= high), float(high - low)
 
@@ -175,7 +164,15 @@ def combined(parts: list[Any], signs: tuple[int, int]) -> Floats:
 
 
 def intervals(
-    value: float, values: Floats, influence: Floats, errors: Floats | None, whole: Floats, ill: int, *, alone: bool
+    metric: str,
+    value: float,
+    values: Floats,
+    influence: Floats,
+    errors: Floats | None,
+    whole: Floats,
+    ill: int,
+    *,
+    alone: bool,
 ) -> dict[str, tuple[float, float]]:
     """Return the interval of every method; ``errors`` are the variances of the draws."""
     (own,), (freedom,) = variance(influence, whole, ill)
@@ -199,8 +196,10 @@ def intervals(
         )
         result["bootstrap-t"] = value - ratios[::-1] * np.sqrt(own)
     patients = (ill, len(whole) - ill)
-    resampled = chance(np.array([value]), values[None], patients=patients, training=False)
-    result["bootstrap variance"] = resampled.bounds(value, level=0.95, scale=SHARE if alone else DIFFERENCE)
+    rules = {"auroc": AUROC, "auprc": AUPRC, AT_16: AUPRC_AT_BALANCE}.get(metric, USUAL)
+    sample = Sample(np.array([value]), values[None], "", patients, USUAL, contrast=not alone)
+    result["bootstrap variance"] = sample.bounds(level=0.95)
+    result["in use"] = replace(sample, rules=rules).bounds(level=0.95)
     return {name: (float(low), float(high)) for name, (low, high) in result.items()}
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from scipy.special import ndtri, stdtrit
 
 from medtransfer.evaluation.chance import Chance
+from medtransfer.evaluation.summary import AUROC as RULES
 
 RESULTS = Path(__file__).parent / "results"
 SEED_SD = (0.0, 0.02, 0.05, 0.07, 0.14)
@@ -71,13 +72,15 @@ def patient_sizes(rng: np.random.Generator) -> np.ndarray:
 def half_widths(points: np.ndarray, covariance: np.ndarray, patients: int) -> dict[str, float]:
     """Return half the width of each method's interval of the mean of points ``[seeds]``."""
     count, freedom = len(points), 2.0 * (patients - 1)
-    chance = Chance(float(covariance.mean()), freedom, float(points.var(ddof=1)) / count, count)
-    parts = np.array([chance.patients, chance.training])
+    lost = RULES.difference.lost
+    variance = float(covariance.mean()) * (patients - 1) / (patients - lost)
+    chance = Chance(variance, variance, freedom, float(points.var(ddof=1)) / count, count)
+    parts = np.array([variance, chance.training])
     effective = parts.sum() ** 2 / (parts**2 / [freedom, count - 1]).sum()
     return {
         "Cochran": chance.reach(0.05),
         "Satterthwaite": float(stdtrit(effective, 0.975) * np.sqrt(parts.sum())),
-        "patients alone": Chance(chance.patients, freedom).reach(0.05),
+        "patients alone": Chance(variance, variance, freedom).reach(0.05),
     }
 
 

@@ -53,7 +53,7 @@ def images(dataset, split, patients):
 
 def make_predictions():
     generator = np.random.default_rng(3)
-    table = pd.concat([images("ct", "val", 20), images("ct", "test", 60), images("far", "test", 30)], ignore_index=True)
+    table = pd.concat([images("ct", "val", 20), images("ct", "test", 60), images("far", "test", 50)], ignore_index=True)
     ease = generator.normal(size=len(table))
     parts = []
     for n, network in enumerate(NETWORKS):

@@ -69,4 +69,5 @@ def test_estimates_are_rows_by_cell_and_metric(findings):
     assert [(row["condition"], row["metric"]) for row in rows] == [
         (condition, metric) for condition in ("all", "few") for metric in ("accuracy", "brier")
     ]
-    assert all(row["low"] <= row["mean"] <= row["high"] and row["dataset"] == "ct" for row in rows)
+    assert all(row["low"] is None and row["dataset"] == "ct" for row in rows)
+    assert {row["reason"] for row in rows} == {"too few patients: 10 in the smallest class, 20 are needed"}

@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t
 
-from medtransfer.evaluation.chance import CORRELATION, POSITIVE, SHARE, Chance, chance, patients_by_class
+from medtransfer.evaluation.chance import (
+    CORRELATION,
+    DIFFERENCE,
+    POSITIVE,
+    SHARE,
+    Chance,
+    Rule,
+    chance,
+    patients_by_class,
+)
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 ANY = st.floats(1e-6, 1.0)
@@ -21,6 +30,20 @@ def test_one_seed_has_students_interval_of_the_resampled_sd():
     low, high = chance(np.array([0.1]), values, patients=(30, 30)).bounds(0.1, level=0.95)
     half = t.ppf(0.975, 58) * values.std(ddof=1) * math.sqrt(30 / 29)
     assert (low, high) == pytest.approx((0.1 - half, 0.1 + half))
+
+
+def test_a_class_of_few_patients_loses_more_than_resampling_does():
+    values = np.random.default_rng(0).normal(0.1, 0.03, (1, 400))
+    one = chance(np.array([0.1]), values, patients=(20, 90), rule=Rule(lost=4))
+    assert (one.below, one.above) == pytest.approx((values.var(ddof=1) * 20 / 16,) * 2)
+
+
+def test_percentiles_make_each_side_of_its_own_resamples():
+    values = np.random.default_rng(0).exponential(1.0, (1, 4000))
+    one = chance(np.array([1.0]), values, patients=(10**6,), rule=Rule(DIFFERENCE, percentiles=True))
+    assert one.bounds(1.0, level=0.95) == pytest.approx(tuple(np.quantile(values, [0.025, 0.975])), abs=1e-5)
+    assert one.above > 4 * one.below
+    assert one.p(-1.0) > one.p(1.0)
 
 
 def test_without_chance_in_patients_it_is_students_interval_over_seeds():
@@ -38,8 +61,8 @@ def test_what_patients_do_to_all_seeds_alike_is_no_chance_in_training():
 @settings(max_examples=60, deadline=None)
 @given(ANY, ANY, st.integers(2, 6), st.floats(1e-8, 0.5))
 def test_the_reach_is_between_those_of_its_two_quantiles_and_p_inverts_it(patients, training, seeds, p):
-    one = Chance(patients, 40.0, training, seeds)
-    least, most = (-t.ppf(p / 2, freedom) * math.sqrt(one.variance) for freedom in (40, seeds - 1))
+    one = Chance(patients, patients, 40.0, training, seeds)
+    least, most = (-t.ppf(p / 2, freedom) * math.sqrt(patients + training) for freedom in (40, seeds - 1))
     reach = one.reach(p)
     assert min(least, most) * (1 - 1e-9) <= reach <= max(least, most) * (1 + 1e-9)
     assert one.p(reach) == pytest.approx(p, rel=1e-6)
@@ -47,9 +70,9 @@ def test_the_reach_is_between_those_of_its_two_quantiles_and_p_inverts_it(patien
 
 
 def test_p_has_limits():
-    assert Chance(0.01, 40.0).p(0.0) == 1
-    assert math.isnan(Chance(0.0, 40.0).p(0.1))
-    assert Chance(1e-12, 40.0).p(0.5) == 1e-9
+    assert Chance(0.01, 0.01, 40.0).p(0.0) == 1
+    assert math.isnan(Chance(0.0, 0.0, 40.0).p(0.1))
+    assert Chance(1e-12, 1e-12, 40.0).p(0.5) == 1e-9
 
 
 @pytest.mark.parametrize(
@@ -64,12 +87,12 @@ def test_degrees_of_freedom_are_those_of_the_patients_by_class(patients, freedom
     ("scale", "mean", "least", "most"), [(SHARE, 0.95, 0, 1), (POSITIVE, 0.1, 0, 9), (CORRELATION, -0.9, -1, 1)]
 )
 def test_an_interval_stays_where_its_metric_can_be(scale, mean, least, most):
-    low, high = Chance(0.04, 40.0).bounds(mean, level=0.95, scale=scale)
+    low, high = Chance(0.04, 0.04, 40.0).bounds(mean, level=0.95, scale=scale)
     assert least < low < mean < high < most
 
 
 def test_an_extreme_value_has_no_interval():
-    assert np.isnan(Chance(0.0, 40.0).bounds(1.0, level=0.95, scale=SHARE)).all()
+    assert np.isnan(Chance(0.0, 0.0, 40.0).bounds(1.0, level=0.95, scale=SHARE)).all()
 
 
 def test_patients_are_counted_once_per_class():

@@ -23,7 +23,7 @@ def make_table(fit_rows):
     draw, parts = np.random.default_rng(7), []
     fits = {"all": ("ill",), "rare": ("ill",), "classes": ("one", "two", "three"), "findings": ("edema", "mass")}
     for condition, outputs in fits.items():
-        for split, count in (("val", 40), ("test", 60)):
+        for split, count in (("val", 120), ("test", 180)):
             target = targets(count, outputs, draw)
             for seed in (0, 1):
                 scores = 0.3 * np.nan_to_num(target) + 0.7 * draw.random(target.shape)

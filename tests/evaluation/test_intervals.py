@@ -4,11 +4,14 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from medtransfer.errors import ConfigError, DataError
 from medtransfer.evaluation import intervals
+from medtransfer.evaluation.chance import chance, patients_by_class
 from medtransfer.evaluation.checks import UndefinedMetricWarning
 from medtransfer.evaluation.metrics import METRICS
+from medtransfer.evaluation.summary import AUROC, patient_interval
 
 BINARY = [
     *("auroc", "auprc", "auprc_trapezoid", "brier", "ece"),
@@ -32,6 +35,10 @@ def rows(name, seed=0, count=70):
     return target, np.round(rng.random(count) * 0.7 + 0.3 * target, 1), groups
 
 
+def counts_of(strata):
+    return np.concatenate(list(intervals.patient_counts(strata, draws=40, seed=3)), axis=1).astype(int)
+
+
 @pytest.mark.filterwarnings("ignore::medtransfer.evaluation.checks.UndefinedMetricWarning")
 @pytest.mark.parametrize("name", METRICS)
 @pytest.mark.parametrize("count", [6, 70])
@@ -39,7 +46,7 @@ def test_every_resampled_metric_equals_its_slow_twin_with_the_same_draws(name, c
     target, score, groups = rows(name, count=count)
     fast = intervals.resample([name], target, score[None], groups, draws=40, seed=3, thresholds=[0.5])[name][0]
     names, position = np.unique(groups, return_inverse=True)
-    counts = np.concatenate(list(intervals.patient_counts(len(names), draws=40, seed=3)), axis=1).astype(int)
+    counts = counts_of(np.zeros(len(names), int))
     for draw in range(40):
         again = np.repeat(np.arange(count), counts[position, draw])
         slow = intervals.evaluate(name, target[again], score[again], 0.5)
@@ -65,7 +72,7 @@ def test_every_draw_is_weighted_to_the_balance(name):
     options = {"thresholds": [0.5], "negatives": 16.0}
     fast = intervals.resample([name], target, score[None], groups, draws=40, seed=3, **options)[name][0]
     names, position = np.unique(groups, return_inverse=True)
-    counts = np.concatenate(list(intervals.patient_counts(len(names), draws=40, seed=3)), axis=1).astype(int)
+    counts = counts_of(np.zeros(len(names), int))
     for draw in range(40):
         again = np.repeat(np.arange(40), counts[position, draw])
         slow = intervals.at_balance([name], target[again], score[again][None], **options)[name][0]
@@ -101,29 +108,49 @@ def test_the_table_of_metrics_is_covered():
 
 
 def test_draws_take_as_many_patients_as_there_are_and_do_not_depend_on_the_pieces(monkeypatch):
-    counts = np.concatenate(list(intervals.patient_counts(50, draws=200, seed=1)), axis=1)
+    counts = np.concatenate(list(intervals.patient_counts(np.zeros(50, int), draws=200, seed=1)), axis=1)
     monkeypatch.setattr(intervals, "_CELLS", 350)
-    pieces = list(intervals.patient_counts(50, draws=200, seed=1))
+    pieces = list(intervals.patient_counts(np.zeros(50, int), draws=200, seed=1))
     assert len(pieces) > 1
     assert np.array_equal(np.concatenate(pieces, axis=1), counts)
     assert (counts.sum(0) == 50).all()
     assert counts.mean(1) == pytest.approx(np.ones(50), abs=0.3)
 
 
-def test_bounds_are_the_percentiles_of_the_draws_and_hold_the_value():
+def test_patients_of_each_class_are_drawn_apart_and_no_draw_lacks_a_class():
+    target, score, groups = [0, 0, 0, 0, 1, 1, 0], np.linspace(0, 1, 7), ["a", "a", "b", "c", "d", "e", "e"]
+    strata = intervals.patient_strata(target, groups, ["a", "b", "c", "d", "e", "unseen"])
+    assert list(strata) == [0, 0, 0, 1, 0, 0]
+    counts = counts_of(np.array([0, 0, 0, 1, 1]))
+    assert (counts[:3].sum(0) == 3).all()
+    assert (counts[3:].sum(0) == 2).all()
+    assert not np.array_equal(counts_of(np.repeat([0, 1], 20))[:20], counts_of(np.repeat([0, 1], 20))[20:])
+    drawn = {"draws": 200, "seed": 0, "thresholds": [0.5]}
+    apart, together = (
+        intervals.resample(["auroc"], target, score[None], groups, stratified=how, **drawn)["auroc"]
+        for how in (True, False)
+    )
+    assert not np.isnan(apart).any()
+    assert np.isnan(together).any()
+
+
+def test_bounds_are_of_the_variance_of_the_draws_on_the_logit_scale():
     target, score, groups = rows("auroc", count=200)
-    interval = intervals.bootstrap_interval("auroc", target, score, groups, draws=500, seed=4, level=0.9)
-    values = intervals.resample(["auroc"], target, score[None], groups, draws=500, seed=4, thresholds=[0.5])["auroc"]
-    assert (interval.low, interval.high) == pytest.approx(tuple(np.quantile(values, [0.05, 0.95])), abs=1e-12)
+    interval = patient_interval("auroc", target, score, groups, draws=500, seed=4, level=0.9)
+    drawn = {"draws": 500, "seed": 4, "thresholds": [0.5], "stratified": True}
+    values = intervals.resample(["auroc"], target, score[None], groups, **drawn)["auroc"]
+    spread = chance(np.array([interval.value]), values, patients=patients_by_class(target, groups), rule=AUROC.alone)
+    half = t.ppf(0.95, spread.freedom) * math.sqrt(spread.below) / (interval.value * (1 - interval.value))
+    middle = math.log(interval.value / (1 - interval.value))
+    expected = [1 / (1 + math.exp(-bound)) for bound in (middle - half, middle + half)]
+    assert (interval.low, interval.high) == pytest.approx(expected)
     assert interval.low < interval.value < interval.high
     assert (interval.draws, interval.level) == (500, 0.9)
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_seed_another():
     target, score, groups = rows("auroc")
-    first, again, other = (
-        intervals.bootstrap_interval("auroc", target, score, groups, draws=100, seed=s) for s in (0, 0, 1)
-    )
+    first, again, other = (patient_interval("auroc", target, score, groups, draws=100, seed=s) for s in (0, 0, 1))
     assert first == again
     assert first != other
 
@@ -131,8 +158,8 @@ def test_the_same_seed_gives_the_same_interval_and_another_seed_another():
 def test_the_order_of_the_rows_does_not_change_the_interval():
     target, score, groups = rows("auprc")
     order = np.random.default_rng(0).permutation(len(target))
-    straight = intervals.bootstrap_interval("auprc", target, score, groups, draws=100)
-    mixed = intervals.bootstrap_interval("auprc", target[order], score[order], groups[order], draws=100)
+    straight = patient_interval("auprc", target, score, groups, draws=100)
+    mixed = patient_interval("auprc", target[order], score[order], groups[order], draws=100)
     assert (mixed.low, mixed.high) == pytest.approx((straight.low, straight.high), abs=1e-12)
 
 
@@ -140,10 +167,10 @@ def test_copies_of_a_patients_image_do_not_make_the_interval_narrower():
     rng = np.random.default_rng(0)
     target = np.arange(60) % 2
     score = rng.random(60) + 0.4 * target
-    once = intervals.bootstrap_interval("auroc", target, score, range(60), draws=400)
+    once = patient_interval("auroc", target, score, range(60), draws=400)
     copied = [np.repeat(values, 9) for values in (target, score, np.arange(60))]
-    assert intervals.bootstrap_interval("auroc", *copied, draws=400) == once
-    blind = intervals.bootstrap_interval("auroc", copied[0], copied[1], range(540), draws=400)
+    assert patient_interval("auroc", *copied, draws=400) == once
+    blind = patient_interval("auroc", copied[0], copied[1], range(540), draws=400)
     assert blind.high - blind.low < 0.6 * (once.high - once.low)
 
 
@@ -153,28 +180,46 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     for trial in range(200):
         target = np.repeat([0, 1], 60)
         score = rng.normal(size=120) + target
-        interval = intervals.bootstrap_interval("auroc", target, score, range(120), draws=200, seed=trial)
+        interval = patient_interval("auroc", target, score, range(120), draws=200, seed=trial)
         hits += interval.low <= truth <= interval.high
     assert 0.89 <= hits / 200 <= 0.99
 
 
-def test_undefined_draws_do_not_count_and_none_at_all_says_why():
-    interval = intervals.bootstrap_interval("auroc", [0, 0, 1], [0.1, 0.4, 0.3], [0, 1, 2], draws=300)
-    assert 0 < interval.draws < 300
-    with pytest.warns(UndefinedMetricWarning, match="no resample leaves the metric defined"):
-        interval = intervals.percentile_interval(0.7, np.full(9, np.nan), level=0.95, method="bootstrap")
-    assert interval.draws == 0
-    assert math.isnan(interval.low)
+def test_below_twenty_patients_of_a_class_there_is_no_interval_and_it_says_why():
+    target, score = np.repeat([0, 1], [40, 19]), np.random.default_rng(0).random(59)
+    interval = patient_interval("auroc", target, score, range(59), draws=50)
+    assert np.isnan([interval.low, interval.high]).all()
+    assert interval.reason == "too few patients: 19 in the smallest class, 20 are needed"
+    enough = patient_interval("auroc", [*target, 1], [*score, 0.5], range(60), draws=50)
+    assert enough.low < enough.value < enough.high
+    assert enough.reason == ""
+
+
+def test_images_of_few_patients_are_few_patients():
+    interval = patient_interval("auroc", [0, 1] * 100, np.linspace(0, 1, 200), [0, 1] * 100, draws=50)
+    assert interval.reason.startswith("too few patients: 1 in the smallest class")
+
+
+def test_one_class_has_neither_value_nor_interval_but_a_reason():
+    interval = patient_interval("auroc", np.ones(60), np.linspace(0, 1, 60), range(60), draws=50)
+    assert np.isnan([interval.value, interval.low, interval.high]).all()
+    assert interval.reason == "auroc is undefined: there is no negative row"
+
+
+def test_a_perfect_order_is_bounded_by_its_number_of_patients():
+    interval = patient_interval("auroc", np.repeat([0, 1], 25), np.arange(50), range(50), draws=50)
+    assert (interval.value, interval.high) == (1, 1)
+    assert interval.low == pytest.approx(0.025 ** (1 / 25))
 
 
 def test_wrong_arguments_are_named():
     target, score, groups = rows("auroc")
     with pytest.raises(ConfigError, match="kappa: there is no such metric; expected one of auroc"):
-        intervals.bootstrap_interval("kappa", target, score, groups)
+        patient_interval("kappa", target, score, groups)
     with pytest.raises(DataError, match=r"groups has shape \(5,\), expected \(70,\)"):
-        intervals.bootstrap_interval("auroc", target, score, groups[:5])
+        patient_interval("auroc", target, score, groups[:5])
     with pytest.raises(ConfigError, match="draws is 0: expected at least 1"):
-        intervals.bootstrap_interval("auroc", target, score, groups, draws=0)
+        patient_interval("auroc", target, score, groups, draws=0)
     with pytest.raises(DataError, match="6 successes among 5 rows"):
         intervals.wilson(6, 5)
 

@@ -15,11 +15,11 @@ METRICS = ("auroc", "auprc")
 
 @pytest.fixture
 def table(fit_rows):
-    draw, target = np.random.default_rng(0), (np.arange(40) % 3 == 0).astype(float)
+    draw, target = np.random.default_rng(0), (np.arange(150) % 3 == 0).astype(float)
     return pd.concat(
         [
             fit_rows(
-                np.clip(pull * target + (1 - pull) * draw.random(40), 0, 1),
+                np.clip(pull * target + (1 - pull) * draw.random(150), 0, 1),
                 target,
                 condition=condition,
                 seed=seed,
@@ -63,7 +63,6 @@ def test_p_belongs_to_the_interval_and_delong_is_of_the_images_alone(table):
     for row in (auroc, auprc):
         assert (row["p"] < 0.05) == (row["low_seeds"] > 0 or row["high_seeds"] < 0)
         assert row["p_holm"] == row["p"]
-        assert row["p"] > 0.05 or row["metric"] == "auprc"
 
 
 def test_one_seed_has_no_p_but_that_of_the_images(table):

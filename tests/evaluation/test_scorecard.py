@@ -13,6 +13,7 @@ from medtransfer.evaluation.cells import BINARY, MULTICLASS, NAMES, EvaluationCo
 from medtransfer.evaluation.chance import POSITIVE, SHARE, chance, patients_by_class
 from medtransfer.evaluation.checks import UndefinedMetricWarning
 from medtransfer.evaluation.metrics import METRICS
+from medtransfer.evaluation.summary import RULES, USUAL
 from medtransfer.evaluation.thresholds import choose_threshold
 
 CONFIG = EvaluationConfig(draws=50)
@@ -47,13 +48,16 @@ def test_binary_scores_equal_metrics_and_patient_bootstrap(binary_table):
     assert set(result) == set(BINARY)
     rows = rows.sort_values("image_id")
     target, scores, patients = rows["target"], rows["score"].to_numpy()[None], rows["patient_id"]
-    drawn = intervals.resample(BINARY, target, scores, patients, draws=60, seed=2, thresholds=[0.4])
+    drawn = intervals.resample(BINARY, target, scores, patients, draws=60, seed=2, thresholds=[0.4], stratified=True)
     for name, interval in result.items():
         assert interval.value == METRICS[name](target, scores[0], threshold=0.4)
         counts = (30,) if name == "mse" else patients_by_class(target, patients)
-        spread = chance(np.array([interval.value]), drawn[name], patients=counts)
+        spread = chance(np.array([interval.value]), drawn[name], patients=counts, rule=RULES.get(name, USUAL).alone)
+        if interval.value == 1:
+            assert (interval.low, interval.high) == (0.025 ** (1 / min(counts)), 1)
+            continue
         expected = spread.bounds(interval.value, level=0.95, scale=POSITIVE if name == "mse" else SHARE)
-        assert (interval.low, interval.high) == pytest.approx(expected, nan_ok=True)
+        assert (interval.low, interval.high) == pytest.approx(expected)
     assert result["brier"].value == result["mse"].value
 
 
@@ -144,8 +148,8 @@ def test_without_validation_rows_only_half_is_possible(binary_table):
 
 def test_labels_with_gaps_are_scored_one_by_one_and_averaged(fit_rows):
     rng = np.random.default_rng(3)
-    target = rng.integers(0, 2, (50, 3)).astype(float)
-    target[rng.random((50, 3)) < 0.3] = np.nan
+    target = rng.integers(0, 2, (120, 3)).astype(float)
+    target[rng.random((120, 3)) < 0.3] = np.nan
     outputs = ("edema", "effusion", "pneumonia")
     table = fit_rows(scores_of(target, 4), target, outputs=outputs)
     block = scorecard.scorecard(table, HALF)["plain/stl_n/ct/test"]
@@ -161,7 +165,7 @@ def test_labels_with_gaps_are_scored_one_by_one_and_averaged(fit_rows):
     assert block["metrics"]["auroc"]["low"] < np.mean(areas) < block["metrics"]["auroc"]["high"]
 
 
-def class_table(fit_rows, count=60, gaps=0):
+def class_table(fit_rows, count=90, gaps=0):
     target = np.eye(3)[np.arange(count) % 3]
     score = np.random.default_rng(0).dirichlet(np.ones(3), count) * 0.6 + 0.4 * target
     target[:gaps] = np.nan
@@ -173,8 +177,8 @@ def test_outputs_that_sum_to_one_are_scored_as_classes(fit_rows, gaps):
     table = class_table(fit_rows, gaps=gaps)
     block = scorecard.scorecard(table, CONFIG)["plain/stl_n/ct/test"]["probability"]
     assert block["task"] == "multiclass"
-    target = (np.arange(60) % 3)[gaps:]
-    score = table["score"].to_numpy().reshape(60, 3)[gaps:]
+    target = (np.arange(90) % 3)[gaps:]
+    score = table["score"].to_numpy().reshape(90, 3)[gaps:]
     single = scorecard.score_multiclass(table, draws=50)
     assert set(block["metrics"]) == set(single) == set(MULTICLASS)
     for name, numbers in block["metrics"].items():
@@ -227,7 +231,7 @@ def test_an_output_without_any_target_is_null_with_a_reason(fit_rows):
 
 
 def test_a_mean_over_outputs_leaves_out_those_without_a_value_and_counts_them(fit_rows):
-    target = np.random.default_rng(3).integers(0, 2, (50, 3)).astype(float)
+    target = np.random.default_rng(3).integers(0, 2, (120, 3)).astype(float)
     target[:, 1] = 0
     table = fit_rows(scores_of(target, 4), target, outputs=("edema", "fracture", "mass"))
     block = scorecard.scorecard(table, HALF)["plain/stl_n/ct/test"]["probability"]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from medtransfer import paths
-from medtransfer.evaluation.intervals import bootstrap_interval
 from medtransfer.evaluation.predictions import read_predictions
+from medtransfer.evaluation.summary import patient_interval
 from medtransfer.files import sha256_file
 from medtransfer.params import load_params
 from medtransfer.studies import STUDIES, module
@@ -29,7 +29,7 @@ def test_the_champion_is_neither_useless_nor_perfect():
     of = {key: champion[key] for key in ("variant", "condition", "seed")}
     of |= {"dataset": "ct", "split": "test", "output": "covid", "intervention": ""}
     rows = table[np.logical_and.reduce([table[key] == value for key, value in of.items()])]
-    interval = bootstrap_interval("auroc", rows["target"], rows["score"], rows["patient_id"])
+    interval = patient_interval("auroc", rows["target"], rows["score"], rows["patient_id"])
     assert interval.low >= 0.60
     assert interval.high <= 0.98
 
@@ -68,7 +68,7 @@ def test_permuted_labels_teach_nothing(tmp_path):
     ).run()
     found = predict(task, evaluation_loader(data, "test", settings.augment.crop, engine), engine)
     patients = data.manifest["patient_id"].to_numpy(object)[found["index"]]
-    interval = bootstrap_interval("auroc", found["target"], found["label"][:, 1], patients)
+    interval = patient_interval("auroc", found["target"], found["label"][:, 1], patients)
     assert interval.low <= 0.5 <= interval.high
 
 

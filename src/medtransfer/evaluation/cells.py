@@ -203,7 +203,10 @@ def of_output(
     *,
     neg_pos_ratio: float | None = None,
 ) -> dict[str, Sample]:
-    """Return the metrics of one output on its known images, resampling all patients of the cell."""
+    """Return the metrics of one output on its known images, resampling all patients of the cell.
+
+    Where the cell has this output alone, patients of each class are drawn apart; several outputs share their draws.
+    """
     target, scores, patients = aligned.column(output)
     return sample(
         metrics,
@@ -215,6 +218,7 @@ def of_output(
         draws=config.draws,
         seed=config.seed,
         neg_pos_ratio=neg_pos_ratio,
+        stratified=len(aligned.outputs) == 1 and tuple(metrics) != VALUES,
     )
 
 
@@ -230,6 +234,7 @@ def of_classes(aligned: Aligned, config: EvaluationConfig) -> dict[str, Sample]:
         population=aligned.patients,
         draws=config.draws,
         seed=config.seed,
+        stratified=True,
     )
 
 

@@ -90,7 +90,9 @@ def combine(contrast: Contrast, cells: Cells, metric: str) -> Sample:
     values = sum(weight * samples[key].values for key, weight in contrast.items())
     reason = next((one.reason for one in samples.values() if one.reason), "")
     points, values = (np.where(np.abs(part) < ROUNDING, 0.0, part) for part in (points, values))
-    return Sample(points, values, reason, min((one.patients for one in samples.values()), key=min))
+    patients = min((one.patients for one in samples.values()), key=min)
+    rules = max((one.rules for one in samples.values()), key=lambda rules: rules.difference.fewest)
+    return Sample(points, values, reason, patients, rules, contrast=True)
 
 
 def require_alike(cells: Collection[Cell]) -> None:
@@ -167,8 +169,8 @@ def _bounds(estimate: Mapping[str, Any]) -> tuple[float | None, float | None]:
 def _verdict(one: Sample, estimate: Mapping[str, Any], *, level: float, border: float) -> tuple[Verdict, str]:
     """Return the verdict on a contrast being above a border, with its reason."""
     low, high = _bounds(estimate)
-    if len(one.points) == 1 and low is not None:
-        return "not decidable", ONE_SEED
+    if len(one.points) == 1:
+        return "not decidable", "; ".join([ONE_SEED, *([one.reason] if one.reason else [])])
     if _zero(one):
         return "no difference", "every seed and every resample gives the same value"
     if low is None or high is None:

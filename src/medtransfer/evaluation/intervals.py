@@ -1,8 +1,7 @@
-"""Resamples of patients, and intervals: bootstrap of patients, Wilson, Student.
+"""Resamples of patients, and intervals in closed form: Wilson, Student.
 
 Images of one patient are correlated, so whole patients are drawn with replacement (cluster bootstrap, Davison &
-Hinkley 1997, §3.8); the interval is given by percentiles of the resampled metric. Draws that leave a metric undefined
-(no positive patient) do not count; ``Interval.draws`` is the number that did.
+Hinkley 1997, §3.8). Draws that leave a metric undefined (no positive patient) do not count.
 """
 
 import math
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from medtransfer.errors import ConfigError, DataError
-from medtransfer.evaluation.checks import Floats, attempt, binary_rows, undefined
+from medtransfer.evaluation.checks import Floats, Ints, attempt, binary_rows, undefined
 from medtransfer.evaluation.metrics import METRICS
 from medtransfer.evaluation.weighted import Weights, class_weights
 
@@ -24,7 +23,10 @@ _CELLS = 1 << 16
 
 @dataclass(frozen=True)
 class Interval:
-    """A value, its bounds, their level, the method, and the number of valid draws (0 = the method needs none)."""
+    """A value, its bounds, their level, the method, and the number of valid draws (0 = the method needs none).
+
+    ``reason`` says why value or bounds are NaN; empty where they are not.
+    """
 
     value: float
     low: float
@@ -32,43 +34,7 @@ class Interval:
     level: float
     method: str
     draws: int
-
-
-def bootstrap_interval(
-    metric: str,
-    target: ArrayLike,
-    score: ArrayLike,
-    groups: ArrayLike,
-    *,
-    draws: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-    threshold: float = 0.5,
-) -> Interval:
-    """Percentile interval of a metric under resampling of patients.
-
-    Args:
-        metric: a name in ``metrics.METRICS``.
-        target: ``[rows]`` labels, class numbers or values.
-        score: ``[rows]``, or ``[rows, classes]`` for the metrics named ``macro_…`` and ``top_…``.
-        groups: ``[rows]`` patient of each row.
-        draws: resamples.
-        seed: of the resampling; the same patients, draws and seed give the same resamples for every metric and score.
-        level: coverage.
-        threshold: for the metrics that need one.
-
-    Example:
-        auroc = bootstrap_interval("auroc", target, score, patients)
-        auroc.value, auroc.low, auroc.high
-
-    Raises:
-        ConfigError: there is no such metric. DataError: shapes or numbers are not as expected.
-    """
-    one_seed = np.asarray(score, np.float64)[None]
-    values = resample([metric], target, one_seed, groups, draws=draws, seed=seed, thresholds=[threshold])[metric]
-    return percentile_interval(
-        evaluate(metric, target, one_seed[0], threshold), values[0], level=level, method="bootstrap of patients"
-    )
+    reason: str = ""
 
 
 def resample(
@@ -82,12 +48,14 @@ def resample(
     thresholds: Sequence[float],
     population: ArrayLike | None = None,
     negatives: float | None = None,
+    stratified: bool = False,
 ) -> dict[str, Floats]:
     """Return every metric ``[seeds, draws]`` of scores ``[seeds, rows]`` under one set of patient resamples.
 
     ``thresholds`` has one number per seed. ``population`` names all patients that can be drawn where some have no row
     here, so that outputs with different missing labels share their resamples. With ``negatives`` the rows of a
-    two-class target are weighted in every draw as in :func:`at_balance`.
+    two-class target are weighted in every draw as in :func:`at_balance`. ``stratified`` draws the patients of each
+    class apart: how many there are is given by the test set, and no draw lacks a class.
     """
     if draws < 1:
         raise ConfigError(f"draws is {draws}: expected at least 1 resample; 1000 are usual")
@@ -108,7 +76,8 @@ def resample(
         for one, threshold in zip(scores, thresholds, strict=True)
     ]
     parts = []
-    for counts in patient_counts(len(patients), draws=draws, seed=seed):
+    strata = patient_strata(target if stratified else np.zeros(rows.shape), rows, patients)
+    for counts in patient_counts(strata, draws=draws, seed=seed):
         weights = Weights(counts, group)
         if truth is not None and negatives is not None:
             weights = class_weights(weights, truth, negatives=negatives)
@@ -144,31 +113,38 @@ def at_balance(
     }
 
 
-def patient_counts(size: int, *, draws: int, seed: int) -> Iterator[Floats]:
-    """Yield how often each of ``size`` patients was drawn, ``[size, draws of the chunk]``, chunk by chunk.
+def patient_strata(target: ArrayLike, groups: ArrayLike, patients: ArrayLike) -> Ints:
+    """Return the class of each of ``patients``, that of most of its rows; 0 where all rows are of one class.
 
-    The draws depend on the size and the seed alone, not on the chunks.
+    Args:
+        target: ``[rows]`` class numbers.
+        groups: ``[rows]`` patient of each row.
+        patients: sorted names; a patient without a row belongs to the first class.
     """
-    generator, step = np.random.default_rng([seed, size]), max(1, _CELLS // size)
+    names, classes = np.asarray(patients), np.unique(np.asarray(target), return_inverse=True)[1]
+    counts = np.zeros((len(names), int(classes.max(initial=0)) + 1), np.int64)
+    np.add.at(counts, (np.searchsorted(names, np.asarray(groups)), classes), 1)
+    strata: Ints = counts.argmax(1)
+    return strata
+
+
+def patient_counts(strata: Ints, *, draws: int, seed: int) -> Iterator[Floats]:
+    """Yield how often each patient was drawn, ``[patients, draws of the chunk]``, chunk by chunk.
+
+    As many patients of each stratum are drawn as there are. The draws depend on strata and seed alone, not on the
+    chunks.
+    """
+    members = [np.flatnonzero(strata == one) for one in np.unique(strata)]
+    generators = [np.random.default_rng([seed, len(own), place]) for place, own in enumerate(members)]
+    step = max(1, _CELLS // len(strata))
     for start in range(0, draws, step):
         width = min(step, draws - start)
-        patients = generator.integers(0, size, (width, size))
-        flat = (patients * width + np.arange(width)[:, None]).ravel()
-        yield np.bincount(flat, minlength=size * width).reshape(size, width).astype(np.float64)
-
-
-def percentile_interval(value: float, values: Floats, *, level: float, method: str) -> Interval:
-    """Return the percentile interval of resampled values; NaN bounds with a warning when no draw is valid.
-
-    The lower bound is exactly minus the upper bound of the negated values: a difference and its mirror image have
-    mirrored intervals, even if a draw on the border is itself the bound.
-    """
-    valid = values[~np.isnan(values)]
-    if not valid.size:
-        low = high = undefined("interval", "no resample leaves the metric defined")
-    else:
-        low, high = -np.quantile(-valid, (1 + level) / 2), np.quantile(valid, (1 + level) / 2)
-    return Interval(value, float(low), float(high), level, method, int(valid.size))
+        counts = np.empty((len(strata), width))
+        for own, generator in zip(members, generators, strict=True):
+            patients = generator.integers(0, len(own), (width, len(own)))
+            flat = (patients * width + np.arange(width)[:, None]).ravel()
+            counts[own] = np.bincount(flat, minlength=len(own) * width).reshape(len(own), width)
+        yield counts
 
 
 def wilson(successes: int, rows: int, *, level: float = 0.95) -> Interval:

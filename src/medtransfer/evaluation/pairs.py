@@ -84,7 +84,8 @@ def _difference(cells: Cells, pair: Pair, metric: str, *, relative: bool) -> Sam
     if not relative:
         return one
     base = cells[pair[1]].samples[metric]
-    return Sample(_share(one.points, base.points), _share(one.values, base.values), one.reason, one.patients)
+    points, values = _share(one.points, base.points), _share(one.values, base.values)
+    return Sample(points, values, one.reason, one.patients, one.rules, contrast=True)
 
 
 def _share(part: Floats, whole: Floats) -> Floats:

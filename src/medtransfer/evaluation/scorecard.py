@@ -1,6 +1,5 @@
 """Cells for JSON: every metric of every fit with its spread over seeds and its intervals."""
 
-import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
@@ -25,7 +24,7 @@ from medtransfer.evaluation.cells import (
 )
 from medtransfer.evaluation.checks import UndefinedMetricWarning
 from medtransfer.evaluation.intervals import Interval
-from medtransfer.evaluation.summary import LEVEL, Sample, summarise
+from medtransfer.evaluation.summary import LEVEL, Sample, single_interval, summarise
 
 
 def score_binary(
@@ -175,7 +174,5 @@ def _intervals(samples: Mapping[str, Sample], level: float) -> dict[str, Interva
     for name, one in samples.items():
         if one.reason:
             warnings.warn(one.reason, UndefinedMetricWarning, stacklevel=3)
-        estimate = summarise(one, level=level)
-        value, low, high = (math.nan if estimate[key] is None else estimate[key] for key in ("mean", "low", "high"))
-        result[name] = Interval(value, low, high, level, "variance over patients", estimate["draws"])
+        result[name] = single_interval(one, level)
     return result

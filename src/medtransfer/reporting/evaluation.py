@@ -1,5 +1,6 @@
 """The short report of ``medtransfer evaluate``."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,8 +27,16 @@ def evaluation_markdown(
     for question, values in metrics.items():
         lines += ["", f"## {question}"] if len(asked) > 1 else []
         lines += ["", "| metric | value | 95 % interval |", "|---|---|---|"]
-        lines += [f"| {name} | {m.value:.3f} | {m.low:.3f} … {m.high:.3f} |" for name, m in values.items()]
+        lines += [f"| {name} | {_value(one)} | {_bounds(one)} |" for name, one in values.items()]
     if unknown := [question for question in asked if question not in metrics]:
         lines += ["", f"Not known on these images, so not measured: {', '.join(unknown)}."]
     note = "Intervals are over patients. Thresholded metrics use 0.5; no data of this set was used to choose it."
     return "\n".join([*lines, "", note, ""])
+
+
+def _value(one: Interval) -> str:
+    return "—" if math.isnan(one.value) else f"{one.value:.3f}"
+
+
+def _bounds(one: Interval) -> str:
+    return one.reason if math.isnan(one.low) else f"{one.low:.3f} … {one.high:.3f}"

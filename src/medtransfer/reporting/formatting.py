@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from medtransfer.evaluation.cells import Row
+from medtransfer.evaluation.summary import TOO_FEW
 from medtransfer.reporting.content import Column, TableCell
 
 METRIC_TITLES = {
@@ -79,16 +80,23 @@ def bounds(row: Any) -> tuple[Any, Any]:
 def estimate(row: Row | None, *, difference: bool = False) -> TableCell:
     """Return mean ± sd over seeds, with the interval below and both kinds of interval on hovering.
 
-    A dash if there is no row or no mean.
+    A dash if there is no row or no mean; why there is no interval is in its place.
     """
     if row is None or is_missing(row["mean"]):
         return MISSING
     low, high, both = row["low"], row["high"], (row["low_seeds"], row["high_seeds"])
     main = signed(row["mean"]) if difference else spread(row["mean"], row["sd"])
+    if is_missing(low):
+        return TableCell(main, no_interval(row), row["reason"] or "")
     hover = f"over patients: {interval(low, high, difference=difference)}"
     if not is_missing(both[0]):
         hover += f"; over patients and seeds: {interval(*both, difference=difference)}"
     return TableCell(main, interval(*bounds(row), difference=difference), hover)
+
+
+def no_interval(row: Row) -> str:
+    """Return what is in the place of an interval that does not exist: whether there are too few patients."""
+    return TOO_FEW if (row["reason"] or "").startswith(TOO_FEW) else ""
 
 
 def spread(mean: Any, sd: Any, *, digits: int = 3) -> str:

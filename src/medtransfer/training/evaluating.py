@@ -11,8 +11,9 @@ from medtransfer.data.loaders import Loader
 from medtransfer.data.packed import PackConfig, PackedDataset, pack
 from medtransfer.errors import DataError
 from medtransfer.evaluation.cells import VALUES
-from medtransfer.evaluation.intervals import Interval, bootstrap_interval
+from medtransfer.evaluation.intervals import Interval
 from medtransfer.evaluation.scorecard import score_binary, score_multiclass
+from medtransfer.evaluation.summary import patient_interval
 from medtransfer.models.classifier import Classifier
 from medtransfer.models.heads import Heads
 from medtransfer.training.engine import Engine
@@ -126,6 +127,4 @@ def _metrics(rows: pd.DataFrame, outputs: tuple[str, ...]) -> Metrics:
     if (rows["kind"] == "probability").all():
         return score_binary(rows, positive=outputs[0], threshold=0.5)
     known = rows[rows["target"].notna()]
-    return {
-        metric: bootstrap_interval(metric, known["target"], known["score"], known["patient_id"]) for metric in VALUES
-    }
+    return {metric: patient_interval(metric, known["target"], known["score"], known["patient_id"]) for metric in VALUES}

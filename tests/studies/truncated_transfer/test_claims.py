@@ -197,8 +197,9 @@ def test_a_regime_that_sets_the_balance_is_measured_by_weighting_all_test_images
 def test_a_finding_of_one_class_is_left_out_of_the_mean(make_config):
     config = make_config(**VARIANTS, tasks={"ill": {"dataset": "toy", "findings": ["ill", "rare"]}})
     table = predictions(config, np.random.default_rng(0))
-    both = [table, table.assign(output="rare", target=0.0), table.assign(output="full", target=1.0)]
-    alone, measured = (measure_cells(part, config, EvaluationConfig(draws=20)) for part in (table, pd.concat(both)))
+    one_class = [table.assign(output="rare", target=0.0), table.assign(output="full", target=1.0)]
+    fewer, more = (pd.concat([table, *one_class[:count]]) for count in (1, 2))
+    alone, measured = (measure_cells(part, config, EvaluationConfig(draws=20)) for part in (fewer, more))
     for key, cell in measured.items():
         for metric in METRICS:
             one, other = cell.samples[metric], alone[key].samples[metric]

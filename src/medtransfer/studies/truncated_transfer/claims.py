@@ -145,8 +145,9 @@ def separates(one: Sample, *, level: float) -> bool:
     An interval without width separates nothing. At a level corrected for many ties, percentiles would depend on the one
     or two most extreme resamples; the variance depends on all of them.
     """
-    half = one.chance().reach(1 - level)
-    return half > ROUNDING and abs(float(one.points.mean())) > half
+    mean = float(one.points.mean())
+    reach = one.chance().reach(1 - level, up=mean < 0)
+    return not one.too_few and reach > ROUNDING and abs(mean) > reach
 
 
 def _broken(

@@ -51,7 +51,9 @@ def test_a_gain_is_paired_seed_by_seed(study_results):
     row = study_results.gains([(("resnet50_attn5", FULL), ("resnet50_attn5", "none"))])["resnet50_attn5", FULL, "auroc"]
     first, second = (study_results.cells["resnet50_attn5", chain].samples["auroc"] for chain in (FULL, "none"))
     assert row["mean"] == pytest.approx(np.mean(first.points - second.points))
-    spread = chance(first.points - second.points, first.values - second.values, patients=first.patients)
+    spread = chance(
+        first.points - second.points, first.values - second.values, patients=first.patients, rule=first.rules.difference
+    )
     assert (row["low_seeds"], row["high_seeds"]) == pytest.approx(spread.bounds(row["mean"], level=0.95))
 
 

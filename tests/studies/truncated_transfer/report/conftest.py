@@ -1,4 +1,4 @@
-"""A made-up study: six variants, one task, two regimes, two seeds, 40 patients with 80 images; records, costs, CKA."""
+"""A made-up study: six variants, one task, two regimes, two seeds, 80 patients with 160 images; records, costs, CKA."""
 
 import csv
 import json
@@ -53,14 +53,14 @@ BEST_STEP = {0: 30, 1: 40}
 def make_predictions(config, *, dates=False):
     images = pd.DataFrame(
         {
-            "image_id": [f"ct/{k}" for k in range(80)],
-            "patient_id": [f"ct:{k // 2}" for k in range(80)],
+            "image_id": [f"ct/{k}" for k in range(160)],
+            "patient_id": [f"ct:{k // 2}" for k in range(160)],
             "dataset": "ct",
             "split": "test",
             "source": "a",
             "view": "",
-            "date": pd.to_datetime(["2020-07-10", "2020-08-20"] * 40) if dates else pd.NaT,
-            "target": [float(k // 2 % 3 == 0) for k in range(80)],
+            "date": pd.to_datetime(["2020-07-10", "2020-08-20"] * 80) if dates else pd.NaT,
+            "target": [float(k // 2 % 3 == 0) for k in range(160)],
         }
     )
     draw, parts = np.random.default_rng(1), []
@@ -68,7 +68,7 @@ def make_predictions(config, *, dates=False):
         for condition in config.conditions():
             pull = PULL[variant] - 0.3 * (condition.regime == "tenth")
             for seed in config.seeds:
-                score = 1 / (1 + np.exp(-(pull * (2 * images["target"] - 1) + draw.normal(size=80))))
+                score = 1 / (1 + np.exp(-(pull * (2 * images["target"] - 1) + draw.normal(size=160))))
                 fit = {"study": "truncated_transfer", "variant": variant, "condition": condition.name, "seed": seed}
                 fit |= {"output": "covid", "kind": "probability", "intervention": ""}
                 parts.append(images.assign(**fit, score=score))

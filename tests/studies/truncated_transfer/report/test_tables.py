@@ -36,7 +36,7 @@ def test_the_leading_table_has_one_row_per_variant_and_one_group_per_setting(stu
     table = tables.networks_table(study_results, rows, costs)
     assert [mains(row)[:3] for row in table.rows][2] == ["Dens-T1", "TL", "0.38 M"]
     assert [column.group for column in table.columns[3:]] == ["ct · all · tuned"] * 2 + ["ct · tenth · tuned"] * 2
-    chance = "80 test images of 40 patients; chance is AUROC 0.5 and AUPRC 0.350, the share of positives."
+    chance = "160 test images of 80 patients; chance is AUROC 0.5 and AUPRC 0.338, the share of positives."
     assert table.notes == (f"ct · all · tuned, ct · tenth · tuned: {chance}",)
 
 
@@ -46,7 +46,7 @@ def test_findings_without_both_classes_are_counted_and_named(make_config, predic
     measured = results(table, config, evaluation)
     (note,) = tables.networks_table(measured, measured.rows(), costs).notes
     assert note.endswith(
-        "AUPRC 0.350, the share of positives. Means are over 1 of 2 findings; only one class here: rare."
+        "AUPRC 0.338, the share of positives. Means are over 1 of 2 findings; only one class here: rare."
     )
 
 

@@ -35,7 +35,7 @@ def test_a_window_has_only_its_own_images(table, dated, config):
     row = next(
         row for row in table.rows if [c.main for c in row[:4]] == ["ct · all · tuned", "2020-07", "DenseNet-121", "TL"]
     )
-    assert row[4].main == "40"
+    assert row[4].main == "80"
     assert row[5].main == f"{rows['target'].mean():.3f}"
     assert row[6].main.startswith(f"{sum(points) / 2:.3f} ±")
 

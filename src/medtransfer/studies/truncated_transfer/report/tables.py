@@ -18,6 +18,7 @@ from medtransfer.reporting.formatting import (
     is_missing,
     labels,
     lookup,
+    no_interval,
     number,
     probability,
     signed,
@@ -269,4 +270,5 @@ def _percent(row: Row) -> TableCell:
     numbers = ("mean", "low", "high", "low_seeds", "high_seeds")
     scaled = {name: None if is_missing(row[name]) else 100 * row[name] for name in numbers}
     low, high = bounds(scaled)
-    return TableCell(signed(scaled["mean"], digits=1), interval(low, high, difference=True, digits=1))
+    detail = interval(low, high, difference=True, digits=1) or no_interval(row)
+    return TableCell(signed(scaled["mean"], digits=1), detail)
