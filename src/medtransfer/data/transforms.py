@@ -133,12 +133,12 @@ def crop_boxes(
     Returns:
         Images on 0–1, not normalised.
     """
-    (_, channels, height, width), regions = images.shape, boxes.shape[1]
+    (batch, channels, height, width), regions = images.shape, boxes.shape[1]
     x0, y0, x1, y1 = boxes.to(images.device, torch.float32).unbind(-1)
     # one matrix per box and axis: every box is filtered by its own scale without a loop over boxes
     down, across = _resampling(y0, y1, height, size), _resampling(x0, x1, width, size)
     # the rows of all boxes of an image in one product, so that no image is repeated in memory
-    rows = (down.flatten(1, 2)[:, None] @ to_unit(images)).unflatten(2, (regions, size))
+    rows = (down.flatten(1, 2)[:, None] @ to_unit(images)).view(batch, channels, regions, size, width)
     return (rows @ across[:, None].mT).transpose(1, 2).reshape(-1, channels, size, size)
 
 
