@@ -200,6 +200,7 @@ def meta(name, **changes):
         "licence": "CC0",
         "citation": "drawn by this project",
         "known_overlaps": "",
+        "patients": "known",
         "content_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "phantoms": True,
         "splits": counts,

@@ -98,7 +98,7 @@ def _rows(
     def rows(intervention: str) -> pd.DataFrame:
         scores = predict_heads(network, heads, loader, engine)
         target = (scores["target"] == own).astype(np.float64)
-        images = data.manifest.iloc[scores["index"]]
+        images = data.entries(scores["index"])
         probability = scores["label"][:, [column]]
         return _table(model, images, probability, target[:, None], [positive], "probability", intervention)
 
@@ -121,7 +121,7 @@ def _source_rows(config: AttentiveTransferConfig, engine: Engine) -> Iterator[pd
             true = np.take_along_axis(scores["label"], scores["target"][:, None], 1)
             ahead = (scores["label"] > true).sum(1)
             values = np.stack([ahead < k for k in hits.values()], axis=1).astype(np.float64)
-            images = data.manifest.iloc[scores["index"]]
+            images = data.entries(scores["index"])
             model = _model(replace(fit, condition=SOURCE), data.meta.name)
             yield _table(model, images, values, np.full_like(values, np.nan), list(hits), "value")
 

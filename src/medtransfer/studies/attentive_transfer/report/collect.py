@@ -7,6 +7,7 @@ import pandas as pd
 
 from medtransfer.files import read_json
 from medtransfer.reporting.content import Figure, ReportContent, Table
+from medtransfer.reporting.formatting import image_count
 from medtransfer.reporting.input import ReportInput
 from medtransfer.reporting.origin import champions_of, provenance_table, uncommitted
 from medtransfer.reporting.records import Fit, curves, provenance, recorded_fits
@@ -143,7 +144,7 @@ def _limits(results: Results, fits: pd.DataFrame) -> tuple[str, ...]:
     seeds, runs = len(cell.seeds), len(results.config.pretrain_seeds)
     chosen = "0.5" if rule == "half" else f"the rule “{rule}” on validation images of the same fit"
     limits = [
-        f"The test set has {len(cell.images)} images of {len(set(cell.patients))} patients; fine-tuning was run with "
+        f"The test set has {image_count(cell)}; fine-tuning was run with "
         f"{seeds} {'seed' if seeds == 1 else 'seeds'} from {runs} pretraining {'run' if runs == 1 else 'runs'} of each "
         "chain.",
         *_chance(seeds, runs),
