@@ -57,6 +57,10 @@ def test_a_missing_date_source_and_view_are_allowed(fit_rows):
     assert checked.loc[0, ["source", "view"]].tolist() == ["", ""]
 
 
+def test_an_empty_patient_is_one_who_is_not_known(fit_rows):
+    assert validate_predictions(fit_rows([0.1], [0]).assign(patient_id=None)).loc[0, "patient_id"] == ""
+
+
 def test_an_empty_table_is_a_table(tmp_path):
     for parts in ([], [pd.DataFrame(columns=list(PREDICTION_COLUMNS))]):
         write_predictions(parts, tmp_path / "none.parquet")

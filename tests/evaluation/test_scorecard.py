@@ -243,6 +243,17 @@ def test_a_mean_over_outputs_leaves_out_those_without_a_value_and_counts_them(fi
     assert auroc["reason"].startswith("the mean over 2 of 3 outputs; of the others one says: auroc is undefined")
 
 
+def test_without_patient_ids_the_card_has_values_but_no_interval(binary_table):
+    config = EvaluationConfig(draws=20)
+    known, card = (scorecard.scorecard(table, config) for table in (binary_table, binary_table.assign(patient_id="")))
+    for key, entry in card.items():
+        assert entry["patients"] is None
+        for name, metric in entry["probability"]["metrics"].items():
+            assert metric["mean"] == known[key]["probability"]["metrics"][name]["mean"]
+            assert (metric["low"], metric["high"]) == (None, None)
+            assert metric["reason"].startswith("no patient ids")
+
+
 def test_the_card_does_not_depend_on_the_order_of_the_rows(binary_table):
     mixed = binary_table.sample(frac=1, random_state=0)
     straight, shuffled = scorecard.scorecard(binary_table, CONFIG), scorecard.scorecard(mixed, CONFIG)

@@ -87,16 +87,16 @@ def estimate(row: Row | None, *, difference: bool = False) -> TableCell:
     low, high, both = row["low"], row["high"], (row["low_seeds"], row["high_seeds"])
     main = signed(row["mean"]) if difference else spread(row["mean"], row["sd"])
     if is_missing(low):
-        return TableCell(main, no_interval(row), row["reason"] or "")
+        return TableCell(main, no_interval(row["reason"]), row["reason"] or "")
     hover = f"over patients: {interval(low, high, difference=difference)}"
     if not is_missing(both[0]):
         hover += f"; over patients and seeds: {interval(*both, difference=difference)}"
     return TableCell(main, interval(*bounds(row), difference=difference), hover)
 
 
-def no_interval(row: Row) -> str:
+def no_interval(reason: str | None) -> str:
     """Return what is in the place of an interval that does not exist: that patients are too few or not known."""
-    return next((why for why in (TOO_FEW, NO_IDS) if (row["reason"] or "").startswith(why)), "")
+    return next((why for why in (TOO_FEW, NO_IDS) if (reason or "").startswith(why)), "")
 
 
 def image_count(cell: Cell, noun: str = "images") -> str:

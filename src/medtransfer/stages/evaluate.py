@@ -67,7 +67,11 @@ def run(options: Namespace) -> None:
         value = f"{interval.value:.3f} ({bounds_or_reason(interval)})"
         console.print(f"{about}{metric.replace('_', ' ').upper()} {value}", markup=False)
     if scan.patients != "known":
-        console.print(f"{NO_IDS}: metrics have no interval; give --manifest with a column patient_id", markup=False)
+        console.print(
+            f"{NO_IDS}: metrics have no interval; give --manifest with a column patient_id",
+            markup=False,
+            soft_wrap=True,
+        )
     console.print(f"{len(manifest)} images, {len(skipped)} left out; see {options.out / REPORT}")
 
 

@@ -271,5 +271,5 @@ def _percent(row: Row) -> TableCell:
     numbers = ("mean", "low", "high", "low_seeds", "high_seeds")
     scaled = {name: None if is_missing(row[name]) else 100 * row[name] for name in numbers}
     low, high = bounds(scaled)
-    detail = interval(low, high, difference=True, digits=1) or no_interval(row)
+    detail = interval(low, high, difference=True, digits=1) or no_interval(row["reason"])
     return TableCell(signed(scaled["mean"], digits=1), detail)
