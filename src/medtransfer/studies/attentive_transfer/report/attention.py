@@ -6,16 +6,15 @@ import pandas as pd
 
 from medtransfer.evaluation.binary import auroc
 from medtransfer.evaluation.cells import Key, Row
+from medtransfer.evaluation.interventions import INSERTED_OFF, inactive
 from medtransfer.reporting.content import Column, Table, TableCell
 from medtransfer.reporting.formatting import MISSING, labels, number, signed, spread
 from medtransfer.reporting.records import Fit, kept_values
-from medtransfer.studies.attentive_transfer.config import ATTENTION_OFF, AttentiveTransferConfig
+from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
 from medtransfer.studies.attentive_transfer.titles import attention_layers, chain_title, network_title
 
-INACTIVE_BELOW = 0.01
-"""*Attention inactive*: switching ATTN off changes every probability by less than this."""
 _CELL = ["variant", "condition"]
-_GAMMA, _ENTROPY = "attention/gamma_abs_", "attention/entropy_"
+_GAMMA, _ENTROPY = "inserted/gamma_abs_", "inserted/entropy_"
 
 
 def attention_change(rows: pd.DataFrame, config: AttentiveTransferConfig) -> dict[Key, Row]:
@@ -31,13 +30,13 @@ def attention_change(rows: pd.DataFrame, config: AttentiveTransferConfig) -> dic
         study's own test images, mean over seeds; ``inactive``, whether ``largest`` is below 0.01.
     """
     image = [*_CELL, "seed", "dataset", "split", "image_id"]
-    off = rows[rows["intervention"] == ATTENTION_OFF].set_index(image)[["score", "target"]]
+    off = rows[rows["intervention"] == INSERTED_OFF].set_index(image)[["score", "target"]]
     on = rows[rows["intervention"] == ""].set_index(image)[["score", "target"]].loc[off.index]
     seeds = (on["score"] - off["score"]).abs().groupby([*_CELL, "seed"]).agg(["mean", "max"])
     fits = seeds.groupby(_CELL)
     change = pd.DataFrame({"largest": fits["max"].max(), "mean": fits["mean"].mean(), "sd": fits["mean"].std()})
     change["auroc"] = _mean_auroc(on, config) - _mean_auroc(off, config)
-    change["inactive"] = change["largest"] < INACTIVE_BELOW
+    change["inactive"] = change["largest"].map(inactive)
     return {(network, chain): dict(row) for (network, chain), row in change.to_dict("index").items()}
 
 
