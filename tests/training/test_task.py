@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from medtransfer.data.loaders import Loader
 from medtransfer.models.heads import Head
 from medtransfer.ssl.multiscale import MultiScale, MultiScaleConfig
-from medtransfer.training.loop import Fit
+from medtransfer.training.loop import Fit, Progress
 from medtransfer.training.optim import ConstantSchedule, CosineSchedule, Group, PlateauSchedule, SGDConfig
 from medtransfer.training.selection import SelectionConfig
 from medtransfer.training.self_supervised import SelfSupervisedTask
@@ -113,11 +114,32 @@ def test_a_plateau_of_validation_auprc_halves_its_groups_alone(make_fit, data, t
     )
     fit = make_fit(task, config, two_loaders(data, toys), validate=lambda: {"val/auprc": next(scores)})
     result = fit.run()
-    # The best is reached at steps 1 and 6; the second, fourth, … validation after it without a better one halves.
-    expected = [0.1, 0.1, 0.1, 0.05, 0.05, 0.025, 0.025, 0.025, 0.0125]
+    # The best is reached at steps 1 and 6; the third validation after it without a better one halves.
+    expected = [0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.05, 0.05, 0.05]
     assert [row["train/lr_body"] for row in result.history] == pytest.approx(expected)
     assert [row["train/lr_head"] for row in result.history] == [0.02] * 9
-    assert fit.progress.drops == {"body": 3}
+    assert fit.progress.drops == {"body": 2}
+
+
+@pytest.mark.parametrize("patience", [0, 1, 2, 3])
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_a_plateau_lowers_the_rate_when_torchs_own_scheduler_does(patience, mode, make_fit, toys):
+    selection = SelectionConfig(metric="m", mode=mode)
+    config = toys.config(selection=selection, schedule=PlateauSchedule(factor=0.5, patience=patience))
+    fit = make_fit(SupervisedTask(toys.net(), toys.classes), config, validate=dict)
+    generator, lowered = torch.Generator().manual_seed(patience), 0
+    for _ in range(20):
+        fit.progress = Progress()
+        reference = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+        own = ReduceLROnPlateau(reference, mode, factor=0.5, patience=patience, threshold=0.0, eps=0.0)
+        # few values: many are equal to the best one
+        for value in torch.randint(12, (40,), generator=generator).tolist():
+            fit._select({"m": float(value)})
+            own.step(float(value))
+            drops = fit.progress.drops.get("all", 0)
+            assert 0.5**drops == reference.param_groups[0]["lr"]
+        lowered += drops
+    assert lowered > 100
 
 
 def test_batches_of_one_train_with_frozen_norm(make_fit, data, toys):

@@ -74,11 +74,15 @@ class CosineSchedule(Config):
 
 
 class PlateauSchedule(Config):
-    """Multiply by ``factor`` when the selection metric has not improved for ``patience`` validations."""
+    """Multiply by ``factor`` when more than ``patience`` validations in a row have not improved the selection.
+
+    Counted as torch's ``ReduceLROnPlateau`` counts with ``threshold`` 0: with 2 the third one lowers the rate and the
+    count begins again. What an improvement is, ``SelectionConfig.is_better`` says.
+    """
 
     name: Literal["plateau"] = "plateau"
     factor: PositiveFloat = 0.5
-    patience: PositiveInt = 5
+    patience: NonNegativeInt = 5
     warmup_steps: NonNegativeInt = 0
 
 
