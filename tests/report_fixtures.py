@@ -144,7 +144,7 @@ def make_scores():
 
 
 EXPLANATIONS = {
-    "chain": CHAINS[-1],
+    "chains": dict.fromkeys(NETWORKS, CHAINS[-1]),
     "seed": 0,
     "shown": ["ct/test0", "ct/test2"],
     "scores": [
@@ -222,7 +222,7 @@ def config():
     """The sample's study with other networks and chains."""
     params = yaml.safe_load((Path(__file__).parent.parent / "params.yaml").read_text(encoding="utf-8"))
     chosen = {"networks": NETWORKS, "chains": CHAINS, "seeds": SEEDS, "outside": ["far"]}
-    return AttentiveTransferConfig.model_validate(params["attentive_transfer"] | chosen | {"methods": []})
+    return AttentiveTransferConfig.model_validate(params["attentive_transfer"] | chosen | {"methods": [], "warmed": {}})
 
 
 @pytest.fixture(scope="session")

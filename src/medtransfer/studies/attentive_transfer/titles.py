@@ -55,6 +55,11 @@ def without_warm_up(chain: str) -> str:
     return chain.replace(f"-{WARM_UP}", "")
 
 
+def has_warm_up(chain: str) -> bool:
+    """Return whether inserted layers were trained alone along a chain."""
+    return WARM_UP in chain.split("-")
+
+
 def network_title(network: str) -> str:
     """Return how a network is written: ``resnet50``, ``resnet50 + 5 ATTN``, ``resnet50 + 5 convolutions``."""
     layers = inserted_layers(network)
