@@ -43,9 +43,9 @@ def test_labels_with_gaps_zones_and_values_of_one_fit_survive_a_file(fit_rows, t
 
 
 def test_a_prediction_under_an_intervention_stands_beside_the_one_without(fit_rows):
-    plain, off = fit_rows([0.1], [0]), fit_rows([0.3], [0], intervention="attention_off")
+    plain, off = fit_rows([0.1], [0]), fit_rows([0.3], [0], intervention="inserted_off")
     table = validate_predictions(pd.concat([plain, off]))
-    assert list(table["intervention"]) == ["", "attention_off"]
+    assert list(table["intervention"]) == ["", "inserted_off"]
     with pytest.raises(DataError, match="one row for each fit, data set, split, image, output and intervention"):
         validate_predictions(pd.concat([off, off]))
 

@@ -131,7 +131,7 @@ def test_test_rows_are_weighted_to_a_balance_and_validation_rows_are_not(binary_
 
 
 def test_predictions_under_an_intervention_do_not_enter_the_card(binary_table):
-    off = binary_table.assign(intervention="attention_off", score=0.5)
+    off = binary_table.assign(intervention="inserted_off", score=0.5)
     assert scorecard.scorecard(pd.concat([binary_table, off]), CONFIG) == scorecard.scorecard(binary_table, CONFIG)
 
 

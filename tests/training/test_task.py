@@ -10,14 +10,16 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from medtransfer.data.loaders import Loader
+from medtransfer.models.classifier import NetworkConfig, build_network, freeze_trunk
 from medtransfer.models.heads import Head
+from medtransfer.models.insertion import AttentionConfig
 from medtransfer.ssl.multiscale import MultiScale, MultiScaleConfig
 from medtransfer.training.loop import Fit, Progress
 from medtransfer.training.optim import ConstantSchedule, CosineSchedule, Group, PlateauSchedule, SGDConfig
 from medtransfer.training.selection import SelectionConfig
 from medtransfer.training.self_supervised import SelfSupervisedTask
 from medtransfer.training.supervised import MultiLabelTask, SupervisedTask
-from medtransfer.training.task import set_mode
+from medtransfer.training.task import groups_of, set_mode
 from network_heads import class_heads
 
 FINDINGS = ("edema", "mass")
@@ -248,3 +250,32 @@ def test_a_class_weight_weighs_the_true_class(toys):
     with torch.no_grad():
         single = F.cross_entropy(task.module(batch["image"]), batch["target"], reduction="none")
         torch.testing.assert_close(task.losses(batch)["total"], (single[0] + 3 * single[1]) / 4)
+
+
+def attentive():
+    config = NetworkConfig(backbone="test_resnet", attention=AttentionConfig(sites=("layer3.0",)))
+    return build_network(config, classes=2, seed=0)
+
+
+def test_without_a_factor_all_parameters_are_one_group_in_their_own_order(toys):
+    model = attentive()
+    (group,) = groups_of(model, toys.config())
+    assert (group.name, group.lr) == ("all", toys.config().learning_rate)
+    assert [id(p) for p in group.parameters] == [id(p) for p in model.parameters()]
+
+
+def test_a_factor_gives_inserted_layers_a_rate_of_their_own(toys):
+    config = toys.config(inserted_lr_factor=30.0)
+    model = attentive()
+    rest, inserted = groups_of(model, config)
+    assert (inserted.name, inserted.lr) == ("inserted", pytest.approx(30 * config.learning_rate))
+    assert {id(p) for p in inserted.parameters} == {id(p) for p in model.attention.parameters()}
+    assert len(rest.parameters) + len(inserted.parameters) == len([*model.parameters()])
+    assert [group.name for group in groups_of(toys.net(), config)] == ["all"]
+
+
+def test_of_a_frozen_trunk_only_inserted_layers_and_head_are_trained(toys):
+    model = attentive()
+    freeze_trunk(model)
+    trained = {id(p) for group in groups_of(model, toys.config()) for p in group.parameters}
+    assert trained == {id(p) for p in (*model.attention.parameters(), *model.head.parameters())}

@@ -104,6 +104,8 @@ class TrainConfig(Config):
     clip_norm: PositiveFloat | None = None
     frozen_norm: bool = False
     """Keep batch normalisation in evaluation mode: statistics and outputs of the pretrained network stay."""
+    inserted_lr_factor: PositiveFloat = 1.0
+    """Learning rate of inserted layers relative to that of the rest."""
     selection: SelectionConfig | None = None
     """Without it the last weights are kept."""
     save_every_s: NonNegativeFloat = 30.0

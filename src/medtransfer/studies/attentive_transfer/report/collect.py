@@ -22,6 +22,7 @@ from medtransfer.studies.attentive_transfer.report.results import Results
 from medtransfer.studies.attentive_transfer.report.results import results as measure_results
 from medtransfer.studies.attentive_transfer.report.sources import source_table
 from medtransfer.studies.attentive_transfer.report.tables import (
+    after_warm_up,
     attention_against_convolution,
     grid_table,
     method_against_method,
@@ -61,7 +62,9 @@ GLOSSARY = {
     "rl": "right lower lobe, of the patient",
     "lu": "left upper lobe, of the patient",
     "ll": "left lower lobe, of the patient",
-    "attention inactive": "switching the ATTN layers off changes no predicted probability by 0.01 or more",
+    "warm-up": "training of the inserted layers and a new head alone, on natural images, with the trunk frozen",
+    "control": "network with 1 × 1 convolutions of as many parameters in the place of its ATTN layers",
+    "attention inactive": "switching the inserted layers off changes no predicted probability by 0.01 or more",
 }
 
 
@@ -116,6 +119,7 @@ def _attention(fits: Sequence[Fit], results: Results) -> list[Table]:
     tables = [
         attention_table(layer_frame(fits), results.change, results.wanted),
         attention_against_convolution(results),
+        after_warm_up(results),
         method_against_method(results, shared_budget(results.config)),
     ]
     return [table for table in tables if table]
