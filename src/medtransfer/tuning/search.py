@@ -6,7 +6,8 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -48,17 +49,26 @@ def shared(
 
 @dataclass
 class Command:
-    """How a worker process is started, and what its environment adds."""
+    """How worker processes are started: the words of the command, and the threads of each."""
 
     words: Sequence[str]
     threads: int
-    environment: Mapping[str, str] = field(default_factory=dict)
 
     def start(self, worker: int) -> subprocess.Popen[bytes]:
-        """Start one worker; its messages are this process's."""
+        """Start one worker; its messages go to a file of its own."""
         threads = {"OMP_NUM_THREADS": str(self.threads)}
         command = [sys.executable, "-m", "medtransfer", *self.words, "--worker", str(worker)]
-        return subprocess.Popen(command, env=os.environ | threads | dict(self.environment))
+        with self.log(worker).open("w") as log:
+            return subprocess.Popen(command, env=os.environ | threads, stderr=log)
+
+    def log(self, worker: int) -> Path:
+        """Return the file of a worker's messages."""
+        return folder(self.words[1]) / f"worker{worker:d}.log"
+
+    def last_words(self, worker: int) -> str:
+        """Return the last message of a worker: the one line of its error."""
+        lines = self.log(worker).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1].removeprefix("medtransfer: ") if lines else "it printed nothing"
 
 
 def run_search(
@@ -121,7 +131,7 @@ def _wait_for_run(home: Any) -> None:
 def _work(search: Search, study: Any, command: Command, workers: int, at: str) -> None:
     """Keep the workers running until they end; one that is killed is replaced once, its trial is run again."""
     children = {number: command.start(number) for number in range(1, workers + 1)}
-    spare, failed = workers, 0
+    spare, failed = workers, ""
     try:
         with Table(search, workers) as table:
             while children:
@@ -130,7 +140,8 @@ def _work(search: Search, study: Any, command: Command, workers: int, at: str) -
                     if child.poll() is None:
                         continue
                     del children[number]
-                    failed = failed or max(child.returncode, 0)
+                    if child.returncode > 0:
+                        failed = failed or command.last_words(number)
                     if child.returncode < 0:
                         patient(lambda: _end_the_dead(study, search.name, everything=False), at=at)
                         if spare:
@@ -145,9 +156,7 @@ def _work(search: Search, study: Any, command: Command, workers: int, at: str) -
         if children:
             patient(lambda: _end_the_dead(study, search.name, everything=False), at=at)
     if failed:
-        raise TrainingError(
-            f"tuning.{search.name}: a worker ended with an error, which it has printed; fix it and repeat"
-        )
+        raise TrainingError(failed)
 
 
 def _run_spec(search: Search, params: Params) -> RunSpec:
