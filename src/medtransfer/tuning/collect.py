@@ -7,14 +7,11 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from medtransfer.tuning.results import SearchResult, TrialRecord
+from medtransfer.tuning.results import EVALUATOR_SEEDS, SearchResult, TrialRecord
 from medtransfer.tuning.space import decode
 from medtransfer.tuning.study import REACHED, RETRY_OF, RUN_KEY, SURPLUS
 from medtransfer.tuning.trial import Search
 
-EVALUATOR = "fANOVA (Hutter et al. 2014), Optuna's FanovaImportanceEvaluator"
-SEEDS = 8
-"""Random forests from which an importance is estimated."""
 FEWEST = 4
 """Complete trials without which there is no importance."""
 
@@ -69,7 +66,7 @@ def importance(study: Any) -> dict[str, dict[str, tuple[float, ...]]]:
 
 def _shares(study: Any, index: int) -> dict[str, tuple[float, ...]]:
     by_seed = []
-    for seed in range(SEEDS):
+    for seed in range(EVALUATOR_SEEDS):
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

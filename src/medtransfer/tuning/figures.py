@@ -88,7 +88,7 @@ def _slices(result: SearchResult, figure: Any) -> None:
         places = [_height(dimension, trial.values[key]) for trial in having]
         at = [trial.values[key] for trial in having] if dimension.kind != "choice" else places
         panel.plot(at, [trial.objectives[0] for trial in having], "o", color=BLUE, markersize=4)
-        panel.set_title(_last(key))
+        panel.set_title(key_end(key))
         if dimension.kind == "log":
             panel.set_xscale("log")
         if dimension.kind == "choice":
@@ -109,7 +109,7 @@ def _importance(result: SearchResult, figure: Any) -> None:
         for row, name in enumerate(names):
             panel.plot([min(shares[name]), max(shares[name])], [row, row], color=INK, linewidth=1.2)
         panel.set(xlim=(0, 1), xlabel="share of the variance", title=result.config.objectives[int(index)].name)
-        panel.set_yticks(range(len(names)), [_last(name) for name in names])
+        panel.set_yticks(range(len(names)), [key_end(name) for name in names])
 
 
 def _pareto(result: SearchResult, figure: Any) -> None:
@@ -149,11 +149,11 @@ def _share(value: float, values: Sequence[float]) -> float:
 
 def _label(name: str, dimension: Dimension | None) -> str:
     if dimension is None or dimension.kind == "choice":
-        return _last(name)
-    return f"{_last(name)}\n{dimension.low:g} … {dimension.high:g}"
+        return key_end(name)
+    return f"{key_end(name)}\n{dimension.low:g} … {dimension.high:g}"
 
 
-def _last(key: str) -> str:
+def key_end(key: str) -> str:
     """Return the end of a dotted key that reads on its own: ``stl_n … lr``, ``alpha1``."""
     parts = key.split(".")
     return key if len(parts) < 3 or "/" in key else f"{parts[1]} {parts[-1]}"

@@ -13,6 +13,9 @@ from medtransfer.files import write_text
 from medtransfer.tuning.config import Objective, SearchConfig
 
 RESULT = "trials.json"
+EVALUATOR = "fANOVA (Hutter et al. 2014), Optuna's FanovaImportanceEvaluator"
+EVALUATOR_SEEDS = 8
+"""Random forests from which an importance is estimated."""
 
 
 class TrialRecord(Config):
