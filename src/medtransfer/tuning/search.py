@@ -140,14 +140,15 @@ def _work(search: Search, study: Any, command: Command, workers: int, at: str) -
                     if child.poll() is None:
                         continue
                     del children[number]
+                    if child.returncode == 0:
+                        continue
+                    patient(lambda: _end_the_dead(study, search.name, everything=False), at=at)
                     if child.returncode > 0:
                         failed = failed or command.last_words(number)
-                    if child.returncode < 0:
-                        patient(lambda: _end_the_dead(study, search.name, everything=False), at=at)
-                        if spare:
-                            spare -= 1
-                            new = max([number, *children]) + workers
-                            children[new] = command.start(new)
+                    elif spare:
+                        spare -= 1
+                        new = max([number, *children]) + workers
+                        children[new] = command.start(new)
                 table.show(patient(lambda: study.get_trials(deepcopy=False), at=at))
     finally:
         for child in children.values():

@@ -3,7 +3,7 @@
 import gc
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -122,16 +122,25 @@ def _short(value: Any) -> str:
 
 
 def _outcome(search: Search, params: Params, watch: Watch, tracker: Tracker, folder: Path, threads: int) -> Reached:
-    """Run the fits of a trial and say how it ended; what concerns this trial alone ends no worker."""
+    """Run the fits of a trial and say how it ended."""
     hardware = params.hardware.model_copy(update={"threads": params.hardware.threads or threads})
     root = paths.workspace().absolute()
     pointers = {name: root / pointer for name, pointer in params.pointers.items()}
     setting = Setting(engine=Engine(hardware), profile=params.profile, pointers=pointers, code=search.code)
-    try:
+    begin = partial(_count_cost, search.config, watch, setting.engine)
+
+    def fit() -> list[float]:
         with private_workspace(folder, search.config, params, search.config.seed):
-            begin = partial(_count_cost, search.config, watch, setting.engine)
             _, result = run_fits(search.config, params, setting, tracker, observe=watch.observe, begin=begin)
-            values = [_value(objective, result.metrics, watch.cost) for objective in search.config.objectives]
+        return [_value(objective, result.metrics, watch.cost) for objective in search.config.objectives]
+
+    return ended(search.config, fit)
+
+
+def ended(config: SearchConfig, fit: Callable[[], list[float]]) -> Reached:
+    """Return how a trial ended: with objectives, stopped early, or failed; what concerns it alone ends no worker."""
+    try:
+        values = fit()
     except Stopped as stopped:
         return Reached("PRUNED", reason=str(stopped))
     except TrainingError as error:
@@ -141,9 +150,9 @@ def _outcome(search: Search, params: Params, watch: Watch, tracker: Tracker, fol
     except (MemoryError, RuntimeError) as error:
         if not _is_memory(error):
             raise
-        limit = search.config.memory_gb
+        limit = config.memory_gb
         return Reached("FAIL", reason=f"more memory than {f'the {limit:g} GiB of memory_gb' if limit else 'there is'}")
-    bad = [o.name for o, value in zip(search.config.objectives, values, strict=True) if not math.isfinite(value)]
+    bad = [o.name for o, value in zip(config.objectives, values, strict=True) if not math.isfinite(value)]
     if bad:
         return Reached("PRUNED", reason=f"{bad[0]} is not a number")
     return Reached("COMPLETE", values=values)
