@@ -231,3 +231,10 @@ def test_the_sample_is_small_enough_for_git():
     out = yaml.safe_load((ROOT / "data.dvc").read_text(encoding="utf-8"))["outs"][0]
     assert out["path"] == "data"
     assert out["size"] < 8e6
+
+
+def test_searches_are_apart_from_the_pipeline():
+    searches = yaml.safe_load((ROOT / "tuning" / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["tune"]
+    assert searches["foreach"] == "${tuning}"
+    assert "medtransfer tune" not in (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    assert "out/tuning" not in str(PIPELINE)

@@ -21,7 +21,7 @@ from medtransfer.tracking.tracker import RunSpec, Tracker
 from medtransfer.training.engine import Engine
 from medtransfer.training.fitting import FitSpec, Setting
 from medtransfer.tuning.config import Objective, SearchConfig
-from medtransfer.tuning.fits import places, private_workspace, run_fits
+from medtransfer.tuning.fits import private_workspace, run_fits
 from medtransfer.tuning.pruning import Stopped, Watch
 from medtransfer.tuning.space import Values, trial_params
 from medtransfer.tuning.study import RESULT
@@ -74,7 +74,6 @@ def run_trial(
     begun, folder = time.monotonic(), folder.absolute()
     try:
         params = trial_params(search.tree, search.config, values, search.config.seed)
-        places(search.config, params)
     except ConfigError as error:
         reached = Reached("PRUNED", reason=f"not valid: {error}")
     else:
