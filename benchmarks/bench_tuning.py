@@ -79,7 +79,7 @@ def _search(name: str) -> Iterator[None]:
     one = tree["tuning"]["cut"] | {"budget": {"trials": TRIALS_EACH}, "pruning": None, "former": {}}
     key = "truncated_transfer.train.optimizer.lr"
     one |= {"space": {key: one["space"][key]}, "objectives": one["objectives"][:1]}
-    one["fixed"] = one["fixed"] | {"truncated_transfer.variants": ["densenet121-transfer"]}
+    one["fixed"] = one["fixed"] | {"truncated_transfer.variants": ["densenet121_t2-transfer"]}
     tree["tuning"] = {name: one}
     file.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
     try:

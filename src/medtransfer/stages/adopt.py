@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 
+from medtransfer.params import load_params
 from medtransfer.training.progress import console
 from medtransfer.tuning.adopt import adopt
 from medtransfer.tuning.results import read_result
@@ -9,6 +10,7 @@ from medtransfer.tuning.results import read_result
 
 def run(options: Namespace) -> None:
     """Change params.yaml and say what changed."""
+    load_params()
     adoption = adopt(read_result(options.name), options.trial)
     for key, value in adoption.values.items():
         console.print(f"{key}: {adoption.former.get(key, 'the default')} -> {value}", markup=False, soft_wrap=True)

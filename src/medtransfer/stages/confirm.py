@@ -16,10 +16,10 @@ def run(options: Namespace) -> None:
     Raises:
         ConfigError: nothing was adopted.
     """
+    params, search, _, _ = read_search(options.name)
     adoption = read_adoption(options.name)
     if adoption is None:
         raise ConfigError(f"tuning.{options.name}: nothing is adopted; run: medtransfer adopt {options.name}")
-    params, search, _, _ = read_search(options.name)
     cores = len(os.sched_getaffinity(0))
     found = confirm(search, params, adoption, count=options.seeds, threads=cores)
     gain = "not defined" if found.gain is None else f"{found.gain:+.4f}"

@@ -116,7 +116,8 @@ def patient(call: Callable[[], T], *, at: str) -> T:
                     "nothing is lost, what trials reached waits in their folders: repeat the command when it is back"
                 ) from error
             if pause == 0.5:
-                console.print(f"{at}: the storage does not answer ({first_line(error)}); waiting", markup=False)
+                said = f"{at}: the storage does not answer ({first_line(error)}); waiting"
+                console.print(said, markup=False, soft_wrap=True)
             time.sleep(min(pause, WAIT_SECONDS - waited))
             pause = min(2 * pause, 15.0)
 
