@@ -14,6 +14,7 @@ import pytest
 
 from medtransfer.errors import ConfigError, TrackingError
 from medtransfer.files import write_json
+from medtransfer.tuning import search as search_module
 from medtransfer.tuning import storage as storage_module
 from medtransfer.tuning.storage import JOURNAL, folder, open_storage, patient
 from medtransfer.tuning.study import REACHED, RESULT, RETRY_OF, RUNNER, counted, open_study, reclaim, trial_folder
@@ -186,6 +187,21 @@ def test_a_search_whose_trials_all_fail_ends_with_the_reason(here):
 def test_another_address_is_refused(here):
     with pytest.raises(ConfigError, match="expected postgresql"):
         open_storage("tiny", "mysql://a:b@c/d")
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_replaced_and_the_search_ends_whole(here, monkeypatch):
+    class Command:
+        def start(self, worker):
+            return start(search, "killed" if worker == 1 else "squared", worker)
+
+    search = search_of(trials=3)
+    monkeypatch.setattr(search_module, "POLL_SECONDS", 0.1)
+    study = study_of(search)
+    search_module._work(search, study, Command(), 1, "there")
+    trials = study.get_trials()
+    assert [trial.state.name for trial in trials] == ["FAIL", *["COMPLETE"] * 3]
+    assert trials[1].user_attrs[RETRY_OF] == 0
 
 
 def eight_workers(search):
