@@ -8,6 +8,7 @@ import contextlib
 import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -117,5 +118,7 @@ def overhead() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # params.yaml is put back
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     for part in sys.argv[1:] or ["storage", "workers", "overhead"]:
         {"storage": storage, "workers": workers, "overhead": overhead}[part]()
