@@ -61,11 +61,17 @@ VALUES = {
     "origin": "data/images",
     "phase": "finetune",
     "profile": "paper",
+    "seeds": "3",
     "source": "imagefolder",
+    "storage": "postgresql+psycopg://localhost/tuning",
     "to": "phantoms",
+    "trial": "1",
+    "until": "0",
     "variant": "resnet18_attn0",
     "version": "1",
     "why": "because",
+    "worker": "1",
+    "workers": "1",
 }
 """A value for every argument without choices; the address of a model differs from verb to verb."""
 MODEL = {"evaluate": "models:/covid-ct@champion"}
@@ -76,10 +82,16 @@ NO_NAME = {
     "origin": "a path of the user, only read",
     "out": "a path of the user; nothing in it is replaced that evaluate did not make",
     "rename": "a class",
+    "seeds": "a number",
     "set": "an option of a layout",
+    "storage": "an address",
     "to": "a path of the user, which must be empty",
+    "trial": "a number",
+    "until": "a number",
     "version": "a number",
     "why": "free text",
+    "worker": "a number",
+    "workers": "a number",
 }
 """Arguments without choices that become no part of a path. Any other is tried with bad names."""
 WITHOUT_PARAMS = {"code", "data", "evaluate", "import", "overview", "registry"}
@@ -275,6 +287,8 @@ PLACES = (
     "truncated_transfer.tasks.covid_ct.dataset",
     "truncated_transfer.pretrain.dataset",
     "registry.alias",
+    "key:tuning.cut",
+    "tuning.cut.study",
 )
 
 
@@ -342,6 +356,8 @@ OF_ONE_NAME = (
     paths.gate_dataset,
     paths.gate_chain,
     paths.gate_study,
+    paths.tuning,
+    paths.tuning_report,
 )
 
 
