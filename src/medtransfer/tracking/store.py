@@ -63,6 +63,7 @@ def client(uri: str | None = None) -> Any:
     import_mlflow()
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     if address.startswith("http"):
         return MlflowClient(address, registry_uri=address)
@@ -71,9 +72,10 @@ def client(uri: str | None = None) -> Any:
         with _schema_lock(address):
             made = MlflowClient(address, registry_uri=address)
             made.search_experiments(max_results=1)  # the first use of a database store creates its tables
-    except (MlflowException, ImportError, OSError) as error:
-        reason = first_line(error)
-        raise TrackingError(f"{portable_uri(address)}: the tracking store cannot be opened ({reason})") from error
+    except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
+        from medtransfer.tracking.refusals import meaning
+
+        raise TrackingError(meaning(address, error)) from error
     return made
 
 
@@ -100,7 +102,7 @@ def experiment_id(store: Any, name: str, *, description: str = "", uri: str | No
 
     if (known := store.get_experiment_by_name(name)) is None:
         try:
-            return str(store.create_experiment(name, _artefacts(name, uri), tags={DESCRIPTION: description}))
+            return str(store.create_experiment(name, artefact_folder(name, uri), tags={DESCRIPTION: description}))
         except MlflowException:
             if (known := store.get_experiment_by_name(name)) is None:  # another process was not faster: a real refusal
                 raise
@@ -123,7 +125,7 @@ def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _artefacts(experiment: str, uri: str | None) -> str | None:
+def artefact_folder(experiment: str, uri: str | None) -> str | None:
     """Return the artefact folder of an experiment; None = the server decides."""
     if tracking_uri(uri).startswith("http"):
         return None

@@ -1,0 +1,61 @@
+"""What a tracking store's refusal means, by its error code: not there, not allowed, not reachable, locked, damaged."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from medtransfer.errors import TrackingError
+from medtransfer.tracking.store import first_line, portable_uri
+
+_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
+_MEANING = {
+    "UNAUTHENTICATED": "wants a login (401): set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD or a token",
+    "CUSTOMER_UNAUTHORIZED": "wants a login (401): set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD or a token",
+    "PERMISSION_DENIED": "does not allow this to you (403): ask its administrator",
+    "ENDPOINT_NOT_FOUND": "is no MLflow server (404): correct MLFLOW_TRACKING_URI",
+    "TEMPORARILY_UNAVAILABLE": "is not available now (503): repeat later",
+    "REQUEST_LIMIT_EXCEEDED": "refuses so many requests (429): repeat later",
+}
+_SIGNS = (
+    ("proxyerror", "cannot be reached through the proxy: correct HTTP_PROXY and HTTPS_PROXY, or set NO_PROXY"),
+    ("database is locked", "is locked by another process: wait until it ends, and repeat"),
+    ("timeout", "does not answer in time: repeat later"),
+    ("max retries exceeded", "does not answer: start the server, or correct MLFLOW_TRACKING_URI"),
+    ("connection refused", "does not answer: start the server, or correct MLFLOW_TRACKING_URI"),
+    ("file is not a database", "is damaged: restore mlflow.db from a backup, or move it away and import the runs again"),
+    ("malformed", "is damaged: restore mlflow.db from a backup, or move it away and import the runs again"),
+    ("no such table", "is damaged: restore mlflow.db from a backup, or move it away and import the runs again"),
+    ("readonly database", "is read-only: give yourself the right to write it"),
+    ("unable to open database file", "cannot be opened: it must be a file in a folder that you may write"),
+)
+"""Words of the database drivers and of requests, which have no codes of their own, in the order they are looked for."""
+
+
+def is_absent(error: Exception) -> bool:
+    """Return whether the store says that what was asked for does not exist, and nothing worse."""
+    code = getattr(error, "error_code", "")
+    # the registry answers a missing alias of an existing model with a code for bad input
+    return code in _ABSENT or (code == "INVALID_PARAMETER_VALUE" and "alias" in str(error) and "not found" in str(error))
+
+
+def meaning(uri: str, error: Exception) -> str:
+    """Return one line: the store's address and what its refusal means."""
+    text = str(error).lower()
+    known = _MEANING.get(getattr(error, "error_code", "")) or next((why for sign, why in _SIGNS if sign in text), "")
+    return f"{portable_uri(uri)}: the tracking store {known or f'refused ({first_line(error)})'}"
+
+
+@contextmanager
+def refused(store: Any, absent: str) -> Iterator[None]:
+    """Turn a refusal inside the block into one line: ``absent`` if something does not exist, else what is wrong.
+
+    Raises:
+        TrackingError: the store refused.
+    """
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        raise TrackingError(absent if is_absent(error) else meaning(store.tracking_uri, error)) from error
