@@ -7,6 +7,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 from medtransfer import __version__
@@ -145,7 +146,10 @@ def _registry_verbs(registry: argparse.ArgumentParser) -> None:
     log = actions.add_parser("log", help="which versions had the alias, since when, by whom and why")
     promote = actions.add_parser("promote", help="give the alias to a version whose gates are open")
     promote.add_argument("--version", type=int, required=True)
+    promote.add_argument("--override", default="", metavar="REASON", help="promote what is not shown to be as good")
     back = actions.add_parser("rollback", help="give the alias back to the version that had it before")
+    log.add_argument("--on", type=date.fromisoformat, metavar="YYYY-MM-DD", help="who had the alias on this day (UTC)")
+    actions.add_parser("relink", help="after the project was moved: let its store find the artefacts again")
     for action in (log, promote, back):
         action.add_argument("model", help="for example covid-ct")
         action.add_argument("--alias", default="champion")

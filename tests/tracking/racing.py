@@ -38,7 +38,7 @@ def main(uri, races):
     store = client(uri)
     store.create_registered_model(NAME)
     for number in range(4):
-        store.create_model_version(NAME, f"nowhere/{number}")
+        store.create_model_version(NAME, f"s3://nowhere/{number}")
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(2), context.Queue()
     workers = [context.Process(target=promoter, args=(n, uri, races, barrier, results)) for n in range(2)]

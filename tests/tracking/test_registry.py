@@ -18,7 +18,7 @@ from medtransfer.models.classifier import NetworkConfig, build_network
 from medtransfer.models.heads import Head
 from medtransfer.models.weights import load_model, save_weights
 from medtransfer.stages import registry
-from medtransfer.tracking import fetch_model, finish, open_run, promote, promotions, register_model, rollback
+from medtransfer.tracking import About, fetch_model, finish, open_run, promote, promotions, register_model, rollback
 from medtransfer.tracking.store import client
 from network_heads import FINDINGS, LABEL_AND_ZONES, class_heads
 
@@ -50,10 +50,17 @@ def records(here, spec):
     return here / "records"
 
 
+def crowned(folder, records, why="best", **options):
+    """Register weights and make them the champion, whatever the comparison with the former one says."""
+    about = About(tags={"network": "test", "metric": "auroc", "gate.leaks": "open: 0 pairs"})
+    version = register_model(folder, records=records, about=about, **options)
+    promote(NAME, version, "champion", why, override="a test")
+    return version
+
+
 @pytest.fixture
 def registered(here, records):
-    version = register_model(fit(here / "weights", 0), records=records, tags={"network": "test", "val_auroc": "0.8"})
-    return here / "weights", version
+    return here / "weights", crowned(fit(here / "weights", 0), records)
 
 
 def stored_files(here):
@@ -72,7 +79,7 @@ def test_the_champion_comes_back_byte_for_byte(here, registered):
 
 def test_tags_signature_and_pins_are_there(here, registered, records):
     tags = client().get_model_version(NAME, "1").tags
-    assert tags["audit"] == "none yet"
+    assert tags["audit"] == "not audited"
     assert tags["network"] == "test"
     assert len(tags["sha256"]) == 64
     (description,) = [path for path in stored_files(here) if path.name == "MLmodel"]
@@ -124,7 +131,7 @@ def served_and_raw(here, records, monkeypatch, heads):
 
     from medtransfer.tracking.serving import prepare
 
-    register_model(fit(here / "weights", 0, heads), records=records)
+    crowned(fit(here / "weights", 0, heads), records)
     images = np.random.default_rng(0).integers(0, 256, (5, 1, 40, 40), dtype=np.uint8)
     network, _ = load_model(here / "weights")
     with torch.inference_mode():
@@ -189,7 +196,7 @@ def test_swapped_files_are_noticed(here, registered, file):
 
 def test_rollback_goes_back_one_version_after_the_other(here, registered, records):
     for seed in (1, 2):
-        register_model(fit(here / f"weights{seed}", seed), records=records, why=f"better {seed}")
+        crowned(fit(here / f"weights{seed}", seed), records, f"better {seed}")
     assert client().get_model_version_by_alias(NAME, "champion").version == 3
     rollback(NAME, "champion", why="worse outside")
     assert client().get_model_version_by_alias(NAME, "champion").version == 2
@@ -206,7 +213,7 @@ def test_rollback_goes_back_one_version_after_the_other(here, registered, record
 def test_the_command_line_shows_and_moves_an_alias(here, registered, records, capsys, monkeypatch):
     assert run(["registry", "log", NAME, "--alias", "shadow"]) == 0
     assert capsys.readouterr().out == "covid-ct@shadow: never promoted\n"
-    register_model(fit(here / "weights1", 1), records=records, why="better")
+    crowned(fit(here / "weights1", 1), records, "better")
     assert run(["registry", "rollback", NAME, "--why", "worse outside"]) == 0
     assert client().get_model_version_by_alias(NAME, "champion").version == 1
     assert run(["registry", "promote", NAME, "--version", "2", "--alias", "shadow", "--why", "to watch"]) == 0
@@ -215,21 +222,26 @@ def test_the_command_line_shows_and_moves_an_alias(here, registered, records, ca
     assert run(["registry", "log", NAME]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(" · ")[2] for line in lines] == ["version 1", "version 1 → 2", "version 2 → 1"]
+    assert lines[1].endswith(" · pipeline · better · override: a test")
     assert lines[2].endswith(f"covid-ct@champion · version 2 → 1 · {getuser()} · worse outside")
     monkeypatch.setattr(registry, "getuser", lambda: {}["no such user"])
-    assert run(["registry", "promote", NAME, "--version", "2", "--why", "fixed"]) == 0
-    assert "version 1 → 2 · a user without a name · fixed" in capsys.readouterr().out
+    line = ["registry", "promote", NAME, "--version", "2", "--why", "fixed"]
+    assert run(line) == 3
+    assert "covid-ct version 2: not shown to be as good as the present version" in capsys.readouterr().err
+    assert run([*line, "--override", "seen by two readers"]) == 0
+    assert "version 1 → 2 · a user without a name · fixed · override: seen by two" in capsys.readouterr().out
     run(["registry", "rollback", NAME, "--why", "no"])
     assert run(["registry", "rollback", NAME, "--why", "again"]) == 2
     assert "no earlier version to go back to" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("tag", "value"), [("audit", "failed: shortcut"), ("gate", "closed"), ("gate.leaks", "closed: 3")]
+    ("tag", "value"),
+    [("audit", "failed: shortcut"), ("gate", "closed"), ("gate.leaks", "closed: 3"), ("gate.fair", "failed")],
 )
 def test_a_closed_gate_stops_a_promotion(here, registered, tag, value):
     client().set_model_version_tag(NAME, "1", tag, value)
-    with pytest.raises(GateClosed, match=f"covid-ct version 1 may not be promoted: its tag {tag} is"):
+    with pytest.raises(GateClosed, match=f"covid-ct version 1 may not be promoted: gate .* is closed: {value}"):
         promote(NAME, 1, "challenger", "looks good")
     assert promotions(NAME, "challenger") == []
 
@@ -243,7 +255,7 @@ def test_mistakes_are_named(here, registered, records):
         promote("other", 1, "champion", "x")
     with pytest.raises(TrackingError, match="names no model: write models:/<name>@<alias>"):
         fetch_model("models:/../x")
-    with pytest.raises(TrackingError, match="models:/covid-ct@best: no such registered model"):
+    with pytest.raises(TrackingError, match="models:/covid-ct@best: no such version; aliases: @champion; versions: 1"):
         fetch_model("models:/covid-ct@best")
     with pytest.raises(TrackingError, match="model name or alias"):
         register_model(here / "weights", records=records, name="../x")

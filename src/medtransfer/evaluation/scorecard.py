@@ -85,6 +85,29 @@ def scorecard(
     return {"/".join(names): _entry(list(kinds), config) for names, kinds in entries}
 
 
+def fit_intervals(
+    rows: pd.DataFrame, config: EvaluationConfig, *, neg_pos_ratio: Mapping[Key, float] = {}
+) -> dict[tuple[str, str], dict[str, Interval]]:
+    """Return ``(data set, split) → metric → value`` of one fit, with intervals over patients.
+
+    Args:
+        rows: its rows of the predictions table.
+        config: how scores become numbers.
+        neg_pos_ratio: as in :func:`cells.measure`.
+
+    Raises:
+        DataError: the rows are of several fits, or as in :func:`cells.measure`.
+    """
+    cells = measure(rows, config, neg_pos_ratio=neg_pos_ratio)
+    for cell in cells:
+        _single(cell)
+    return {
+        (cell.dataset, cell.split): {name: single_interval(one, LEVEL) for name, one in cell.samples.items()}
+        for cell in cells
+        if cell.kind == "probability"
+    }
+
+
 def seed_metrics(block: Mapping[str, Any], number: int, *, kind: str) -> dict[str, float]:
     """Return the metrics of the seed at an index as ``<metric>_<output>``; undefined metrics are left out.
 

@@ -17,7 +17,7 @@ from medtransfer.evaluation.summary import NO_IDS
 from medtransfer.files import read_json, write_json, write_text
 from medtransfer.models.weights import load_model
 from medtransfer.reporting.evaluation import bounds_or_reason, evaluation_markdown
-from medtransfer.tracking.registry import fetch_model
+from medtransfer.tracking.fetching import fetch_model
 from medtransfer.training.engine import Engine, HardwareConfig
 from medtransfer.training.evaluating import (
     Metrics,

@@ -1,41 +1,91 @@
-"""``medtransfer register STUDY``: the best model of each contest on validation images becomes the champion."""
+"""``medtransfer register STUDY``: the best model of each contest becomes a candidate, the first of all the champion."""
 
 from argparse import Namespace
 from typing import Any
 
+import pandas as pd
+
 from medtransfer import paths
+from medtransfer.data.packed import PackedDataset
+from medtransfer.evaluation.noninferiority import compare_models
+from medtransfer.evaluation.predictions import read_predictions
 from medtransfer.evaluation.scorecard import best_fit
 from medtransfer.files import read_json, write_json
 from medtransfer.params import Params, load_params
+from medtransfer.reporting.candidate import about, card_facts, data_facts, fits_rows
+from medtransfer.reporting.model_card import model_description
 from medtransfer.studies import VERBS, module
 from medtransfer.studies.base import Contest, FittedModel
+from medtransfer.tracking.chain import chain_of
+from medtransfer.tracking.history import describe, refresh
+from medtransfer.tracking.promotions import promote, promotions
 from medtransfer.tracking.registry import register_model
+from medtransfer.training.progress import console
 
 
 def run(options: Namespace) -> None:
     """Register the winner of every contest and write ``out/<study>/results/champions.json``."""
     params = load_params()
-    card = read_json(paths.metrics(options.study))
+    card, table = (
+        read_json(paths.metrics(options.study)),
+        read_predictions(paths.results(options.study) / "predictions.parquet"),
+    )
     config, predictions = params.study(options.study), module(options.study, VERBS["register"])
     models = {(model.variant, model.condition, model.seed): model for model in predictions.fitted(config)}
-    champions = [_register(contest, card, models, params) for contest in predictions.contests(config)]
-    write_json(paths.results(options.study) / "champions.json", champions)
+    datasets = {name: _dataset(params, name) for name in module(options.study, "study").datasets(config)}
+    registered = [_register(contest, card, models, table, datasets, params) for contest in predictions.contests(config)]
+    write_json(paths.results(options.study) / "champions.json", registered)
 
 
 def _register(
-    contest: Contest, card: dict[str, Any], models: dict[tuple[str, str, int], FittedModel], params: Params
+    contest: Contest,
+    card: dict[str, Any],
+    models: dict[tuple[str, str, int], FittedModel],
+    table: pd.DataFrame,
+    datasets: dict[str, dict[str, Any]],
+    params: Params,
 ) -> dict[str, Any]:
     best = best_fit(card, contest.fits, dataset=contest.dataset, metric=contest.metric)
-    model = models[best["variant"], best["condition"], best["seed"]]
-    alias, value = params.registry.alias, f"{best['value']:.4f}"
-    tags = {key: str(best[key]) for key in ("variant", "condition", "seed")} | {f"val_{contest.metric}": value}
-    version = register_model(
-        model.weights,
-        records=model.records,
-        name=contest.model,
-        alias=alias,
-        tags=tags | {"study": model.study, "network": model.network, "profile": params.profile},
-        why=f"best validation {contest.metric} of {model.study}",
+    model, rows = models[best["variant"], best["condition"], best["seed"]], fits_rows(table, best)
+    key, ratio = (model.variant, model.condition), model.neg_pos_ratio
+    facts = card_facts(
+        best,
+        model=contest.model,
+        network=model.network,
+        dataset=contest.dataset,
+        rivals=sum(one[:2] in contest.fits for one in models),
+        chain=chain_of(model.records, paths.study_folder(model.study)),
+        datasets=datasets,
+        rows=rows,
+        evaluation=params.evaluation,
+        neg_pos_ratio={} if ratio is None else {key: ratio},
     )
-    record = read_json(model.records / "run.json")
-    return best | {"model": contest.model, "alias": alias, "version": version, "run_key": record["run_key"]}
+    gate = f"open: {len(read_json(paths.gate_study(model.study)))} data sets"
+    tags = {"study": model.study, "network": model.network, "profile": params.profile}
+    version = register_model(
+        model.weights, records=model.records, name=contest.model, about=about(facts, best, rows, gate=gate, tags=tags)
+    )
+    describe(contest.model, model_description(facts))
+    alias = _promote_the_first(contest.model, version, params.registry.alias, why=f"best validation {contest.metric}")
+    run_key = read_json(model.records / "run.json")["run_key"]
+    return best | {"model": contest.model, "alias": alias, "version": version, "run_key": run_key}
+
+
+def _promote_the_first(name: str, version: int, alias: str, *, why: str) -> str:
+    """Give the alias to a model's first version; a later one is compared and waits for a person. Return its alias."""
+    entries = promotions(name, alias)
+    if not entries:
+        entries = [promote(name, version, alias, f"{why}, the first version", compare=compare_models)]
+    refresh(name, entries)
+    if entries[-1].version == version:
+        return alias
+    command = f"medtransfer registry promote {name} --version {version} --why REASON"
+    said = f"{name}: version {version} is a candidate, version {entries[-1].version} stays @{alias}; {command}"
+    console.print(said, markup=False, soft_wrap=True)
+    return ""
+
+
+def _dataset(params: Params, name: str) -> dict[str, Any]:
+    data = PackedDataset.open(paths.dataset(name))
+    content = data.meta.model_dump(mode="json")
+    return data_facts(content, data.manifest, phantoms=params.dataset(name).phantoms)

@@ -1,31 +1,32 @@
-"""``medtransfer registry log|promote|rollback MODEL``: which version has an alias, and why; move it by hand."""
+"""``medtransfer registry log|promote|rollback|relink``: which version has an alias, and why; move it by hand."""
 
 from argparse import Namespace
-from datetime import UTC, datetime
 from getpass import getuser
 
-from medtransfer.tracking.promotions import Promotion, promote, promotions, rollback
+from medtransfer.evaluation.noninferiority import compare_models
+from medtransfer.tracking.history import as_line, of_day, refresh
+from medtransfer.tracking.promotions import promote, promotions, rollback
+from medtransfer.tracking.relinking import relink
 
 
 def run(options: Namespace) -> None:
     """Run the action and print one line for every log entry that it read or wrote."""
-    if options.action == "log":
-        entries = promotions(options.model, options.alias)
-    elif options.action == "promote":
-        entries = [promote(options.model, options.version, options.alias, options.why, who=_who())]
-    else:
-        entries = [rollback(options.model, options.alias, why=options.why, who=_who())]
-    for entry in entries:
-        print(line(options.model, entry))  # noqa: T201
-    if not entries:
-        print(f"{options.model}@{options.alias}: never promoted")  # noqa: T201
-
-
-def line(model: str, entry: Promotion) -> str:
-    """Return the line of a log entry: when, model and alias, from which version to which, by whom and why."""
-    moved = datetime.fromtimestamp(entry.time, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    before = f"version {entry.previous} → {entry.version}" if entry.previous else f"version {entry.version}"
-    return f"{moved} · {model}@{entry.alias} · {before} · {entry.who} · {entry.why}"
+    if options.action == "relink":
+        print(f"{relink()} locations now point into this workspace")  # noqa: T201
+        return
+    model, alias, moved = options.model, options.alias, []
+    if options.action == "promote":
+        chosen = {"override": options.override, "compare": compare_models}
+        moved = [promote(model, options.version, alias, options.why, who=_who(), **chosen)]
+    elif options.action == "rollback":
+        moved = [rollback(model, alias, why=options.why, who=_who())]
+    entries = promotions(model, alias)
+    refresh(model, entries)
+    shown = moved or (of_day(entries, options.on) if options.on else entries)
+    for entry in shown:
+        print(as_line(model, entry))  # noqa: T201
+    if not shown:
+        print(f"{model}@{alias}: never promoted" + (f" until {options.on} (UTC)" if options.on else ""))  # noqa: T201
 
 
 def _who() -> str:

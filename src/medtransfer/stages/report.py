@@ -9,6 +9,7 @@ from medtransfer.data.packed import PackedDataset
 from medtransfer.evaluation.predictions import read_predictions
 from medtransfer.files import read_json, write_text
 from medtransfer.params import Params, load_params
+from medtransfer.reporting.candidate import data_facts
 from medtransfer.reporting.content import Table, summary_json, summary_of
 from medtransfer.reporting.input import ReportInput
 from medtransfer.reporting.origin import Origin
@@ -52,10 +53,7 @@ def origin(params: Params, names: tuple[str, ...]) -> Origin:
 
 
 def _dataset(params: Params, name: str) -> dict[str, Any]:
-    """Return what a report shows of a data set: dataset.json, sizes of each split, the day of a chronological split."""
-    data = PackedDataset.open(paths.dataset(name))
-    groups = data.manifest.groupby("split")["patient_id"]
-    splits = {split: {"images": len(ids), "patients": ids.nunique()} for split, ids in groups}
-    settings = params.dataset(name)
-    chosen = {"phantoms": settings.phantoms, "until": settings.split.until, "splits": splits}
-    return data.meta.model_dump(mode="json") | chosen
+    """Return what a report shows of a data set, with the day of a chronological split."""
+    data, settings = PackedDataset.open(paths.dataset(name)), params.dataset(name)
+    facts = data_facts(data.meta.model_dump(mode="json"), data.manifest, phantoms=settings.phantoms)
+    return facts | {"until": settings.split.until}

@@ -1,14 +1,16 @@
 """What happened: runs recorded in a journal and shipped to MLflow, lineage, and the model registry."""
 
+from medtransfer.tracking.fetching import fetch_model
 from medtransfer.tracking.lineage import collect_lineage
 from medtransfer.tracking.mlflow_tracker import append, close_run, finish, import_run, open_run, replay
 from medtransfer.tracking.promotions import promote, promotions, rollback
-from medtransfer.tracking.registry import fetch_model, register_model
+from medtransfer.tracking.registry import About, register_model
 from medtransfer.tracking.store import prepare_store
 from medtransfer.tracking.tracker import DatasetInput, MemoryTracker, NullTracker, RunSpec, Tracker
 from medtransfer.tracking.views import RunView, save_view
 
 __all__ = [
+    "About",
     "DatasetInput",
     "MemoryTracker",
     "NullTracker",

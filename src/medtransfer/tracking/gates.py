@@ -1,7 +1,7 @@
 """What a registered version has to show before it gets an alias.
 
 A gate is *open* or *closed*; the comparison with the present version can also be *not shown*, which a person may
-override. Everything is read from the store: weights, signature and validation predictions lie in the version's artefacts.
+override. Everything is read from the store: weights, signature and validation predictions are artefacts of the version.
 """
 
 import json
@@ -183,7 +183,7 @@ def _comparison(store: Any, version: Any, present: Any, compare: Compare) -> Out
     with tempfile.TemporaryDirectory() as folder:
         try:
             tables = [
-                pd.read_parquet(checked_download(store, each, VALIDATION, Path(folder, each.version)))
+                pd.read_parquet(checked_download(store, each, VALIDATION, Path(folder, str(each.version))))
                 for each in (version, present)
             ]
         except TrackingError as error:

@@ -4,8 +4,8 @@ MLflow's registry has no compare-and-swap: an alias and a tag belong to whoever 
 different: its second value is refused by the primary key of the database, on SQLite, PostgreSQL and behind a server. So
 the parameter ``<model>/<alias>/000007`` of one run *is* entry 7 of a log, and only one of two writers gets it.
 
-The run has to be the only one: its experiment is made under a fresh name with the run already in it, and then renamed to
-``registry``. Names of experiments are unique, so one of several processes succeeds and the others use its run.
+The run has to be the only one: its experiment is made under a fresh name with the run already in it, and then renamed
+to ``registry``. Names of experiments are unique, so one of several processes succeeds and the others use its run.
 """
 
 import uuid
@@ -108,5 +108,6 @@ def _publish(store: Any) -> Any:
     except MlflowException:
         if store.get_experiment_by_name(EXPERIMENT) is None:  # nobody was faster: a real refusal
             raise
-        store.delete_experiment(draft)
+    for left in store.search_experiments(filter_string=f"name LIKE '{_DRAFT}%'"):  # the loser's, or a killed process's
+        store.delete_experiment(left.experiment_id)
     return store.get_experiment_by_name(EXPERIMENT)

@@ -165,6 +165,15 @@ def read_run(records: Path) -> dict[str, Any]:
     return record
 
 
+def opening(records: Path) -> dict[str, Any]:
+    """Return the body of a record's first event: ``run_key, experiment, name, tags, datasets, parents, …``.
+
+    Raises:
+        TrackingError: the record is incomplete or damaged.
+    """
+    return _history(records)[1].body
+
+
 @contextmanager
 def append(records: Path, *, uri: str | None = None) -> Iterator[Tracker]:
     """Add metrics, tags and artefacts of a later stage to the run that a record names, which is imported if need be.

@@ -1,9 +1,9 @@
 """Who moved an alias to which version, when and why: a log that agrees with the alias after any kill.
 
 A move has three steps: (1) entry ``n + 1`` is claimed in the :mod:`.ledger`, which one of several processes gets; (2)
-the alias is set; (3) the entry is noted as carried out. Whoever looks at the log first makes it agree with the alias: it
-carries out an entry whose maker was killed, and enters a move that was made elsewhere, in MLflow's pages for example. The
-order is that of the numbers; clocks decide nothing.
+the alias is set; (3) the entry is noted as carried out. Whoever looks at the log first makes it agree with the alias:
+it carries out an entry whose maker was killed, and enters a move that was made elsewhere, in MLflow's pages for
+example. The order is that of the numbers; clocks decide nothing.
 """
 
 import json
@@ -138,7 +138,9 @@ def require_open(name: str, version: int, outcomes: Sequence[Outcome], *, overri
     """
     for outcome in outcomes:
         if outcome.state == "closed":
-            raise GateClosed(f"{name} version {version} may not be promoted: gate {outcome.gate}: {outcome.reason}")
+            raise GateClosed(
+                f"{name} version {version} may not be promoted: gate {outcome.gate} is closed: {outcome.reason}"
+            )
     for outcome in outcomes:
         if outcome.state == "not shown" and not override:
             raise GateClosed(
@@ -206,9 +208,8 @@ class _Log:
                 suspect = now
                 time.sleep(0.2)
             else:
-                moved = Promotion(
-                    self.alias, now, self.current(entries), "unknown", _OUTSIDE, time.time(), "outside", self.sha256(now)
-                )
+                before, sha256 = self.current(entries), self.sha256(now)
+                moved = Promotion(self.alias, now, before, "unknown", _OUTSIDE, time.time(), "outside", sha256)
                 if self._claim(len(entries) + 1, moved):
                     self._ledger.done(len(entries) + 1)
 

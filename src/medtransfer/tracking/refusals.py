@@ -8,9 +8,11 @@ from medtransfer.errors import TrackingError
 from medtransfer.tracking.store import first_line, portable_uri
 
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
+_LOGIN = "wants a login (401): set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or a token"
+_DAMAGED = "is damaged: restore mlflow.db from a backup, or move it away and import the runs again"
 _MEANING = {
-    "UNAUTHENTICATED": "wants a login (401): set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD or a token",
-    "CUSTOMER_UNAUTHORIZED": "wants a login (401): set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD or a token",
+    "UNAUTHENTICATED": _LOGIN,
+    "CUSTOMER_UNAUTHORIZED": _LOGIN,
     "PERMISSION_DENIED": "does not allow this to you (403): ask its administrator",
     "ENDPOINT_NOT_FOUND": "is no MLflow server (404): correct MLFLOW_TRACKING_URI",
     "TEMPORARILY_UNAVAILABLE": "is not available now (503): repeat later",
@@ -22,9 +24,9 @@ _SIGNS = (
     ("timeout", "does not answer in time: repeat later"),
     ("max retries exceeded", "does not answer: start the server, or correct MLFLOW_TRACKING_URI"),
     ("connection refused", "does not answer: start the server, or correct MLFLOW_TRACKING_URI"),
-    ("file is not a database", "is damaged: restore mlflow.db from a backup, or move it away and import the runs again"),
-    ("malformed", "is damaged: restore mlflow.db from a backup, or move it away and import the runs again"),
-    ("no such table", "is damaged: restore mlflow.db from a backup, or move it away and import the runs again"),
+    ("file is not a database", _DAMAGED),
+    ("malformed", _DAMAGED),
+    ("no such table", _DAMAGED),
     ("readonly database", "is read-only: give yourself the right to write it"),
     ("unable to open database file", "cannot be opened: it must be a file in a folder that you may write"),
 )
@@ -35,7 +37,8 @@ def is_absent(error: Exception) -> bool:
     """Return whether the store says that what was asked for does not exist, and nothing worse."""
     code = getattr(error, "error_code", "")
     # the registry answers a missing alias of an existing model with a code for bad input
-    return code in _ABSENT or (code == "INVALID_PARAMETER_VALUE" and "alias" in str(error) and "not found" in str(error))
+    missing_alias = code == "INVALID_PARAMETER_VALUE" and "alias" in str(error) and "not found" in str(error)
+    return code in _ABSENT or missing_alias
 
 
 def meaning(uri: str, error: Exception) -> str:

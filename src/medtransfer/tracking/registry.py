@@ -1,25 +1,28 @@
-"""The model registry: the champion's weights, stored once, as safetensors and a config, with the hash of both."""
+"""The model registry: weights stored once, as safetensors and a config, with the hash of both."""
 
-import re
 import tempfile
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import medtransfer
 from medtransfer.errors import ModelError, TrackingError
 from medtransfer.files import read_json, sha256_file
-from medtransfer.paths import fetched_model, workspace
 from medtransfer.tracking.columns import head_columns
+from medtransfer.tracking.gates import AUDIT, CONFIG, HASHES, NOT_AUDITED, VALIDATION, WEIGHTS, checked_download
 from medtransfer.tracking.mlflow_tracker import import_run
 from medtransfer.tracking.names import check_key, check_model_name
-from medtransfer.tracking.promotions import promote
+from medtransfer.tracking.refusals import refused
 from medtransfer.tracking.store import client
+from medtransfer.tracking.tracker import DatasetInput
 
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
-_SHA = {WEIGHTS: "sha256", CONFIG: "config_sha256"}
+if TYPE_CHECKING:
+    import pandas as pd
+
 _PACKAGES = (
     "mlflow",
     "numpy",
@@ -33,96 +36,93 @@ _PACKAGES = (
     "torchvision",
 )
 _EXAMPLE_SIDE = 32
+MODEL_ID = "model_id"
+"""Tag of a version with the id of its logged model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What a reader should know about a version, beside its weights.
+
+    Attributes:
+        tags: for filters: network, chain, study, the metric that chose it, what the gates need (``gates.LEAKS``, …).
+        description: of the version, in words.
+        card: the model card, Markdown; ``README.md`` of the model's artefacts.
+        validation: its predictions on validation images, which the comparison with another version needs.
+        metrics: numbers of the logged model by data set.
+    """
+
+    tags: Mapping[str, str] = field(default_factory=dict)
+    description: str = ""
+    card: str = ""
+    validation: "pd.DataFrame | None" = None
+    metrics: Mapping[DatasetInput, Mapping[str, float]] = field(default_factory=dict)
+
+
+NOTHING = About()
 
 
 def register_model(
-    weights_folder: Path,
-    *,
-    records: Path,
-    name: str = "covid-ct",
-    tags: Mapping[str, str] | None = None,
-    alias: str = "champion",
-    why: str = "best validation AUROC",
-    uri: str | None = None,
+    weights_folder: Path, *, records: Path, name: str = "covid-ct", about: About = NOTHING, uri: str | None = None
 ) -> int:
-    """Register a fit's weights and give them an alias; return the version. The same weights and config are one version.
+    """Register a fit's weights and return the version, which has no alias yet; the same files are the same version.
 
-    The version carries the tags ``sha256``, ``config_sha256``, ``audit=none yet`` (unless ``tags`` says otherwise) and
-    ``tags``; its input example is a drawn grey ramp, never a patient's image.
+    The version carries the hashes of its files and ``audit`` (*not audited* unless ``about`` says otherwise) as tags;
+    its input example is a drawn grey ramp, never a patient's image. A logged model that a kill left without a version
+    is used or removed.
 
     Args:
         weights_folder: ``model.safetensors`` and ``config.json``.
-        records: The record of the run that made them; imported when the store lacks the run.
-        name: Registered model.
-        tags: Network, chain, validation AUROC and whatever else filters should find.
-        alias: Alias to move to this version.
-        why: Reason, for the promotion log.
-        uri: Tracking address.
+        records: the record of the run that made them; imported when the store lacks the run.
+        name: registered model.
+        about: what a reader should know about it.
+        uri: tracking address.
 
     Raises:
-        ModelError: a file is missing, the config lacks heads or preprocessing, or a head was never trained.
-        GateClosed: the version exists and a gate tag forbids the alias.
+        ModelError: a file is missing or damaged, the config lacks heads or preprocessing, or a head was never trained.
     """
     check_model_name(name)
-    check_model_name(alias)
-    for key in tags or {}:
+    for key in about.tags:
         check_key(key)
     hashes = _hashes(weights_folder)
     config = _read_config(weights_folder)
+    if config.get("sha256", hashes["sha256"]) != hashes["sha256"]:
+        raise ModelError(f"{weights_folder / WEIGHTS}: not the file that its fit wrote: run its stage again")
     run_id = import_run(records, uri=uri)
     store = client(uri)
-    existing = _find_version(store, name, hashes)
-    every = {"audit": "none yet", **(tags or {}), **hashes}
-    version = existing or _create_version(store, weights_folder, config, name=name, run_id=run_id, tags=every)
-    if int(_aliases(store, name).get(alias, 0)) != version:
-        promote(name, version, alias, why, uri=uri)
+    with refused(store, f"{name}: the store lost the run of {records}: repeat"):
+        version = _find_version(store, name, hashes)
+        if not version:
+            tags = {AUDIT: NOT_AUDITED, **about.tags, **hashes}
+            version = _create_version(store, weights_folder, config, name=name, run_id=run_id, tags=tags, about=about)
+        _describe(store, name, version, about)
     return version
 
 
-def fetch_model(model: str, *, folder: Path | None = None, uri: str | None = None) -> Path:
-    """Download a registered model's weights and config and return their folder.
-
-    Args:
-        model: ``models:/<name>@<alias>`` or ``models:/<name>/<version>``.
-        folder: Where to put them; ``.scratch/models/<name>-<version>`` of the workspace by default.
-        uri: Tracking address.
-
-    Example:
-        network, description = load_model(fetch_model("models:/covid-ct@champion"))
-
-    Raises:
-        TrackingError: no such model, or the bytes are not those that were registered.
-    """
-    name, alias, version = _address(model)
-    store = client(uri)
-    entry = _resolve(store, model, name, alias, version)
-    target = folder or workspace() / fetched_model(name, int(entry.version))
-    target.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target, prefix=".part-") as staged:
-        for file, tag in _SHA.items():
-            local = _download(store, entry, file, Path(staged))
-            if sha256_file(local) != entry.tags.get(tag):
-                raise TrackingError(
-                    f"{model}: {file} is not the registered file (its SHA-256 differs): register the model again"
-                )
-            local.replace(target / file)
-    return target
-
-
 def _create_version(
-    store: Any, folder: Path, config: Mapping[str, Any], *, name: str, run_id: str, tags: Mapping[str, str]
+    store: Any,
+    folder: Path,
+    config: Mapping[str, Any],
+    *,
+    name: str,
+    run_id: str,
+    tags: Mapping[str, str],
+    about: About,
 ) -> int:
     """Store the model once, as a logged model of its run, and make a version that points to it."""
     from mlflow.entities import LoggedModelOutput
     from mlflow.exceptions import MlflowException
 
-    run = store.get_run(run_id)
-    with tempfile.TemporaryDirectory() as temporary:
-        saved = Path(temporary) / "model"
-        _save(saved, folder, config)
-        logged = store.create_logged_model(run.info.experiment_id, name, source_run_id=run_id, tags=dict(tags))
-        store.log_model_artifacts(logged.model_id, str(saved))
-    store.finalize_logged_model(logged.model_id, "READY")
+    logged = _left_by_a_kill(store, name, run_id, tags)
+    if logged is None:
+        run = store.get_run(run_id)
+        with tempfile.TemporaryDirectory() as temporary:
+            saved = Path(temporary) / "model"
+            _save(saved, folder, config)
+            tags = {**tags, **_add_files(saved, about)}
+            logged = store.create_logged_model(run.info.experiment_id, name, source_run_id=run_id, tags=tags)
+            store.log_model_artifacts(logged.model_id, str(saved))
+        store.finalize_logged_model(logged.model_id, "READY")
     store.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
     try:
         store.create_registered_model(name)
@@ -131,8 +131,51 @@ def _create_version(
     # a database store would look a models:/ address up in MLflow's global store, a server takes nothing else
     served = urlsplit(store.tracking_uri).scheme.startswith("http")
     source = f"models:/{logged.model_id}" if served else logged.artifact_location
-    made = store.create_model_version(name, source, run_id, tags=dict(tags), model_id=logged.model_id)
+    own = {key: value for key, value in logged.tags.items() if not key.startswith("mlflow.")}
+    own[MODEL_ID] = logged.model_id  # a database store forgets the model_id that it is given
+    made = store.create_model_version(name, source, run_id, tags=own, model_id=logged.model_id)
     return int(made.version)
+
+
+def _left_by_a_kill(store: Any, name: str, run_id: str, tags: Mapping[str, str]) -> Any:
+    """Return a whole logged model of these weights that no version points to, and remove unfinished ones."""
+    home = store.get_run(run_id).info.experiment_id
+    found = store.search_logged_models([home], f"source_run_id = '{run_id}' AND name = '{name}'")
+    known = {version.tags.get(MODEL_ID) for version in store.search_model_versions(f"name = '{name}'")}
+    whole = None
+    for logged in found:
+        if logged.model_id in known or logged.tags.get("sha256") != tags["sha256"]:
+            continue
+        if logged.status.value == "READY" and logged.tags.get("config_sha256") == tags["config_sha256"]:
+            whole = logged
+        else:
+            store.delete_logged_model(logged.model_id)
+    return whole
+
+
+def _add_files(saved: Path, about: About) -> dict[str, str]:
+    """Add card and validation predictions to a saved model; return the tags that they need."""
+    if about.card:
+        (saved / "README.md").write_text(about.card, encoding="utf-8")
+    if about.validation is None:
+        return {}
+    about.validation.to_parquet(saved / VALIDATION)
+    return {HASHES[VALIDATION]: sha256_file(saved / VALIDATION)}
+
+
+def _describe(store: Any, name: str, version: int, about: About) -> None:
+    """Write the description of a version and, once, the numbers of its logged model."""
+    from mlflow.entities import Metric
+
+    if about.description:
+        store.update_model_version(name, str(version), about.description)
+    entry = store.get_model_version(name, str(version))
+    if store.get_logged_model(entry.tags[MODEL_ID]).metrics:
+        return
+    now = int(time.time() * 1000)
+    for data, values in about.metrics.items():
+        of = {"model_id": entry.tags[MODEL_ID], "dataset_name": data.name, "dataset_digest": data.digest}
+        store.log_batch(entry.run_id, metrics=[Metric(key, value, now, 0, **of) for key, value in values.items()])
 
 
 def _save(path: Path, folder: Path, config: Mapping[str, Any]) -> None:
@@ -172,62 +215,30 @@ def _forget_machine_paths(file: Path) -> None:
     file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
 
-def _download(store: Any, version: Any, file: str, staged: Path) -> Path:
-    from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
-
-    source = store.get_model_version_download_uri(version.name, version.version)
-    try:
-        path = download_artifacts(
-            artifact_uri=f"{source}/artifacts/{file}", dst_path=str(staged), tracking_uri=store.tracking_uri
-        )
-        return Path(path)
-    except (MlflowException, OSError) as error:
-        raise TrackingError(
-            f"{version.name} version {version.version}: {file} cannot be downloaded: register the model again"
-        ) from error
-
-
-def _address(model: str) -> tuple[str, str | None, str | None]:
-    """Return the name, and the alias or the version, of a model's address."""
-    match = re.fullmatch(r"models:/([^@/]*)(?:@(.*)|/([0-9]{1,9}))", model)
-    if match is None:
-        raise TrackingError(f"{model!r} names no model: write models:/<name>@<alias> or models:/<name>/<version>")
-    name, alias, version = match.groups()
-    check_model_name(name)
-    if alias is not None:
-        check_model_name(alias)
-    return name, alias, version
-
-
-def _resolve(store: Any, model: str, name: str, alias: str | None, version: str | None) -> Any:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return store.get_model_version_by_alias(name, alias) if alias else store.get_model_version(name, version)
-    except MlflowException as error:
-        raise TrackingError(
-            f"{model}: no such registered model: run the register stage, or correct the name"
-        ) from error
-
-
 def _find_version(store: Any, name: str, hashes: Mapping[str, str]) -> int:
-    """Return the version with these hashes, 0 when there is none."""
+    """Return the version with these hashes whose files are there, 0 when there is none."""
     for version in store.search_model_versions(f"name = '{name}'"):
-        if all(version.tags.get(key) == value for key, value in hashes.items()):
+        same = MODEL_ID in version.tags and all(version.tags.get(key) == value for key, value in hashes.items())
+        if same and _is_there(store, version):
             return int(version.version)
     return 0
 
 
-def _aliases(store: Any, name: str) -> dict[str, str]:
-    return dict(store.get_registered_model(name).aliases)
+def _is_there(store: Any, version: Any) -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            checked_download(store, version, CONFIG, Path(folder))
+            checked_download(store, version, WEIGHTS, Path(folder))
+        except TrackingError:
+            return False
+    return True
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    for file in _SHA:
+    for file in (WEIGHTS, CONFIG):
         if not (folder / file).is_file():
             raise ModelError(f"{folder}: no {file}, expected the weights of a finished fit: run its stage")
-    return {tag: sha256_file(folder / file) for file, tag in _SHA.items()}
+    return {HASHES[file]: sha256_file(folder / file) for file in (WEIGHTS, CONFIG)}
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

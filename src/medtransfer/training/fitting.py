@@ -133,26 +133,25 @@ def run_spec(spec: FitSpec, setting: Setting) -> RunSpec:
     known = identity(spec, setting)
     names = [data.meta.name for data in spec.data.values()]
     lineages = [collect_lineage((setting.pointers[name],), root=paths.workspace()) for name in names]
-    digests = [",".join(lineage["data"].values()) for lineage in lineages]
+    raw = [",".join(lineage["data"].values()) for lineage in lineages]
     run_key = spec.parent.run_key if spec.parent else None
     tags = spec.names | {
         "dataset": ", ".join(names),
-        "data_md5": ",".join(dict.fromkeys(digests)),
+        "data_md5": ",".join(dict.fromkeys(raw)),
         "git_commit": str(lineages[0]["git_commit"]),
         "git_dirty": str(lineages[0]["git_dirty"]),
         "params_fingerprint": fingerprint(known),
         "parent_run": run_key or "",
         "profile": setting.profile,
     }
-    inputs = zip(names, digests, lineages, strict=True)
     return RunSpec(
         experiment=spec.study,
         name=spec.run_name,
         tags=tags,
         params={key: known[key] for key in ("settings", "network", "precision", "world")},
         datasets=tuple(
-            DatasetInput(name=name, digest=md5[:36], path=",".join(lineage["data"]), split="train")
-            for name, md5, lineage in inputs
+            DatasetInput(name=data.meta.name, digest=data.meta.content_hash[:36], path=",".join(lineage["data"]))
+            for data, lineage in zip(spec.data.values(), lineages, strict=True)
         ),
         parents=(run_key,) if run_key else (),
     )

@@ -1,0 +1,65 @@
+"""Weights and config of a registered model, by its address."""
+
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from medtransfer.errors import TrackingError
+from medtransfer.paths import fetched_model, workspace
+from medtransfer.tracking.gates import CONFIG, WEIGHTS, checked_download
+from medtransfer.tracking.names import check_model_name
+from medtransfer.tracking.refusals import refused
+from medtransfer.tracking.store import client
+
+
+def fetch_model(model: str, *, folder: Path | None = None, uri: str | None = None) -> Path:
+    """Download a registered model's weights and config and return their folder.
+
+    Args:
+        model: ``models:/<name>@<alias>`` or ``models:/<name>/<version>``.
+        folder: Where to put them; ``.scratch/models/<name>-<version>`` of the workspace by default.
+        uri: Tracking address.
+
+    Example:
+        network, description = load_model(fetch_model("models:/covid-ct@champion"))
+
+    Raises:
+        TrackingError: no such model, or the bytes are not those that were registered.
+    """
+    name, alias, version = _address(model)
+    store = client(uri)
+    entry = _resolve(store, model, name, alias, version)
+    target = folder or workspace() / fetched_model(name, int(entry.version))
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target, prefix=".part-") as staged:
+        for file in (WEIGHTS, CONFIG):
+            checked_download(store, entry, file, Path(staged)).replace(target / file)
+    return target
+
+
+def _address(model: str) -> tuple[str, str | None, str | None]:
+    """Return the name, and the alias or the version, of a model's address."""
+    match = re.fullmatch(r"models:/([^@/]*)(?:@(.*)|/([0-9]{1,9}))", model)
+    if match is None:
+        raise TrackingError(f"{model!r} names no model: write models:/<name>@<alias> or models:/<name>/<version>")
+    name, alias, version = match.groups()
+    check_model_name(name)
+    if alias is not None:
+        check_model_name(alias)
+    return name, alias, version
+
+
+def _resolve(store: Any, model: str, name: str, alias: str | None, version: str | None) -> Any:
+    """Return the version of an address.
+
+    Raises:
+        TrackingError: there is none; the message names those that exist.
+    """
+    with refused(store, f"{model}: no such registered model: run the register stage, or correct the name"):
+        known = store.get_registered_model(name)
+    found = store.search_model_versions(f"name = '{name}'")
+    aliases = ", ".join(f"@{each}" for each in sorted(known.aliases)) or "none"
+    versions = ", ".join(sorted((str(each.version) for each in found), key=int)) or "none"
+    with refused(store, f"{model}: no such version; aliases: {aliases}; versions: {versions}"):
+        return store.get_model_version_by_alias(name, alias) if alias else store.get_model_version(name, version)
