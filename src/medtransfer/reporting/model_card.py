@@ -10,7 +10,7 @@ from medtransfer.evaluation.intervals import Interval
 
 Results = Mapping[tuple[str, str], Mapping[str, Interval]]
 """(data set, split) → metric → value with interval."""
-SHOWN = ("auroc", "auprc", "sensitivity", "specificity", "f1", "brier", "macro_auroc", "macro_auprc", "top_1", "mse")
+SHOWN = ("auroc", "auprc", "sensitivity", "specificity", "f1", "brier", "macro_auroc", "macro_auprc", "top_1")
 TEMPLATE = Path(__file__).with_name("model_card.md")
 
 

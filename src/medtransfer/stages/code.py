@@ -28,5 +28,5 @@ def tokens() -> dict[str, dict[str, str]]:
 def _hashes(verb: str, entries: list[str]) -> dict[str, str]:
     """Return the hashes of a stage, with what its own module calls except parameters: their values are tracked."""
     called = code.direct_imports(f"medtransfer.stages.{verb}") - {"medtransfer.params", "medtransfer.studies"}
-    glue = code.GLUE_OF_RECORDS if verb in ("score", "register") else code.GLUE
+    glue = code.GLUE_OF_RECORDS if verb in ("score", "register", "report") else code.GLUE
     return code.module_hashes([*sorted(called), *entries], glue=glue)

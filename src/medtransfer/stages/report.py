@@ -1,7 +1,9 @@
 """``medtransfer report STUDY``: reproduce the paper's tables with its values and ours, as a page and as Markdown."""
 
+import tempfile
 from argparse import Namespace
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from medtransfer import paths
@@ -12,9 +14,12 @@ from medtransfer.params import Params, load_params
 from medtransfer.reporting.candidate import data_facts
 from medtransfer.reporting.content import Table, summary_json, summary_of
 from medtransfer.reporting.input import ReportInput
+from medtransfer.reporting.notes import experiment_note
 from medtransfer.reporting.origin import Origin
 from medtransfer.reporting.page import write_report
+from medtransfer.reporting.summary_files import write_summary_files
 from medtransfer.studies import VERBS, module
+from medtransfer.tracking.describing import describe_experiment, write_summary
 from medtransfer.training.progress import console
 from medtransfer.tuning.notes import notes_in, tuned_table
 
@@ -37,6 +42,12 @@ def run(options: Namespace) -> None:
         content = replace(content, provenance=(tuned, *content.provenance))
     write_report(folder, content)
     write_text(folder / "content.json", summary_json(summary_of(study, content)))
+    paper, view = module(study, "study").PAPER, module(study, VERBS["score"]).comparison(config)
+    note = experiment_note(study, paper, source.origin.datasets, content.headline)
+    describe_experiment(study, note, view.metric)
+    with tempfile.TemporaryDirectory() as temporary:
+        write_summary_files(Path(temporary), content, folder)
+        write_summary(study, note, {"paper": paper, "profile": params.profile}, Path(temporary))
     console.print(f"report: {paths.workspace() / folder / 'index.html'}", markup=False, soft_wrap=True)
 
 

@@ -11,8 +11,10 @@ from medtransfer.evaluation.predictions import read_predictions
 from medtransfer.evaluation.scorecard import scorecard, seed_metrics
 from medtransfer.files import read_json, write_json
 from medtransfer.params import load_params
+from medtransfer.reporting.notes import notes_of_runs
 from medtransfer.studies import VERBS, module
 from medtransfer.studies.base import FittedModel
+from medtransfer.tracking.describing import describe_runs
 from medtransfer.tracking.figures import confusion_figure, curves_figure
 from medtransfer.tracking.mlflow_tracker import append, import_run
 from medtransfer.tracking.tracker import Tracker
@@ -30,16 +32,23 @@ def run(options: Namespace) -> None:
     ratios = {(m.variant, m.condition): m.neg_pos_ratio for m in models if m.neg_pos_ratio is not None}
     card = scorecard(table, params.evaluation, neg_pos_ratio=ratios)
     write_json(paths.metrics(options.study), card)
-    _bring_missing_runs(paths.study_folder(options.study) / "records")
+    records = paths.study_folder(options.study) / "records"
+    _bring_missing_runs(records)
     parts = dict(tuple(table.groupby(["variant", "condition", "seed"])))
     for model in models:
         with append(model.records) as tracker:
             rows = parts[model.variant, model.condition, model.seed]
-            for (dataset, split), part in rows.groupby(["dataset", "split"]):
+            for (dataset, split), part in rows[rows["split"] != "val"].groupby(["dataset", "split"]):
                 where = split if dataset == model.dataset else f"outside_{dataset}"
                 entry = card["/".join((model.variant, model.condition, dataset, split))]
                 _track(tracker, entry, model, part, where)
-    link = save_view(options.study, study.comparison(config))
+    view = study.comparison(config)
+    facts = {
+        name: {"phantoms": params.dataset(name).phantoms} for name in module(options.study, "study").datasets(config)
+    }
+    described = notes_of_runs(records, models, card, facts, metric=study.contests(config)[0].metric)
+    describe_runs(options.study, *described)
+    link = save_view(options.study, view)
     if link:
         console.print(f"compare in the tracker (make ui): {link}", markup=False, soft_wrap=True)
 
@@ -57,7 +66,7 @@ def _track(tracker: Tracker, entry: dict[str, Any], model: FittedModel, rows: pd
         if kind in entry:
             values = seed_metrics(entry[kind], number, kind=kind)
             tracker.metrics({f"{where}/{name}": value for name, value in values.items()}, 0)
-    if where.startswith("val") or "probability" not in entry:
+    if "probability" not in entry:
         return
     block = entry["probability"]
     for output, thresholds in block.get("thresholds", {}).items():

@@ -35,6 +35,7 @@ FLUSH_POINTS = 1000
 MAX_WAIT_SECONDS = 60.0
 CLOSE_SECONDS = 60.0
 _MAX_METRICS = 900  # MLflow takes 1000 entries a batch, metrics and tags together,
+_CODE = 6  # digits of the run key before the name: lists cut long names, which begin alike
 _MAX_PAIRS = 100  # and 100 tags or params
 
 T = TypeVar("T")
@@ -57,7 +58,7 @@ class Shipment:
         self._offset = 0
         self._cursor = -1
         self._main = True
-        self._known: dict[tuple[str, int], float] = {}
+        self._known: dict[str, dict[int, float]] = {}
 
     def deliver(self) -> int:
         """Send every event that the store lacks; return how many were sent."""
@@ -83,7 +84,7 @@ class Shipment:
             raise TrackingError(f"run {first.body['run_key']} is not in the tracking store: import its record first")
         else:
             self._main = False
-            self._known = {(m.key, m.step): m.value for m in run.data._metric_objs}
+            self._known = {key: {} for key in run.data.metrics}
         self._store, self.run_id = store, run.info.run_id
 
     def _send(self, group: list[Event]) -> None:
@@ -97,7 +98,7 @@ class Shipment:
             Metric(key, value, int(event.time * 1000), step)
             for event in group
             for key, step, value in points([event])
-            if self._known.get((key, step)) != value
+            if not self._has(key, step, value)
         ]
         *full, rest = _chunks(metrics, _MAX_METRICS)
         for chunk in full:
@@ -105,6 +106,18 @@ class Shipment:
         # a stage that appends to a finished run has a journal of its own, so the cursor is not its to move
         self._store.log_batch(self.run_id, metrics=rest, tags=[RunTag(SHIPPED, str(last.seq))] if self._main else [])
         self._cursor = last.seq
+
+    def _has(self, key: str, step: int, value: float) -> bool:
+        """Return whether the newest point of a finished run at this step has this value already.
+
+        The whole history of the key is read: the step is in general not the last one of a fit's curve.
+        """
+        if key not in self._known:
+            return False
+        if not self._known[key]:
+            history = self._store.get_metric_history(self.run_id, key)
+            self._known[key] = {point.step: point.value for point in sorted(history, key=lambda each: each.timestamp)}
+        return repr(self._known[key].get(step)) == repr(value)  # so that NaN is NaN
 
     def _open(self, event: Event) -> None:
         self._tags(event.body["tags"])
@@ -214,7 +227,8 @@ def _create_run(store: Any, first: Event, uri: str) -> Any:
     body = first.body
     home = experiment_id(store, body["experiment"], description=body["description"], uri=uri)
     tags = {RUN_KEY: check_run_key(body["run_key"])} | _nesting(store, body)
-    return store.create_run(home, int(first.time * 1000), tags=tags, run_name=body["name"])
+    name = f"{body['run_key'][:_CODE]} · {body['name']}"
+    return store.create_run(home, int(first.time * 1000), tags=tags, run_name=name)
 
 
 def _nesting(store: Any, body: dict[str, Any]) -> dict[str, str]:

@@ -39,14 +39,13 @@ def fitted(config: AttentiveTransferConfig) -> Iterator[FittedModel]:
 
 
 def comparison(config: AttentiveTransferConfig) -> RunView:
-    """Return the view of the tracker's pages that answers the study's question: grouped by attention."""
+    """Return the view of the tracker's pages that answers the study's question: grouped by network and chain."""
     return RunView(
         name="Attention against convolution",
         query=f"tags.study = '{study.NAME}' and tags.phase = 'finetune'",
-        group_by="attention",
+        group_by=("network", "chain_title"),
         metric=f"test/auroc_{config.positive}",
         columns=(f"test/auprc_{config.positive}",),
-        tags=("chain_title",),
     )
 
 

@@ -27,15 +27,14 @@ def fitted(config: TruncatedTransferConfig) -> Iterator[FittedModel]:
 
 
 def comparison(config: TruncatedTransferConfig) -> RunView:
-    """Return the view in the tracker's pages that answers the study's question: grouped by network, best AUPRC."""
+    """Return the view in the tracker's pages that answers the study's question: grouped by network and setting."""
     del config
     return RunView(
         name="Networks cut early",
         query=f"tags.study = '{study.NAME}' and tags.phase = 'finetune'",
-        group_by="network",
+        group_by=("network", "strategy", "task", "regime", "protocol"),
         metric="best/auprc",
         columns=("best/auroc",),
-        tags=("strategy", "regime", "task"),
     )
 
 

@@ -1,0 +1,97 @@
+"""Descriptions and tags that later stages give to runs which exist, and one summary run per study."""
+
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from medtransfer.errors import TrackingError
+from medtransfer.tracking.lineage import git_state
+from medtransfer.tracking.refusals import meaning
+from medtransfer.tracking.store import DESCRIPTION, RUN_KEY, client, experiment_id, tracking_uri
+
+SUMMARY = "summary"
+_PRIMARY = "mlflow.experiment.primaryMetric"
+_LINK = re.compile(r"run:([0-9a-f]{32})")
+log = logging.getLogger("medtransfer.tracking")
+
+
+def describe_runs(
+    experiment: str, notes: Mapping[str, str], tags: Mapping[str, Mapping[str, str]], *, uri: str | None = None
+) -> None:
+    """Give runs their descriptions and further tags. A store that is down costs a warning; the next call does it.
+
+    Args:
+        experiment: name of their experiment.
+        notes: run key → Markdown, in which ``run:<key>`` stands for the address of a run.
+        tags: run key → tags.
+        uri: tracking address.
+    """
+    with _warned(uri, "the runs were not described") as store:
+        home = store.get_experiment_by_name(experiment)
+        runs = _runs(store, home.experiment_id) if home else {}
+        places = {key: f"#/experiments/{home.experiment_id}/runs/{run.info.run_id}" for key, run in runs.items()}
+        for key in notes.keys() & runs.keys():
+            note = _LINK.sub(lambda found: places.get(found[1], ""), notes[key])
+            for name, value in {**tags.get(key, {}), DESCRIPTION: note}.items():
+                if runs[key].data.tags.get(name) != value:
+                    store.set_tag(runs[key].info.run_id, name, value)
+
+
+def describe_experiment(experiment: str, note: str, metric: str, *, uri: str | None = None) -> None:
+    """Give an experiment its description and the metric that its list of runs shows first."""
+    with _warned(uri, "the experiment was not described") as store:
+        home = store.get_experiment_by_name(experiment)
+        tags = {DESCRIPTION: note, f"{_PRIMARY}.name": metric, f"{_PRIMARY}.greaterIsBetter": "true"}
+        for name, value in tags.items() if home else ():
+            if home.tags.get(name) != value:
+                store.set_experiment_tag(home.experiment_id, name, value)
+
+
+def write_summary(experiment: str, note: str, tags: Mapping[str, str], files: Path, *, uri: str | None = None) -> None:
+    """Write the one run of an experiment whose phase is ``summary``; a later call replaces its content.
+
+    Args:
+        experiment: name of the study.
+        note: its description.
+        tags: further tags.
+        files: folder with its artefacts.
+        uri: tracking address.
+    """
+    with _warned(uri, "the summary run was not written") as store:
+        home = experiment_id(store, experiment, uri=uri)
+        found = store.search_runs([home], f"tags.phase = '{SUMMARY}' and tags.study = '{experiment}'", max_results=1)
+        run = found[0] if found else store.create_run(home, run_name=f"{SUMMARY} · tables with intervals and report")
+        git = {name: str(value) for name, value in git_state(Path.cwd()).items() if value is not None}
+        for name, value in {"phase": SUMMARY, "study": experiment, **git, **tags, DESCRIPTION: note}.items():
+            store.set_tag(run.info.run_id, name, value)
+        store.log_artifacts(run.info.run_id, str(files))
+        store.set_terminated(run.info.run_id)
+
+
+def _runs(store: Any, experiment: str) -> dict[str, Any]:
+    """Return all runs of an experiment by run key."""
+    found: dict[str, Any] = {}
+    token: str | None = ""
+    while token is not None:
+        page = store.search_runs([experiment], max_results=1000, page_token=token or None)
+        found |= {run.data.tags[RUN_KEY]: run for run in page if RUN_KEY in run.data.tags}
+        token = page.token or None
+    return found
+
+
+@contextmanager
+def _warned(uri: str | None, what: str) -> Iterator[Any]:
+    """Yield a client; a store that is down or refuses costs a warning."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    address = tracking_uri(uri)
+    try:
+        yield client(address)
+    except TrackingError as error:
+        log.warning("%s: %s; the next run of this stage does it", error, what)
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        log.warning("%s: %s; the next run of this stage does it", meaning(address, error), what)
