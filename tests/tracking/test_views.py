@@ -20,7 +20,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 VIEW = RunView(
     name="Attention against convolution",
     query="tags.study = 'attentive_transfer' and tags.phase = 'finetune'",
-    group_by=("attention",),
+    group_by="attention",
     metric="test/auroc_covid",
     columns=("test/auprc_covid",),
     tags=("chain_title",),

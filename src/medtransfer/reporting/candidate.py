@@ -96,7 +96,7 @@ def _numbers(facts: CardFacts) -> dict[DatasetInput, dict[str, float]]:
         digest = facts.datasets[name]["content_hash"][:36]
         where = split if name == facts.dataset else f"outside_{name}"
         numbers[DatasetInput(name=name, digest=digest, split=split)] = {
-            f"{where}/{metric}{end}": value
+            f"{where}/{metric}{end}": round(value, 3)
             for metric, one in values.items()
             if metric in NUMBERS
             for end, value in (("", one.value), ("_low", one.low), ("_high", one.high))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medtransfer.evaluation.intervals import Interval
+from medtransfer.reporting.formatting import METRIC_TITLES
 
 Results = Mapping[tuple[str, str], Mapping[str, Interval]]
 """(data set, split) → metric → value with interval."""
@@ -63,6 +64,11 @@ def images_in_words(datasets: Mapping[str, Mapping[str, Any]]) -> str:
     return f"Drawn phantoms: {', '.join(phantoms)}; real images: {', '.join(n for n in datasets if n not in phantoms)}."
 
 
+def title(metric: str) -> str:
+    """Return a metric's name for readers."""
+    return METRIC_TITLES.get(metric, metric)
+
+
 def in_words(one: Interval) -> str:
     """Return a value with its interval, three decimals."""
     if math.isnan(one.value):
@@ -73,10 +79,10 @@ def in_words(one: Interval) -> str:
 def version_description(facts: CardFacts) -> str:
     """Return the description of a version: what, from where, on what, result, and what it is not for."""
     lines = [
-        f"**{facts.title}**, fine-tuned on {facts.dataset}. Study {facts.study} ({facts.paper}).",
-        f"Chosen among {facts.rivals} fits by validation {facts.metric}: {facts.value:.3f}.",
+        f"{facts.title}, fine-tuned on {facts.dataset}. Study {facts.study} ({facts.paper}).",
+        f"Chosen among {facts.rivals} fits by validation {title(facts.metric)}: {facts.value:.3f}.",
         *(
-            f"{split} {facts.metric} on {dataset}: {in_words(values[facts.metric])}, interval over patients."
+            f"Test {title(facts.metric)} on {dataset}: {in_words(values[facts.metric])}, interval over patients."
             for (dataset, split), values in facts.results.items()
             if split == "test" and facts.metric in values
         ),
@@ -90,7 +96,7 @@ def model_description(facts: CardFacts) -> str:
     """Return the description of a registered model: what its versions have in common."""
     return (
         f"Networks of the study {facts.study} ({facts.paper}) for the task on {facts.dataset}. Every version won its "
-        f"contest by validation {facts.metric}; a version becomes `@champion` when its gates are open. "
+        f"contest by validation {title(facts.metric)}; a version becomes `@champion` when its gates are open. "
         f"{images_in_words(facts.datasets)} **Not for diagnosis.**"
     )
 
@@ -126,7 +132,7 @@ def model_card(facts: CardFacts) -> str:
         data=[_dataset(name, meta, facts.dataset) for name, meta in facts.datasets.items()],
         procedure=f"Network {facts.network}; the chain of fits is below, with the commands that repeat it.",
         rivals=facts.rivals,
-        metric=facts.metric,
+        metric=title(facts.metric),
         results=[_result(*row) for row in shown],
         audit=f"{facts.audit[0].upper()}{facts.audit[1:]}.",
         limits=_limits(facts),
@@ -147,7 +153,7 @@ def _dataset(name: str, meta: Mapping[str, Any], own: str) -> list[str]:
 
 def _result(dataset: str, split: str, name: str, one: Interval) -> list[str]:
     bounds = one.reason or "–" if math.isnan(one.low) else f"{one.low:.3f} … {one.high:.3f}"
-    return [dataset, split, name, "–" if math.isnan(one.value) else f"{one.value:.3f}", bounds]
+    return [dataset, split, title(name), "–" if math.isnan(one.value) else f"{one.value:.3f}", bounds]
 
 
 def _limits(facts: CardFacts) -> list[str]:

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from medtransfer.files import read_json
+from medtransfer.reporting.formatting import METRIC_TITLES
 from medtransfer.reporting.model_card import images_in_words
 from medtransfer.tracking.mlflow_tracker import RUN, opening
+from medtransfer.tracking.views import FIT
 
 NOT_FOR_DIAGNOSIS = "**Not for diagnosis.**"
 _PHASES = {
@@ -38,7 +40,7 @@ def run_note(
     parents = [f"[{names[key]}](run:{key})" for key in run["parents"] if key in names]
     phase = _PHASES.get(tags["phase"], tags["phase"])
     lines = [
-        f"**{phase}**: {tags.get('variant', '')}, {tags.get('condition', '')}, seed {tags.get('seed', '')}. "
+        f"{phase}: {tags.get('variant', '')}, {tags.get('condition', '')}, seed {tags.get('seed', '')}. "
         f"Study {run['experiment']} ({tags.get('paper', '')}).",
         images_in_words(read) if read else "",
         *results,
@@ -75,8 +77,14 @@ def notes_of_runs(
         results = results_in_words(card, fit, metric, model.dataset) if fit else []
         notes[run["run_key"]] = run_note(run, names, datasets, results)
         config = records.parent / "weights" / folder.relative_to(records) / "config.json"
-        tags[run["run_key"]] = _weights(read_json(config)) if config.exists() else {}
+        weights = _weights(read_json(config)) if config.exists() else {}
+        tags[run["run_key"]] = {FIT: fit_in_words(run["name"]), **weights}
     return notes, tags
+
+
+def fit_in_words(name: str) -> str:
+    """Return a run's name without its phase and seed: what all seeds of a fit share."""
+    return " · ".join(name.split(" · ")[1:-1]) or name
 
 
 def experiment_note(
@@ -84,7 +92,7 @@ def experiment_note(
 ) -> str:
     """Return the description of a study's experiment."""
     lines = [
-        f"**{study}**: the comparison of {paper}, computed again. One run per fit; the run of phase `summary` has "
+        f"{study}: the comparison of {paper}, computed again. One run per fit; the run of phase `summary` has "
         "tables with intervals and the report. Means over runs in charts say nothing of how sure they are.",
         images_in_words(datasets),
         *(f"- {line}" for line in headline),
@@ -112,7 +120,7 @@ def results_in_words(card: Mapping[str, Any], fit: tuple[str, str, int], metric:
         found = measured[metric]
         value = found["per_seed"][entry["seeds"].index(seed)]
         where = "Test" if dataset == own else f"Outside test on {dataset}"
-        text = f"{where}: {metric} {_number(value)}"
+        text = f"{where}: {METRIC_TITLES.get(metric, metric)} {_number(value)}"
         if len(entry["seeds"]) > 1:
             text += f"; mean of {len(entry['seeds'])} seeds {_number(found['mean'])}"
         low, high = found.get("low_seeds", found["low"]), found.get("high_seeds", found["high"])

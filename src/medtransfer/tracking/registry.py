@@ -1,5 +1,6 @@
 """The model registry: weights stored once, as safetensors and a config, with the hash of both."""
 
+import json
 import tempfile
 import time
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from medtransfer.tracking.gates import AUDIT, CONFIG, HASHES, NOT_AUDITED, VALID
 from medtransfer.tracking.mlflow_tracker import import_run
 from medtransfer.tracking.names import check_key, check_model_name
 from medtransfer.tracking.refusals import refused
-from medtransfer.tracking.store import client
+from medtransfer.tracking.store import DESCRIPTION, client
 from medtransfer.tracking.tracker import DatasetInput
 
 if TYPE_CHECKING:
@@ -170,6 +171,9 @@ def _describe(store: Any, name: str, version: int, about: About) -> None:
     if about.description:
         store.update_model_version(name, str(version), about.description)
     entry = store.get_model_version(name, str(version))
+    registered = json.dumps([{"name": name, "version": version}])  # so MLflow's own register_model tags a logged model
+    notes = {"mlflow.modelVersions": registered, DESCRIPTION: about.description}
+    store.set_logged_model_tags(entry.tags[MODEL_ID], {key: note for key, note in notes.items() if note})
     if store.get_logged_model(entry.tags[MODEL_ID]).metrics:
         return
     now = int(time.time() * 1000)

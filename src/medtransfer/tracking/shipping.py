@@ -38,6 +38,8 @@ _MAX_METRICS = 900  # MLflow takes 1000 entries a batch, metrics and tags togeth
 _CODE = 6  # digits of the run key before the name: lists cut long names, which begin alike
 _MAX_PAIRS = 100  # and 100 tags or params
 
+_RESULTS = ("best/", "test/", "outside_")
+
 T = TypeVar("T")
 log = logging.getLogger("medtransfer.tracking")
 
@@ -97,7 +99,7 @@ class Shipment:
         metrics = [
             Metric(key, value, int(event.time * 1000), step)
             for event in group
-            for key, step, value in points([event])
+            for key, step, value in _shown(points([event]))
             if not self._has(key, step, value)
         ]
         *full, rest = _chunks(metrics, _MAX_METRICS)
@@ -237,6 +239,12 @@ def _nesting(store: Any, body: dict[str, Any]) -> dict[str, str]:
         return {}
     above = find_run(store, key, body["experiment"])
     return {"nested_in": key} | ({NESTED: above.info.run_id} if above else {})
+
+
+def _shown(exact: Iterator[tuple[str, int, float]]) -> Iterator[tuple[str, int, float]]:
+    """Yield points with results rounded to three decimals, for people's eyes; the exact ones are in the journal."""
+    for key, step, value in exact:
+        yield key, step, round(value, 3) if key.startswith(_RESULTS) else value
 
 
 def _groups(events: list[Event]) -> Iterator[list[Event]]:

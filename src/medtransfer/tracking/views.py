@@ -18,8 +18,10 @@ from medtransfer.errors import TrackingError
 from medtransfer.tracking.store import client, first_line, portable_uri, tracking_uri
 
 SERVER = "http://127.0.0.1:5000"  # where `make ui` listens
+FIT = "fit"
+"""Tag of a run: variant and condition in words, the same for all seeds."""
 _TAG = "mlflow.sharedViewState."
-_NAME_PX, _COLUMN_PX = 360, 170  # whole run names and "0.8125 (average)"
+_NAME_PX, _COLUMN_PX = 460, 150  # whole names of groups and "0.8125 (average)"
 log = logging.getLogger("medtransfer.tracking")
 
 
@@ -29,7 +31,8 @@ class RunView(Config):
     Attributes:
         name: Title in the UI's *Views* list; lower-cased it is the key in the link.
         query: MLflow's search filter, such as ``tags.phase = 'finetune'``.
-        group_by: Tags whose values together are the groups; what is not named, such as the seed, is averaged.
+        group_by: Tag whose values are the groups; ``fit`` has one value per variant and condition, so that seeds alone
+            are averaged.
         metric: Charted, shown as a column, and sorted by, best first.
         columns: Further metrics shown as columns.
         tags: Tags shown as columns.
@@ -37,7 +40,7 @@ class RunView(Config):
 
     name: str = Field(pattern=r"^[A-Za-z][\w ,-]{0,99}$")
     query: str = Field(min_length=1)
-    group_by: tuple[str, ...] = Field(min_length=1)
+    group_by: str = Field(min_length=1)
     metric: str = Field(min_length=1)
     columns: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
@@ -90,7 +93,7 @@ def _envelope(view: RunView) -> str:
 
 def _state(view: RunView) -> dict[str, Any]:
     """Return the state of the UI's run table and charts, under the names that the UI gives its parts."""
-    groups = [{"mode": "tag", "groupByData": tag} for tag in view.group_by]
+    grouping = {"mode": "tag", "groupByData": view.group_by}
     section = {"uuid": "comparison", "name": view.metric.partition("/")[0], "display": True, "isReordered": True}
     chart = {"uuid": "comparison-chart", "type": "BAR", "metricKey": view.metric, "displayName": view.metric}
     generated = {"deleted": False, "isGenerated": True}
@@ -107,7 +110,7 @@ def _state(view: RunView) -> dict[str, Any]:
         "selectedColumns": columns,
         "columnOrder": list(widths),
         "columnWidths": widths,
-        "groupBy": {"aggregateFunction": "average", "groupByKeys": groups},
+        "groupBy": {"aggregateFunction": "average", "groupByKeys": [grouping]},
         "runsHiddenMode": "SHOW_ALL",
         "isAccordionReordered": True,  # keeps the section first; the UI adds the others behind it
         "compareRunSections": [section | generated | {"columns": 2}],

@@ -39,7 +39,7 @@ def comparison(config: TwoHeadsConfig) -> RunView:
     return RunView(
         name="Two heads",
         query=f"tags.study = '{study.NAME}'",
-        group_by=("network",),
+        group_by="network",
         metric="test/macro_auroc",
         columns=("test/mae_severity",),
     )

@@ -12,7 +12,7 @@ from medtransfer.models.weights import load_model
 from medtransfer.studies.base import Contest, FittedModel
 from medtransfer.studies.truncated_transfer import study
 from medtransfer.studies.truncated_transfer.config import Condition, TaskConfig, TruncatedTransferConfig
-from medtransfer.tracking.views import RunView
+from medtransfer.tracking.views import FIT, RunView
 from medtransfer.training.engine import Engine
 from medtransfer.training.inference import predict_heads
 from medtransfer.training.loading import evaluation_loader, open_dataset
@@ -32,7 +32,7 @@ def comparison(config: TruncatedTransferConfig) -> RunView:
     return RunView(
         name="Networks cut early",
         query=f"tags.study = '{study.NAME}' and tags.phase = 'finetune'",
-        group_by=("network", "strategy", "task", "regime", "protocol"),
+        group_by=FIT,
         metric="best/auprc",
         columns=("best/auroc",),
     )
