@@ -7,7 +7,8 @@ import pytest
 
 from medtransfer.errors import TrackingError
 from medtransfer.tracking import open_run, prepare_store
-from medtransfer.tracking.store import client, experiment_id, portable_uri, tracking_uri
+from medtransfer.tracking.address import portable_uri, tracking_uri
+from medtransfer.tracking.store import client, experiment_id
 
 
 def test_the_default_is_an_absolute_file_in_the_workspace(here):

@@ -12,7 +12,6 @@ from medtransfer.reporting.formatting import METRIC_TITLES
 Results = Mapping[tuple[str, str], Mapping[str, Interval]]
 """(data set, split) → metric → value with interval."""
 SHOWN = ("auroc", "auprc", "sensitivity", "specificity", "f1", "brier", "macro_auroc", "macro_auprc", "top_1")
-TEMPLATE = Path(__file__).with_name("model_card.md")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +123,7 @@ def model_card(facts: CardFacts) -> str:
     )
     card = ModelCard.from_template(
         data,
-        template_path=str(TEMPLATE),
+        template_path=str(Path(__file__).with_name("model_card.md")),
         model_id=facts.model,
         summary=f"{facts.title}, fine-tuned on {facts.dataset}. Study {facts.study} ({facts.paper}).",
         images=images_in_words(facts.datasets),

@@ -72,9 +72,10 @@ def notes_of_runs(
     scored = {model.records: model for model in models}
     notes, tags = {}, {}
     for folder, run in runs.items():
-        model = scored.get(folder)
-        fit = (model.variant, model.condition, model.seed) if model else None
-        results = results_in_words(card, fit, metric, model.dataset) if fit else []
+        results = []
+        if model := scored.get(folder):
+            fit = (model.variant, model.condition, model.seed)
+            results = results_in_words(card, fit, metric, model.dataset)
         notes[run["run_key"]] = run_note(run, names, datasets, results)
         config = records.parent / "weights" / folder.relative_to(records) / "config.json"
         weights = _weights(read_json(config)) if config.exists() else {}

@@ -137,9 +137,9 @@ def champions_of(
 def _champion(
     one: Mapping[str, Any], fits: pd.DataFrame, names: Mapping[str, str]
 ) -> tuple[tuple[str, TableCell], ...]:
-    metric = one["metric"].removeprefix("val/")
+    metric, alias = one["metric"].removeprefix("val/"), one["alias"]
     facts = [
-        ("Model", TableCell(f"{one['model']}, version {one['version']} @{one['alias']}")),
+        ("Model", TableCell(f"{one['model']}, version {one['version']} {f'@{alias}' if alias else '(candidate)'}")),
         *((title, TableCell(name)) for title, name in names.items()),
         ("Seed", TableCell(str(one["seed"]))),
         (f"Validation {METRIC_TITLES.get(metric, metric)}", TableCell(number(one["value"]))),

@@ -26,10 +26,8 @@ from medtransfer.training.progress import console
 def run(options: Namespace) -> None:
     """Register the winner of every contest and write ``out/<study>/results/champions.json``."""
     params = load_params()
-    card, table = (
-        read_json(paths.metrics(options.study)),
-        read_predictions(paths.results(options.study) / "predictions.parquet"),
-    )
+    card = read_json(paths.metrics(options.study))
+    table = read_predictions(paths.results(options.study) / "predictions.parquet")
     config, predictions = params.study(options.study), module(options.study, VERBS["register"])
     models = {(model.variant, model.condition, model.seed): model for model in predictions.fitted(config)}
     datasets = {name: _dataset(params, name) for name in module(options.study, "study").datasets(config)}

@@ -8,6 +8,7 @@ from typing import Any
 from medtransfer.errors import TrackingError
 from medtransfer.tracking.chain import ancestors, is_dirty, rebuild
 from medtransfer.tracking.refusals import refused
+from medtransfer.tracking.shipping import CODE
 from medtransfer.tracking.store import RUN_KEY, client
 
 _SHORTEST = 5
@@ -81,22 +82,21 @@ def lineage(graph: Graph, wanted: str) -> list[str]:
     named = re.fullmatch(r"(?:models:/)?([\w-]+)(?:@([\w-]+)|/([0-9]+))", wanted)
     if named:
         return _of_version(graph, wanted, *named.groups())
-    runs = [
-        key for key, run in graph.runs.items() if _is(wanted, key, run["run_id"], run["tags"].get("weights_sha256"))
-    ]
+    runs = [key for key, run in graph.runs.items() if _is(wanted, key, run["run_id"])]
+    same = [key for key, run in graph.runs.items() if _is(wanted, run["tags"].get("weights_sha256"))]
     data = {
         (each["name"], each["digest"])
         for run in graph.runs.values()
         for each in run["datasets"]
         if wanted == each["name"] or _is(wanted, each["digest"], *run["tags"].get("data_md5", "").split(","))
     }
-    if data and not runs:
-        return [line for name, digest in sorted(data) for line in _of_data(graph, name, digest)]
-    if len(runs) == 1 and not data:
-        return _of_run(graph, runs[0])
-    what = "nothing has" if not runs else "more than one thing has"
+    kinds = sum(map(bool, (runs, same, data)))
+    if kinds == 1 and len(runs) < 2:
+        made = [line for key in (*runs, *same) for line in _of_run(graph, key)]  # two fits can end in equal weights
+        return made + [line for name, digest in sorted(data) for line in _of_data(graph, name, digest)]
+    what = "more than one thing has" if kinds else "nothing has"
     raise TrackingError(
-        f"{wanted!r}: {what} this name in the store; give a data set, MODEL@ALIAS, MODEL/VERSION, a run or a weights hash"
+        f"{wanted!r}: {what} this name in the store; give a data set, MODEL@ALIAS, MODEL/VERSION, a run or a hash"
     )
 
 
@@ -161,7 +161,7 @@ def _run(run: Any, homes: dict[str, str]) -> dict[str, Any]:
     return {
         "run_key": tags[RUN_KEY],
         "run_id": run.info.run_id,
-        "name": tags.get("mlflow.runName", "").partition(" · ")[2],
+        "name": tags.get("mlflow.runName", "").removeprefix(f"{tags[RUN_KEY][:CODE]} · "),
         "status": run.info.status,
         "experiment": homes[run.info.experiment_id],
         "tags": tags,

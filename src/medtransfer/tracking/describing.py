@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from medtransfer.errors import TrackingError
+from medtransfer.tracking.address import tracking_uri
 from medtransfer.tracking.lineage import git_state
 from medtransfer.tracking.refusals import meaning
-from medtransfer.tracking.store import DESCRIPTION, RUN_KEY, client, experiment_id, tracking_uri
+from medtransfer.tracking.store import DESCRIPTION, RUN_KEY, client, experiment_id
 
 SUMMARY = "summary"
 _PRIMARY = "mlflow.experiment.primaryMetric"

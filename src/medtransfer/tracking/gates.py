@@ -188,4 +188,5 @@ def _comparison(store: Any, version: Any, present: Any, compare: Compare) -> Out
             ]
         except TrackingError as error:
             return Outcome("champion", "not shown", str(error))
-    return Outcome("champion", *compare(*tables, metric))
+    state, reason = compare(tables[0], tables[1], metric)
+    return Outcome("champion", state, reason)

@@ -12,7 +12,8 @@ import uuid
 from typing import Any
 
 from medtransfer.errors import TrackingError
-from medtransfer.tracking.store import DESCRIPTION, artefact_folder, portable_uri
+from medtransfer.tracking.address import portable_uri
+from medtransfer.tracking.store import DESCRIPTION, artefact_folder
 
 EXPERIMENT = "registry"
 _BOOK = "medtransfer.ledger"

@@ -16,12 +16,14 @@ from medtransfer.config import fingerprint
 from medtransfer.errors import TrackingError
 from medtransfer.files import read_json, write_json
 from medtransfer.paths import SCRATCH, workspace
+from medtransfer.tracking.address import portable_uri, tracking_uri
 from medtransfer.tracking.journal import EVENTS, Event, Journal, read_events
 from medtransfer.tracking.lineage import collect_lineage
 from medtransfer.tracking.names import check_key, check_run_key
 from medtransfer.tracking.recorder import Recorder
+from medtransfer.tracking.refusals import first_line
 from medtransfer.tracking.shipping import NOTE, Shipment, Shipper
-from medtransfer.tracking.store import first_line, import_mlflow, portable_uri, tracking_uri
+from medtransfer.tracking.store import import_mlflow
 from medtransfer.tracking.tracker import RunSpec, Status, Tracker
 
 RUN = "run.json"

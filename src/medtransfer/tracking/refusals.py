@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from medtransfer.errors import TrackingError
-from medtransfer.tracking.store import first_line, portable_uri
+from medtransfer.tracking.address import portable_uri
 
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
 _LOGIN = "wants a login (401): set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or a token"
@@ -62,3 +62,8 @@ def refused(store: Any, absent: str) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError) as error:
         raise TrackingError(absent if is_absent(error) else meaning(store.tracking_uri, error)) from error
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text, its class where there is no text; SQL errors run over many lines."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

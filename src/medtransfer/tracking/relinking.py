@@ -6,8 +6,8 @@ from urllib.parse import unquote, urlsplit
 
 from medtransfer.errors import TrackingError
 from medtransfer.paths import workspace
+from medtransfer.tracking.address import portable_uri, tracking_uri
 from medtransfer.tracking.refusals import meaning
-from medtransfer.tracking.store import portable_uri, tracking_uri
 
 FOLDER = "mlartifacts"
 _LOCATIONS = (

@@ -14,19 +14,12 @@ from typing import Any, TypeVar
 
 from medtransfer.errors import TrackingError
 from medtransfer.files import write_json
+from medtransfer.tracking.address import portable_uri, tracking_uri
 from medtransfer.tracking.journal import EVENTS, Event, points, read_events
 from medtransfer.tracking.names import artefact_path, check_run_key, refuse_weights
 from medtransfer.tracking.recorder import ARTEFACTS
-from medtransfer.tracking.store import (
-    RUN_KEY,
-    SHIPPED,
-    client,
-    experiment_id,
-    find_run,
-    first_line,
-    portable_uri,
-    tracking_uri,
-)
+from medtransfer.tracking.refusals import first_line
+from medtransfer.tracking.store import RUN_KEY, SHIPPED, client, experiment_id, find_run
 
 NOTE = "shipped.json"
 NESTED = "mlflow.parentRunId"
@@ -35,7 +28,7 @@ FLUSH_POINTS = 1000
 MAX_WAIT_SECONDS = 60.0
 CLOSE_SECONDS = 60.0
 _MAX_METRICS = 900  # MLflow takes 1000 entries a batch, metrics and tags together,
-_CODE = 6  # digits of the run key before the name: lists cut long names, which begin alike
+CODE = 6  # digits of the run key before the name: lists cut long names, which begin alike
 _MAX_PAIRS = 100  # and 100 tags or params
 
 _RESULTS = ("best/", "test/", "outside_")
@@ -229,7 +222,7 @@ def _create_run(store: Any, first: Event, uri: str) -> Any:
     body = first.body
     home = experiment_id(store, body["experiment"], description=body["description"], uri=uri)
     tags = {RUN_KEY: check_run_key(body["run_key"])} | _nesting(store, body)
-    name = f"{body['run_key'][:_CODE]} · {body['name']}"
+    name = f"{body['run_key'][:CODE]} · {body['name']}"
     return store.create_run(home, int(first.time * 1000), tags=tags, run_name=name)
 
 

@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 
 from medtransfer.errors import TrackingError
 from medtransfer.paths import below, workspace
+from medtransfer.tracking.address import SQL_PORTS, portable_uri, tracking_uri
 from medtransfer.tracking.names import check_run_key
+from medtransfer.tracking.refusals import meaning
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -18,34 +20,7 @@ if TYPE_CHECKING:
 RUN_KEY = "medtransfer.run_key"
 SHIPPED = "medtransfer.shipped"
 DESCRIPTION = "mlflow.note.content"
-_SQL_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _CONNECT_SECONDS = 3.0
-
-
-def tracking_uri(uri: str | None = None) -> str:
-    """Return the given address, else ``MLFLOW_TRACKING_URI``, else ``sqlite:///<workspace>/mlflow.db`` (absolute).
-
-    Raises:
-        TrackingError: the scheme is not a database or a server.
-    """
-    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace().absolute() / 'mlflow.db'}"
-    scheme = urlsplit(uri).scheme.partition("+")[0]
-    if scheme not in {"sqlite", "http", "https", *_SQL_PORTS}:
-        raise TrackingError(
-            f"the tracking address has the scheme {scheme!r}: use sqlite:///, postgresql+psycopg://, mysql://, http:// "
-            "or https:// (MLflow's file store is retired)"
-        )
-    return uri
-
-
-def portable_uri(uri: str) -> str:
-    """Return the address without credentials, options and absolute folders, fit to be written beside results."""
-    parts = urlsplit(uri)
-    if parts.scheme.startswith("sqlite"):
-        path, root = Path(uri.split("///", 1)[-1].partition("?")[0]), workspace().absolute()
-        return f"sqlite:///{path.relative_to(root) if path.is_relative_to(root) else path.name}"
-    host = parts.hostname or ""
-    return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
 
 def prepare_store(uri: str | None = None) -> None:
@@ -73,8 +48,6 @@ def client(uri: str | None = None) -> Any:
             made = MlflowClient(address, registry_uri=address)
             made.search_experiments(max_results=1)  # the first use of a database store creates its tables
     except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
-        from medtransfer.tracking.refusals import meaning
-
         raise TrackingError(meaning(address, error)) from error
     return made
 
@@ -120,11 +93,6 @@ def find_run(store: Any, run_key: str, experiment: str) -> Any:
     return runs[0] if runs else None
 
 
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's text, its class where there is no text; SQL errors run over many lines."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
 def artefact_folder(experiment: str, uri: str | None) -> str | None:
     """Return the artefact folder of an experiment; None = the server decides."""
     if tracking_uri(uri).startswith("http"):
@@ -146,7 +114,7 @@ def _schema_lock(address: str) -> "BaseFileLock":
 def _reach(address: str) -> None:
     """Fail within seconds when a database server does not listen (SQLAlchemy's own retries take minutes)."""
     parts = urlsplit(address)
-    port = parts.port or _SQL_PORTS.get(parts.scheme.partition("+")[0])
+    port = parts.port or SQL_PORTS.get(parts.scheme.partition("+")[0])
     if not parts.hostname or port is None:
         return
     try:

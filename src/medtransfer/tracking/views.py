@@ -15,7 +15,9 @@ from pydantic import Field
 
 from medtransfer.config import Config
 from medtransfer.errors import TrackingError
-from medtransfer.tracking.store import client, first_line, portable_uri, tracking_uri
+from medtransfer.tracking.address import portable_uri, tracking_uri
+from medtransfer.tracking.refusals import first_line
+from medtransfer.tracking.store import client
 
 SERVER = "http://127.0.0.1:5000"  # where `make ui` listens
 FIT = "fit"

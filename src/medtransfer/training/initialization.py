@@ -85,6 +85,6 @@ def _heads(init: TrainInit | TimmInit | FileInit, report: LoadReport) -> dict[st
 
 
 def _fetched(start: RegistryInit) -> FileInit:
-    from medtransfer.tracking.registry import fetch_model
+    from medtransfer.tracking.fetching import fetch_model
 
     return FileInit(path=fetch_model(start.model))
