@@ -42,7 +42,7 @@ def test_a_run_arrives_whole(here, spec):
     run = only_run(store)
     assert run.info.run_id == saved["run_id"]
     assert run.info.status == "FINISHED"
-    assert run.info.run_name == spec.name
+    assert run.info.run_name.endswith(f" · {spec.name}")
     assert run.data.params == {"optim.lr": "0.1", "layers": "[1, 2]"}
     assert run.data.tags[RUN_KEY] == saved["run_key"]
     assert run.data.tags["phase"] == "finetune"
@@ -258,3 +258,23 @@ def test_nothing_but_our_own_environment_reaches_mlflow(here, spec):
     record(spec, here / "scratch", range(2))
     assert os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+def test_a_score_at_an_earlier_step_of_a_curve_is_appended_once(here, spec):
+    """The fit's curve goes on to step 9; the score's point at step 0 is not the newest of its key."""
+    record(spec, here / "records", range(10))
+    for _ in range(3):
+        with append(here / "records") as tracker:
+            tracker.metrics({"a": 0.25, "nan": float("nan")}, 0)
+    store = client()
+    run = only_run(store)
+    assert [value for step, value in history(store, run, "a") if step == 0].count(0.25) == 1
+    assert len(history(store, run, "nan")) == 1
+
+
+def test_results_have_three_decimals_in_the_store_and_all_in_the_journal(here, spec):
+    with open_run(spec, here / "records") as tracker:
+        tracker.metrics({"best/auroc": 0.123456, "train/loss": 0.123456}, 1)
+    values = only_run(client()).data.metrics
+    assert values == {"best/auroc": 0.123, "train/loss": 0.123456}
+    assert "0.123456" in (here / "records" / "events.jsonl").read_text()

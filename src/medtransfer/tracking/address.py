@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from medtransfer.errors import TrackingError
 from medtransfer.paths import workspace
@@ -16,7 +16,7 @@ def tracking_uri(uri: str | None = None) -> str:
     Raises:
         TrackingError: the scheme is not a database or a server.
     """
-    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace().absolute() / 'mlflow.db'}"
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or _local()
     scheme = urlsplit(uri).scheme.partition("+")[0]
     if scheme not in {"sqlite", "http", "https", *SQL_PORTS}:
         raise TrackingError(
@@ -30,7 +30,17 @@ def portable_uri(uri: str) -> str:
     """Return the address without credentials, options and absolute folders, fit to be written beside results."""
     parts = urlsplit(uri)
     if parts.scheme.startswith("sqlite"):
-        path, root = Path(uri.split("///", 1)[-1].partition("?")[0]), workspace().absolute()
+        path, root = database_file(uri), workspace().absolute()
         return f"sqlite:///{path.relative_to(root) if path.is_relative_to(root) else path.name}"
     host = parts.hostname or ""
     return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+
+def database_file(uri: str) -> Path:
+    """Return the file of a SQLite address."""
+    return Path(unquote(uri.split("///", 1)[-1].partition("?")[0]))
+
+
+def _local() -> str:
+    """Return the address of the workspace's own store; SQLAlchemy reads % as the beginning of an escape."""
+    return f"sqlite:///{workspace().absolute() / 'mlflow.db'}".replace("%", "%25")

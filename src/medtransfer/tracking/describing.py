@@ -2,8 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,8 @@ def describe_runs(
         tags: run key → tags.
         uri: tracking address.
     """
-    with _warned(uri, "the runs were not described") as store:
+
+    def work(store: Any) -> None:
         home = store.get_experiment_by_name(experiment)
         runs = _runs(store, home.experiment_id) if home else {}
         places = {key: f"#/experiments/{home.experiment_id}/runs/{run.info.run_id}" for key, run in runs.items()}
@@ -40,15 +40,20 @@ def describe_runs(
                 if runs[key].data.tags.get(name) != value:
                     store.set_tag(runs[key].info.run_id, name, value)
 
+    _attempt(uri, "the runs were not described", work)
+
 
 def describe_experiment(experiment: str, note: str, metric: str, *, uri: str | None = None) -> None:
     """Give an experiment its description and the metric that its list of runs shows first."""
-    with _warned(uri, "the experiment was not described") as store:
+
+    def work(store: Any) -> None:
         home = store.get_experiment_by_name(experiment)
         tags = {DESCRIPTION: note, f"{_PRIMARY}.name": metric, f"{_PRIMARY}.greaterIsBetter": "true"}
         for name, value in tags.items() if home else ():
             if home.tags.get(name) != value:
                 store.set_experiment_tag(home.experiment_id, name, value)
+
+    _attempt(uri, "the experiment was not described", work)
 
 
 def write_summary(experiment: str, note: str, tags: Mapping[str, str], files: Path, *, uri: str | None = None) -> None:
@@ -61,7 +66,8 @@ def write_summary(experiment: str, note: str, tags: Mapping[str, str], files: Pa
         files: folder with its artefacts.
         uri: tracking address.
     """
-    with _warned(uri, "the summary run was not written") as store:
+
+    def work(store: Any) -> None:
         home = experiment_id(store, experiment, uri=uri)
         found = store.search_runs([home], f"tags.phase = '{SUMMARY}' and tags.study = '{experiment}'", max_results=1)
         run = found[0] if found else store.create_run(home, run_name=f"{SUMMARY} · tables with intervals and report")
@@ -70,6 +76,8 @@ def write_summary(experiment: str, note: str, tags: Mapping[str, str], files: Pa
             store.set_tag(run.info.run_id, name, value)
         store.log_artifacts(run.info.run_id, str(files))
         store.set_terminated(run.info.run_id)
+
+    _attempt(uri, "the summary run was not written", work)
 
 
 def _runs(store: Any, experiment: str) -> dict[str, Any]:
@@ -83,16 +91,15 @@ def _runs(store: Any, experiment: str) -> dict[str, Any]:
     return found
 
 
-@contextmanager
-def _warned(uri: str | None, what: str) -> Iterator[Any]:
-    """Yield a client; a store that is down or refuses costs a warning."""
+def _attempt(uri: str | None, what: str, work: Callable[[Any], None]) -> None:
+    """Do something with a client; a store that is down or refuses costs a warning."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     address = tracking_uri(uri)
     try:
-        yield client(address)
+        work(client(address))
     except TrackingError as error:
-        log.warning("%s: %s; the next run of this stage does it", error, what)
+        log.warning("%s; %s; the next run of this stage does it", error, what)
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        log.warning("%s: %s; the next run of this stage does it", meaning(address, error), what)
+        log.warning("%s; %s; the next run of this stage does it", meaning(address, error), what)

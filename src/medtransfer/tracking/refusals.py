@@ -20,6 +20,8 @@ _MEANING = {
 }
 _SIGNS = (
     ("proxyerror", "cannot be reached through the proxy: correct HTTP_PROXY and HTTPS_PROXY, or set NO_PROXY"),
+    ("too many 503", "is not available now (503): repeat later"),
+    ("too many 429", "refuses so many requests (429): repeat later"),
     ("database is locked", "is locked by another process: wait until it ends, and repeat"),
     ("timeout", "does not answer in time: repeat later"),
     ("max retries exceeded", "does not answer: start the server, or correct MLFLOW_TRACKING_URI"),

@@ -124,7 +124,9 @@ def _create_version(
             logged = store.create_logged_model(run.info.experiment_id, name, source_run_id=run_id, tags=tags)
             store.log_model_artifacts(logged.model_id, str(saved))
         store.finalize_logged_model(logged.model_id, "READY")
-    store.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
+    outputs = store.get_run(run_id).outputs
+    if logged.model_id not in {each.model_id for each in (outputs.model_outputs if outputs else ())}:
+        store.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
     try:
         store.create_registered_model(name)
     except MlflowException:

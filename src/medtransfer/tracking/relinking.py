@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 from medtransfer.errors import TrackingError
 from medtransfer.paths import workspace
-from medtransfer.tracking.address import portable_uri, tracking_uri
+from medtransfer.tracking.address import database_file, portable_uri, tracking_uri
 from medtransfer.tracking.refusals import meaning
 
 FOLDER = "mlartifacts"
@@ -30,7 +30,7 @@ def relink(uri: str | None = None) -> int:
             cannot be changed.
     """
     address = tracking_uri(uri)
-    path = Path(address.partition("///")[2].partition("?")[0])
+    path = database_file(address)
     if not address.startswith("sqlite"):
         raise TrackingError(f"{portable_uri(address)}: only the locations of a local mlflow.db can be changed")
     if not path.is_file():

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from medtransfer.errors import TrackingError
 from medtransfer.paths import below, workspace
-from medtransfer.tracking.address import SQL_PORTS, portable_uri, tracking_uri
+from medtransfer.tracking.address import SQL_PORTS, database_file, portable_uri, tracking_uri
 from medtransfer.tracking.names import check_run_key
 from medtransfer.tracking.refusals import meaning
 
@@ -104,7 +104,7 @@ def _schema_lock(address: str) -> "BaseFileLock":
     from filelock import FileLock
 
     if address.startswith("sqlite"):
-        database = Path(address.split("///", 1)[-1].partition("?")[0])
+        database = database_file(address)
         database.parent.mkdir(parents=True, exist_ok=True)
         return FileLock(database.with_name(f"{database.name}.lock"))
     digest = hashlib.sha256(address.encode()).hexdigest()[:16]
