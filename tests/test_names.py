@@ -58,7 +58,9 @@ VALUES = {
     "folder": "out",
     "images": "data",
     "name": "mine",
+    "on": "2026-03-01",
     "origin": "data/images",
+    "override": "because",
     "phase": "finetune",
     "profile": "paper",
     "seeds": "3",
@@ -69,6 +71,7 @@ VALUES = {
     "until": "0",
     "variant": "resnet18_attn0",
     "version": "1",
+    "what": "covid-ct",
     "why": "because",
     "worker": "1",
     "workers": "1",
@@ -79,7 +82,9 @@ NO_NAME = {
     "folder": "a path of the user, only read",
     "images": "a path of the user, only read",
     "manifest": "a path of the user, only read",
+    "on": "a date",
     "origin": "a path of the user, only read",
+    "override": "free text",
     "out": "a path of the user; nothing in it is replaced that evaluate did not make",
     "rename": "a class",
     "seeds": "a number",
@@ -89,12 +94,13 @@ NO_NAME = {
     "trial": "a number",
     "until": "a number",
     "version": "a number",
+    "what": "a data set, model, run or hash that is looked for in the store",
     "why": "free text",
     "worker": "a number",
     "workers": "a number",
 }
 """Arguments without choices that become no part of a path. Any other is tried with bad names."""
-WITHOUT_PARAMS = {"code", "data", "evaluate", "import", "overview", "registry"}
+WITHOUT_PARAMS = {"code", "data", "evaluate", "import", "lineage", "overview", "registry"}
 """Verbs that do not read params.yaml."""
 IN_USE = (
     "resnet18_attn0",

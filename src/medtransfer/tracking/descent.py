@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medtransfer.errors import TrackingError
+from medtransfer.tracking.address import database_file, portable_uri, tracking_uri
 from medtransfer.tracking.chain import ancestors, is_dirty, rebuild
 from medtransfer.tracking.refusals import refused
 from medtransfer.tracking.shipping import CODE
@@ -54,6 +55,9 @@ def read_graph(uri: str | None = None) -> Graph:
     Raises:
         TrackingError: the store refuses.
     """
+    address = tracking_uri(uri)
+    if address.startswith("sqlite") and not database_file(address).exists():
+        raise TrackingError(f"{portable_uri(address)}: there is no store here; run this in a project with runs")
     store = client(uri)
     with refused(store, "the store lost an experiment meanwhile: repeat"):
         homes = {each.experiment_id: each.name for each in store.search_experiments()}
