@@ -30,7 +30,9 @@ def test_from_images_to_a_champion_and_its_evaluation(toy, capsys):
     ):
         assert run(words) == 0, f"{words}: {capsys.readouterr().err[-2000:]}"
     client = MlflowClient(f"sqlite:///{toy.folder}/mlflow.db")
-    runs = client.search_runs([client.get_experiment_by_name(STUDY).experiment_id])
+    home = [client.get_experiment_by_name(STUDY).experiment_id]
+    runs = client.search_runs(home, "tags.phase != 'summary'")
+    assert len(client.search_runs(home, "tags.phase = 'summary'")) == 1
     record_file = toy.folder / f"out/{STUDY}/records/finetune/{NETWORK}/none/seed0/run.json"
     record = json.loads(record_file.read_text(encoding="utf-8"))
     assert [found.info.run_id for found in runs] == [record["run_id"]]

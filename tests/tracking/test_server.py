@@ -48,5 +48,5 @@ def test_the_registry_works_through_a_server(here, spec, server, monkeypatch):
     write_json(here / "weights" / "config.json", {"heads": heads, "preprocessing": {"channels": 1}})
     monkeypatch.setattr(registry, "_save", lambda path, folder, config: shutil.copytree(folder, path / "artifacts"))
     assert registry.register_model(here / "weights", records=here / "records", uri=server.uri) == 1
-    found = fetch_model("models:/covid-ct@champion", uri=server.uri)
+    found = fetch_model("models:/covid-ct/1", uri=server.uri)
     assert sha256_file(found / "model.safetensors") == sha256_file(here / "weights" / "model.safetensors")
