@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from medtransfer import paths, studies
 from medtransfer.errors import ConfigError
 from medtransfer.params import Params
-from medtransfer.tracking.store import tracking_uri
+from medtransfer.tracking.address import tracking_uri
 from medtransfer.tracking.tracker import DatasetInput, NullTracker, Tracker
 from medtransfer.training.fitting import FitSpec, Setting, run_spec
 from medtransfer.training.loop import FitResult

@@ -13,7 +13,8 @@ from optuna.storages.journal import JournalFileBackend
 
 from medtransfer import paths
 from medtransfer.errors import ConfigError, DataError, TrackingError
-from medtransfer.tracking.store import first_line, portable_uri
+from medtransfer.tracking.address import portable_uri
+from medtransfer.tracking.refusals import first_line
 from medtransfer.training.progress import console
 
 WAIT_SECONDS = 300.0
