@@ -16,7 +16,7 @@ from medtransfer.stages.code import tokens
 ROOT = Path(__file__).parent.parent
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-LATE = {"attentive_transfer.outside", "attentive_transfer.model"}
+LATE = {"attentive_transfer.outside", "attentive_transfer.model", "multitask_vit.model"}
 """Read after training alone, by stages that track the whole study."""
 PHASES = [(name, phase) for name in studies.STUDIES for phase in studies.module(name, "study").PHASES]
 
@@ -187,7 +187,7 @@ def test_fits_write_where_the_study_reads_and_later_stages_depend_on_it(resolved
 
 
 def test_the_pipeline_stays_a_table_of_contents(resolved):
-    assert len(resolved) <= 38
+    assert len(resolved) <= 45
     assert len((ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()) <= 350
 
 

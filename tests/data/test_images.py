@@ -4,9 +4,10 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import correlate1d
 
 from medtransfer.data import images
-from medtransfer.data.images import equalize, read_image, resize, to_depth, window
+from medtransfer.data.images import equalize, image_size, read_image, resize, smooth, to_depth, window
 from medtransfer.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -253,3 +254,30 @@ def test_both_depths_resize_alike():
     image = RNG.integers(0, 256, (1, 40, 30), dtype=np.uint8)
     fine = resize(image.astype(np.uint16) * 257, 16) / 257
     assert np.abs(fine - resize(image, 16)).max() <= 1
+
+
+def test_smoothing_is_the_3x3_gaussian_with_mirrored_edges():
+    image = np.random.default_rng(0).integers(0, 256, (2, 9, 7), dtype=np.uint8)
+    exact = image.astype(float)
+    for axis in (1, 2):
+        exact = correlate1d(exact, [0.25, 0.5, 0.25], axis=axis, mode="mirror")
+    smoothed = smooth(image)
+    assert smoothed.dtype == np.uint8
+    assert np.abs(smoothed - exact).max() <= 0.5
+    wide = smooth(image.astype(np.uint16) * 257)
+    assert wide.dtype == np.uint16
+    assert smooth(np.full((1, 1, 1), 9, np.uint8)).tolist() == [[[9]]]
+
+
+def test_size_is_read_from_the_header_and_turned_like_the_pixels(tmp_path):
+    file = tmp_path / "turned.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((4, 10), np.uint8)).save(file, exif=exif)
+    height, width = read_image(file, channels=1).shape[1:]
+    assert image_size(file) == (width, height) == (4, 10)
+    file.write_bytes(b"no image")
+    with pytest.raises(DataError, match="not a readable image"):
+        image_size(file)
+    with pytest.raises(DataError, match="not a readable image"):
+        image_size(tmp_path / "absent.png")

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from medtransfer.data.loaders import Loader, Regions, counter_seed, prefetch
+from medtransfer.data.loaders import Loader, Regions, counter_seed, lung_masks, prefetch, without_lungs
 from medtransfer.data.manifest import build_manifest
 from medtransfer.data.packed import DatasetMeta, PackConfig, PackedDataset
-from medtransfer.data.transforms import AugmentConfig, crop_boxes
+from medtransfer.data.transforms import AugmentConfig
+from medtransfer.data.windows import crop_boxes
 from medtransfer.errors import ConfigError, DataError
 
 AUGMENT = AugmentConfig(crop=12, hflip=0.5, intensity=0.1)
@@ -235,3 +236,52 @@ def test_counter_seeds_differ_and_do_not_run_together():
     assert len(seeds) == 7
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert counter_seed(0, 1, 2) == 4727102316523150270  # frozen: another value would change every resumed run
+
+
+@pytest.fixture
+def masked(data, tmp_path) -> PackedDataset:
+    """The same images; the first has a mask on the left with a lesion, the second on the right of unknown lobe."""
+    masks = np.zeros((2, 16, 16), np.uint8)
+    masks[0, :, :8], masks[0, :4, :2], masks[1, :, 8:] = 1, 9, 6
+    masks[1, 0, 0] = 8
+    np.save(tmp_path / "masks.npy", masks)
+    np.save(tmp_path / "images.npy", data.images)
+    manifest = data.manifest.copy()
+    manifest.loc[:1, "mask_row"] = [0, 1]
+    return PackedDataset(tmp_path, manifest, data.meta.model_copy(update={"masks": 2}))
+
+
+def test_lungs_are_delivered_and_all_is_lung_where_there_is_no_mask(masked, data):
+    lungs = lung_masks(masked, np.array([1, 0, 5]))
+    assert lungs.dtype == bool
+    assert lungs[0, :, 8:].all()
+    assert not lungs[0, :, :8].any()
+    assert lungs[1, :, :8].all()
+    assert lungs[2].all()
+    assert without_lungs(masked, np.arange(5)) == 3
+    assert lung_masks(data, np.arange(2)).all()
+    batch = Loader(masked, np.arange(3), batch_size=3, seed=0, train=False, crop=12, lungs=True).batch(0, 0)
+    assert torch.equal(batch["lungs"], torch.from_numpy(lung_masks(masked, np.arange(3))[:, 2:14, 2:14]))
+    assert "lungs" not in loader(masked).batch(0, 0)
+
+
+def test_a_flip_exchanges_the_sides_of_image_mask_and_targets(masked):
+    recipe = AugmentConfig(crop=16, hflip=0.5)
+    targets = np.stack([np.arange(22.0), -np.arange(22.0), np.full(22, 7.0)], 1).astype(np.float32)
+    batch = loader(masked, augment=recipe, lungs=True, targets=targets, mirror=(1, 0, 2), batch_size=22).batch(0, 0)
+    plain = loader(masked, augment=recipe, targets=targets, batch_size=22).batch(0, 0)
+    assert torch.equal(batch["image"], plain["image"])
+    kept = torch.from_numpy(targets)[batch["index"]]
+    flipped = batch["target"][:, 0] != kept[:, 0]
+    images = torch.from_numpy(np.array(masked.images))[batch["index"], 0].float().div(255).sub(0.5).div(0.25)
+    turned = torch.isclose(batch["image"][:, 0], images.flip(-1), atol=1e-5).flatten(1).all(1)
+    assert torch.equal(flipped | (kept[:, 0] == 0), turned | (kept[:, 0] == 0))
+    assert torch.equal(batch["target"][flipped], kept[flipped][:, [1, 0, 2]])
+    assert 0 < flipped.sum() < 21
+    first = batch["index"].tolist().index(0)
+    assert batch["lungs"][first, :, 8:].all() == bool(turned[first])
+
+
+def test_masks_and_mirrored_targets_belong_to_one_view(masked):
+    with pytest.raises(ConfigError, match="belong to one view"):
+        loader(masked, views=2, lungs=True)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from medtransfer.data.images import equalize, read_image, resize
+from medtransfer.data.images import equalize, read_image, resize, smooth
 from medtransfer.data.manifest import build_manifest
 from medtransfer.data.packed import FORMAT, PackConfig, PackedDataset, pack
 from medtransfer.errors import DataError
@@ -229,3 +229,26 @@ def test_a_folder_without_or_with_a_damaged_description_is_refused(root):
     shutil.rmtree(data.folder)
     with pytest.raises(DataError, match=r"no packed data set \(dataset\.json is absent\); prepare it first"):
         PackedDataset.open(data.folder)
+
+
+def test_findings_that_a_source_does_not_label_are_accepted_when_asked(root):
+    nothing, some = [float("nan")] * 8, [1.0, 0.0] * 4
+    data = packed(root, PackConfig(size=16), manifest(y_devices=nothing, y_edema=some))
+    with pytest.raises(DataError, match="devices: a label column with only blanks"):
+        data.targets(("edema", "devices"))
+    values = data.targets(("edema", "devices"), blank=True)
+    assert values[:, 0].tolist() == some
+    assert np.isnan(values[:, 1]).all()
+    with pytest.raises(DataError, match="mass: no such finding"):
+        data.targets(("mass",), blank=True)
+
+
+def test_images_are_smoothed_after_equalising(root):
+    data = packed(root, PackConfig(size=16, equalize=True, smooth=True))
+    expected = resize(smooth(equalize(read_image(root / "0.png", channels=1))), 16)
+    np.testing.assert_array_equal(data.images[0], expected)
+
+
+def test_values_keep_their_columns(root):
+    data = packed(root, PackConfig(size=16), manifest(v_opacity=[0.5, 6.0] * 4))
+    assert data.manifest["v_opacity"].tolist() == [0.5, 6.0] * 4

@@ -7,15 +7,8 @@ import torch.nn.functional as F
 
 from medtransfer.data import photometry
 from medtransfer.data.photometry import blur, grayscale, jitter, luma
-from medtransfer.data.transforms import (
-    AugmentConfig,
-    _copy_windows,
-    _gather_windows,
-    augment,
-    crop_boxes,
-    evaluate_view,
-    to_unit,
-)
+from medtransfer.data.transforms import AugmentConfig, augment, augmented_view, evaluate_view
+from medtransfer.data.windows import copy_windows, crop_boxes, gather_windows, to_unit
 from medtransfer.errors import ConfigError
 
 RECIPES = {
@@ -122,7 +115,7 @@ def test_the_gpu_form_of_whole_pixel_crops_cuts_the_same_windows(dtype):
     images = random_images(12, 3) / 255 if dtype.is_floating_point else random_images(12, 3).to(dtype)
     top, left = (torch.randint(9, (12,), generator=gen(seed)) for seed in (1, 2))
     places = top, left, torch.arange(12) % 2 == 0
-    assert torch.equal(_gather_windows(images, 24, places), _copy_windows(images, 24, places))
+    assert torch.equal(gather_windows(images, 24, places), copy_windows(images, 24, places))
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -300,3 +293,25 @@ def test_a_gpu_sees_what_the_processor_sees(recipe):
     images = random_images(6, 3)
     here, there = augment(images, RECIPES[recipe], gen(1)), augment(images.cuda(), RECIPES[recipe], gen(1))
     torch.testing.assert_close(here, there.cpu(), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "recipe", [AugmentConfig(crop=24, hflip=0.5), AugmentConfig(crop=32, hflip=0.5, translate=0.1, rotate=10)]
+)
+def test_a_mask_moves_with_its_image_and_the_draws_stay_the_same(recipe):
+    lungs = torch.zeros(16, 32, 32, dtype=torch.bool)
+    lungs[:, 6:26, 4:13] = lungs[:, 10:26, 18:30] = True
+    images = (lungs[:, None] * 255).to(torch.uint8)
+    view = augmented_view(images, recipe, gen(3), lungs=lungs)
+    assert view.lungs.dtype == torch.bool
+    assert torch.equal(view.lungs, view.image[:, 0] >= 0.5)
+    assert torch.equal(view.image, augment(images, recipe, gen(3)))
+    assert 0 < view.mirrored.sum() < 16
+
+
+def test_the_view_says_which_images_are_flipped():
+    images = torch.zeros(32, 1, 8, 8, dtype=torch.uint8)
+    images[..., :4] = 255
+    view = augmented_view(images, AugmentConfig(crop=8, hflip=0.5), gen())
+    assert view.lungs is None
+    assert torch.equal(view.mirrored, view.image[:, 0, 0, 0] == 0)

@@ -23,6 +23,8 @@ ALL = {"label": LABEL, "findings": FINDINGS, "zones": ZONES}
         ({"outputs": ("a", "")}, "a name is empty or occurs twice"),
         ({"activation": "identity"}, "identity gives no probability, but severity or value"),
         ({"activation": "softmax", "kind": "severity"}, "softmax gives no severity, but probability"),
+        ({"exclusive": True, "kind": "severity"}, "exclusive classes have a probability, not severity"),
+        ({"exclusive": True, "outputs": ("a",)}, "sigmoid needs at least 2"),
         ({"kind": "value"}, "sigmoid gives no value, but probability or severity"),
     ],
 )

@@ -6,13 +6,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from medtransfer.errors import CheckpointError, DataError
+from medtransfer.data.manifest import ZONES
+from medtransfer.errors import CheckpointError, ConfigError, DataError
 from medtransfer.files import write_json
 from medtransfer.models.weights import load_model
 from medtransfer.paths import FitPaths
 from medtransfer.ssl.regions import Located
 from medtransfer.training.fitting import Parent, identity, preprocessing, run_spec, save
-from medtransfer.training.loading import evaluation_loader, supervised_loader
+from medtransfer.training.loading import evaluation_loader, mirrored_columns, supervised_loader
 from medtransfer.training.loop import FitResult
 from medtransfer.training.self_supervised import self_supervised_loader, training_regions
 from medtransfer.training.supervised import MultiLabelTask, SupervisedTask
@@ -169,3 +170,11 @@ def test_a_trial_is_tracked_as_one(of_two):
     assert trial.name == "trial · net · all · seed 0"
     assert trial.tags["phase"] == "trial"
     assert spec.phase == "finetune"
+
+
+def test_targets_of_zones_change_sides_with_flips():
+    assert mirrored_columns(("edema",)) is None
+    assert mirrored_columns(()) is None
+    assert mirrored_columns(("edema", *ZONES)) == (0, 4, 5, 6, 1, 2, 3)
+    with pytest.raises(ConfigError, match="zone_4 needs zone_1 beside it"):
+        mirrored_columns(("zone_4",))

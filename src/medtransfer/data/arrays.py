@@ -18,12 +18,14 @@ from PIL import Image
 from pydantic import Field
 
 from medtransfer.config import Config
-from medtransfer.data.images import Pixels, equalize, read_image, resize, to_depth, window
+from medtransfer.data.images import Pixels, equalize, read_image, resize, smooth, to_depth, window
 from medtransfer.data.manifest import BEFORE_PACKING
 from medtransfer.errors import DataError
 
 MASK_VALUES = (*range(7), *range(8, 15))
 LUNG = 6
+LUNG_VALUES = 7
+"""Bits of a mask value that say lung, whatever the lobe and with or without a lesion."""
 
 
 class PackConfig(Config):
@@ -34,6 +36,7 @@ class PackConfig(Config):
         channels: 1 for grey, 3 for colour.
         depth: bits per channel.
         equalize: spread each image's histogram.
+        smooth: blur each image by a Gaussian of 3×3 pixels, after equalising and before resizing.
         window: centre and width in the files' own units, or nothing.
     """
 
@@ -41,6 +44,7 @@ class PackConfig(Config):
     channels: Literal[1, 3] = 1
     depth: Literal[8, 16] = 8
     equalize: bool = False
+    smooth: bool = False
     window: tuple[float, float] | None = None
 
 
@@ -66,6 +70,8 @@ def _prepare(image: Pixels, config: PackConfig) -> Pixels:
         image = window(image, *config.window, bits=16)
     if config.equalize:
         image = equalize(image)
+    if config.smooth:
+        image = smooth(image)
     return to_depth(resize(image, config.size), config.depth)
 
 

@@ -32,6 +32,8 @@ MAX_PIXELS = 64 * 2**20
 MAX_SIDE = 32_768
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm", ".ppm"})
+_ORIENTATION, _LYING = 0x0112, 5
+"""EXIF tag of the orientation; from this value on, width and height change places."""
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
@@ -62,6 +64,21 @@ def read_image(path: Path, *, channels: Literal[1, 3]) -> Pixels:
     return _to_array(path, image, channels)
 
 
+def image_size(path: Path) -> tuple[int, int]:
+    """Return width and height in pixels as ``read_image`` would give them, from the file's header alone.
+
+    Raises:
+        DataError: the file is absent or not an image.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as opened:
+            width, height = opened.size
+            turned = opened.getexif().get(_ORIENTATION, 1) >= _LYING
+    except (UnidentifiedImageError, *_BOMBS, *_DAMAGE) as error:
+        raise DataError(f"{path}: not a readable image ({error}); restore or remove it") from error
+    return (height, width) if turned else (width, height)
+
+
 def to_depth(image: Pixels, bits: Literal[8, 16]) -> Pixels:
     """Return the image as uint8 or uint16; the whole range maps to the whole range (factor 257), rounded to nearest."""
     if image.dtype == np.uint16 and bits == 8:
@@ -77,6 +94,20 @@ def equalize(image: Pixels) -> Pixels:
     ``v → round((cdf(v) − cdf_min) / (n − cdf_min) · max)``, Gonzalez & Woods, Digital Image Processing, section 3.3.
     """
     return np.stack([_equalize_channel(channel) for channel in image])
+
+
+def smooth(image: Pixels) -> Pixels:
+    """Blur ``[C, H, W]`` by the 3×3 kernel of the weights 1/4, 1/2, 1/4 along both axes; edges are mirrored.
+
+    The preprocessing of Park et al. 2022 (the kernel is OpenCV's Gaussian of that size). Results are rounded.
+    """
+    padded = np.pad(
+        image.astype(np.int64), ((0, 0), (1, 1), (1, 1)), mode="reflect" if min(image.shape[1:]) > 1 else "edge"
+    )
+    rows = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
+    sums = rows[:, :, :-2] + 2 * rows[:, :, 1:-1] + rows[:, :, 2:]
+    blurred: Pixels = ((sums + 8) // 16).astype(image.dtype)
+    return blurred
 
 
 def window(image: Pixels, centre: float, width: float, *, bits: Literal[8, 16] = 8) -> Pixels:

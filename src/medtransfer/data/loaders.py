@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -16,9 +16,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from medtransfer.data.arrays import LUNG_VALUES
 from medtransfer.data.images import Pixels
 from medtransfer.data.packed import PackedDataset, Rows
-from medtransfer.data.transforms import AugmentConfig, augment, crop_boxes, evaluate_view
+from medtransfer.data.transforms import AugmentConfig, augment, augmented_view, evaluate_view
+from medtransfer.data.windows import centre_crop, crop_boxes
 from medtransfer.errors import ConfigError, DataError
 
 Batch = dict[str, Tensor]
@@ -51,7 +53,7 @@ class Loader:
 
     A batch holds ``index`` (manifest positions), ``target`` (class number, −1 without a label; else ``targets``) and
     ``image``; with two views ``query`` and ``key`` instead of ``image``; with regions also ``regions``, five per image,
-    image-major.
+    image-major; with lungs also ``lungs``, a mask that is moved like its image.
 
     Example:
         loader = Loader(data, data.rows("train"), batch_size=32, seed=0, train=True, augment=AugmentConfig(crop=64))
@@ -71,6 +73,8 @@ class Loader:
         targets: npt.NDArray[np.float32] | None = None,
         views: Literal[1, 2] = 1,
         regions: Regions | None = None,
+        lungs: bool = False,
+        mirror: Sequence[int] | None = None,
         normalization: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
         device: str | torch.device = "cpu",
         rank: int = 0,
@@ -89,6 +93,9 @@ class Loader:
             targets: target of every manifest row ``[N, ...]``, NaN where not known; class numbers when not given.
             views: 2 gives two independent draws of the recipe, ``query`` and ``key``.
             regions: five regions of every manifest row, cut out of the whole image beside its views.
+            lungs: deliver lung masks; all is lung in images that have none, ``without_lungs`` counts them.
+            mirror: the column that each column of ``targets`` becomes when an image is flipped: left and right zones of
+                the lungs change places.
             normalization: mean and standard deviation on 0–1; those of the data set when not given.
             device: where images are augmented and delivered.
             rank: this process.
@@ -100,10 +107,13 @@ class Loader:
         """
         _check_rows(data, rows, batch_size, train)
         _check_options(augment, crop, views, (batch_size, rank, world))
+        if views == 2 and (lungs or mirror is not None):
+            raise ConfigError("loader: lung masks and mirrored targets belong to one view; drop them or one view")
         self.data, self.rows = data, np.ascontiguousarray(rows, np.int64)  # torch takes no negative strides
         self.targets = data.class_index if targets is None else targets
         self.batch_size, self.seed, self.train = batch_size, seed, train
         self.augment, self.views, self.regions = augment, views, regions
+        self.lungs, self.mirror = lungs, None if mirror is None else torch.tensor(list(mirror))
         self.crop = augment.crop if augment else crop or 0
         self.mean, self.std = normalization or (data.meta.mean, data.meta.std)
         self.device, self.rank, self.world = torch.device(device), rank, world
@@ -128,7 +138,7 @@ class Loader:
         batch = {"index": index, "target": torch.from_numpy(self.targets[rows])}
         batch = {key: value.to(self.device) for key, value in batch.items()}
         if self.views == 1:
-            batch["image"] = self._view(images, self._generator(epoch, step, 0))
+            batch |= self._single(images, batch["target"], rows, self._generator(epoch, step, 0))
         else:
             batch["query"] = self._view(images, self._generator(epoch, step, 0))
             batch["key"] = self._view(images, self._generator(epoch, step, 1))
@@ -157,6 +167,19 @@ class Loader:
     def _generator(self, epoch: int, step: int, view: int) -> torch.Generator:
         return torch.Generator().manual_seed(counter_seed(self.seed, epoch, step, self.rank, view))
 
+    def _single(self, images: Tensor, target: Tensor, rows: Rows, generator: torch.Generator) -> Batch:
+        """Return ``image``, and what depends on its geometry: the target of a flipped image, the mask."""
+        lungs = torch.from_numpy(lung_masks(self.data, rows)).to(self.device) if self.lungs else None
+        if self.augment is None:
+            moved = {} if lungs is None else {"lungs": centre_crop(lungs, self.crop)}
+            return moved | {"image": self._view(images, generator)}
+        view = augmented_view(images, self.augment, generator, mean=self.mean, std=self.std, lungs=lungs)
+        batch = {"image": view.image} | ({} if view.lungs is None else {"lungs": view.lungs})
+        if self.mirror is not None:
+            swapped = target[:, self.mirror.to(self.device)]
+            batch["target"] = torch.where(view.mirrored.to(self.device)[:, None], swapped, target)
+        return batch
+
     def _view(self, images: Tensor, generator: torch.Generator) -> Tensor:
         return self._finish(images, self.augment, self.crop, generator)
 
@@ -174,6 +197,21 @@ class Loader:
         if self.device.type == "cuda":
             return tensor.pin_memory().to(self.device, non_blocking=True)
         return tensor.to(self.device)
+
+
+def lung_masks(data: PackedDataset, rows: Rows) -> npt.NDArray[np.bool_]:
+    """Return where the lungs are ``[rows, H, W]``; everywhere in images without a mask."""
+    size = data.meta.size
+    masks = np.ones((len(rows), size, size), bool)
+    places = data.manifest["mask_row"].to_numpy()[rows]
+    if data.masks is not None and (places >= 0).any():
+        masks[places >= 0] = (data.masks[places[places >= 0]] & LUNG_VALUES) > 0
+    return masks
+
+
+def without_lungs(data: PackedDataset, rows: Rows) -> int:
+    """Return how many of the rows have no mask, so that all of their image counts as lung."""
+    return int((data.manifest["mask_row"].to_numpy()[rows] < 0).sum())
 
 
 def prefetch(make: Callable[[int], T], steps: Iterable[int]) -> Generator[T, None, None]:

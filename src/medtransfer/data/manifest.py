@@ -1,8 +1,8 @@
 """The manifest: the only table that crosses rooms, one row per image, stored as parquet.
 
-Missing values: an empty text (``""``) in text columns, ``NaT`` in ``date``, ``NaN`` in ``y_<finding>`` and
-``zone_<0-5>`` (not known, which is neither 0 nor 1), ``-1`` in ``mask_row`` and ``row``. The text column ``mask`` (a
-mask file relative to the data set's root) exists between scanning and packing only; packing makes it ``mask_row``.
+Missing values: an empty text (``""``) in text columns, ``NaT`` in ``date``, ``NaN`` in ``y_<finding>``, ``v_<value>``
+and ``zone_<0-5>`` (not known, which is neither 0 nor 1), ``-1`` in ``mask_row`` and ``row``. The text column ``mask``
+(a mask file relative to the data set's root) exists between scanning and packing only; packing makes it ``mask_row``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,9 @@ def empty_row() -> dict[str, Any]:
 
 
 def build_manifest(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return a table with every fixed column, the rows' ``y_`` columns, and defined types; what a row lacks is missing.
+    """Return a table with every fixed column, the rows' ``y_`` and ``v_`` columns, and defined types.
+
+    What a row lacks is missing.
 
     Raises:
         DataError: there are no rows, or a value does not fit its column.
@@ -107,11 +109,16 @@ def finding_columns(manifest: pd.DataFrame) -> tuple[str, ...]:
     return tuple(str(c) for c in manifest.columns if str(c).startswith("y_"))
 
 
+def value_columns(manifest: pd.DataFrame) -> tuple[str, ...]:
+    """Return the names of the ``v_<value>`` columns: numbers in units of their own, such as a reader's scores."""
+    return tuple(str(c) for c in manifest.columns if str(c).startswith("v_"))
+
+
 def _typed(values: pd.Series, column: str) -> pd.Series:
     try:
         if column == "date":
             return pd.to_datetime(values, format="ISO8601").astype("datetime64[ms]")
-        if column in ZONES or column.startswith("y_"):
+        if column in ZONES or column.startswith(("y_", "v_")):
             return values.astype("float64")
         if column in ROWS:
             return values.fillna(-1).astype("int64")
@@ -121,17 +128,26 @@ def _typed(values: pd.Series, column: str) -> pd.Series:
     return values.fillna("").astype("str")
 
 
-_KIND = {"d": "dates", "z": "numbers from 0 to 3", "y": "0, 1 or nothing", "m": "whole numbers", "r": "whole numbers"}
+_KIND = {
+    "d": "dates",
+    "z": "numbers from 0 to 3",
+    "y": "0, 1 or nothing",
+    "v": "numbers",
+    "m": "whole numbers",
+    "r": "whole numbers",
+}
 
 
 def _check_columns(manifest: pd.DataFrame) -> None:
     missing = [c for c in COLUMNS if c not in manifest]
     if missing:
         raise DataError(f"manifest: column {missing[0]} is missing; build it with build_manifest")
-    known = {*COLUMNS, BEFORE_PACKING, *finding_columns(manifest)}
+    known = {*COLUMNS, BEFORE_PACKING, *finding_columns(manifest), *value_columns(manifest)}
     unknown = [str(c) for c in manifest.columns if c not in known]
     if unknown:
-        raise DataError(f"manifest: {unknown[0]} is no column of a manifest; findings are named y_<finding>")
+        raise DataError(
+            f"manifest: {unknown[0]} is no column of a manifest; findings are named y_<finding>, values v_<value>"
+        )
 
 
 def _refuse(manifest: pd.DataFrame, column: str, bad: Any, expected: str) -> None:

@@ -186,20 +186,21 @@ class PackedDataset:
         rows = self.manifest.iloc[np.asarray(positions)]
         return rows if self.meta.patients == "known" else rows.assign(patient_id="")
 
-    def targets(self, outputs: Sequence[str]) -> npt.NDArray[np.float32]:
+    def targets(self, outputs: Sequence[str], *, blank: bool = False) -> npt.NDArray[np.float32]:
         """Return what is known of findings (1 or 0) and lung zones (0 to 3) in every row ``[N, outputs]``, else NaN.
 
         Args:
             outputs: findings without their ``y_``, and zones by their column, ``zone_0`` to ``zone_5``.
+            blank: accept columns that hold only blanks: findings which this source does not label.
 
         Raises:
-            DataError: an output is no column of the manifest, or its column holds only blanks.
+            DataError: an output is no column of the manifest, or its column holds only blanks and that is not accepted.
         """
         known = [column.removeprefix("y_") for column in finding_columns(self.manifest)]
         columns = [name if name in ZONES else f"y_{name}" for name in outputs]
         for name, column in zip(outputs, columns, strict=True):
             problem = "a label column with only blanks" if column in self.manifest else "no such finding"
-            if column not in self.manifest or self.manifest[column].isna().all():
+            if column not in self.manifest or (not blank and self.manifest[column].isna().all()):
                 there = ", ".join(known) or "none"
                 raise DataError(f"{self.folder}: {name}: {problem}, expected known values; the findings are {there}")
         values: npt.NDArray[np.float32] = self.manifest[columns].to_numpy(np.float32)

@@ -8,20 +8,30 @@ channels are shown by a view that shares memory; saturation, hue and greyscale a
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from pydantic import Field
 from torch import Tensor
 
 from medtransfer.config import Config
 from medtransfer.data.photometry import blur, chance, grayscale, jitter, uniform
-from medtransfer.errors import ConfigError
+from medtransfer.data.windows import (
+    centre_crop,
+    copy_windows,
+    gather_windows,
+    oversample,
+    require_room,
+    rescale,
+    to_unit,
+)
 
 TRIES = 10
 ASPECT = (3 / 4, 4 / 3)
+_HALF = 0.5
+"""Share of a resampled pixel from which on it counts as lung."""
 
 
 class AugmentConfig(Config):
@@ -57,6 +67,16 @@ class AugmentConfig(Config):
     blur: float = Field(0.0, ge=0, le=1)
 
 
+class View(NamedTuple):
+    """Randomly changed images, with what belongs to them."""
+
+    image: Float[Tensor, "batch 3 crop crop"]
+    lungs: Bool[Tensor, "batch crop crop"] | None
+    """Masks under the same geometry, if any were given."""
+    mirrored: Bool[Tensor, " batch"]
+    """Which images were flipped: left and right have changed places in them."""
+
+
 def augment(
     images: Shaped[Tensor, "batch channels height width"],
     config: AugmentConfig,
@@ -65,11 +85,24 @@ def augment(
     mean: Sequence[float] = (0.0,),
     std: Sequence[float] = (1.0,),
 ) -> Float[Tensor, "batch 3 crop crop"]:
-    """Return randomly changed, normalised images.
+    """Return randomly changed, normalised images; see ``augmented_view``."""
+    return augmented_view(images, config, generator, mean=mean, std=std).image
+
+
+def augmented_view(
+    images: Shaped[Tensor, "batch channels height width"],
+    config: AugmentConfig,
+    generator: torch.Generator,
+    *,
+    mean: Sequence[float] = (0.0,),
+    std: Sequence[float] = (1.0,),
+    lungs: Bool[Tensor, "batch height width"] | None = None,
+) -> View:
+    """Return randomly changed, normalised images, and their masks under the same crop, turn, shift and flip.
 
     Example:
         recipe = AugmentConfig(crop=64, hflip=0.5, rotate=10.0)
-        images = augment(images, recipe, torch.Generator().manual_seed(0))
+        images = augmented_view(images, recipe, torch.Generator().manual_seed(0)).image
 
     Args:
         images: uint8, uint16, or float on 0–1; one or three channels.
@@ -77,12 +110,14 @@ def augment(
         generator: source of every draw; on the CPU it gives the same draws for images on any device.
         mean: one or three values on 0–1, subtracted at the end.
         std: one or three values on 0–1, divided by at the end.
+        lungs: a mask of every image; what comes in from outside the image is no lung.
 
     Raises:
         ConfigError: the crop is larger than the images.
     """
-    _require_room(images, config.crop)
-    images = _geometry(images, config, generator)
+    require_room(images, config.crop)
+    masks = () if lungs is None else (lungs[:, None].float(),)
+    flip, (images, *moved) = _geometry((images, *masks), config, generator)
     if config.intensity > 0:
         images = _shift_intensity(images, config, generator)
     if any(config.jitter):
@@ -91,7 +126,7 @@ def augment(
         images = grayscale(images, config.grayscale, generator)
     if config.blur > 0:
         images = blur(images, config.blur, generator)
-    return _normalize(images, mean, std)
+    return View(_normalize(images, mean, std), moved[0][:, 0] >= _HALF if moved else None, flip)
 
 
 def evaluate_view(
@@ -112,58 +147,8 @@ def evaluate_view(
     Raises:
         ConfigError: the crop is larger than the images.
     """
-    _require_room(images, crop)
-    top, left = ((side - crop) // 2 for side in images.shape[-2:])
-    centre = images[..., top : top + crop, left : left + crop]
-    return _normalize(_scale(centre.to(torch.float32, copy=True), images.dtype), mean, std)
-
-
-def crop_boxes(
-    images: Shaped[Tensor, "batch channels height width"], boxes: Float[Tensor, "batch regions 4"], size: int
-) -> Float[Tensor, "batch*regions channels {size} {size}"]:
-    """Cut boxes and resize them bilinearly without aliasing, image-major: the regions of image 0 first.
-
-    Each box at its own scale along each axis: one as large as the result is copied, whatever the image's size.
-
-    Args:
-        images: uint8, uint16, or float on 0–1.
-        boxes: x0, y0, x1, y1 in pixels, edges of pixels being whole numbers.
-        size: side of the result in pixels.
-
-    Returns:
-        Images on 0–1, not normalised.
-    """
-    (batch, channels, height, width), regions = images.shape, boxes.shape[1]
-    x0, y0, x1, y1 = boxes.to(images.device, torch.float32).unbind(-1)
-    # one matrix per box and axis: every box is filtered by its own scale without a loop over boxes
-    down, across = _resampling(y0, y1, height, size), _resampling(x0, x1, width, size)
-    # the rows of all boxes of an image in one product, so that no image is repeated in memory
-    rows = (down.flatten(1, 2)[:, None] @ to_unit(images)).view(batch, channels, regions, size, width)
-    return (rows @ across[:, None].mT).transpose(1, 2).reshape(-1, channels, size, size)
-
-
-def _resampling(
-    first: Float[Tensor, "batch regions"], last: Float[Tensor, "batch regions"], side: int, size: int
-) -> Float[Tensor, "batch regions size side"]:
-    """Return the weights with which pixels of one axis make up ``size`` pixels between two edges.
-
-    A triangle around each centre, as wide as linear interpolation where the box is enlarged and as wide as two result
-    pixels where it shrinks, so that nothing aliases. Pixels beyond an edge of the box count near it; beyond the image
-    its outermost pixel goes on.
-    """
-    step = ((last - first) / size)[..., None, None]
-    steps = torch.arange(size, device=first.device)[:, None] + 0.5
-    centres = (first[..., None, None] + steps * step).clamp_(0.5, side - 0.5)
-    pixels = torch.arange(side, device=first.device) + 0.5
-    weights = (1 - (pixels - centres).abs() / step.clamp(min=1)).clamp_(min=0)
-    return weights.div_(weights.sum(-1, keepdim=True))
-
-
-def to_unit(images: Shaped[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    """Return uint8 or uint16 grey levels as float on 0–1; floats are taken to be there already."""
-    if images.dtype.is_floating_point:
-        return images
-    return _scale(images.to(torch.float32), images.dtype)
+    centre = centre_crop(images, crop)
+    return _normalize(rescale(centre.to(torch.float32, copy=True), images.dtype), mean, std)
 
 
 def _normalize(fresh: Tensor, mean: Sequence[float], std: Sequence[float]) -> Float[Tensor, "batch 3 height width"]:
@@ -177,45 +162,25 @@ def _normalize(fresh: Tensor, mean: Sequence[float], std: Sequence[float]) -> Fl
     return centred.div_(scale).expand(-1, 3, -1, -1)
 
 
-def _scale(levels: Tensor, dtype: torch.dtype) -> Tensor:
-    """Bring float grey levels that were read from another type to 0–1, in place."""
-    return levels if dtype.is_floating_point else levels.mul_(1 / torch.iinfo(dtype).max)
-
-
-def _geometry(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+def _geometry(
+    together: Sequence[Tensor], config: AugmentConfig, generator: torch.Generator
+) -> tuple[Tensor, list[Tensor]]:
+    """Return which images are flipped ``[batch]``, and the images and what else has their size, all moved alike."""
+    images = together[0]
     batch = images.shape[0]
     flip = chance(generator, batch, config.hflip)
     if config.crop_style == "random" and config.translate == 0 and config.rotate == 0:
         top, left = (_integers(generator, batch, side - config.crop) for side in images.shape[-2:])
-        if images.device.type == "cpu":
-            return _copy_windows(images, config.crop, (top, left, flip))
-        return _gather_windows(images, config.crop, (top, left, flip))
+        cut = copy_windows if images.device.type == "cpu" else gather_windows
+        return flip, [cut(each, config.crop, (top, left, flip)) for each in together]
     box = _draw_boxes(images.shape, config, generator)
     theta = _turn_and_shift(box, flip, images.shape, config, generator).to(images.device)
-    over = _oversample(images, config.crop)
+    over = oversample(images, config.crop)
     grid = F.affine_grid(theta, [batch, 1, config.crop * over, config.crop * over], align_corners=False)
     # what a turn or a shift brings in from outside is black; a plain crop has no outside
     padding = "zeros" if config.translate > 0 or config.rotate > 0 else "border"
-    sampled = F.grid_sample(to_unit(images), grid, padding_mode=padding, align_corners=False)
-    return F.avg_pool2d(sampled, over) if over > 1 else sampled
-
-
-def _copy_windows(images: Tensor, crop: int, places: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """Cut windows at (top, left, flip): on a CPU one converting copy per image is the only pass over pixels."""
-    cut = torch.empty((*images.shape[:2], crop, crop))
-    for target, image, top, left, flip in zip(cut, images, *(place.tolist() for place in places), strict=True):
-        window = image[:, top : top + crop, left : left + crop]
-        target.copy_(window.flip(-1) if flip else window)
-    return _scale(cut, images.dtype)
-
-
-def _gather_windows(images: Tensor, crop: int, places: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """Cut the same windows by one indexed copy: on a GPU one launch per image would cost more than the pixels."""
-    top, left, flip = (place.to(images.device) for place in places)
-    images = images if images.dtype == torch.uint8 else to_unit(images)
-    windows = images.unfold(2, crop, 1).unfold(3, crop, 1)
-    cut = windows[torch.arange(len(images), device=images.device), :, top, left]
-    return to_unit(torch.where(flip.view(-1, 1, 1, 1), cut.flip(-1), cut))
+    sampled = [F.grid_sample(to_unit(each), grid, padding_mode=padding, align_corners=False) for each in together]
+    return flip, [F.avg_pool2d(each, over) if over > 1 else each for each in sampled]
 
 
 def _draw_boxes(shape: torch.Size, config: AugmentConfig, generator: torch.Generator) -> Float[Tensor, "batch 4"]:
@@ -276,16 +241,3 @@ def _shift_intensity(images: Tensor, config: AugmentConfig, generator: torch.Gen
 
 def _integers(generator: torch.Generator, batch: int, largest: int) -> Int[Tensor, " batch"]:
     return torch.randint(largest + 1, (batch,), generator=generator, device=generator.device)
-
-
-def _oversample(images: Tensor, size: int) -> int:
-    """Return how many samples a result pixel averages along each side, so that shrinking does not alias."""
-    return max(1, min(images.shape[-2:]) // size)
-
-
-def _require_room(images: Tensor, crop: int) -> None:
-    if crop > min(images.shape[-2:]):
-        raise ConfigError(
-            f"crop {crop} is larger than the images ({images.shape[-2]} × {images.shape[-1]} pixels): "
-            "expected at most their side; lower the crop or pack the data set larger"
-        )

@@ -44,16 +44,25 @@ def threshold_from_validation(rule: Rule, rows: pd.DataFrame) -> float:
     Raises:
         DataError: a row is of another split, fit or output, or the rule needs both classes and one has no row.
     """
+    known = known_validation_rows(f"threshold rule {rule}", rows)
+    return choose_threshold(rule, known["target"], known["score"])
+
+
+def known_validation_rows(what: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the predictions table whose target is known, all of one fit's validation and one output.
+
+    Raises:
+        DataError: a row is of another split, fit or output; begins with ``what``.
+    """
     other = sorted(set(rows["split"]) - {"val"})
     if other:
         raise DataError(
-            f"threshold rule {rule}: got rows of split {', '.join(other)}, expected validation rows alone; "
+            f"{what}: got rows of split {', '.join(other)}, expected validation rows alone; "
             "pass the rows whose split is val"
         )
     if rows.duplicated(["dataset", "image_id"]).any():
-        raise DataError(f"threshold rule {rule}: an image occurs twice, expected one fit and one output; select them")
-    known = rows[rows["target"].notna()]
-    return choose_threshold(rule, known["target"], known["score"])
+        raise DataError(f"{what}: an image occurs twice, expected one fit and one output; select them")
+    return rows[rows["target"].notna()]
 
 
 def _youden(hits: Ints, alarms: Ints) -> int:

@@ -7,6 +7,7 @@ from torch import Tensor
 from medtransfer.errors import ModelError
 from medtransfer.explain.capture import to_unit_heat, undisturbed
 from medtransfer.models.classifier import Classifier
+from medtransfer.models.heads import joined
 
 
 def grad_cam(
@@ -20,9 +21,9 @@ def grad_cam(
     network keeps its modes and its parameters' gradients; ATTN layers after the last block belong to the map.
 
     Args:
-        model: any network that makes logits from pooled features of one map.
+        model: any network that makes logits from one map.
         images: normalised images.
-        output: column of the class.
+        output: column of the class; of several heads they are side by side.
 
     Example:
         covid = description["heads"]["label"].outputs.index("covid")
@@ -41,7 +42,7 @@ def grad_cam(
             maps = model.feature_map(images)
         with torch.enable_grad():  # from the map on only, so the trunk keeps nothing for a backward pass
             leaf = maps.detach().requires_grad_()
-            logits = model.head(model.pool(leaf))
+            logits = joined(model.classify(leaf))
             score = logits[:, output] - logits[:, 1 - output] if logits.shape[1] == 2 else logits[:, output]
             (gradient,) = torch.autograd.grad(score.sum(), leaf)
     weight = gradient.mean((2, 3), keepdim=True)

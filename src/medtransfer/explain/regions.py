@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from medtransfer.data.transforms import crop_boxes
+from medtransfer.data.windows import crop_boxes
 from medtransfer.explain.panels import RegionCase
 
 SLICES, FALLBACKS = 8, 2

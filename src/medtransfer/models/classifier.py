@@ -1,20 +1,21 @@
-"""A network: trunk, inserted layers, pooling, dropout, one linear head."""
+"""A network: trunk, inserted layers, and a head: linear on pooled features, or one that reads the last map itself."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal, cast
 
 import torch
-from jaxtyping import Float
-from pydantic import Field
+from jaxtyping import Bool, Float
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from medtransfer.errors import ModelError
 from medtransfer.models.attention import AttentionLayer
-from medtransfer.models.backbones import create_trunk, evaluating, feature_width
+from medtransfer.models.backbones import create_trunk, evaluating, feature_width, probe_side
 from medtransfer.models.inserted import InsertedLayer
 from medtransfer.models.insertion import AttentionConfig, insert_layers
-from medtransfer.models.structures import Flatten, GlobalAverage, LeftOut, Structure
+from medtransfer.models.pcam import PcamHead
+from medtransfer.models.structures import Flatten, GlobalAverage, LeftOut, MapHead, Structure, map_shape
 from medtransfer.models.truncate import truncate
 
 
@@ -25,13 +26,22 @@ class NetworkConfig(Structure):
     backbone: str = "resnet50"
     attention: AttentionConfig = AttentionConfig()
     drop_path: float = Field(default=0.0, ge=0, lt=1)
+    pooling: Literal["average", "pcam"] = "average"
+    """``pcam`` pools by the class activation map of every output (Park et al. 2022, Appendix A)."""
     cut: str = ""
     """The block after which the network ends, one of ``truncate.cuts``; empty leaves it whole."""
 
     @property
     def title(self) -> str:
-        """For example ``resnet50`` or ``resnet50_to_layer3.0``; an @ would end the name of a DVC stage."""
-        return f"{self.backbone}_to_{self.cut}" if self.cut else self.backbone
+        """For example ``resnet50``, ``densenet121_pcam`` or ``resnet50_to_layer3.0``; an @ would end a DVC name."""
+        name = f"{self.backbone}_to_{self.cut}" if self.cut else self.backbone
+        return f"{name}_pcam" if self.pooling == "pcam" else name
+
+    @model_validator(mode="after")
+    def _pool_once(self) -> "NetworkConfig":
+        if self.pooling == "pcam" and self.flatten_at:
+            raise ModelError(f"network {self.title!r}: a flattened head pools nothing; drop flatten_at or pcam")
+        return self
 
     def build_trunk(self) -> tuple[nn.Module, LeftOut]:
         """Return timm's network up to the cut; see ``create_trunk`` and ``truncate``."""
@@ -42,20 +52,24 @@ class NetworkConfig(Structure):
         """Attach ATTN layers or their control; see ``insertion.insert_layers``."""
         return insert_layers(trunk, self.attention)
 
+    def build_head(self, trunk: nn.Module, outputs: int) -> MapHead | None:
+        """Return a PCAM head where it is asked for."""
+        return PcamHead(map_shape(trunk, probe_side(trunk))[0], outputs) if self.pooling == "pcam" else None
+
     def build_pool(self, trunk: nn.Module) -> GlobalAverage | Flatten | None:
         """Leave pooling to timm in a whole network, unless the head reads the whole map."""
         return super().build_pool(trunk) if self.cut or self.flatten_at else None
 
 
 class Classifier(nn.Module):
-    """A trunk with inserted layers and a linear head; built by ``build_network``.
+    """A trunk with inserted layers and a head; built by ``build_network``.
 
     Attributes:
         trunk: the network without head; the keys of a timm network are timm's own.
         left_out: keys and shapes of what the whole network has and this one has not; empty in a whole network.
         attention: the inserted layers, ATTN or their control; ``attention_sites`` names the block of each.
-        head: the linear classifier.
-        width: number ``D`` of features that the head reads; the channels of the last map in most networks.
+        head: a linear classifier of the features, or a ``MapHead``.
+        width: number ``D`` of features; the channels of the last map in most networks.
         trunk_frozen: the trunk stays in evaluation mode, see ``freeze_trunk``.
     """
 
@@ -68,7 +82,7 @@ class Classifier(nn.Module):
         self.pooling = config.build_pool(self.trunk)
         self.width = self.pooling.width if self.pooling else feature_width(self.trunk)
         self.dropout = nn.Dropout(config.dropout)
-        self.head = nn.Linear(self.width, classes)
+        self.head = config.build_head(self.trunk, classes) or nn.Linear(self.width, classes)
         # drawn last: with and without ATTN, the same seed starts trunk and head from the same weights
         layers = config.insert_layers(self.trunk)
         self.attention = nn.ModuleDict({site.replace(".", "_"): layer for site, layer in layers.items()})
@@ -81,13 +95,38 @@ class Classifier(nn.Module):
             self.trunk.eval()
         return self
 
-    def forward(self, x: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch classes"]:
-        """Return logits."""
-        logits: Tensor = self.head(self.dropout(self.features(x)))
-        return logits
+    @property
+    def reads_lungs(self) -> bool:
+        """Whether ``forward`` takes a lung mask beside the image."""
+        return isinstance(self.head, MapHead) and self.head.reads_lungs
+
+    def forward(
+        self, x: Float[Tensor, "batch 3 h w"], lungs: Bool[Tensor, "batch h w"] | None = None
+    ) -> Float[Tensor, "batch classes"] | Mapping[str, Tensor]:
+        """Return logits, or of a head with several parts a tensor by part.
+
+        Args:
+            x: normalised images.
+            lungs: lung masks, for a network that reads them; without them the whole image counts as lung.
+
+        Raises:
+            ModelError: lung masks for a network that reads none.
+        """
+        return self.classify(self.feature_map(x), lungs)
+
+    def classify(
+        self, maps: Float[Tensor, "batch channels rows columns"], lungs: Bool[Tensor, "batch h w"] | None = None
+    ) -> Float[Tensor, "batch classes"] | Mapping[str, Tensor]:
+        """Return what ``forward`` returns, from the last map on."""
+        if lungs is not None and not self.reads_lungs:
+            raise ModelError("the network reads no lung mask; pass images alone")
+        if not isinstance(self.head, MapHead):
+            return cast(Tensor, self.head(self.dropout(self.pool(maps))))
+        dropped = self.dropout(maps)
+        return cast(Tensor, self.head(dropped, lungs) if self.reads_lungs else self.head(dropped))
 
     def features(self, x: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch width"]:
-        """Return what the head reads, before dropout: globally averaged features unless the head is flattened."""
+        """Return pooled features before dropout: what a linear head reads; averaged unless the head is flattened."""
         return self.pool(self.feature_map(x))
 
     def feature_map(self, x: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch channels rows columns"]:
@@ -140,7 +179,7 @@ def require_network(config: Structure, *, side: int) -> None:
 
 
 def _pass(config: Structure, side: int) -> None:
-    model = build_network(config, 1)
+    model = build_network(config, config.least_outputs)
     try:
         with evaluating(model):
             model(torch.zeros(1, 3, side, side))

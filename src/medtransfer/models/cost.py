@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medtransfer.models.classifier import Classifier
+from medtransfer.models.heads import joined
 
 _ROUNDS = 3
 """Times that every network of a table is timed, so that other work on the machine falls on all alike."""
@@ -23,7 +24,7 @@ class Cost:
     trunk: int
     """Parameters below the head, ATTN layers among them."""
     head: int
-    """Parameters of the linear head."""
+    """Parameters of the head: linear, or all that reads the last map."""
     multiply_adds: int
     """Multiply-adds of convolutions and matrix products of one image's forward pass; FLOPs are twice that."""
 
@@ -105,7 +106,7 @@ def step_seconds(model: Classifier, side: int, *, batch: int = 8, repeats: int =
 
     def run() -> None:
         optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(F.cross_entropy(twin(images), target))
+        torch.autograd.backward(F.cross_entropy(joined(twin(images)), target))
         optimizer.step()
 
     return _median_seconds(run, images, repeats)

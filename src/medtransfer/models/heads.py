@@ -34,6 +34,8 @@ class Head(Config):
         activation: ``softmax`` for exclusive classes, ``sigmoid`` for outputs that do not exclude each other,
             ``identity`` for numbers that are no probabilities.
         kind: what the scores are: ``probability`` (0 to 1), ``severity`` or ``value`` (in the units of the target).
+        exclusive: the outputs are classes of which an image has one, although each has a sigmoid of its own (Park et
+            al. 2022); the likeliest is the label. Classes under a softmax always are.
         trained: whether a fit has trained these outputs; an untrained head is stored but neither predicted with,
             registered nor served.
 
@@ -45,17 +47,25 @@ class Head(Config):
     activation: Activation
     kind: Kind
     trained: bool = True
+    exclusive: bool = False
+
+    @property
+    def one_label(self) -> bool:
+        """Whether an image has one of the outputs as its label."""
+        return self.exclusive or self.activation == "softmax"
 
     @model_validator(mode="after")
     def _require_meaning(self) -> "Head":
         names = ", ".join(self.outputs)
-        least = 2 if self.activation == "softmax" else 1
+        least = 2 if self.one_label else 1
         if len(self.outputs) < least:
             raise ModelError(
                 f"head with the outputs [{names}]: {self.activation} needs at least {least}; name what it predicts"
             )
         if "" in self.outputs or len(set(self.outputs)) < len(self.outputs):
             raise ModelError(f"head with the outputs [{names}]: a name is empty or occurs twice, expected unique names")
+        if self.exclusive and self.kind != "probability":
+            raise ModelError(f"head with the outputs [{names}]: exclusive classes have a probability, not {self.kind}")
         if self.kind not in _KINDS[self.activation]:
             expected = " or ".join(_KINDS[self.activation])
             raise ModelError(f"head with the outputs [{names}]: {self.activation} gives no {self.kind}, but {expected}")
@@ -127,6 +137,11 @@ def split_heads(output: RawOutput, heads: Heads) -> dict[str, Float[Tensor, "bat
     if any(shapes.get(name, [])[1:] != [size] for name, size in sizes.items()):
         raise ModelError(f"network outputs of shapes {shapes}, expected [batch, outputs] with the outputs {sizes}")
     return {name: output[name] for name in sizes}
+
+
+def joined(output: RawOutput) -> Float[Tensor, "batch outputs"]:
+    """Return raw outputs as one tensor, the heads side by side in the network's order."""
+    return output if isinstance(output, Tensor) else torch.cat(list(output.values()), dim=1)
 
 
 def activate(output: RawOutput, heads: Heads) -> dict[str, Float[Tensor, "batch outputs"]]:

@@ -1,10 +1,11 @@
-"""Every network by its name: ``network_config(name)`` turns a name into a configuration.
+"""Every network by its name: ``network_config(name)`` turns a name into a configuration; ``AnyNetwork`` is all of them.
 
 ========================  ==============================================================================
 name                      network
 ========================  ==============================================================================
 ``densenet121``           timm's network, whole
 ``resnet18_to_layer2.0``  timm's network cut after a named block: ``<timm name>_to_<block>``
+``densenet121_pcam``      timm's network with PCAM pooling (Park et al. 2022): ``<timm name>_pcam``
 ``resnet50_t1`` … ``t5``  ResNet-50 cut as Res-T1 … Res-T5 of Peng et al. 2021; also ``res_t1`` …
 ``densenet121_t1`` … 3    DenseNet-121 cut as Dens-T1 … Dens-T3; also ``dens_t1`` …
 ``densenet121_s1`` … 3    slim DenseNet-121, Dens-S1 … Dens-S3; also ``dens_s1`` …; any DenseNet of timm
@@ -20,9 +21,10 @@ from pydantic import Field
 from medtransfer.errors import ModelError
 from medtransfer.models.cbr import CBRConfig
 from medtransfer.models.classifier import NetworkConfig
+from medtransfer.models.multitask import MultitaskConfig
 from medtransfer.models.slim import SlimConfig
 
-AnyNetwork = Annotated[NetworkConfig | SlimConfig | CBRConfig, Field(discriminator="kind")]
+AnyNetwork = Annotated[NetworkConfig | SlimConfig | CBRConfig | MultitaskConfig, Field(discriminator="kind")]
 
 _CUTS = {
     "resnet50_t1": "layer3.0",
@@ -70,8 +72,9 @@ def network_config(
         return SlimConfig(backbone=slim["backbone"], after=int(slim["after"]), **options)
     if cbr := _CBR.fullmatch(full):
         return _cbr(cbr["size"], padded=cbr["same"] is not None, options=options)
-    backbone, _, cut = full.partition("_to_")
-    return NetworkConfig(backbone=backbone, cut=cut, **options)
+    backbone, _, cut = full.removesuffix("_pcam").partition("_to_")
+    pooling: Literal["average", "pcam"] = "pcam" if full.endswith("_pcam") else "average"
+    return NetworkConfig(backbone=backbone, cut=cut, pooling=pooling, **options)
 
 
 def _cbr(size: Any, *, padded: bool, options: dict[str, Any]) -> CBRConfig:

@@ -51,6 +51,18 @@ class Flatten(nn.Module):
         return maps.flatten(1)
 
 
+class MapHead(nn.Module):
+    """A head that reads the last map itself instead of pooled features.
+
+    Attributes:
+        out_features: number of outputs, as of a linear head.
+        reads_lungs: whether it also reads a lung mask.
+    """
+
+    out_features: int
+    reads_lungs: bool = False
+
+
 class Structure(Config):
     """What all networks have: dropout before the head, and whether the head reads the map's mean or all of it."""
 
@@ -73,9 +85,18 @@ class Structure(Config):
     def title(self) -> str:
         """The structure in one word, for messages."""
 
+    @property
+    def least_outputs(self) -> int:
+        """The smallest number of outputs that the network can have."""
+        return 1
+
     def insert_layers(self, trunk: nn.Module) -> dict[str, InsertedLayer]:
         """Attach new layers to a trunk and return them by site; most structures have none."""
         return {}
+
+    def build_head(self, trunk: nn.Module, outputs: int) -> MapHead | None:
+        """Return a head that reads the last map itself; ``None`` for a linear one on pooled features."""
+        return None
 
     def build_pool(self, trunk: nn.Module) -> GlobalAverage | Flatten | None:
         """Return what turns the last map into features of ``width``; ``None`` leaves that to the trunk."""

@@ -189,7 +189,8 @@ def _is_whole(model: Classifier, state: dict[str, Tensor]) -> bool:
 
 def _wants_head(own: dict[str, Tensor], state: dict[str, Tensor], head: bool | Literal["if_fits"]) -> bool:
     if head == "if_fits":
-        return all(key in state and state[key].shape == own[key].shape for key in ("head.weight", "head.bias"))
+        mine, theirs = ({k: v.shape for k, v in one.items() if k.startswith("head.")} for one in (own, state))
+        return mine == theirs
     return head
 
 

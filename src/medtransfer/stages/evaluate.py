@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from medtransfer.data.add import scan_to_manifest
+from medtransfer.data.loaders import without_lungs
 from medtransfer.data.sources import CsvSource, ImageFolderSource, Scan
 from medtransfer.data.sources.base import is_image
 from medtransfer.errors import ConfigError, DataError
@@ -55,6 +56,7 @@ def run(options: Namespace) -> None:
         "images": len(manifest),
         "patients": manifest["patient_id"].nunique() if scan.patients == "known" else None,
         "left_out": len(skipped),
+        **({"without_lung_mask": without_lungs(data, data.rows(labelled=False))} if model.reads_lungs else {}),
         **({"positive_class": positive} if positive else {}),
         "trained_on": description["extra"]["dataset"],
     }

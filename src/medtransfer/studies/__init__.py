@@ -14,6 +14,7 @@ from medtransfer.errors import ConfigError
 STUDIES = (
     "attentive_transfer",
     "truncated_transfer",
+    "multitask_vit",
 )
 
 ALL = "all"

@@ -30,7 +30,7 @@ def head_columns(heads: Mapping[str, Mapping[str, Any]], *, where: str) -> dict[
     """
     try:
         untrained = [name for name, head in heads.items() if not head["trained"]]
-        exclusive = [name for name, head in heads.items() if head["activation"] == "softmax"]
+        exclusive = [n for n, head in heads.items() if head["activation"] == "softmax" or head.get("exclusive")]
         scores = {name: tuple(f"{head['kind']}_{output}" for output in head["outputs"]) for name, head in heads.items()}
     except (AttributeError, KeyError, TypeError) as error:
         raise ModelError(f"{where}: damaged heads; run the stage that writes them again") from error

@@ -96,14 +96,15 @@ def check_images(images: Any, channels: int) -> npt.NDArray[np.uint8]:
 
 
 def prepare(images: npt.NDArray[np.uint8], preprocessing: dict[str, Any]) -> Any:
-    """Return the network's input, float ``[N, 3, crop, crop]``: equalise, resize, centre crop, normalise."""
+    """Return the network's input, float ``[N, 3, crop, crop]``: equalise, smooth, resize, centre crop, normalise."""
     import torch
 
-    from medtransfer.data.images import equalize, resize
+    from medtransfer.data.images import equalize, resize, smooth
     from medtransfer.data.transforms import evaluate_view
 
     spread = [equalize(image) for image in images] if preprocessing["equalize"] else list(images)
-    stacked = np.stack([resize(image, preprocessing["size"]) for image in spread])
+    clean = [smooth(image) for image in spread] if preprocessing.get("smooth") else spread
+    stacked = np.stack([resize(image, preprocessing["size"]) for image in clean])
     mean, std = _numbers(preprocessing["mean"]), _numbers(preprocessing["std"])
     return evaluate_view(torch.from_numpy(stacked), preprocessing["crop"], mean=mean, std=std)
 

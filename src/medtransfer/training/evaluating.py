@@ -40,7 +40,7 @@ def pack_like_training(
     Raises:
         DataError: a label is no class of the network, or a file cannot be read.
     """
-    exclusive = [head for head in description["heads"].values() if head.activation == "softmax"]
+    exclusive = [head for head in description["heads"].values() if head.one_label]
     classes = tuple(name for head in exclusive for name in head.outputs)
     unknown = sorted(set(manifest["label"]) - {"", *classes}) if classes else []
     if unknown:
@@ -48,7 +48,7 @@ def pack_like_training(
             f"{root}: label {unknown[0]!r} is not a class of the model ({', '.join(classes)}); name it with --rename"
         )
     prepared = description["preprocessing"]
-    config = PackConfig.model_validate({key: prepared[key] for key in PackConfig.model_fields})
+    config = PackConfig.model_validate({key: prepared[key] for key in PackConfig.model_fields if key in prepared})
     pack(manifest, root, out, config, meta={"classes": classes, "patients": patients})
     return PackedDataset.open(out)
 
@@ -74,6 +74,7 @@ def predict_network(
         np.arange(len(data.manifest)),
         batch_size=EVALUATION_BATCH,
         crop=prepared["crop"],
+        lungs=model.reads_lungs,
         seed=0,
         train=False,
         normalization=(tuple(prepared["mean"]), tuple(prepared["std"])),
@@ -95,8 +96,9 @@ def predict_network(
 def asked_questions(heads: Heads, *, positive: str) -> dict[str, tuple[str, ...]]:
     """Return what can be scored of a network: name of the question → the outputs that answer it.
 
-    Exclusive classes are one question, named like their head, and of two classes the one about ``positive``; of more
-    than two classes ``positive`` is a question of its own beside it. Every other output is its own question.
+    Classes under a softmax are one question, named like their head, and of two classes the one about ``positive``; of
+    more than two classes ``positive`` is a question of its own beside it. Every other output is its own question, also
+    of exclusive classes with a sigmoid each, whose probabilities do not sum to one.
 
     Args:
         heads: what the outputs mean.

@@ -6,6 +6,7 @@ from medtransfer.data.loaders import Loader
 from medtransfer.evaluation.transferability import TransferScore, transfer_score
 from medtransfer.models.classifier import Classifier
 from medtransfer.models.heads import Heads, activate
+from medtransfer.models.structures import MapHead
 from medtransfer.training.engine import Engine
 from medtransfer.training.inference import collect
 from medtransfer.training.task import Batch
@@ -32,7 +33,9 @@ def score_source(
 
     def outputs(batch: Batch) -> dict[str, Tensor]:
         features = model.features(batch["image"])
-        return {**activate(model.head(features), heads), "features": features.float()}
+        # a head that reads the map needs a pass of its own
+        raw = model(batch["image"]) if isinstance(model.head, MapHead) else model.head(features)
+        return {**activate(raw, heads), "features": features.float()}
 
     collected = collect(engine.place(model), outputs, loader, engine)
     probabilities = None if unavailable else collected[exclusive[0]]

@@ -15,7 +15,7 @@ from medtransfer.evaluation.metrics import METRICS
 from medtransfer.evaluation.predictions import prediction_rows
 from medtransfer.models.heads import Head, Heads, activate, require_trained
 from medtransfer.training.engine import Engine
-from medtransfer.training.task import Batch, Task, set_mode
+from medtransfer.training.task import Batch, Task, network_input, set_mode
 
 MACRO = ("macro_auroc", "macro_auprc", "macro_f1", "top_1", "macro_mse")
 BINARY = ("auroc", "auprc", "f1", "f1_negative", "accuracy", "sensitivity", "specificity", "brier", "ece", "mse")
@@ -47,7 +47,7 @@ def predict_heads(module: nn.Module, heads: Heads, loader: Loader, engine: Engin
         ModelError: a head was never trained, or the network has other outputs.
     """
     require_trained(heads, what="prediction")
-    return collect(module, lambda batch: activate(module(batch["image"]), heads), loader, engine)
+    return collect(module, lambda batch: activate(module(*network_input(batch)), heads), loader, engine)
 
 
 def predicted_rows(
@@ -90,16 +90,19 @@ def predicted_rows(
 def head_targets(manifest: pd.DataFrame, head: Head) -> npt.NDArray[np.float64]:
     """Return what a manifest knows of a head's outputs, ``[images, outputs]``, NaN where it knows nothing.
 
-    Exclusive classes have one-hot rows from ``label``, findings their columns ``y_<finding>``, severities the zones
-    that they are named like.
+    Exclusive classes have one-hot rows from ``label``, findings their columns ``y_<finding>``, values their columns
+    ``v_<value>``, severities the zones that they are named like; under a sigmoid, from 0 to 1, a zone is 1 where its
+    score is above 0 (Park et al. 2022).
     """
-    if head.activation == "softmax":
+    if head.one_label:
         labels = manifest["label"].to_numpy(object)[:, None]
         one_hot: npt.NDArray[np.float64] = (labels == np.array(head.outputs, object)).astype(np.float64)
         one_hot[~one_hot.any(axis=1)] = np.nan
         return one_hot
     columns = [_column(output, head) for output in head.outputs]
     known: npt.NDArray[np.float64] = manifest.reindex(columns=columns).to_numpy(np.float64)
+    if (head.kind, head.activation) == ("severity", "sigmoid"):
+        return np.where(np.isnan(known), np.nan, known > 0)
     return known
 
 
@@ -107,8 +110,9 @@ def _column(output: str, head: Head) -> str:
     """Return the manifest's column with an output's target; a name that no column has when there is none."""
     if head.kind == "probability":
         return f"y_{output}"
-    # zones count from 0 to 3: a sigmoid's severities have another scale, whatever they are named
-    return output if output in ZONES and (head.kind, head.activation) == ("severity", "identity") else ""
+    if head.kind == "value":
+        return f"v_{output}"
+    return output if output in ZONES else ""
 
 
 @torch.inference_mode()

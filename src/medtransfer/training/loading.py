@@ -7,9 +7,10 @@ import numpy as np
 
 from medtransfer import paths
 from medtransfer.data.loaders import Loader
+from medtransfer.data.manifest import ZONES
 from medtransfer.data.packed import PackedDataset, Rows
 from medtransfer.data.transforms import AugmentConfig
-from medtransfer.errors import DataError
+from medtransfer.errors import ConfigError, DataError
 from medtransfer.training.engine import Engine
 from medtransfer.training.optim import TrainConfig
 
@@ -40,14 +41,27 @@ def open_dataset(name: str) -> PackedDataset:
 
 
 def supervised_loader(
-    data: PackedDataset, phase: Phase, seed: int, engine: Engine, *, outputs: Sequence[str] = ()
+    data: PackedDataset,
+    phase: Phase,
+    seed: int,
+    engine: Engine,
+    *,
+    outputs: Sequence[str] = (),
+    blank: bool = False,
+    lungs: bool = False,
+    like: PackedDataset | None = None,
 ) -> Loader:
     """Return the training loader of a phase with labels; only rows of the training split reach it.
 
-    With ``outputs`` (findings, zones) the targets are these instead of the classes.
+    With ``outputs`` (findings, zones) the targets are these instead of the classes; a flipped image has its left and
+    right zones exchanged. With ``blank`` findings that the data set does not label are accepted, with ``lungs`` a batch
+    holds lung masks. Images are normalised ``like`` those of another data set that the network reads too.
     """
-    targets, rows_of = _targets(data, outputs)
-    return training_loader(data, rows_of("train"), phase, seed, engine, targets=targets)
+    targets, rows_of = _targets(data, outputs, blank)
+    known = (like or data).meta
+    views: dict[str, Any] = {"targets": targets, "mirror": mirrored_columns(outputs), "lungs": lungs}
+    views["normalization"] = (known.mean, known.std)
+    return training_loader(data, rows_of("train"), phase, seed, engine, **views)
 
 
 def evaluation_loader(
@@ -58,13 +72,16 @@ def evaluation_loader(
     *,
     trained_on: PackedDataset | None = None,
     outputs: Sequence[str] = (),
+    blank: bool = False,
+    lungs: bool = False,
 ) -> Loader:
     """Return a loader over the labelled rows of one split in the evaluation view: centre crop, no randomness.
 
     Images of a data set that the network was not trained on are normalised like those that it was ``trained_on``.
-    With ``outputs`` (findings, zones) the targets are these instead of the classes.
+    With ``outputs`` (findings, zones) the targets are these instead of the classes, with ``blank`` also findings that
+    the data set does not label. With ``lungs`` a batch holds lung masks.
     """
-    targets, rows_of = _targets(data, outputs)
+    targets, rows_of = _targets(data, outputs, blank)
     rows = rows_of(split)
     if len(rows) == 0:
         raise DataError(f"{data.meta.name}: the {split} split has no labelled image; check its split settings")
@@ -77,17 +94,34 @@ def evaluation_loader(
         targets=targets,
         seed=0,
         train=False,
+        lungs=lungs,
         normalization=(known.mean, known.std),
         device=engine.device,
     )
 
 
-def _targets(data: PackedDataset, outputs: Sequence[str]) -> tuple[np.ndarray | None, Callable[[str], np.ndarray]]:
+def mirrored_columns(outputs: Sequence[str]) -> tuple[int, ...] | None:
+    """Return the column that each output becomes in a flipped image; nothing where no output has a side.
+
+    Raises:
+        ConfigError: a zone has no partner on the other side among the outputs.
+    """
+    partners = dict(zip(ZONES, (*ZONES[3:], *ZONES[:3]), strict=True))
+    if not partners.keys() & set(outputs):
+        return None
+    if alone := [name for name in outputs if partners.get(name, name) not in outputs]:
+        raise ConfigError(f"outputs: {alone[0]} needs {partners[alone[0]]} beside it, flips exchange them; add it")
+    return tuple(list(outputs).index(partners.get(name, name)) for name in outputs)
+
+
+def _targets(
+    data: PackedDataset, outputs: Sequence[str], blank: bool
+) -> tuple[np.ndarray | None, Callable[[str], np.ndarray]]:
     """Return the targets that replace the classes, if any, and a function from a split to its rows with a target.
 
     Of several outputs one must be known; a known finding or severity zone is no class.
     """
-    targets = data.targets(outputs) if outputs else None
+    targets = data.targets(outputs, blank=blank) if outputs else None
     known = np.asarray(data.class_index >= 0 if targets is None else ~np.isnan(targets).all(axis=1))
 
     def rows(split: str) -> np.ndarray:

@@ -63,6 +63,11 @@ def groups_of(module: nn.Module, config: TrainConfig) -> list[Group]:
     return groups
 
 
+def network_input(batch: Batch) -> tuple[Tensor, ...]:
+    """Return what of a batch a network reads: the images, and lung masks where the loader delivers them."""
+    return (batch["image"], batch["lungs"]) if "lungs" in batch else (batch["image"],)
+
+
 class NetworkTask:
     """What tasks share whose module is the network itself: its trainable parameters, nothing after a step.
 
@@ -76,7 +81,7 @@ class NetworkTask:
 
     def outputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return the scores of every head, float32 ``[batch, outputs]``."""
-        return activate(self.module(batch["image"]), self._heads)
+        return activate(self.module(*network_input(batch)), self._heads)
 
     def groups(self, config: TrainConfig) -> list[Group]:
         """Return the network's trainable parameters."""

@@ -35,10 +35,13 @@ def supervised_validation(
 
 
 def multilabel_validation(
-    data: PackedDataset, crop: int, engine: Engine, *, findings: Sequence[str]
+    data: PackedDataset, crop: int, engine: Engine, *, findings: Sequence[str], blank: bool = False
 ) -> Callable[[Task], dict[str, float]]:
-    """Return a function that scores a task of several findings on the validation split."""
-    loader = evaluation_loader(data, "val", crop, engine, outputs=findings)
+    """Return a function that scores a task of several findings on the validation split.
+
+    With ``blank`` there may be findings that the data set does not label; they have no metric.
+    """
+    loader = evaluation_loader(data, "val", crop, engine, outputs=findings, blank=blank)
 
     def validate(task: Task) -> dict[str, float]:
         predicted = predict(task, loader, engine)

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from pydantic import ValidationError
 
@@ -77,3 +79,17 @@ def test_a_single_label_task_keeps_images_of_exactly_one_class(tmp_path, write_i
 def test_a_class_that_is_no_finding_is_refused(tmp_path):
     with pytest.raises(ValidationError, match="classes: 'flu' is no finding; there are no_finding, atelectasis"):
         ChestXray14Source(root=tmp_path, classes=("no_finding", "flu"))
+
+
+def test_chexperts_findings_are_understood_and_those_without_labels_are_not_known(tmp_path, write_images, text):
+    text("Data_Entry_2017.csv", ENTRIES + "3_0.png,Effusion,0,3,PA\n")
+    write_images("images/1_0.png", "images/1_1.png", "images/3_0.png")
+    findings = ("no_finding", "lung_opacity", "edema", "pleural_effusion", "support_devices")
+    scan = ChestXray14Source(root=tmp_path, findings=findings).scan()
+    values = [[row[f"y_{name}"] for name in findings] for row in scan.rows]
+    known = [[row[0], row[2], row[3]] for row in values]
+    assert known == [[0, 1, 0], [1, 0, 0], [0, 0, 1]]
+    assert all(math.isnan(row[1]) and math.isnan(row[4]) for row in values)
+    assert sum(key.startswith("y_") for key in scan.rows[0]) == 5
+    with pytest.raises(ValidationError, match="findings: 'edemas' is no finding; there are atelectasis"):
+        ChestXray14Source(root=tmp_path, findings=("edemas",))

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from pydantic import ValidationError
 
 from medtransfer.data.manifest import build_manifest
 from medtransfer.data.sources import ChexpertSource, Skipped
@@ -72,7 +73,7 @@ def test_patients_views_and_splits_are_read_off_path_and_columns(tmp_path, small
 def test_all_fourteen_labels_are_findings(tmp_path, small):
     row = ChexpertSource(root=tmp_path).scan().rows[0]
     columns = [key for key in row if key.startswith("y_")]
-    assert len(columns) == 14
+    assert columns == [f"y_{name.lower().replace(' ', '_')}" for name in FINDINGS]
     assert {"y_enlarged_cardiomediastinum", "y_pleural_effusion", "y_support_devices"} <= set(columns)
 
 
@@ -127,3 +128,10 @@ def test_other_cells_paths_and_headers_are_refused_or_reported(tmp_path, write_i
     text("train.csv", table(line(FIRST, Edema="2")))
     with pytest.raises(DataError, match=r"train\.csv row 2, column Edema: '2', expected 1, 0, -1 or nothing"):
         ChexpertSource(root=tmp_path).scan()
+
+
+def test_findings_can_be_chosen_and_ordered(tmp_path, small):
+    row = ChexpertSource(root=tmp_path, findings=("support_devices", "edema")).scan().rows[0]
+    assert [key for key in row if key.startswith("y_")] == ["y_support_devices", "y_edema"]
+    with pytest.raises(ValidationError, match="'flu' is none of CheXpert's; there are no_finding"):
+        ChexpertSource(root=tmp_path, findings=("flu",))

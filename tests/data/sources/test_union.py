@@ -4,7 +4,8 @@ from pydantic import TypeAdapter, ValidationError
 from medtransfer.data.sources import CovidCtSource, SourceConfig
 
 SOURCES = TypeAdapter(SourceConfig)
-NAMES = ["imagefolder", "covid_ct", "covidx", "chestxray14", "chexpert", "covid_collection", "covidx_like", "csv"]
+XRAYS = ["chestxray14", "chexpert", "covid_collection", "covidx_like", "brixia", "actualmed", "figure1"]
+NAMES = ["imagefolder", "covid_ct", "covidx", *XRAYS, "csv"]
 
 
 @pytest.mark.parametrize("name", NAMES)

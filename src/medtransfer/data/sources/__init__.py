@@ -4,7 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from medtransfer.data.sources.actualmed import ActualmedSource, Figure1Source
 from medtransfer.data.sources.base import Scan, Skipped
+from medtransfer.data.sources.brixia import BrixiaSource
 from medtransfer.data.sources.chestxray14 import ChestXray14Source
 from medtransfer.data.sources.chexpert import ChexpertSource
 from medtransfer.data.sources.covid_collection import CovidCollectionSource
@@ -22,11 +24,16 @@ SourceConfig = Annotated[
     | ChexpertSource
     | CovidCollectionSource
     | CovidxLikeSource
+    | BrixiaSource
+    | ActualmedSource
+    | Figure1Source
     | CsvSource,
     Field(discriminator="name"),
 ]
 
 __all__ = [
+    "ActualmedSource",
+    "BrixiaSource",
     "ChestXray14Source",
     "ChexpertSource",
     "CovidCollectionSource",
@@ -34,6 +41,7 @@ __all__ = [
     "CovidxLikeSource",
     "CovidxSource",
     "CsvSource",
+    "Figure1Source",
     "ImageFolderSource",
     "Scan",
     "Skipped",

@@ -142,10 +142,11 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     return [(row, line.strip()) for row, line in enumerate(text.split("\n"), start=1) if line.strip()]
 
 
-def read_table(path: Path, required: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+def read_table(path: Path, required: Sequence[str], *, comment: str = "") -> list[tuple[int, dict[str, str]]]:
     """Return ``(row number, record)`` of a comma-separated table; the header is row 1, a missing cell is empty.
 
-    Bytes that are not UTF-8 become a replacement character, so that one odd letter does not lose a table.
+    Bytes that are not UTF-8 become a replacement character, so that one odd letter does not lose a table. Lines before
+    the header that begin with ``comment`` are left out, and counted in the row numbers.
 
     Raises:
         DataError: the file is absent, is not a table, lacks a required column, or a row is longer than the header.
@@ -153,9 +154,12 @@ def read_table(path: Path, required: Sequence[str]) -> list[tuple[int, dict[str,
     if not path.is_file():
         raise DataError(f"{path}: no such table, expected columns {', '.join(required)}; correct the source's root")
     text = path.read_bytes().decode("utf-8-sig", errors="replace")
+    above = 0
+    while comment and text.startswith(comment):
+        text, above = text.partition("\n")[2], above + 1
     try:
         reader = csv.DictReader(io.StringIO(text, newline=""), restval="")
-        records = list(enumerate(reader, start=2))
+        records = list(enumerate(reader, start=2 + above))
     except csv.Error as error:
         raise DataError(f"{path}: not a comma-separated table ({error}); export it again") from error
     missing = [column for column in required if column not in (reader.fieldnames or ())]

@@ -7,12 +7,14 @@ Known flaws: labels are mined from reports (about one in ten is wrong); many ima
 line; the same patient has up to 184 images.
 """
 
+import math
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from medtransfer.data.sources.base import Listing, Scan, Source, is_image, read_lines, read_table, shared_patients
+from medtransfer.data.sources.chexpert import SLUGS
 from medtransfer.errors import DataError
 
 FINDINGS = (
@@ -32,6 +34,8 @@ FINDINGS = (
     "Hernia",
 )
 NO_FINDING = "No Finding"
+SYNONYMS = {"pleural_effusion": "effusion"}
+"""CheXpert's name of a finding → the name here, both in lower case."""
 LISTS = {"train_val_list.txt": "train", "test_list.txt": "test"}
 
 
@@ -39,15 +43,27 @@ class ChestXray14Source(Source):
     """ChestX-ray14 as a multi-label data set ``y_<finding>``; a finding that is not listed is 0.
 
     Attributes:
+        findings: the outputs of a multi-label task by their column without ``y_``; none stands for the 14. Names as in
+            CheXpert are understood (``pleural_effusion``, ``no_finding``); a finding that this source does not label is
+            not known in any row, so that a loss which leaves out what is not known can join both sources.
         classes: for a single-label task, findings or ``no_finding`` in the order of the outputs. Images of none of
             them, or of two, are left out; other findings may come with one.
     """
 
     name: Literal["chestxray14"] = "chestxray14"
+    findings: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     citation: ClassVar[str] = "Wang et al. 2017, ChestX-ray8, CVPR; NIH Clinical Center"
     licence: ClassVar[str] = "no restriction on use; cite the paper and acknowledge the NIH Clinical Center"
     flaws: ClassVar[str] = "labels mined from reports; drains and lines give findings away; many images of one patient"
+
+    @field_validator("findings")
+    @classmethod
+    def _known(cls, findings: tuple[str, ...]) -> tuple[str, ...]:
+        there = dict.fromkeys((*map(str.lower, FINDINGS), *SLUGS))
+        if unknown := [name for name in findings if name not in there]:
+            raise ValueError(f"findings: {unknown[0]!r} is no finding; there are {', '.join(there)}")
+        return findings
 
     @model_validator(mode="after")
     def _classes_are_findings(self) -> "ChestXray14Source":
@@ -94,8 +110,16 @@ class ChestXray14Source(Source):
             view=entry.get("View Position", ""),
             split=splits.get(file, ""),
             label="".join(labels),
-            **{f"y_{name.lower()}": float(name in findings) for name in FINDINGS},
+            **{f"y_{name}": self._value(name, findings) for name in self.findings or map(str.lower, FINDINGS)},
         )
+
+    def _value(self, output: str, findings: set[str]) -> float:
+        """Return 1 or 0, NaN for a finding that this source does not label."""
+        if output == "no_finding":
+            return float(not findings)
+        known = {name.lower(): name for name in FINDINGS}
+        name = known.get(SYNONYMS.get(output, output))
+        return math.nan if name is None else float(name in findings)
 
     def _objection(self, findings: set[str], labels: set[str]) -> str:
         unknown = findings - set(FINDINGS)

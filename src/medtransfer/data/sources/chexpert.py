@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from pydantic import field_validator
+
 from medtransfer.data.sources.base import Listing, Scan, Source, read_table, shared_patients
 from medtransfer.errors import DataError
 
@@ -32,6 +34,23 @@ FINDINGS = (
     "Fracture",
     "Support Devices",
 )
+SLUGS = (
+    "no_finding",
+    "enlarged_cardiomediastinum",
+    "cardiomegaly",
+    "lung_opacity",
+    "lung_lesion",
+    "edema",
+    "consolidation",
+    "pneumonia",
+    "atelectasis",
+    "pneumothorax",
+    "pleural_effusion",
+    "pleural_other",
+    "fracture",
+    "support_devices",
+)
+"""The findings as the manifest's columns name them, without ``y_``."""
 UNCERTAIN_POSITIVE = frozenset({"Edema", "Atelectasis"})
 """Findings whose uncertain labels count as present under ``mixed``: best so in Irvin et al. 2019."""
 TABLES = {"train.csv": "train", "valid.csv": "test"}
@@ -46,6 +65,7 @@ class ChexpertSource(Source):
     al. 2021 draw 72, 8 and 20 % of all images: ``split: {official: false, train: 0.72, val: 0.08, test: 0.2}``.
 
     Attributes:
+        findings: which of the 14, in the order of the outputs, by their column without ``y_``; none stands for all.
         uncertain: what −1 means: ``zeros`` absent, ``ones`` present, ``ignore`` not known, ``mixed`` present for edema
             and atelectasis, absent for the others.
         blank: what an empty cell means: ``zero`` absent, as in the published training codes, or ``missing`` not known.
@@ -53,6 +73,7 @@ class ChexpertSource(Source):
     """
 
     name: Literal["chexpert"] = "chexpert"
+    findings: tuple[str, ...] = ()
     uncertain: Literal["zeros", "ones", "ignore", "mixed"] = "zeros"
     blank: Literal["zero", "missing"] = "zero"
     views: tuple[View, ...] = ()
@@ -61,6 +82,13 @@ class ChexpertSource(Source):
     flaws: ClassVar[str] = (
         "labels mined from reports, many uncertain; several images of one study; tubes and letters give findings away"
     )
+
+    @field_validator("findings")
+    @classmethod
+    def _known(cls, findings: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [name for name in findings if name not in SLUGS]:
+            raise ValueError(f"findings: {unknown[0]!r} is none of CheXpert's; there are {', '.join(SLUGS)}")
+        return findings
 
     def scan(self) -> Scan:
         """List the images of the tables that are there.
@@ -95,8 +123,15 @@ class ChexpertSource(Source):
                 modality="CXR",
                 view=view,
                 split=split,
-                **{f"y_{_slug(name)}": self._label(table, row, name, entry[name]) for name in FINDINGS},
+                **{
+                    f"y_{SLUGS[FINDINGS.index(name)]}": self._label(table, row, name, entry[name])
+                    for name in self._wanted
+                },
             )
+
+    @property
+    def _wanted(self) -> tuple[str, ...]:
+        return tuple(FINDINGS[SLUGS.index(slug)] for slug in self.findings) or FINDINGS
 
     def _path(self, listed: str) -> str:
         """Drop the data set's own folder when the root is inside it."""
@@ -139,7 +174,3 @@ def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
 def _view(entry: Mapping[str, str]) -> str:
     frontal = entry["Frontal/Lateral"].strip() == "Frontal"
     return entry["AP/PA"].strip() if frontal else "lateral"
-
-
-def _slug(name: str) -> str:
-    return name.lower().replace(" ", "_")

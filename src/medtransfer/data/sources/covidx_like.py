@@ -12,7 +12,7 @@ from pydantic import Field
 
 from medtransfer.data.sources.base import Listing, Row, Scan, Skipped, Source, thin
 from medtransfer.data.sources.chestxray14 import FINDINGS, ChestXray14Source
-from medtransfer.data.sources.covid_collection import CLASSES, VIEWS, CovidCollectionSource
+from medtransfer.data.sources.covid_collection import CLASSES, VIEWS, CovidCollectionSource, below
 
 
 class CovidxLikeSource(Source):
@@ -67,8 +67,7 @@ def _single_label(row: Row) -> dict[str, Any]:
 
 
 def _below(folder: str, row: Row) -> Row:
-    paths = {key: f"{folder}/{row[key]}" for key in ("image_id", "path", "mask") if row.get(key)}
-    return row | paths | {"patient_id": f"{row['source']}:{row['patient_id']}"}
+    return below(folder, row) | {"patient_id": f"{row['source']}:{row['patient_id']}"}
 
 
 def _report_left_out(listing: Listing, folder: str, count: int) -> None:

@@ -1,0 +1,64 @@
+"""Predictions of every network on the validation and test images of its tasks, with the severity score 0–6."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from medtransfer.evaluation.severity import score_rows
+from medtransfer.models.multitask import LABEL, SEVERITY
+from medtransfer.models.weights import load_model
+from medtransfer.studies.base import Contest, FittedModel
+from medtransfer.studies.multitask_vit import study
+from medtransfer.studies.multitask_vit.config import MultitaskVitConfig
+from medtransfer.studies.multitask_vit.finetuning import evaluation_loaders, open_sources
+from medtransfer.tracking.views import RunView
+from medtransfer.training.engine import Engine
+from medtransfer.training.inference import predicted_rows
+
+
+def fitted(config: MultitaskVitConfig) -> Iterator[FittedModel]:
+    """Yield every network."""
+    for variant, chosen in config.variants.items():
+        dataset = config.finetune.task(chosen.tasks[0]).dataset
+        for seed in config.seeds:
+            yield FittedModel(
+                **vars(study.fitted(variant, seed)), network=config.network(variant).title, dataset=dataset
+            )
+
+
+def predictions(config: MultitaskVitConfig, engine: Engine) -> Iterator[pd.DataFrame]:
+    """Yield the rows of every network: classes, zones, and the score that the zones add up to."""
+    crop = config.finetune.augment.crop
+    for model in fitted(config):
+        network, description = load_model(model.weights)
+        engine.place(network)
+        names = {"study": model.study, "variant": model.variant, "condition": model.condition}
+        sources = open_sources(config.finetune, config.variants[model.variant].tasks)
+        for split in ("val", "test"):
+            for task, loader in evaluation_loaders(sources, split, crop, engine).items():
+                heads = {task: description["heads"][task]}
+                rows = predicted_rows(network, heads, loader, engine, **names, seed=model.seed)
+                yield rows
+                if task == SEVERITY:
+                    yield score_rows(rows)
+
+
+def comparison(config: MultitaskVitConfig) -> RunView:
+    """Return the view of the tracker's pages that answers the study's question."""
+    del config
+    return RunView(
+        name="Multi-task ViT",
+        query=f"tags.study = '{study.NAME}' and tags.phase = '{study.FINETUNE}'",
+        group_by="variant",
+        metric="best/macro_auroc",
+        columns=("best/mse_score",),
+        tags=("tasks", "pretrained"),
+    )
+
+
+def contests(config: MultitaskVitConfig) -> tuple[Contest, ...]:
+    """Return the one contest: networks that do both tasks, by the mean AUROC over the classes."""
+    both = [name for name, chosen in config.variants.items() if {LABEL, SEVERITY} <= set(chosen.tasks)]
+    fits = tuple((name, study.POOLED) for name in both)
+    contest = Contest(model=config.model, dataset=config.finetune.label.dataset, metric="auroc", fits=fits)
+    return (contest,) if fits else ()

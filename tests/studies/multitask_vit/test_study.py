@@ -1,0 +1,111 @@
+"""Every variant trains two steps on drawn X-rays, is stored, rebuilt, and predicts what its tasks say."""
+
+import pandas as pd
+import pytest
+import torch
+from pydantic import ValidationError
+
+from medtransfer.evaluation.predictions import validate_predictions
+from medtransfer.models.weights import load_model
+from medtransfer.studies.multitask_vit import predictions, study
+from medtransfer.studies.multitask_vit.config import MultitaskVitConfig
+from medtransfer.training.loading import open_dataset
+
+TASKS = {"classification": ("label",), "severity": ("zones",)}
+
+
+@pytest.mark.slow
+def test_every_variant_is_trained_stored_and_predicts_its_tasks(workspace, make_config, fit, engine):
+    config = make_config()
+    fit(config, "corpus")
+    fit(config, "finetune")
+    corpus, _ = load_model(study.backbone("test_resnet_pcam").weights)
+    table = validate_predictions(pd.concat(list(predictions.predictions(config, engine)), ignore_index=True))
+    assert set(table["variant"]) == set(config.variants)
+    for variant in config.variants:
+        tasks = TASKS.get(variant, ("label", "zones"))
+        network, description = load_model(study.fitted(variant, 0).weights)
+        assert tuple(description["heads"]) == tasks
+        rows = table[table["variant"] == variant]
+        kinds = {"label": {"probability"}, "zones": {"severity", "value"}}
+        assert set(rows["kind"]) == set.union(*(kinds[task] for task in tasks))
+        assert set(rows["split"]) == {"val", "test"}
+        spec, tracker = workspace[f"finetune · {variant} · seed 0"]
+        assert spec.tags["tasks"] == ", ".join(tasks)
+        assert bool(spec.parents) == (variant != "no_pretraining")
+        history = {name for name, _, _ in tracker.points}
+        assert {"val/macro_auroc" if "label" in tasks else "val/mse_score", "train/loss"} <= history
+        if "zones" in tasks:
+            assert {"val/mse_score", "train/lr_severity", "data/without_lungs"} <= history
+        assert network.reads_lungs == ("zones" in tasks)
+    _check_scores(table)
+    assert corpus.head.out_features == 5
+
+
+def _check_scores(table):
+    zones = table[(table["variant"] == "multitask") & (table["kind"] == "severity")]
+    counted = zones.assign(affected=zones["score"] >= 0.5).groupby("image_id")["affected"].sum()
+    scores = table[(table["variant"] == "multitask") & (table["kind"] == "value")].set_index("image_id")["score"]
+    assert scores.to_dict() == counted.astype(float).to_dict()
+
+
+def test_a_pretrained_variant_starts_from_the_corpus_backbone(workspace, make_config, fit):
+    still = {"steps": 1, "batch_size": 6, "optimizer": {"name": "sgd", "lr": 1e-12}, "frozen_norm": True}
+    finetune = make_config().finetune.model_dump() | {"severity_lr": 1e-12}
+    finetune["train"] = still | {"selection": {"metric": "val/macro_auroc"}}
+    names = ("multitask", "no_pretraining")
+    variants = {name: make_config().variants[name].model_dump() for name in names}
+    config = make_config(finetune=finetune, variants=variants)
+    fit(config, "corpus", "test_resnet_pcam")
+    fit(config, "finetune")
+    corpus, _ = load_model(study.backbone("test_resnet_pcam").weights)
+    trunks = {name: load_model(study.fitted(name, 0).weights)[0].trunk.state_dict() for name in names}
+    for key, value in corpus.trunk.state_dict().items():
+        if value.ndim > 1:
+            torch.testing.assert_close(trunks["multitask"][key], value)
+    weights = [key for key, value in corpus.trunk.state_dict().items() if value.ndim > 1]
+    assert not any(torch.equal(trunks["no_pretraining"][key], corpus.trunk.state_dict()[key]) for key in weights)
+
+
+def test_only_images_with_zones_teach_the_severity(workspace, make_config, fit):
+    config = make_config(
+        variants={"severity": {"backbone": "test_resnet_pcam", "tasks": ["zones"], "pretrained": False}}
+    )
+    fit(config, "finetune")
+    _, tracker = workspace["finetune · severity · seed 0"]
+    table = open_dataset("chest").manifest
+    train = table[(table["split"] == "train") & table["zone_0"].notna()]
+    counted = [value for name, _, value in tracker.points if name == "data/without_lungs"]
+    assert counted == [(train["mask_row"] < 0).sum()]
+    assert counted[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"start": {}}, "variant 'multitask': start has no weights for 'test_resnet_pcam'"),
+        ({"variants": {}}, "at least 1 item"),
+    ],
+)
+def test_variants_that_cannot_start_are_refused(make_config, changes, message):
+    with pytest.raises(ValidationError, match=message):
+        make_config(**changes)
+
+
+def test_images_of_a_step_add_up(make_config):
+    finetune = make_config().finetune.model_dump()
+    finetune["train"]["batch_size"] = 20
+    with pytest.raises(ValidationError, match=r"train\.batch_size is 20, label and zones together have 6; make it 6"):
+        make_config(finetune=finetune)
+
+
+def test_the_defaults_are_the_papers_sizes(make_config):
+    paper = MultitaskVitConfig.model_validate(
+        make_config().model_dump(exclude={"transformer", "upsizing", "cuts"})
+        | {"variants": {"multitask": {}}, "start": {"densenet121_pcam": {"kind": "train"}}}
+    )
+    network = paper.network("multitask")
+    assert (network.transformer.width, network.transformer.layers, network.transformer.heads) == (768, 12, 12)
+    assert network.upsizing == (256, 128, 64, 32)
+    assert network.cuts == ((5, 12), (2, 3))
+    assert paper.finetune.severity_weight == 5
