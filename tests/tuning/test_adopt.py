@@ -108,6 +108,7 @@ def test_a_file_that_changes_meanwhile_is_not_overwritten(result, monkeypatch):
 
 
 def test_without_a_result_the_verb_says_what_to_run(here, capsys):
+    shutil.copy(SHIPPED, here / "params.yaml")
     assert run(["adopt", "sstl_m"]) == 2
     assert "no result of this search; run: medtransfer tune sstl_m" in capsys.readouterr().err
 
