@@ -35,7 +35,7 @@ def store(rows: int, folder: Path) -> None:
     originals = rows - rows // COPIES
     for start in range(0, rows, CHUNK):
         stop = min(rows, start + CHUNK)
-        new = fields(stop - start, generator)
+        small[start:stop] = new = fields(stop - start, generator)
         copied = np.arange(max(start, originals), stop)
         if len(copied):
             new[copied - start] = cropped(np.asarray(small[copied - originals], np.float32), generator)

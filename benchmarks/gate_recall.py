@@ -2,8 +2,8 @@
 
     python benchmarks/gate_recall.py --covid-ct DIR --xray DIR
 
-``--covid-ct`` is the root that the source ``covid_ct`` reads, ``--xray`` a folder of grey X-ray files. 150 images of each
-are copied; all other images compete with the originals. Writes ``results/gate_recall.md``.
+``--covid-ct`` is the root that the source ``covid_ct`` reads, ``--xray`` a folder of grey X-ray files. 150 images of
+each are copied; all other images compete with the originals. Writes ``results/gate_recall.md``.
 """
 
 import argparse
@@ -77,15 +77,15 @@ def main() -> None:
     lines = [
         "# The leak gate on real images",
         "",
-        f"`benchmarks/gate_recall.py`, {min(COPIED, len(rays))} copies of each kind among {len(slices)} slices of COVID-CT "
-        f"and {len(rays)} X-rays; similarity at least {GateConfig().min_similarity}.",
+        f"`benchmarks/gate_recall.py`, {min(COPIED, len(rays))} copies of each kind among {len(slices)} slices of "
+        f"COVID-CT and {len(rays)} X-rays; similarity at least {GateConfig().min_similarity}.",
         "",
         "| copy | COVID-CT | X-rays |",
         "|---|---|---|",
         *rows,
         "",
-        f"Pairs of COVID-CT slices of different patients (by `patient_id`) that count as near-duplicates: {len(found)}, "
-        f"of which {near} have consecutive file numbers, {run} numbers 2 to 4 apart, "
+        f"Pairs of COVID-CT slices of different patients (by `patient_id`) that count as near-duplicates: "
+        f"{len(found)}, of which {near} have consecutive file numbers, {run} numbers 2 to 4 apart, "
         f"and {len(found) - near - run} others.",
     ]
     (RESULTS / "gate_recall.md").write_text("\n".join(lines) + "\n")

@@ -1,8 +1,8 @@
 """Which directions of a spectrum tell images apart and survive crops and small rotations.
 
 Linear discriminant analysis (Fisher 1936; Hastie et al., "The Elements of Statistical Learning", section 4.3.3) between
-random fields with the power spectrum of natural images (amplitude ~ 1/f^1.5) and warped copies of them: the within-class
-scatter is that of the copies. Both scatters are averaged over the eight orientations, so no orientation is preferred.
+random fields with the power spectrum of natural images (amplitude ~ 1/f^1.5): the scatter within a class is that of
+warped copies. Both scatters are averaged over the eight orientations, so no orientation is preferred.
 It needs no data: few images are searched as well as many.
 """
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from medtransfer.data.looks import FREQUENCIES, SIDE, Floats, orientations, spectra
 
 DIMENSIONS = 32
-FIELDS = 1500
+FIELDS = 800
 CROP, TURN = 0.05, 3.0
 """Largest crop per side as a share of the side, and largest rotation in degrees, of the copies."""
 RIDGE = 1e-3

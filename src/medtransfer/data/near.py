@@ -113,7 +113,7 @@ def _entries(looks: Looks, rows: Positions, *, uncertain: bool) -> _Entries:
 
 
 def _oriented(spectra: Floats, *, uncertain: bool) -> Iterator[tuple[Positions, int, int, Floats]]:
-    """Yield rows, orientation, sign and projected spectra: canonical are the larger slope down, both slopes positive."""
+    """Yield rows, orientation, sign and projected spectra: canonical has the larger slope down, both positive."""
     projection, noise = discriminant()
     down, across = spectra[:, position(1, 0)], spectra[:, position(0, 1)]
     bend = spectra[:, position(2, 0)] + spectra[:, position(0, 2)]
@@ -185,12 +185,13 @@ def _compare(
     inside = distance <= radius
     if inside.sum() > len(here) * 4 * NEAREST and len(member) > 4 * NEAREST:  # a crowd: keep the nearest that count
         rows = np.broadcast_to(asked.row[here][:, None], distance.shape).ravel(), np.tile(index.row[member], len(here))
-        distance[~counts(*rows).reshape(distance.shape)] = np.inf
+        distance[~((rows[0] != rows[1]) & counts(*rows)).reshape(distance.shape)] = np.inf
         nearest = np.argpartition(distance, NEAREST, axis=1)[:, : NEAREST + 1]
         inside = np.zeros_like(inside)
         np.put_along_axis(inside, nearest, np.take_along_axis(distance, nearest, 1) <= radius, 1)
     a, b = np.nonzero(inside)
-    keep = counts(asked.row[here[a]], index.row[member[b]])
+    i, j = asked.row[here[a]], index.row[member[b]]
+    keep = (i != j) & counts(i, j)
     a, b = a[keep], b[keep]
     return here[a], member[b], distance[a, b]
 

@@ -1,9 +1,10 @@
 """Whether two thumbnails show the same image: align them by an affine map, then compare small structures.
 
-Alignment is Gauss-Newton on the affine map from coarse to fine (Lucas & Kanade 1981; Baker & Matthews 2004, "Lucas-Kanade
-20 years on", section 2), with weights that fall with the residual, so that burnt-in text does not pull. What is compared
-is the local contrast alone: brightness, contrast and slow shading do not count. The similarity is the weighted median of
-the normalised correlation of small windows, so that text may spoil some of them.
+Alignment is Gauss-Newton on the affine map from coarse to fine (Lucas & Kanade 1981; Baker & Matthews 2004,
+"Lucas-Kanade 20 years on", section 2), with weights that fall with the residual, so that burnt-in text does not pull.
+What is compared is the local contrast alone: brightness, contrast and slow shading do not count. The similarity is the
+weighted median of the normalised correlation of small windows, so that text may spoil some of them. Hence two images
+with the same textured background and different small objects count as near-duplicates.
 """
 
 import numpy as np
@@ -59,7 +60,7 @@ def framed(images: npt.NDArray[np.float32], box: npt.NDArray[np.float32]) -> npt
 
 
 def warp(images: npt.NDArray[np.float32], maps: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return images ``[N, h, h]`` sampled at places that affine maps ``[N, 2, 3]`` give, as ``grid_sample`` has them."""
+    """Return images ``[N, h, h]`` sampled where affine maps ``[N, 2, 3]`` lead, in units of ``grid_sample``."""
     moved, _ = _warp(torch.from_numpy(images)[:, None], torch.from_numpy(maps))
     return np.asarray(moved[:, 0].numpy())
 
