@@ -57,7 +57,8 @@ def _fields(generator: np.random.Generator) -> npt.NDArray[np.uint8]:
     noise = np.fft.rfft2(generator.normal(size=(FIELDS, side, side)))
     smooth = np.fft.irfft2(noise * frequency**-1.5, s=(side, side))[:, :SIDE, :SIDE]
     low, high = smooth.min((1, 2), keepdims=True), smooth.max((1, 2), keepdims=True)
-    return np.rint((smooth - low) / (high - low) * 255).astype(np.uint8)
+    grey: npt.NDArray[np.uint8] = np.rint((smooth - low) / (high - low) * 255).astype(np.uint8)
+    return grey
 
 
 def _warped(fields: npt.NDArray[np.uint8], generator: np.random.Generator) -> npt.NDArray[np.uint8]:

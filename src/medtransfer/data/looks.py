@@ -118,12 +118,13 @@ def _inside(box: Floats) -> npt.NDArray[np.bool_]:
     centre = np.arange(SIDE) + 0.5
     left, top, right, bottom = (side[:, None] for side in box.T)
     columns, rows = (centre >= left) & (centre < right), (centre >= top) & (centre < bottom)
-    return rows[:, :, None] & columns[:, None, :]
+    inside: npt.NDArray[np.bool_] = rows[:, :, None] & columns[:, None, :]
+    return inside
 
 
 def _spectrum(small: Pixels, box: Floats) -> Floats:
     down, across = _cosines(box[:, 1], box[:, 3]), _cosines(box[:, 0], box[:, 2])
-    transform = down @ ranks(small, box) @ across.transpose(0, 2, 1)
+    transform = (down @ ranks(small, box) @ across.transpose(0, 2, 1)).astype(np.float32)
     return transform.reshape(len(small), -1)[:, 1:]
 
 

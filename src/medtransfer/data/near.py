@@ -12,6 +12,7 @@ of which candidates were dropped are counted in ``cut``, and plain ones, which r
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,8 +62,8 @@ class _Entries:
     sign: npt.NDArray[np.int8]
 
     def __getitem__(self, chosen: Positions) -> "_Entries":
-        parts = (self.values, self.row, self.frame, self.orientation, self.sign)
-        return _Entries(*(part[chosen] for part in parts))
+        tags = self.frame[chosen], self.orientation[chosen], self.sign[chosen]
+        return _Entries(self.values[chosen], self.row[chosen], *tags)
 
 
 def near_duplicates(
@@ -95,7 +96,7 @@ def near_duplicates(
 
 def _entries(looks: Looks, rows: Positions, *, uncertain: bool) -> _Entries:
     """Return the entries of the rows' frames: in their canonical orientation, or in every likely one."""
-    parts: list[tuple[npt.NDArray, ...]] = []
+    parts: list[tuple[npt.NDArray[Any], ...]] = []
     for start in range(0, len(rows), BLOCK):
         some = rows[start : start + BLOCK]
         spectra = looks.spectra[some].astype(np.float32)
@@ -134,7 +135,8 @@ def _oriented(spectra: Floats, *, uncertain: bool) -> Iterator[tuple[Positions, 
                 & likely(sign * first, not upside_down, doubt)
                 & likely(sign * second, not mirrored, doubt)
             )
-            yield rows, orientation, sign, (spectra[rows][:, order] * (sign * signs)) @ projection
+            turned = (spectra[rows][:, order] * (sign * signs)) @ projection
+            yield rows.astype(np.int64), orientation, sign, turned.astype(np.float32)
 
 
 def _radius(index: Floats, asked: Floats) -> float:
@@ -161,7 +163,7 @@ def _search(index: _Entries, asked: _Entries, counts: Counts, radius: float) -> 
     members = np.split(np.argsort(home, kind="stable"), np.cumsum(np.bincount(home, minlength=cells))[:-1])
     order = np.argsort(probes.ravel(), kind="stable")
     queries = np.split(order // probes.shape[1], np.cumsum(np.bincount(probes.ravel(), minlength=cells))[:-1])
-    found: list[tuple[npt.NDArray, ...]] = [(*empty, np.zeros(0, np.float32))]
+    found: list[tuple[npt.NDArray[Any], ...]] = [(*empty, np.zeros(0, np.float32))]
     for here, member in zip(queries, members, strict=True):
         for part in _parts(len(here), max(1, PAIRS // max(1, len(member)))):
             found.append(_compare(index, asked, here[part], member, counts, radius))

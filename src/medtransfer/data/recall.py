@@ -43,7 +43,8 @@ def recall_by_transform(
         looks = _joined(originals, copies, others)
 
         def crosses(i: Pixels, j: Pixels) -> Pixels:
-            return ((i >= count) & (i < 2 * count)) != ((j >= count) & (j < 2 * count))
+            crossing: Pixels = ((i >= count) & (i < 2 * count)) != ((j >= count) & (j < 2 * count))
+            return crossing
 
         near = near_duplicates(looks, rows + count, crosses, least=config.min_similarity, radius=radius)
         recall[name] = float((near.j - near.i == count).sum() / count)
