@@ -68,22 +68,26 @@ VALUES = {
     "why": "because",
 }
 """A value for every argument without choices; the address of a model differs from verb to verb."""
-MODEL = {"evaluate": "models:/covid-ct@champion"}
+MODEL = dict.fromkeys(("evaluate", "audit"), "models:/covid-ct@champion")
 NO_NAME = {
+    "annotations": "a path of the user, only read",
     "folder": "a path of the user, only read",
     "images": "a path of the user, only read",
     "manifest": "a path of the user, only read",
     "origin": "a path of the user, only read",
-    "out": "a path of the user; nothing in it is replaced that evaluate did not make",
+    "out": "a path of the user; nothing in it is replaced that evaluate or audit did not make",
+    "positive": "a class",
+    "predictions": "a path of the user, only read",
     "rename": "a class",
     "set": "an option of a layout",
     "to": "a path of the user, which must be empty",
     "version": "a number",
+    "weights": "a path of the user, only read",
     "why": "free text",
 }
 """Arguments without choices that become no part of a path. Any other is tried with bad names."""
-WITHOUT_PARAMS = {"code", "data", "evaluate", "import", "overview", "registry"}
-"""Verbs that do not read params.yaml."""
+WITHOUT_PARAMS = {"audit", "code", "data", "evaluate", "import", "overview", "registry"}
+"""Verbs that do not read params.yaml, or only for a data set that is named."""
 IN_USE = (
     "resnet18_attn0",
     "stl_n-stl_m-sstl_m",

@@ -15,12 +15,13 @@ Order = NDArray[np.int64]
 
 
 def fill(images: Images, region: Bits) -> Images:
-    """Return images with a region ``[N, h, w]`` set to the median of the rest, each channel of each image its own."""
-    result = images.copy()
-    for image, where in zip(result, region, strict=True):
-        if where.any() and not where.all():
-            image[:, where] = np.median(image[:, ~where], axis=1).astype(image.dtype)[:, None]
-    return result
+    """Return images with a region ``[N, h, w]`` set to one level per channel: its median over all images.
+
+    One level for all: the level of an image's other pixels would carry what they tell into the region.
+    """
+    inside = [images[:, channel][region] for channel in range(images.shape[1])]
+    level = np.array([np.median(pixels) if pixels.size else 0 for pixels in inside]).astype(images.dtype)
+    return np.where(region[:, None], level[:, None, None], images)
 
 
 def occlude(images: Images, boxes: Bits) -> Images:

@@ -24,7 +24,7 @@ def find_text(images: Grey, lungs: Bits) -> Bits:
     reach = max(1, side // 16)
     found = np.zeros(images.shape, bool)
     for image, inside, boxes in zip(images, lungs, found, strict=True):
-        strokes = image - ndimage.grey_opening(image, size=max(3, side // 12)) > CONTRAST
+        strokes = image - ndimage.grey_opening(image, size=max(5, side // 12)) > CONTRAST
         groups, _ = ndimage.label(ndimage.binary_dilation(strokes & ~inside, iterations=reach))
         for place in ndimage.find_objects(groups):
             height, width = (part.stop - part.start - 2 * reach for part in place)

@@ -103,7 +103,7 @@ def _changed(cases: Cases, answer: Answer, model: Model) -> list[Row]:
 def _without_lungs(cases: Cases, answer: Answer, model: Model) -> list[Row]:
     name, about = (
         "lungs masked",
-        "AUROC of the model on images whose lungs are filled; 0.5 for one that reads lungs alone",
+        "AUROC of the model on images with even lungs; 0.5 for a model that reads lungs alone",
     )
     some = cases.masked
     if cases.lungs is None or enough(cases.target[some], cases.patients[some], fewest=FEWEST):
