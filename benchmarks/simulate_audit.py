@@ -5,7 +5,8 @@ other patients are audited. A marker is burnt in whose correlation with the labe
 patients, hospitals and lesions of a seed are the same at every correlation; hospitals are independent of the label.
 The limits of the rule were set on *development*; the next two settings have places, correlations and seeds that were
 not used for it. The last one shows where the audit ends: half-opaque letters over the edge of the lungs, which the
-networks hardly use. Every line of ``results/audit.csv`` is one audit; a run that was cut off goes on where it ended.
+networks hardly use. Every line of ``results/audit.csv`` is one audit; a run that was cut off goes on where it ended:
+``simulate_audit.py [seeds per setting] [processes]``.
 """
 
 import csv
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -191,14 +193,27 @@ def _without(half: Half, name: str) -> str:
     return conclude([row for row in half.rows if row.name != name]).verdict
 
 
-def simulate(file: Path, setting: Setting, seeds: int) -> None:
-    """Audit what the file lacks of a setting, appending line by line."""
-    done = {(row["setting"], float(row["correlation"]), int(row["seed"])) for row in read(file)}
-    for seed in range(setting.first, setting.first + seeds):
-        for strength in setting.strengths:
-            if (setting.name, strength, seed) not in done:
-                append(file, audited(setting, strength, seed))
-        pool.cache_clear()
+def simulate(file: Path, seeds: int, *, processes: int = 1) -> None:
+    """Audit what the file lacks, seed by seed, and append each seed's lines when it is finished."""
+    done = {(row["setting"], int(row["seed"])) for row in read(file)}
+    tasks = [(one, seed) for one in SETTINGS for seed in range(one.first, one.first + seeds)]
+    waiting = [task for task in tasks if (task[0].name, task[1]) not in done]
+    if processes == 1:
+        for task in waiting:
+            append(file, _seed(task))
+        return
+    with get_context("spawn").Pool(processes) as workers:
+        for rows in workers.imap_unordered(_seed, waiting):
+            append(file, rows)
+
+
+def _seed(task: tuple[Setting, int]) -> list[dict[str, Any]]:
+    """Audit one seed of a setting at every correlation."""
+    torch.set_num_threads(1)
+    setting, seed = task
+    rows = [audited(setting, strength, seed) for strength in setting.strengths]
+    pool.cache_clear()
+    return rows
 
 
 def read(file: Path) -> list[dict[str, str]]:
@@ -209,14 +224,15 @@ def read(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(handle))
 
 
-def append(file: Path, row: dict[str, Any]) -> None:
-    """Append one line, with the header before the first."""
-    new = not file.exists()
-    with file.open("a", newline="", encoding="utf-8") as handle:
+def append(file: Path, rows: list[dict[str, Any]]) -> None:
+    """Append lines and sort the file; a killed run leaves the file before or after, never half a line."""
+    lines = sorted([*read(file), *rows], key=lambda row: (int(row["seed"]), float(row["correlation"])))
+    staged = file.with_suffix(".part")
+    with staged.open("w", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, COLUMNS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+        writer.writeheader()
+        writer.writerows(lines)
+    staged.replace(file)
 
 
 def median(verdicts: list[str]) -> str:
@@ -256,9 +272,6 @@ def _line(rows: Sequence[Mapping[str, str]], half: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    seeds = int(sys.argv[1]) if len(sys.argv) > 1 else SEEDS
-    chosen = [one for one in SETTINGS if not sys.argv[2:] or one.name in sys.argv[2:]]
-    for one in chosen:
-        simulate(RESULTS / "audit.csv", one, seeds)
+    numbers = [int(one) for one in sys.argv[1:]]
+    simulate(RESULTS / "audit.csv", numbers[0] if numbers else SEEDS, processes=numbers[1] if numbers[1:] else 1)
     (RESULTS / "audit.md").write_text(table(read(RESULTS / "audit.csv")), encoding="utf-8")

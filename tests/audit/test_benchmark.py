@@ -33,10 +33,11 @@ def test_a_run_that_was_cut_off_goes_on_where_it_ended(simulation, monkeypatch, 
         return dict.fromkeys(simulation.COLUMNS, "x") | {"setting": setting.name, "correlation": strength, "seed": seed}
 
     monkeypatch.setattr(simulation, "audited", audited)
-    setting, file = simulation.SETTINGS[0], tmp_path / "audit.csv"
-    simulation.simulate(file, setting, 1)
-    simulation.simulate(file, setting, 2)
-    assert len(asked) == len(set(asked)) == 2 * len(setting.strengths)
+    file = tmp_path / "audit.csv"
+    simulation.simulate(file, 1)
+    simulation.simulate(file, 2)
+    expected = 2 * sum(len(setting.strengths) for setting in simulation.SETTINGS)
+    assert len(asked) == len(set(asked)) == len(simulation.read(file)) == expected
 
 
 def test_the_committed_results_keep_the_promises_of_the_audit(simulation):

@@ -50,8 +50,12 @@ def test_a_hospital_is_seen_in_the_data_and_in_the_score_between_sources():
     brightness = audit(cases, lambda images: Answer(images.mean((1, 2, 3)).astype(float)))
     assert rows(brightness)["between sources"].sign in ALARMS
     assert rows(audit(cases, LESION))["source elm"].value > 0.9
-    readable = rows(audit(cases, LESION))["source readable, positives"]
-    assert readable.value > 0.9
+
+
+def test_a_source_is_read_from_features_within_each_class():
+    found = rows(audit(blobs(source=0.3), LESION))
+    for name in ("source readable", "source readable, positives", "source readable, negatives"):
+        assert found[name].value > 0.9
 
 
 def test_what_a_source_of_one_class_leaves_open_is_said():
