@@ -66,7 +66,7 @@ def make_predictions():
                 scores = {"": score}
                 if n:
                     shift = 0.004 if (network, chain) == IDLE else 0.2
-                    scores["attention_off"] = (score - shift).clip(0, 1)
+                    scores["inserted_off"] = (score - shift).clip(0, 1)
                 fit |= {"output": "covid", "kind": "probability"}
                 parts += [table.assign(**fit, intervention=what, score=s) for what, s in scores.items()]
     return pd.concat(parts, ignore_index=True)
@@ -97,7 +97,7 @@ def write_record(folder, seed):
         "status": "FINISHED",
     }
     (folder / "run.json").write_text(json.dumps(record))
-    layers = [f"attention/{part}_layer{n}.2" for n in ATTENTION_STAGES for part in ("gamma_abs", "entropy")]
+    layers = [f"inserted/{part}_layer{n}.2" for n in ATTENTION_STAGES for part in ("gamma_abs", "entropy")]
     layers = layers if "attn5" in variant else []
     name = "val/auroc_covid" if phase in ("finetune", "sstl_m") else "val/macro_auroc"
     with (folder / "history.csv").open("w", newline="") as handle:
@@ -144,7 +144,7 @@ def make_scores():
 
 
 EXPLANATIONS = {
-    "chain": CHAINS[-1],
+    "chains": dict.fromkeys(NETWORKS, CHAINS[-1]),
     "seed": 0,
     "shown": ["ct/test0", "ct/test2"],
     "scores": [
@@ -200,6 +200,7 @@ def meta(name, **changes):
         "licence": "CC0",
         "citation": "drawn by this project",
         "known_overlaps": "",
+        "patients": "known",
         "content_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "phantoms": True,
         "splits": counts,
@@ -222,7 +223,7 @@ def config():
     """The sample's study with other networks and chains."""
     params = yaml.safe_load((Path(__file__).parent.parent / "params.yaml").read_text(encoding="utf-8"))
     chosen = {"networks": NETWORKS, "chains": CHAINS, "seeds": SEEDS, "outside": ["far"]}
-    return AttentiveTransferConfig.model_validate(params["attentive_transfer"] | chosen | {"methods": []})
+    return AttentiveTransferConfig.model_validate(params["attentive_transfer"] | chosen | {"methods": [], "warmed": {}})
 
 
 @pytest.fixture(scope="session")

@@ -52,7 +52,7 @@ def test_every_fit_phase_and_verb_has_a_token(written):
         ("losses.contrastive", {f"{FIT}sstl_m"}),
         (
             "losses.classification",
-            {f"{FIT}stl_n", f"{FIT}stl_m", f"{FIT}finetune"}
+            {f"{FIT}stl_n", f"{FIT}warm_up", f"{FIT}stl_m", f"{FIT}finetune"}
             | {f"fit-truncated_transfer-{phase}" for phase in ("pretrain", "finetune")},
         ),
         ("studies.attentive_transfer.claims", {"report-attentive_transfer"}),

@@ -96,6 +96,13 @@ def test_the_report_says_what_was_read_what_was_not_and_whom_to_cite(source, tmp
     assert json.loads((tmp_path / "datasets/ward.report.json").read_text()) == report.to_json()
 
 
+def test_the_report_says_where_patients_are_not_known(source, tmp_path):
+    blank = source.model_copy(update={"ignore": (*source.ignore, "patient_id")})
+    report = add_dataset(blank, "ward", copy_to=tmp_path / "datasets")
+    assert not report.patients_known
+    assert "ward: 3 images without patient ids" in report.to_text()
+
+
 def test_a_target_that_holds_files_is_refused_and_left_alone(source, tmp_path):
     target = tmp_path / "datasets/ward"
     target.mkdir(parents=True)

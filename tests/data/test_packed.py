@@ -9,7 +9,7 @@ from PIL import Image
 
 from medtransfer.data.images import equalize, read_image, resize
 from medtransfer.data.manifest import build_manifest
-from medtransfer.data.packed import PackConfig, PackedDataset, pack
+from medtransfer.data.packed import FORMAT, PackConfig, PackedDataset, pack
 from medtransfer.errors import DataError
 
 META = {"classes": ["non-covid", "covid"], "licence": "CC0", "citation": "made up", "known_overlaps": "none"}
@@ -196,10 +196,31 @@ def test_parts_of_different_sets_are_refused(root):
         PackedDataset.open(data.folder)
 
 
+def test_a_description_of_an_older_format_is_refused(root):
+    data = packed(root, PackConfig(size=8))
+    description = data.folder / "dataset.json"
+    written = json.loads(description.read_text())
+    del written["format"], written["patients"]  # as it was before it said whether patients are known
+    description.write_text(json.dumps(written))
+    with pytest.raises(
+        DataError, match=r"dataset\.json: format None is not that of this version.*prepare the data set"
+    ):
+        PackedDataset.open(data.folder)
+
+
+def test_entries_name_patients_only_where_they_are_known(root):
+    data = packed(root, PackConfig(size=8))
+    assert data.meta.patients == "each_image"
+    assert data.entries([2, 1])["patient_id"].tolist() == ["", ""]
+    assert data.entries([2, 1])["image_id"].tolist() == ["ct/2", "ct/1"]
+    pack(manifest(), root, data.folder, PackConfig(size=8), meta=META | {"patients": "known"})
+    assert PackedDataset.open(data.folder).entries([2, 1])["patient_id"].tolist() == ["ct:2", "ct:1"]
+
+
 def test_a_folder_without_or_with_a_damaged_description_is_refused(root):
     data = packed(root, PackConfig(size=8))
     description = data.folder / "dataset.json"
-    description.write_text(json.dumps({"name": "ct"}))
+    description.write_text(json.dumps({"format": FORMAT, "name": "ct"}))
     with pytest.raises(DataError, match=r"dataset\.json: damaged"):
         PackedDataset.open(data.folder)
     description.write_text("{")

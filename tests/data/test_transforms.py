@@ -201,19 +201,40 @@ def test_boxes_are_cut_image_major_and_equal_plain_slices():
         for image, own in zip(images.float() / 255, boxes, strict=True)
         for x0, y0, x1, y1 in own
     ]
-    # two samples a side are averaged here (16 // 8), hence the slight smoothing inside a pixel
     assert regions.shape == (10, 1, 8, 8)
+    # a box of the result's size is a copy, whatever the image's size
+    torch.testing.assert_close(regions, torch.stack(expected), atol=1e-6, rtol=0)
     larger = crop_boxes(images, boxes, 16)
     doubled = F.interpolate(torch.stack(expected), 16, mode="bilinear", align_corners=False)
     torch.testing.assert_close(larger[:, :, 1:-1, 1:-1], doubled[:, :, 1:-1, 1:-1], atol=1e-5, rtol=0)
-    torch.testing.assert_close(regions, F.avg_pool2d(larger, 2), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "box", [(8, 8, 20, 24), (0, 8, 48, 26), (16, 0, 40, 64)], ids=["enlarged", "wide", "shrunk by under 2"]
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_box_is_filtered_by_its_own_scale_along_each_axis(box, channels):
+    image = torch.rand(1, channels, 64, 64, generator=gen())
+    x0, y0, x1, y1 = box
+    expected = F.interpolate(image[..., y0:y1, x0:x1], 32, mode="bilinear", antialias=True)
+    # beside others, and its neighbours at the edges count here alone
+    found = crop_boxes(image, torch.tensor([[box, (0, 0, 64, 64), (0, 0, 9, 9)]]).float(), 32)[:1]
+    torch.testing.assert_close(found[..., 3:-3, 3:-3], expected[..., 3:-3, 3:-3], atol=1e-5, rtol=0)
+
+
+def test_a_box_beyond_the_image_repeats_its_outermost_pixels():
+    image = torch.rand(1, 1, 8, 8, generator=gen())
+    outside = crop_boxes(image, torch.tensor([[[8.0, 0.0, 12.0, 8.0]]]), 8)
+    torch.testing.assert_close(outside, image[..., -1:].expand_as(outside), atol=1e-6, rtol=0)
 
 
 def test_shrinking_a_box_does_not_alias():
     stripes = torch.zeros(1, 1, 64, 64)
     stripes[..., ::2] = 1
     small = crop_boxes(stripes, torch.tensor([[[0.0, 0.0, 64.0, 64.0]]]), 16)
-    torch.testing.assert_close(small, torch.full_like(small, 0.5), atol=1e-5, rtol=0)
+    torch.testing.assert_close(small[..., 1:-1], torch.full_like(small[..., 1:-1], 0.5), atol=1e-5, rtol=0)
+    # at the image's edge the filter is cut off, as in the libraries
+    torch.testing.assert_close(small, F.interpolate(stripes, 16, mode="bilinear", antialias=True), atol=1e-5, rtol=0)
 
 
 def test_luma_and_greyscale_follow_bt_601():

@@ -1,4 +1,5 @@
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,6 +64,20 @@ def test_one_seed_decides_nothing_about_networks(flat_cell):
         judgement = decide(drawn(flat_cell, [values.mean()], values[None]))
         assert (judgement.verdict, judgement.reason) == ("not decidable", "one seed")
         assert judgement.low <= judgement.estimate <= judgement.high
+
+
+@pytest.mark.parametrize("gain", [0.0, 0.2])
+def test_without_patient_ids_nothing_is_decided_not_even_equality(flat_cell, flat_sample, gain):
+    """Equal metrics of other predictions have equal resamples there, because all images are drawn together."""
+    cells = {
+        key: flat_cell(0.5, sample=replace(flat_sample(0.5 + rise, 0.0), patients_known=False))
+        for key, rise in ((NEW, gain), (OLD, 0.0))
+    }
+    judgement = decide(cells)
+    assert judgement.verdict == "not decidable"
+    assert judgement.reason.startswith("no patient ids")
+    assert (judgement.low, judgement.high) == (None, None)
+    assert judgement.estimate == pytest.approx(gain)
 
 
 def test_seeds_that_disagree_decide_nothing(flat_cell):

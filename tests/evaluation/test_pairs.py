@@ -7,7 +7,7 @@ import pytest
 from medtransfer.errors import DataError
 from medtransfer.evaluation.cells import EvaluationConfig, measure
 from medtransfer.evaluation.compare import delong_test
-from medtransfer.evaluation.pairs import delong, differences, paired_tests
+from medtransfer.evaluation.pairs import delong, detectable, differences, paired_tests
 
 A, B = ("plain", "all"), ("plain", "few")
 METRICS = ("auroc", "auprc")
@@ -75,6 +75,18 @@ def test_equal_predictions_have_p_one(table):
     same = table[table["condition"] == "all"]
     cells = cells_of(pd.concat([same, same.assign(condition="few")]))
     assert [row["p"] for row in paired_tests(cells, [(A, B)], METRICS)] == [1, 1]
+
+
+def test_without_patient_ids_there_is_no_test_and_no_detectable_difference(table):
+    cells = cells_of(table.assign(patient_id=""))
+    row = paired_tests(cells, [(A, B)], ("auroc",))[0]
+    assert row["mean"] == pytest.approx(paired_tests(cells_of(table), [(A, B)], ("auroc",))[0]["mean"])
+    assert (row["low"], row["low_seeds"]) == (None, None)
+    assert row["reason"].startswith("no patient ids")
+    assert all(math.isnan(row[p]) for p in ("p", "p_holm", "p_images"))
+    test = delong(cells[A], cells[B])
+    assert test.difference == pytest.approx(delong(*(cells_of(table)[key] for key in (A, B))).difference)
+    assert math.isnan(detectable(cells[A], cells[B]))
 
 
 def test_cells_of_other_images_are_not_tested(table):

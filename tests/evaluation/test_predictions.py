@@ -43,9 +43,9 @@ def test_labels_with_gaps_zones_and_values_of_one_fit_survive_a_file(fit_rows, t
 
 
 def test_a_prediction_under_an_intervention_stands_beside_the_one_without(fit_rows):
-    plain, off = fit_rows([0.1], [0]), fit_rows([0.3], [0], intervention="attention_off")
+    plain, off = fit_rows([0.1], [0]), fit_rows([0.3], [0], intervention="inserted_off")
     table = validate_predictions(pd.concat([plain, off]))
-    assert list(table["intervention"]) == ["", "attention_off"]
+    assert list(table["intervention"]) == ["", "inserted_off"]
     with pytest.raises(DataError, match="one row for each fit, data set, split, image, output and intervention"):
         validate_predictions(pd.concat([off, off]))
 
@@ -55,6 +55,10 @@ def test_a_missing_date_source_and_view_are_allowed(fit_rows):
     checked = validate_predictions(table)
     assert checked["date"].isna().all()
     assert checked.loc[0, ["source", "view"]].tolist() == ["", ""]
+
+
+def test_an_empty_patient_is_one_who_is_not_known(fit_rows):
+    assert validate_predictions(fit_rows([0.1], [0]).assign(patient_id=None)).loc[0, "patient_id"] == ""
 
 
 def test_an_empty_table_is_a_table(tmp_path):
@@ -97,9 +101,7 @@ def test_parts_that_contradict_each_other_are_refused_by_the_reader(fit_rows, tm
         ("target", np.inf, "expected a finite number, or NaN where not known"),
         ("split", "outer", "split of image ct/test0, output covid, is 'outer'; expected train, val or test"),
         ("kind", "logit", "is 'logit'; expected probability, severity or value"),
-        ("patient_id", "", "patient_id of image ct/test0, output covid, is ''; expected a name"),
         ("condition", "", "condition of image ct/test0, output covid, is ''; expected a name"),
-        ("patient_id", None, "patient_id of image ct/test0, output covid, is ''; expected a name"),
         ("score", "high", "expected numbers in score and target"),
         ("seed", np.nan, "whole numbers in seed"),
         ("seed", 0.5, "whole numbers in seed"),

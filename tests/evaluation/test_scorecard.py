@@ -131,7 +131,7 @@ def test_test_rows_are_weighted_to_a_balance_and_validation_rows_are_not(binary_
 
 
 def test_predictions_under_an_intervention_do_not_enter_the_card(binary_table):
-    off = binary_table.assign(intervention="attention_off", score=0.5)
+    off = binary_table.assign(intervention="inserted_off", score=0.5)
     assert scorecard.scorecard(pd.concat([binary_table, off]), CONFIG) == scorecard.scorecard(binary_table, CONFIG)
 
 
@@ -241,6 +241,17 @@ def test_a_mean_over_outputs_leaves_out_those_without_a_value_and_counts_them(fi
     assert auroc["mean"] == pytest.approx((of["edema"] + of["mass"]) / 2)
     assert auroc["low"] < auroc["mean"] < auroc["high"]
     assert auroc["reason"].startswith("the mean over 2 of 3 outputs; of the others one says: auroc is undefined")
+
+
+def test_without_patient_ids_the_card_has_values_but_no_interval(binary_table):
+    config = EvaluationConfig(draws=20)
+    known, card = (scorecard.scorecard(table, config) for table in (binary_table, binary_table.assign(patient_id="")))
+    for key, entry in card.items():
+        assert entry["patients"] is None
+        for name, metric in entry["probability"]["metrics"].items():
+            assert metric["mean"] == known[key]["probability"]["metrics"][name]["mean"]
+            assert (metric["low"], metric["high"]) == (None, None)
+            assert metric["reason"].startswith("no patient ids")
 
 
 def test_the_card_does_not_depend_on_the_order_of_the_rows(binary_table):

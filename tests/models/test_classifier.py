@@ -15,9 +15,9 @@ from medtransfer.models.classifier import (
     Classifier,
     NetworkConfig,
     attention_layers,
-    attention_off,
-    attention_report,
     build_network,
+    inserted_off,
+    layer_report,
     require_network,
 )
 from medtransfer.models.insertion import AttentionConfig
@@ -98,10 +98,10 @@ def test_attention_off_gives_the_plain_network_and_restores_it_even_after_an_err
     on = model(x)
     attention_layers(model)["layer2.0"].active = False
     partly = model(x)
-    with attention_off(model):
+    with inserted_off(model):
         assert torch.equal(model(x), plain(x))
     assert torch.equal(model(x), partly)
-    with pytest.raises(RuntimeError, match="inside"), attention_off(model):
+    with pytest.raises(RuntimeError, match="inside"), inserted_off(model):
         raise RuntimeError("an error inside the block")
     assert torch.equal(model(x), partly)
     attention_layers(model)["layer2.0"].active = True
@@ -112,7 +112,7 @@ def test_attention_off_gives_the_plain_network_and_restores_it_even_after_an_err
 def test_the_report_reads_each_layer_at_its_own_input_and_leaves_no_trace() -> None:
     model, x = awake(small()).train(), torch.randn(2, 3, 64, 64)
     state = copy.deepcopy(model.state_dict())
-    report = attention_report(model, x)
+    report = layer_report(model, x)
     assert list(report) == list(SITES)
     assert model.training
     assert all(torch.equal(state[key], value) for key, value in model.state_dict().items())
@@ -134,7 +134,7 @@ def test_a_deep_copy_refers_to_its_own_layers() -> None:
             parameter.add_(1)
     assert torch.equal(model(x), before)
     assert not torch.equal(copied(x), before)
-    with attention_off(copied):
+    with inserted_off(copied):
         assert torch.equal(model(x), before)
 
 
@@ -157,7 +157,7 @@ def test_a_compiled_network_keeps_its_attention_and_its_gradients() -> None:
     """In a process of its own: dynamo cannot trace the shape checks that are switched on while tests run."""
     script = """
 import torch
-from medtransfer.models.classifier import NetworkConfig, attention_layers, attention_off, build_network
+from medtransfer.models.classifier import NetworkConfig, attention_layers, inserted_off, build_network
 from medtransfer.models.insertion import AttentionConfig
 
 config = NetworkConfig(backbone="test_resnet", attention=AttentionConfig(sites=("layer2.0", "layer3.0")))
@@ -167,7 +167,7 @@ for layer in attention_layers(model).values():
         torch.nn.init.normal_(parameter, std=0.3)
 compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
 torch.testing.assert_close(compiled(x), model(x), rtol=1e-4, atol=1e-4)
-with attention_off(model):
+with inserted_off(model):
     torch.testing.assert_close(compiled(x), model(x), rtol=1e-4, atol=1e-4)
 compiled(x).sum().backward()
 assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in attention_layers(model)["layer2.0"].parameters())

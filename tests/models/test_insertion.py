@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from medtransfer.errors import ModelError
 from medtransfer.models.backbones import Site, create_trunk
-from medtransfer.models.insertion import AttentionConfig, choose_sites, insert_attention
+from medtransfer.models.insertion import AttentionConfig, choose_sites, insert_layers
 
 
 def resnet(*blocks: int) -> dict[str, Site]:
@@ -75,7 +75,7 @@ def test_layers_follow_width_ratio_and_scale_and_leave_the_trunks_keys_alone() -
     trunk = create_trunk("test_resnet")
     keys = set(trunk.state_dict())
     config = AttentionConfig(sites=("layer3.0",), width_ratio=0.25, scale=True)
-    layer = insert_attention(trunk, config)["layer3.0"]
+    layer = insert_layers(trunk, config)["layer3.0"]
     assert (layer.query.out_channels, layer.scale) == (48, 48**-0.5)
     assert set(trunk.state_dict()) == keys
 
@@ -85,7 +85,7 @@ def test_a_stacked_site_applies_both_layers_in_order() -> None:
     block = trunk.get_submodule("layer2.0")
     x = torch.randn(1, 32, 8, 8)
     plain = block(x)
-    layers = insert_attention(trunk, AttentionConfig(sites=("layer2.0", "layer2.0")))
+    layers = insert_layers(trunk, AttentionConfig(sites=("layer2.0", "layer2.0")))
     assert list(layers) == ["layer2.0", "layer2.0#2"]
     first, second = (layer.eval() for layer in layers.values())
     for layer in (first, second):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from medtransfer.ssl.groups import GroupedBatchNorm, crossed_order
+from medtransfer.ssl.groups import GroupedBatchNorm, KeptStatistics, crossed_order
 
 
 @pytest.mark.parametrize(("batch", "groups"), [(8, 1), (8, 4), (7, 3)])
@@ -49,12 +49,24 @@ def test_running_statistics_move_as_far_as_in_one_ordinary_pass():
     torch.testing.assert_close(norm.running_var, plain.running_var)
 
 
-def test_evaluation_is_untouched(encoder):
+def test_kept_statistics_stay_and_the_output_is_that_of_the_batch(encoder):
+    x = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    mean, var = encoder.net[1].running_mean.clone(), encoder.net[1].running_var.clone()
+    with KeptStatistics():
+        kept = encoder.features(x)
+    assert torch.equal(encoder.net[1].running_mean, mean)
+    assert torch.equal(encoder.net[1].running_var, var)
+    assert torch.equal(kept, encoder.features(x))
+    assert not torch.equal(encoder.net[1].running_mean, mean)
+
+
+@pytest.mark.parametrize("mode", [GroupedBatchNorm(3), KeptStatistics()])
+def test_evaluation_is_untouched(mode, encoder):
     encoder.eval()
     x = torch.randn(6, 3, 8, 8)
-    with GroupedBatchNorm(3):
-        grouped = encoder.features(x)
-    assert torch.equal(grouped, encoder.features(x))
+    with mode:
+        features = encoder.features(x)
+    assert torch.equal(features, encoder.features(x))
 
 
 @pytest.mark.parametrize(("batch", "groups"), [(4, 2), (9, 3), (32, 6), (64, 8), (50, 8), (256, 16)])

@@ -104,10 +104,57 @@ def test_the_region_branch_judges_the_query_encoders_crops(encoder, make_batch):
     assert not losses["region_accuracy"].requires_grad
 
 
-def test_without_contrast_no_key_encoder_exists_and_no_whole_image_passes(encoder, make_batch):
+def statistics(encoder):
+    return encoder.net[1].running_mean.clone(), encoder.net[1].running_var.clone()
+
+
+def test_running_statistics_are_those_of_whole_images_alone(encoder, make_batch):
+    others = [copy.deepcopy(encoder) for _ in range(3)]
+    methods = [
+        built(MultiScaleConfig(queue=12), encoder),
+        built(MoCoConfig(queue=12), others[0]),
+        built(MultiScaleConfig(alpha1=0), others[1]),
+    ]
+    for step in range(2):
+        batch = make_batch(first=6 * step, seed=step)
+        batch["regions"] += 5  # crops of another brightness
+        for method in methods:
+            method(batch)["total"].backward()
+        others[2].features(batch["query"])
+    multiscale, moco, regions_only, whole = (statistics(part) for part in (encoder, *others))
+    torch.testing.assert_close(multiscale, moco, rtol=0, atol=0)
+    torch.testing.assert_close(regions_only, whole, rtol=0, atol=0)
+    keys = [statistics(method.contrast.key_encoder) for method in methods[:2]]
+    torch.testing.assert_close(*keys, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("alpha1", [0.8, 0])
+def test_gradients_are_those_of_regions_normalised_by_their_own_batch(alpha1, encoder, make_batch):
+    twin, batch = copy.deepcopy(encoder), make_batch()
+    method = built(MultiScaleConfig(queue=12, alpha1=alpha1), encoder)
+    other = built(MultiScaleConfig(queue=12, alpha1=alpha1), twin)
+    method(batch)["total"].backward()
+    contrastive = other.contrast(twin, batch) if alpha1 else 0
+    region = region_loss(other.region_head(twin.features(batch["regions"])), reduction="mean")
+    (alpha1 * contrastive + 0.8 * region).backward()
+    pairs = zip(method.parameters(), other.parameters(), strict=True)
+    assert all(torch.equal(a.grad, b.grad) for a, b in pairs if a.requires_grad and a.grad is not None)
+
+
+@pytest.mark.parametrize("fix", ["evaluation", "frozen norm"])
+def test_no_whole_image_passes_where_it_would_move_nothing(fix, encoder, make_batch):
+    method = built(MultiScaleConfig(alpha1=0), encoder)
+    (method if fix == "evaluation" else encoder.net[1]).eval()
+    before = statistics(encoder)
+    method({"regions": make_batch()["regions"]})
+    torch.testing.assert_close(statistics(encoder), before, rtol=0, atol=0)
+
+
+def test_without_contrast_no_key_encoder_exists(encoder, make_batch):
     method = built(MultiScaleConfig(alpha1=0, queue=999), encoder)
     batch = make_batch()
-    losses = method({"regions": batch["regions"]})
+    del batch["key"]
+    losses = method(batch)
     assert sorted(losses) == ["region", "region_accuracy", "total"]
     assert not [name for name in method.state_dict() if "key_encoder" in name or "queue" in name]
     torch.testing.assert_close(losses["total"], 0.8 * losses["region"])

@@ -32,6 +32,7 @@ def toy_params():
         "datasets": {"ct": {"pack": {"size": 32}}},
         "attentive_transfer": {
             "networks": ["resnet18_attn1"],
+            "warmed": {"networks": []},
             "chains": ["none"],
             "stl_m_after": [],
             "sstl_m_after": [],

@@ -117,6 +117,21 @@ def test_two_classes_are_one_question(evaluated, capsys):
     assert capsys.readouterr().err.count("AUROC 0.") == 1
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_images_without_patient_ids_have_no_interval_and_the_user_is_told(evaluated, capsys, known):
+    patients = {"patient_id": [f"p{number}" for number in range(IMAGES)]} if known else {}
+    columns = {"label": ["non-covid", "covid"] * 6} | patients
+    table, metrics, report, _ = evaluated(class_heads(("non-covid", "covid")), columns, positive="covid")
+    said = capsys.readouterr().err
+    assert "nan" not in said + report
+    assert (table["patient_id"] == "").all() == (not known)
+    assert metrics["patients"] == (IMAGES if known else None)
+    assert ("no patient ids: metrics have no interval; give --manifest with a column patient_id" in said) == (not known)
+    assert ("- patients: not known" in report) == (not known)
+    reasons = {metric["reason"].partition(":")[0] for metric in metrics["metrics"].values()}
+    assert reasons == ({"too few patients"} if known else {"no patient ids"})
+
+
 def test_a_label_that_is_no_class_is_refused(evaluated, capsys):
     assert evaluated(class_heads(("non-covid", "covid")), {"label": ["covid", "other"] * 6}, positive="covid") is None
     assert "label 'other' is not a class of the model (non-covid, covid)" in capsys.readouterr().err

@@ -22,7 +22,7 @@ NETWORK = "test_resnet"
 @pytest.fixture
 def studies(toy):
     """Both studies on the smallest network there is; the truncated one pretrains it for a step."""
-    toy.params[ATTENTIVE] |= {"networks": [f"{NETWORK}_attn0"]}
+    toy.params[ATTENTIVE] |= {"networks": [f"{NETWORK}_attn0"], "warmed": {}}
     pretrain = toy.params[TRUNCATED]["pretrain"]
     train = pretrain["train"] | {"epochs": None, "steps": 1, "batch_size": 4, "selection": None}
     toy.params[TRUNCATED] |= {

@@ -23,7 +23,7 @@ from medtransfer.tracking.tracker import MemoryTracker
 from medtransfer.training import run as run_module
 from medtransfer.training.initialization import READY_MADE
 from medtransfer.training.run import Plan, run_plan, write_history
-from medtransfer.training.selection import finite
+from medtransfer.training.selection import SelectionConfig, finite
 from medtransfer.training.supervised import SupervisedTask
 
 
@@ -107,6 +107,26 @@ def test_what_was_counted_in_the_data_is_tracked_before_the_first_step(here, fit
     _, trackers = here
     run(fit(counts={"data/images": 24}))
     assert trackers[0].points[0] == ("data/images", 0, 24.0)
+
+
+@pytest.mark.parametrize(("largest", "state"), [(0.0099, "asleep"), (0.01, "awake")])
+def test_a_run_says_whether_the_inserted_layers_are_awake(largest, state, here, fit, run, toys, capsys):
+    """Judged are the weights that were kept: of two validations the first, which is the better one."""
+    scores = iter([(0.9, largest), (0.8, 0.5 - largest)])
+
+    def validate(task):
+        auroc, change = next(scores)
+        return {"val/auroc_ill": auroc, "inserted/change_max": change}
+
+    train = toys.config(steps=6, selection=SelectionConfig(metric="val/auroc_ill"))
+    run(fit(train=train, validate=validate))
+    assert here[1][0].recorded_tags == {"inserted_layers": state}
+    assert ("the inserted layers are asleep" in capsys.readouterr().err) == (state == "asleep")
+
+
+def test_a_network_without_inserted_layers_is_neither(here, fit, run):
+    run(fit())
+    assert here[1][0].recorded_tags == {}
 
 
 class Both(SupervisedTask):

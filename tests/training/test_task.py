@@ -7,16 +7,19 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from medtransfer.data.loaders import Loader
+from medtransfer.models.classifier import NetworkConfig, build_network, freeze_trunk
 from medtransfer.models.heads import Head
+from medtransfer.models.insertion import AttentionConfig
 from medtransfer.ssl.multiscale import MultiScale, MultiScaleConfig
-from medtransfer.training.loop import Fit
+from medtransfer.training.loop import Fit, Progress
 from medtransfer.training.optim import ConstantSchedule, CosineSchedule, Group, PlateauSchedule, SGDConfig
 from medtransfer.training.selection import SelectionConfig
 from medtransfer.training.self_supervised import SelfSupervisedTask
 from medtransfer.training.supervised import MultiLabelTask, SupervisedTask
-from medtransfer.training.task import set_mode
+from medtransfer.training.task import groups_of, set_mode
 from network_heads import class_heads
 
 FINDINGS = ("edema", "mass")
@@ -113,11 +116,32 @@ def test_a_plateau_of_validation_auprc_halves_its_groups_alone(make_fit, data, t
     )
     fit = make_fit(task, config, two_loaders(data, toys), validate=lambda: {"val/auprc": next(scores)})
     result = fit.run()
-    # The best is reached at steps 1 and 6; the second, fourth, … validation after it without a better one halves.
-    expected = [0.1, 0.1, 0.1, 0.05, 0.05, 0.025, 0.025, 0.025, 0.0125]
+    # The best is reached at steps 1 and 6; the third validation after it without a better one halves.
+    expected = [0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.05, 0.05, 0.05]
     assert [row["train/lr_body"] for row in result.history] == pytest.approx(expected)
     assert [row["train/lr_head"] for row in result.history] == [0.02] * 9
-    assert fit.progress.drops == {"body": 3}
+    assert fit.progress.drops == {"body": 2}
+
+
+@pytest.mark.parametrize("patience", [0, 1, 2, 3])
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_a_plateau_lowers_the_rate_when_torchs_own_scheduler_does(patience, mode, make_fit, toys):
+    selection = SelectionConfig(metric="m", mode=mode)
+    config = toys.config(selection=selection, schedule=PlateauSchedule(factor=0.5, patience=patience))
+    fit = make_fit(SupervisedTask(toys.net(), toys.classes), config, validate=dict)
+    generator, lowered = torch.Generator().manual_seed(patience), 0
+    for _ in range(20):
+        fit.progress = Progress()
+        reference = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+        own = ReduceLROnPlateau(reference, mode, factor=0.5, patience=patience, threshold=0.0, eps=0.0)
+        # few values: many are equal to the best one
+        for value in torch.randint(12, (40,), generator=generator).tolist():
+            fit._select({"m": float(value)})
+            own.step(float(value))
+            drops = fit.progress.drops.get("all", 0)
+            assert 0.5**drops == reference.param_groups[0]["lr"]
+        lowered += drops
+    assert lowered > 100
 
 
 def test_batches_of_one_train_with_frozen_norm(make_fit, data, toys):
@@ -226,3 +250,32 @@ def test_a_class_weight_weighs_the_true_class(toys):
     with torch.no_grad():
         single = F.cross_entropy(task.module(batch["image"]), batch["target"], reduction="none")
         torch.testing.assert_close(task.losses(batch)["total"], (single[0] + 3 * single[1]) / 4)
+
+
+def attentive():
+    config = NetworkConfig(backbone="test_resnet", attention=AttentionConfig(sites=("layer3.0",)))
+    return build_network(config, classes=2, seed=0)
+
+
+def test_without_a_factor_all_parameters_are_one_group_in_their_own_order(toys):
+    model = attentive()
+    (group,) = groups_of(model, toys.config())
+    assert (group.name, group.lr) == ("all", toys.config().learning_rate)
+    assert [id(p) for p in group.parameters] == [id(p) for p in model.parameters()]
+
+
+def test_a_factor_gives_inserted_layers_a_rate_of_their_own(toys):
+    config = toys.config(inserted_lr_factor=30.0)
+    model = attentive()
+    rest, inserted = groups_of(model, config)
+    assert (inserted.name, inserted.lr) == ("inserted", pytest.approx(30 * config.learning_rate))
+    assert {id(p) for p in inserted.parameters} == {id(p) for p in model.attention.parameters()}
+    assert len(rest.parameters) + len(inserted.parameters) == len([*model.parameters()])
+    assert [group.name for group in groups_of(toys.net(), config)] == ["all"]
+
+
+def test_of_a_frozen_trunk_only_inserted_layers_and_head_are_trained(toys):
+    model = attentive()
+    freeze_trunk(model)
+    trained = {id(p) for group in groups_of(model, toys.config()) for p in group.parameters}
+    assert trained == {id(p) for p in (*model.attention.parameters(), *model.head.parameters())}

@@ -34,6 +34,7 @@ class AddReport:
     labels: dict[str, dict[str, int]]
     official_splits: bool
     known_overlaps: str
+    patients_known: bool
     skipped: list[Skipped]
     flaws: str
     licence: str
@@ -45,9 +46,8 @@ class AddReport:
 
     def to_text(self) -> str:
         """Return the report as a table for people: counts by split and label, then each reason with its first files."""
-        lines = [
-            f"{self.name}: {self.images} images of {self.patients} patients, {self.bytes / 1e6:.1f} MB, {self.source}"
-        ]
+        of = f"of {self.patients} patients" if self.patients_known else "without patient ids"
+        lines = [f"{self.name}: {self.images} images {of}, {self.bytes / 1e6:.1f} MB, {self.source}"]
         for split, counts in self.labels.items():
             lines.append(f"  {split:<9}" + "  ".join(f"{label} {count}" for label, count in counts.items()))
         lines.append(f"  left out {len(self.skipped)}")
@@ -114,6 +114,7 @@ def add_dataset(source: SourceConfig, name: str, *, copy_to: Path) -> AddReport:
         labels=_counts(manifest),
         official_splits=scan.official_splits,
         known_overlaps=scan.known_overlaps,
+        patients_known=scan.patients == "known",
         skipped=skipped,
         flaws=source.flaws,
         licence=source.licence,

@@ -31,10 +31,13 @@ from medtransfer.data.manifest import BEFORE_PACKING, ZONES, classes_of, finding
 from medtransfer.errors import DataError
 from medtransfer.files import new_folder, read_json, sha256_file, write_json
 
-__all__ = ["DatasetMeta", "PackConfig", "PackedDataset", "Rows", "pack"]
+__all__ = ["DatasetMeta", "PackConfig", "PackedDataset", "Patients", "Rows", "pack"]
 
 Rows = npt.NDArray[np.int64]
 META = "dataset.json"
+FORMAT: Literal["medtransfer-dataset-2"] = "medtransfer-dataset-2"
+Patients = Literal["known", "each_image"]
+"""``each_image``: an image at least has no patient id and counts as a patient of its own."""
 PARTS = ("manifest.parquet", "images.npy", "masks.npy", META)
 """All that a packed data set consists of."""
 
@@ -42,6 +45,7 @@ PARTS = ("manifest.parquet", "images.npy", "masks.npy", META)
 class DatasetMeta(Config):
     """What dataset.json says; ``mean`` and ``std`` are per channel on 0–1, over the rows named by ``statistics_of``."""
 
+    format: Literal["medtransfer-dataset-2"] = FORMAT
     name: str
     classes: tuple[str, ...]
     pack: PackConfig
@@ -53,6 +57,7 @@ class DatasetMeta(Config):
     licence: str = ""
     citation: str = ""
     known_overlaps: str = ""
+    patients: Patients = "each_image"
     official_splits: bool = False
     files: dict[str, str]
     content_hash: str
@@ -74,8 +79,8 @@ def pack(manifest: pd.DataFrame, root: Path, out: Path, config: PackConfig, *, m
         root: folder of the raw files.
         out: folder to make; an older data set is replaced when the new one is whole, any other folder is refused.
         config: size, channels, depth, equalising, window.
-        meta: ``licence``, ``citation``, ``known_overlaps``, ``official_splits``, and ``classes`` in the order of the
-            network's outputs (sorted labels when absent).
+        meta: ``licence``, ``citation``, ``known_overlaps``, ``official_splits``, ``patients`` (not known when absent),
+            and ``classes`` in the order of the network's outputs (sorted labels when absent).
 
     Raises:
         DataError: a file cannot be read, a mask holds another value, a label is not in ``classes``, or ``out`` holds
@@ -121,10 +126,12 @@ class PackedDataset:
         """Open a packed data set and check that its parts fit together; ``verify`` also reads every byte.
 
         Raises:
-            DataError: a part is absent, damaged, or of another size than dataset.json says.
+            DataError: a part is absent, damaged, of another size than dataset.json says, or of an older format.
         """
         try:
-            meta = DatasetMeta.model_validate(read_json(folder / META))
+            description = read_json(folder / META)
+            _require_format(folder, description)
+            meta = DatasetMeta.model_validate(description)
         except FileNotFoundError as error:
             raise DataError(f"{folder}: no packed data set (dataset.json is absent); prepare it first") from error
         except (ValueError, ValidationError) as error:
@@ -170,6 +177,15 @@ class PackedDataset:
             keep = keep & ((self.manifest["label"] != "") | self.manifest[known].notna().any(axis=1)).to_numpy()
         return np.flatnonzero(keep).astype(np.int64)
 
+    def entries(self, positions: npt.ArrayLike) -> pd.DataFrame:
+        """Return the manifest's rows at some positions as the predictions table takes them.
+
+        ``patient_id`` is empty where the data set's patients are not known: the manifest counts each image as a patient
+        of its own, which is good for splitting, but no ground for an interval.
+        """
+        rows = self.manifest.iloc[np.asarray(positions)]
+        return rows if self.meta.patients == "known" else rows.assign(patient_id="")
+
     def targets(self, outputs: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return what is known of findings (1 or 0) and lung zones (0 to 3) in every row ``[N, outputs]``, else NaN.
 
@@ -205,6 +221,15 @@ class PackedDataset:
         except (OSError, ValueError, EOFError) as error:
             raise DataError(f"{self.folder}/{file}: absent or cut short; prepare the data set again") from error
         return array
+
+
+def _require_format(folder: Path, description: Any) -> None:
+    written = description.get("format") if isinstance(description, dict) else None
+    if isinstance(description, dict) and written != FORMAT:
+        raise DataError(
+            f"{folder}/{META}: format {written!r} is not that of this version, expected {FORMAT!r}; "
+            "prepare the data set again"
+        )
 
 
 def _number_rows(manifest: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:

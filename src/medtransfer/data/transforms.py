@@ -121,7 +121,9 @@ def evaluate_view(
 def crop_boxes(
     images: Shaped[Tensor, "batch channels height width"], boxes: Float[Tensor, "batch regions 4"], size: int
 ) -> Float[Tensor, "batch*regions channels {size} {size}"]:
-    """Cut boxes and resize them bilinearly, image-major: the regions of image 0 first.
+    """Cut boxes and resize them bilinearly without aliasing, image-major: the regions of image 0 first.
+
+    Each box at its own scale along each axis: one as large as the result is copied, whatever the image's size.
 
     Args:
         images: uint8, uint16, or float on 0–1.
@@ -131,20 +133,30 @@ def crop_boxes(
     Returns:
         Images on 0–1, not normalised.
     """
-    batch, regions, _ = boxes.shape
-    height, width = images.shape[-2:]
+    (batch, channels, height, width), regions = images.shape, boxes.shape[1]
     x0, y0, x1, y1 = boxes.to(images.device, torch.float32).unbind(-1)
-    theta = boxes.new_zeros(batch, regions, 2, 3, dtype=torch.float32, device=images.device)
-    theta[..., 0, 0], theta[..., 0, 2] = (x1 - x0) / width, (x0 + x1) / width - 1
-    theta[..., 1, 1], theta[..., 1, 2] = (y1 - y0) / height, (y0 + y1) / height - 1
-    # the regions of an image are sampled as one tall image, so that no image is repeated in memory
-    over = _oversample(images, size)
-    grid = F.affine_grid(theta.flatten(0, 1), [batch * regions, 1, size * over, size * over], align_corners=False)
-    tall = grid.view(batch, regions * size * over, size * over, 2)
-    sampled = F.grid_sample(to_unit(images), tall, padding_mode="border", align_corners=False)
-    sampled = F.avg_pool2d(sampled, over) if over > 1 else sampled
-    channels = images.shape[1]
-    return sampled.view(batch, channels, regions, size, size).transpose(1, 2).reshape(-1, channels, size, size)
+    # one matrix per box and axis: every box is filtered by its own scale without a loop over boxes
+    down, across = _resampling(y0, y1, height, size), _resampling(x0, x1, width, size)
+    # the rows of all boxes of an image in one product, so that no image is repeated in memory
+    rows = (down.flatten(1, 2)[:, None] @ to_unit(images)).view(batch, channels, regions, size, width)
+    return (rows @ across[:, None].mT).transpose(1, 2).reshape(-1, channels, size, size)
+
+
+def _resampling(
+    first: Float[Tensor, "batch regions"], last: Float[Tensor, "batch regions"], side: int, size: int
+) -> Float[Tensor, "batch regions size side"]:
+    """Return the weights with which pixels of one axis make up ``size`` pixels between two edges.
+
+    A triangle around each centre, as wide as linear interpolation where the box is enlarged and as wide as two result
+    pixels where it shrinks, so that nothing aliases. Pixels beyond an edge of the box count near it; beyond the image
+    its outermost pixel goes on.
+    """
+    step = ((last - first) / size)[..., None, None]
+    steps = torch.arange(size, device=first.device)[:, None] + 0.5
+    centres = (first[..., None, None] + steps * step).clamp_(0.5, side - 0.5)
+    pixels = torch.arange(side, device=first.device) + 0.5
+    weights = (1 - (pixels - centres).abs() / step.clamp(min=1)).clamp_(min=0)
+    return weights.div_(weights.sum(-1, keepdim=True))
 
 
 def to_unit(images: Shaped[Tensor, "*any"]) -> Float[Tensor, "*any"]:

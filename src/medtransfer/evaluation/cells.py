@@ -50,7 +50,7 @@ class Aligned:
         seeds: ascending.
         outputs: their names.
         images: ids ``[images]``.
-        patients: ``[images]``.
+        patients: ``[images]``; empty where not known.
         scores: ``[seeds, images, outputs]``.
         target: ``[images, outputs]``, NaN = not known.
     """
@@ -61,6 +61,12 @@ class Aligned:
     patients: NDArray[np.object_]
     scores: Floats
     target: Floats
+
+    @property
+    def patient_count(self) -> int | None:
+        """Number of patients; None where they are not known."""
+        patients = set(self.patients)
+        return None if "" in patients else len(patients)
 
     @property
     def two_class(self) -> tuple[str, ...]:

@@ -92,7 +92,8 @@ def combine(contrast: Contrast, cells: Cells, metric: str) -> Sample:
     points, values = (np.where(np.abs(part) < ROUNDING, 0.0, part) for part in (points, values))
     patients = min((one.patients for one in samples.values()), key=min)
     rules = max((one.rules for one in samples.values()), key=lambda rules: rules.difference.fewest)
-    return Sample(points, values, reason, patients, rules, contrast=True)
+    known = all(one.patients_known for one in samples.values())
+    return Sample(points, values, reason, patients, rules, contrast=True, patients_known=known)
 
 
 def require_alike(cells: Collection[Cell]) -> None:
@@ -130,9 +131,9 @@ def judge(
     It holds when the whole interval over patients and seeds is above ``−margin`` and does not hold when the whole
     interval is below. Where all points and resamples are zero, the predictions are equal and the verdict is *no
     difference*, whatever the margin. Everything else is not decidable: an interval that reaches the border, that has no
-    width or rests on too few draws, a cell that was not run or is excluded, and one seed, which says nothing about
-    what another training would give. The verdicts on *A is better than B* and *B is better than A* are thus each
-    other's mirror image.
+    width or rests on too few draws, a cell that was not run or is excluded, unknown patients, and one seed, which
+    says nothing about what another training would give. The verdicts on *A is better than B* and *B is better than A*
+    are thus each other's mirror image.
 
     Args:
         claim: what to judge.
@@ -169,6 +170,8 @@ def _bounds(estimate: Mapping[str, Any]) -> tuple[float | None, float | None]:
 def _verdict(one: Sample, estimate: Mapping[str, Any], *, level: float, border: float) -> tuple[Verdict, str]:
     """Return the verdict on a contrast being above a border, with its reason."""
     low, high = _bounds(estimate)
+    if not one.patients_known:
+        return "not decidable", one.no_interval
     if len(one.points) == 1:
         return "not decidable", "; ".join([ONE_SEED, *([one.reason] if one.reason else [])])
     if _zero(one):

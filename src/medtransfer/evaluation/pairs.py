@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -57,18 +58,27 @@ def paired_tests(cells: Cells, pairs: Iterable[Pair], metrics: Sequence[str]) ->
 def delong(first: Cell, second: Cell) -> DelongTest:
     """Test whether two cells of one output have the same AUROC: scores averaged over seeds, variance of whole patients.
 
+    Variance, z and p are NaN where patients are not known.
+
     Raises:
         DataError: the cells differ in their images or seeds.
     """
-    return delong_test(*_averaged(first, second))
+    target, a, b, patients = _averaged(first, second)
+    if first.patient_count is None:
+        return replace(delong_test(target, a, b), variance=math.nan, z=math.nan, p=math.nan)
+    return delong_test(target, a, b, patients)
 
 
 def detectable(first: Cell, second: Cell) -> float:
     """Return the smallest true difference in AUROC that these images could detect (``smallest_detectable_difference``).
 
+    NaN where patients are not known.
+
     Raises:
         DataError: the cells differ in their images or seeds.
     """
+    if first.patient_count is None:
+        return math.nan
     return smallest_detectable_difference(*_averaged(first, second))
 
 
@@ -85,7 +95,7 @@ def _difference(cells: Cells, pair: Pair, metric: str, *, relative: bool) -> Sam
         return one
     base = cells[pair[1]].samples[metric]
     points, values = _share(one.points, base.points), _share(one.values, base.values)
-    return Sample(points, values, one.reason, one.patients, one.rules, contrast=True)
+    return replace(one, points=points, values=values)
 
 
 def _share(part: Floats, whole: Floats) -> Floats:

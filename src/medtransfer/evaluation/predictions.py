@@ -16,10 +16,10 @@ Kind = Literal["probability", "severity", "value"]
 _RUN = ("study", "variant", "condition")
 _IMAGE = ("dataset", "split", "image_id", "patient_id", "source", "view", "date")
 _TEXT = (*_RUN, "dataset", "split", "image_id", "patient_id", "source", "view", "output", "kind", "intervention")
-_MAY_BE_EMPTY = {"source", "view", "intervention"}
+_MAY_BE_EMPTY = {"patient_id", "source", "view", "intervention"}
 
 PREDICTION_COLUMNS = (*_RUN, "seed", *_IMAGE, "output", "kind", "intervention", "score", "target")
-"""Columns in order; docs/architecture.md explains them."""
+"""Columns in order; docs/architecture.md explains them. An empty ``patient_id`` is not known."""
 
 KEY = [*_RUN, "seed", "dataset", "split", "image_id", "output", "intervention"]
 """The columns that identify one row."""

@@ -65,8 +65,8 @@ def scorecard(
     """Return all numbers of a study's predictions table, ready for JSON.
 
     One entry per (variant, condition, data set, split), keyed by these joined with ``/``, with its seeds, images,
-    patients and one block per kind of output. A block has ``task``, ``outputs`` and ``metrics``; for several outputs
-    that are not exclusive classes, ``metrics`` is their mean and ``by_output`` has a block for each.
+    patients (None = not known) and one block per kind of output. A block has ``task``, ``outputs`` and ``metrics``; for
+    several outputs that are not exclusive classes, ``metrics`` is their mean and ``by_output`` has a block for each.
 
     Args:
         table: the predictions of one study; rows with an intervention do not count.
@@ -136,12 +136,18 @@ def _entry(kinds: Sequence[Cell], config: EvaluationConfig) -> dict[str, Any]:
         | {
             "seeds": sorted({seed for cell in kinds for seed in cell.seeds}),
             "images": len({image for cell in kinds for image in cell.images}),
-            "patients": len({patient for cell in kinds for patient in cell.patients}),
+            "patients": _patients(kinds),
             "level": LEVEL,
         }
         | ({} if first.neg_pos_ratio is None else {"neg_pos_ratio": first.neg_pos_ratio})
         | {cell.kind: _block(cell, config) for cell in kinds}
     )
+
+
+def _patients(kinds: Sequence[Cell]) -> int | None:
+    """Return the number of patients; None where they are not known."""
+    patients = {patient for cell in kinds for patient in cell.patients}
+    return None if "" in patients else len(patients)
 
 
 def _block(cell: Cell, config: EvaluationConfig) -> dict[str, Any]:

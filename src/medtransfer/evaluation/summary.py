@@ -23,6 +23,7 @@ from medtransfer.evaluation.intervals import Interval, at_balance, evaluate, res
 from medtransfer.evaluation.metrics import METRICS
 
 TOO_FEW = "too few patients"
+NO_IDS = "no patient ids"
 LEVEL = 0.95
 """Coverage of every interval in metric files and reports; a constant because captions state it."""
 
@@ -66,6 +67,7 @@ class Sample:
         patients: number by class, of several outputs those of the one with the smallest class.
         rules: of its intervals.
         contrast: whether it is a difference of metrics.
+        patients_known: whether every row's patient is; what images of unknown patients vary by cannot be told.
     """
 
     points: Floats
@@ -74,6 +76,7 @@ class Sample:
     patients: tuple[int, ...]
     rules: Rules = USUAL
     contrast: bool = False
+    patients_known: bool = True
 
     @property
     def rule(self) -> Rule:
@@ -81,8 +84,10 @@ class Sample:
         return self.rules.difference if self.contrast else self.rules.alone
 
     @property
-    def too_few(self) -> str:
-        """Why there are too few patients for an interval; empty where there are enough."""
+    def no_interval(self) -> str:
+        """Why there is no interval, whatever the resamples: patients are not known or too few; else empty."""
+        if not self.patients_known:
+            return f"{NO_IDS}: which images are of one patient is not known"
         needed, have = self.rule.fewest, min(self.patients)
         return "" if have >= needed else f"{TOO_FEW}: {have} in the smallest class, {needed} are needed"
 
@@ -116,9 +121,13 @@ def sample(
     neg_pos_ratio: float | None = None,
     stratified: bool = False,
 ) -> dict[str, Sample]:
-    """Return every metric of scores ``[seeds, rows]`` or ``[seeds, rows, classes]``; arguments as for ``resample``."""
+    """Return every metric of scores ``[seeds, rows]`` or ``[seeds, rows, classes]``; arguments as for ``resample``.
+
+    Where a patient's name is empty, patients are not known, and no metric has an interval.
+    """
     options: dict[str, Any] = {"thresholds": thresholds, "negatives": neg_pos_ratio}
     drawn: dict[str, Any] = {"draws": draws, "seed": seed, "population": population, "stratified": stratified}
+    known = "" not in np.asarray(groups).tolist()
     values = resample(metrics, target, scores, groups, **drawn, **options)
     by_class, alike = patients_by_class(target, groups), patients_by_class(np.zeros_like(target), groups)
     rules = RULES if neg_pos_ratio is None else AT_BALANCE
@@ -128,12 +137,14 @@ def sample(
     if neg_pos_ratio is not None:
         balanced = at_balance(metrics, target, scores, **options)
         reason = "" if len(np.unique(target)) == 2 else "another balance is undefined: the rows hold a single class"
-        return {name: Sample(balanced[name], values[name], reason, *shape[name]) for name in metrics}
+        return {
+            name: Sample(balanced[name], values[name], reason, *shape[name], patients_known=known) for name in metrics
+        }
     samples = {}
     for name in metrics:
         tries = [attempt(evaluate, name, target, s, t) for s, t in zip(scores, thresholds, strict=True)]
         points, reason = np.array([point for point, _ in tries]), next((why for _, why in tries if why), "")
-        samples[name] = Sample(points, values[name], reason, *shape[name])
+        samples[name] = Sample(points, values[name], reason, *shape[name], patients_known=known)
     return samples
 
 
@@ -150,7 +161,7 @@ def average(samples: Sequence[Sample]) -> Sample:
     kept = defined or samples
     points, values = (np.mean([getattr(one, name) for one in kept], axis=0) for name in ("points", "values"))
     patients = min((one.patients for one in kept), key=min)
-    return Sample(points, values, reason, patients, kept[0].rules)
+    return replace(kept[0], points=points, values=values, reason=reason, patients=patients)
 
 
 def summarise(one: Sample, *, level: float) -> dict[str, Any]:
@@ -194,7 +205,7 @@ def patient_interval(
         metric: a name in ``metrics.METRICS``.
         target: ``[rows]`` labels, class numbers or values.
         score: ``[rows]``, or ``[rows, classes]`` for the metrics named ``macro_…`` and ``top_…``.
-        groups: ``[rows]`` patient of each row.
+        groups: ``[rows]`` patient of each row; an empty name is a patient who is not known.
         draws: resamples.
         seed: of the resampling; the same patients, draws and seed give the same resamples for every metric and score.
         level: coverage.
@@ -242,8 +253,8 @@ def _bounds(
         return (None, None), ""
     if draws < 2:
         return (None, None), "no resample leaves the metric defined"
-    if one.too_few:
-        return (None, None), one.too_few
+    if one.no_interval:
+        return (None, None), one.no_interval
     low, high = one.bounds(level=level, training=training)
     if math.isnan(low) or math.isnan(high):
         return (None, None), "the metric has its extreme value, around which there is no interval"

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from medtransfer.models.attend import attend, attention_rows
+from medtransfer.models.inserted import InsertedLayer
 
 __all__ = ["AttentionLayer", "attend"]
 
@@ -16,41 +17,32 @@ ROWS_AT_ONCE = 256
 """Rows of the attention matrix held at one time by the statistics."""
 
 
-class AttentionLayer(nn.Module):
+class AttentionLayer(InsertedLayer):
     """Self-attention over all positions of a map: ``z = BN(W_z o) + x``, ``o_q = sum_k A[q, k] v_k`` (Eq. 1).
 
-    Queries, keys and values come from 1 × 1 convolutions with bias, drawn from N(0, 0.01²); the weight and bias of the
-    final batch norm start at zero, so a new layer is the identity. There is no ReLU after the sum.
+    Queries, keys and values come from 1 × 1 convolutions with bias; see ``InsertedLayer`` for the start.
 
     Args:
         channels: channels of the map that comes in and goes out.
         width: channels of queries, keys and values; half of ``channels`` if not given.
         scale: divide the logits by the square root of ``width``. Eq. 1 does not.
+        gamma: start of γ.
     """
 
-    def __init__(self, channels: int, *, width: int | None = None, scale: bool = False) -> None:
+    def __init__(self, channels: int, *, width: int | None = None, scale: bool = False, gamma: float = 0.0) -> None:
         super().__init__()
         width = width or max(channels // 2, 1)
         self.query = nn.Conv2d(channels, width, 1)
         self.key = nn.Conv2d(channels, width, 1)
         self.value = nn.Conv2d(channels, width, 1)
         self.project = nn.Conv2d(width, channels, 1)
-        self.norm = nn.BatchNorm2d(channels)
         self.scale = width**-0.5 if scale else 1.0
-        self.active = True
-        for name, parameter in self.named_parameters():
-            if name.endswith("weight") and not name.startswith("norm"):
-                nn.init.normal_(parameter, std=0.01)
-            else:
-                nn.init.zeros_(parameter)
+        self.close(channels, gamma)
 
-    def forward(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch channels h w"]:
-        """Return the map plus what each position gathers from all others; the map itself while ``active`` is off."""
-        if not self.active:
-            return x
+    def branch(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch channels h w"]:
+        """Return what each position gathers from all others, projected to the channels of the map."""
         gathered = attend(_tokens(self.query(x)), _tokens(self.key(x)), _tokens(self.value(x)), scale=self.scale)
-        # x comes first: the sum keeps its memory format, and convolutions after a new layer stay the same bit for bit
-        return x + cast(Tensor, self.norm(self.project(_map(gathered, x))))
+        return cast(Tensor, self.project(_map(gathered, x)))
 
     def rows(
         self, x: Float[Tensor, "batch channels h w"], queries: Int[Tensor, " queries"]
@@ -75,11 +67,6 @@ class AttentionLayer(nn.Module):
             return 1.0
         total = sum(float(torch.special.entr(rows).sum()) for rows in self._blocks(x))
         return total / (len(x) * positions * math.log(positions))
-
-    @property
-    def gamma_abs(self) -> float:
-        """Mean absolute weight of the final batch norm: 0 while the layer is still the identity."""
-        return float(self.norm.weight.detach().abs().mean())
 
     def _blocks(self, x: Tensor) -> Iterator[Tensor]:
         """Yield the attention matrix ``ROWS_AT_ONCE`` rows at a time."""

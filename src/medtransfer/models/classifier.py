@@ -1,4 +1,4 @@
-"""A network: trunk, ATTN layers, pooling, dropout, one linear head."""
+"""A network: trunk, inserted layers, pooling, dropout, one linear head."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from medtransfer.errors import ModelError
 from medtransfer.models.attention import AttentionLayer
 from medtransfer.models.backbones import create_trunk, evaluating, feature_width
-from medtransfer.models.insertion import AttentionConfig, insert_attention
+from medtransfer.models.inserted import InsertedLayer
+from medtransfer.models.insertion import AttentionConfig, insert_layers
 from medtransfer.models.structures import Flatten, GlobalAverage, LeftOut, Structure
 from medtransfer.models.truncate import truncate
 
 
 class NetworkConfig(Structure):
-    """A network from timm: name of the backbone, its ATTN layers, the share of paths dropped, the last block kept."""
+    """A network from timm: name of the backbone, inserted layers, the share of paths dropped, the last block kept."""
 
     kind: Literal["timm"] = "timm"
     backbone: str = "resnet50"
@@ -37,9 +38,9 @@ class NetworkConfig(Structure):
         trunk = create_trunk(self.backbone, drop_path=self.drop_path, cut=bool(self.cut))
         return trunk, truncate(trunk, self.cut) if self.cut else {}
 
-    def insert_layers(self, trunk: nn.Module) -> dict[str, AttentionLayer]:
-        """Attach the ATTN layers; see ``insert_attention``."""
-        return insert_attention(trunk, self.attention)
+    def insert_layers(self, trunk: nn.Module) -> dict[str, InsertedLayer]:
+        """Attach ATTN layers or their control; see ``insertion.insert_layers``."""
+        return insert_layers(trunk, self.attention)
 
     def build_pool(self, trunk: nn.Module) -> GlobalAverage | Flatten | None:
         """Leave pooling to timm in a whole network, unless the head reads the whole map."""
@@ -47,15 +48,18 @@ class NetworkConfig(Structure):
 
 
 class Classifier(nn.Module):
-    """A trunk with ATTN layers and a linear head; built by ``build_network``.
+    """A trunk with inserted layers and a linear head; built by ``build_network``.
 
     Attributes:
         trunk: the network without head; the keys of a timm network are timm's own.
         left_out: keys and shapes of what the whole network has and this one has not; empty in a whole network.
-        attention: the ATTN layers; ``attention_sites`` names the block of each.
+        attention: the inserted layers, ATTN or their control; ``attention_sites`` names the block of each.
         head: the linear classifier.
         width: number ``D`` of features that the head reads; the channels of the last map in most networks.
+        trunk_frozen: the trunk stays in evaluation mode, see ``freeze_trunk``.
     """
+
+    trunk_frozen = False
 
     def __init__(self, config: Structure, classes: int) -> None:
         super().__init__()
@@ -69,6 +73,13 @@ class Classifier(nn.Module):
         layers = config.insert_layers(self.trunk)
         self.attention = nn.ModuleDict({site.replace(".", "_"): layer for site, layer in layers.items()})
         self.attention_sites = tuple(layers)
+
+    def train(self, mode: bool = True) -> "Classifier":
+        """Set training or evaluation mode; a frozen trunk stays in evaluation mode."""
+        super().train(mode)
+        if self.trunk_frozen:
+            self.trunk.eval()
+        return self
 
     def forward(self, x: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch classes"]:
         """Return logits."""
@@ -140,16 +151,36 @@ def _pass(config: Structure, side: int) -> None:
         ) from error
 
 
-def attention_layers(model: Classifier) -> dict[str, AttentionLayer]:
-    """Return the ATTN layers by their site, in order; the second of one site as ``<site>#2``."""
-    layers = [layer for layer in model.attention.values() if isinstance(layer, AttentionLayer)]
+def freeze_trunk(model: Classifier) -> None:
+    """Leave inserted layers and head alone to be trained: the trunk keeps its weights and its batch-norm statistics.
+
+    Raises:
+        ModelError: the network has no inserted layers.
+    """
+    if not model.attention_sites:
+        raise ModelError(
+            "a network without inserted layers has nothing to train beside its trunk and head; insert some"
+        )
+    model.trunk.requires_grad_(False)
+    model.trunk_frozen = True
+    model.train(model.training)
+
+
+def inserted_layers(model: Classifier) -> dict[str, InsertedLayer]:
+    """Return the inserted layers by their site, in order; the second of one site as ``<site>#2``."""
+    layers = [layer for layer in model.attention.values() if isinstance(layer, InsertedLayer)]
     return dict(zip(model.attention_sites, layers, strict=True))
 
 
+def attention_layers(model: Classifier) -> dict[str, AttentionLayer]:
+    """Return those of the inserted layers that are ATTN layers."""
+    return {site: layer for site, layer in inserted_layers(model).items() if isinstance(layer, AttentionLayer)}
+
+
 @contextmanager
-def attention_off(model: Classifier) -> Iterator[Classifier]:
-    """Let all ATTN layers pass their map through unchanged inside the block."""
-    layers = list(attention_layers(model).values())
+def inserted_off(model: Classifier) -> Iterator[Classifier]:
+    """Let all inserted layers pass their map through unchanged inside the block."""
+    layers = list(inserted_layers(model).values())
     before = [layer.active for layer in layers]
     try:
         for layer in layers:
@@ -161,25 +192,27 @@ def attention_off(model: Classifier) -> Iterator[Classifier]:
 
 
 @torch.no_grad()
-def attention_report(model: Classifier, images: Float[Tensor, "batch 3 h w"]) -> dict[str, dict[str, float]]:
-    """Return ``{site: {"gamma_abs": …, "entropy": …}}`` of every layer on these images, in evaluation mode.
+def layer_report(model: Classifier, images: Float[Tensor, "batch 3 h w"]) -> dict[str, dict[str, float]]:
+    """Return ``{site: {"gamma_abs": …, "entropy": …}}`` of every inserted layer on these images, in evaluation mode.
 
-    ``entropy`` is relative to the logarithm of the number of positions: 1 means that attention is uniform.
+    ``entropy`` is relative to the logarithm of the number of positions: 1 means that attention is uniform. A layer
+    without attention has none.
     """
-    layers = attention_layers(model)
-    report: dict[str, dict[str, float]] = {}
+    layers = inserted_layers(model)
+    report = {site: {"gamma_abs": layer.gamma_abs} for site, layer in layers.items()}
 
     def note(site: str, layer: AttentionLayer, x: Tensor) -> None:
-        report[site] = {"gamma_abs": layer.gamma_abs, "entropy": layer.entropy(x)}
+        report[site]["entropy"] = layer.entropy(x)
 
     handles = [
         layer.register_forward_pre_hook(lambda module, inputs, site=site: note(site, module, inputs[0]))
-        for site, layer in layers.items()
+        for site, layer in attention_layers(model).items()
     ]
     training = model.training
     try:
         model.eval()
-        model.feature_map(images)
+        if handles:
+            model.feature_map(images)
     finally:
         model.train(training)
         for handle in handles:

@@ -1,4 +1,4 @@
-"""Where ATTN layers are in a trunk, and how they are attached without changing the trunk's own state-dict keys."""
+"""Where inserted layers are in a trunk, and how they are attached without changing the trunk's own state-dict keys."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -10,25 +10,30 @@ from medtransfer.config import Config
 from medtransfer.errors import ModelError
 from medtransfer.models.attention import AttentionLayer
 from medtransfer.models.backbones import Site, survey
+from medtransfer.models.inserted import ConvolutionLayer, InsertedLayer, control_width
 
 _LAYERS_AT_STRIDE: dict[int, dict[int, int]] = {0: {}, 1: {8: 1}, 5: {8: 2, 16: 2, 32: 1}}
 """Layers in res3, res4 and res5 (Liu & Ji 2021, section 2.2), recognised by the stride of their maps."""
 
 
 class AttentionConfig(Config):
-    """Which ATTN layers a network has.
+    """Which layers are inserted into a network: ATTN layers, or convolutions at the same sites as their control.
 
     ``count``: 1 is at the end of res3; 5 are two in res3, two in res4 and one in res5. ``placement`` says where two
     of one stage are: after its middle and last block, after the last two, or both after the last (decision M-2).
     ``sites`` names blocks explicitly and wins over ``count``. ``scale`` divides logits by the square root of the width,
-    ``width_ratio`` is the width of queries, keys and values relative to the channels.
+    ``width_ratio`` is the width of queries, keys and values relative to the channels. ``gamma`` is the start of γ,
+    which scales what a layer adds: with 0 a new layer is the identity. A ``convolution`` has as many parameters as the
+    ATTN layer in its place.
     """
 
+    kind: Literal["attention", "convolution"] = "attention"
     count: Literal[0, 1, 5] = 0
     placement: Literal["spread", "tail", "stacked"] = "spread"
     sites: tuple[str, ...] = ()
     scale: bool = False
     width_ratio: float = Field(default=0.5, gt=0, le=1)
+    gamma: float = Field(default=0.0, ge=0)
 
 
 def choose_sites(known: Mapping[str, Site], config: AttentionConfig) -> tuple[str, ...]:
@@ -59,8 +64,8 @@ def choose_sites(known: Mapping[str, Site], config: AttentionConfig) -> tuple[st
     return tuple(chosen)
 
 
-def insert_attention(trunk: nn.Module, config: AttentionConfig) -> dict[str, AttentionLayer]:
-    """Attach new ATTN layers after their blocks and return them by site; the second layer of a site is ``<site>#2``.
+def insert_layers(trunk: nn.Module, config: AttentionConfig) -> dict[str, InsertedLayer]:
+    """Attach new layers after their blocks and return them by site; the second layer of a site is ``<site>#2``.
 
     The caller registers the layers in its own module. The trunk's keys stay as they were: plain checkpoints fit it.
 
@@ -71,15 +76,20 @@ def insert_attention(trunk: nn.Module, config: AttentionConfig) -> dict[str, Att
         return {}
     known = survey(trunk)
     chosen = choose_sites(known, config)
-    layers: dict[str, AttentionLayer] = {}
+    layers: dict[str, InsertedLayer] = {}
     for index, name in enumerate(chosen):
-        channels = known[name].channels
-        width = max(round(channels * config.width_ratio), 1)
-        layer = AttentionLayer(channels, width=width, scale=config.scale)
+        layer = _new_layer(known[name].channels, config)
         trunk.get_submodule(name).register_forward_hook(_Refine(layer))
         earlier = chosen[:index].count(name)
         layers[f"{name}#{earlier + 1}" if earlier else name] = layer
     return layers
+
+
+def _new_layer(channels: int, config: AttentionConfig) -> InsertedLayer:
+    width = max(round(channels * config.width_ratio), 1)
+    if config.kind == "convolution":
+        return ConvolutionLayer(channels, width=control_width(channels, width), gamma=config.gamma)
+    return AttentionLayer(channels, width=width, scale=config.scale, gamma=config.gamma)
 
 
 class _Refine:
@@ -88,7 +98,7 @@ class _Refine:
     An object rather than a closure: ``deepcopy`` follows its attribute, so a copied network refers to copied layers.
     """
 
-    def __init__(self, layer: AttentionLayer) -> None:
+    def __init__(self, layer: InsertedLayer) -> None:
         self.layer = layer
 
     def __call__(self, block: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:

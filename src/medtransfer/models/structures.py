@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from medtransfer.config import Config
 from medtransfer.errors import ModelError
-from medtransfer.models.attention import AttentionLayer
 from medtransfer.models.backbones import evaluating, probe_side
+from medtransfer.models.inserted import InsertedLayer
 
 LeftOut = Mapping[str, tuple[int, ...]]
 """Keys and shapes of the weights that the whole network has and a trunk made from it has not."""
@@ -73,8 +73,8 @@ class Structure(Config):
     def title(self) -> str:
         """The structure in one word, for messages."""
 
-    def insert_layers(self, trunk: nn.Module) -> dict[str, AttentionLayer]:
-        """Attach new ATTN layers to a trunk and return them by site; most structures have none."""
+    def insert_layers(self, trunk: nn.Module) -> dict[str, InsertedLayer]:
+        """Attach new layers to a trunk and return them by site; most structures have none."""
         return {}
 
     def build_pool(self, trunk: nn.Module) -> GlobalAverage | Flatten | None:

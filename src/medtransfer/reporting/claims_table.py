@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from medtransfer.evaluation.claims import Judged, Judgement
 from medtransfer.reporting.content import Column, Table, TableCell
-from medtransfer.reporting.formatting import MISSING, NOT_PRINTED, interval, labels, signed
+from medtransfer.reporting.formatting import MISSING, NOT_PRINTED, interval, labels, no_interval, signed
 
 
 def claims_table(
@@ -59,4 +59,4 @@ def _verdict(one: Judgement) -> TableCell:
 def _estimate(one: Judgement) -> TableCell:
     if one.estimate is None:
         return MISSING
-    return TableCell(signed(one.estimate), interval(one.low, one.high, difference=True))
+    return TableCell(signed(one.estimate), interval(one.low, one.high, difference=True) or no_interval(one.reason))

@@ -14,12 +14,13 @@ def evaluation_markdown(
 
     Args:
         model: address of the model.
-        facts: what the model was evaluated on, by name.
+        facts: what the model was evaluated on, by name; None = not known.
         metrics: by question, for the questions whose answer is known.
         asked: all questions that the model answers, one per head.
     """
     lines = [f"# {model} on {facts['name']}", ""]
-    lines += [f"- {key.replace('_', ' ')}: {value}" for key, value in facts.items() if key != "name"]
+    known = {key: "not known" if value is None else value for key, value in facts.items() if key != "name"}
+    lines += [f"- {key.replace('_', ' ')}: {value}" for key, value in known.items()]
     if not metrics:
         return "\n".join(
             [*lines, "", "The images have no labels for the model's outputs: predictions only, no metrics.", ""]
@@ -27,16 +28,17 @@ def evaluation_markdown(
     for question, values in metrics.items():
         lines += ["", f"## {question}"] if len(asked) > 1 else []
         lines += ["", "| metric | value | 95 % interval |", "|---|---|---|"]
-        lines += [f"| {name} | {_value(one)} | {_bounds(one)} |" for name, one in values.items()]
+        lines += [f"| {name} | {_value(one)} | {bounds_or_reason(one)} |" for name, one in values.items()]
     if unknown := [question for question in asked if question not in metrics]:
         lines += ["", f"Not known on these images, so not measured: {', '.join(unknown)}."]
     note = "Intervals are over patients. Thresholded metrics use 0.5; no data of this set was used to choose it."
     return "\n".join([*lines, "", note, ""])
 
 
+def bounds_or_reason(one: Interval) -> str:
+    """Return the bounds of an interval, or why there is none."""
+    return one.reason if math.isnan(one.low) else f"{one.low:.3f} … {one.high:.3f}"
+
+
 def _value(one: Interval) -> str:
     return "—" if math.isnan(one.value) else f"{one.value:.3f}"
-
-
-def _bounds(one: Interval) -> str:
-    return one.reason if math.isnan(one.low) else f"{one.low:.3f} … {one.high:.3f}"

@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from medtransfer.evaluation.cells import Row
-from medtransfer.evaluation.summary import TOO_FEW
+from medtransfer.evaluation.cells import Cell, Row
+from medtransfer.evaluation.summary import NO_IDS, TOO_FEW
 from medtransfer.reporting.content import Column, TableCell
 
 METRIC_TITLES = {
@@ -87,16 +87,22 @@ def estimate(row: Row | None, *, difference: bool = False) -> TableCell:
     low, high, both = row["low"], row["high"], (row["low_seeds"], row["high_seeds"])
     main = signed(row["mean"]) if difference else spread(row["mean"], row["sd"])
     if is_missing(low):
-        return TableCell(main, no_interval(row), row["reason"] or "")
+        return TableCell(main, no_interval(row["reason"]), row["reason"] or "")
     hover = f"over patients: {interval(low, high, difference=difference)}"
     if not is_missing(both[0]):
         hover += f"; over patients and seeds: {interval(*both, difference=difference)}"
     return TableCell(main, interval(*bounds(row), difference=difference), hover)
 
 
-def no_interval(row: Row) -> str:
-    """Return what is in the place of an interval that does not exist: whether there are too few patients."""
-    return TOO_FEW if (row["reason"] or "").startswith(TOO_FEW) else ""
+def no_interval(reason: str | None) -> str:
+    """Return what is in the place of an interval that does not exist: that patients are too few or not known."""
+    return next((why for why in (TOO_FEW, NO_IDS) if (reason or "").startswith(why)), "")
+
+
+def image_count(cell: Cell, noun: str = "images") -> str:
+    """Return how many images of how many patients a cell has: ``203 images of 69 patients``."""
+    count = cell.patient_count
+    return f"{len(cell.images)} {noun} " + ("without patient ids" if count is None else f"of {count} patients")
 
 
 def spread(mean: Any, sd: Any, *, digits: int = 3) -> str:

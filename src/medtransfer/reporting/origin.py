@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from medtransfer.evaluation.summary import NO_IDS
 from medtransfer.reporting.content import Column, Table, TableCell
 from medtransfer.reporting.formatting import METRIC_TITLES, MISSING, is_missing, labels, number
 
@@ -178,11 +179,15 @@ def tree_state(dirty: Any) -> str:
 def _dataset(name: str, meta: Mapping[str, Any]) -> tuple[TableCell, ...]:
     size, depth = meta["pack"]["size"], meta["pack"]["depth"]
     parts = [meta["splits"].get(split) for split in SPLITS]
+    known = meta["patients"] == "known"
     return (
         TableCell(name),
         TableCell("drawn phantoms" if meta["phantoms"] else "real"),
         TableCell(", ".join(meta["classes"])),
-        *(TableCell(f"{part['images']} / {part['patients']}") if part else MISSING for part in parts),
+        *(
+            TableCell(f"{part['images']} / {part['patients'] if known else NO_IDS}") if part else MISSING
+            for part in parts
+        ),
         TableCell(f"{size} × {size}, {depth} bit", hover="side in pixels, bit depth"),
         TableCell(meta.get("licence") or "not stated"),
         TableCell(meta.get("citation") or "not stated"),

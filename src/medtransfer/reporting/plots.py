@@ -10,7 +10,7 @@ from medtransfer.evaluation.cells import Row
 from medtransfer.evaluation.checks import Floats
 from medtransfer.reporting.content import Figure
 from medtransfer.reporting.drawing import QUIET, legend, svg
-from medtransfer.reporting.formatting import bounds, is_missing
+from medtransfer.reporting.formatting import bounds, is_missing, no_interval
 
 
 class Mark(NamedTuple):
@@ -57,6 +57,10 @@ def forest(
         list(dict.fromkeys(getattr(mark, part) for mark in marks)) for part in ("row", "column", "line")
     )
 
+    without = [mark.numbers.get("reason") for mark in marks if is_missing(bounds(mark.numbers)[0])]
+    if why := sorted({no_interval(reason) for reason in without} - {""}):
+        caption = f"{caption} Hollow: no interval, {' or '.join(why)}."
+
     def draw(figure: Any) -> None:
         axes = figure.subplots(len(rows), len(columns), sharex="col", sharey=True, squeeze=False)
         for row, panels in zip(rows, axes, strict=True):
@@ -97,8 +101,11 @@ def _panel(axis: Any, marks: Sequence[Mark], lines: Sequence[str]) -> None:
         beside = [other.series for other in marks if other.line == mark.line]
         place = -lines.index(mark.line) - 0.28 * (beside.index(mark.series) - (len(beside) - 1) / 2)
         low, high = bounds(mark.numbers)
-        if not is_missing(low):
+        style = dict(mark.look)
+        if is_missing(low):
+            style["markerfacecolor"] = "none"
+        else:
             axis.plot([low, high], [place] * 2, color=mark.look["color"], linewidth=1.4)
-        axis.plot([mark.numbers["mean"]], [place], **mark.look, markersize=5, linestyle="none", label=mark.series)
+        axis.plot([mark.numbers["mean"]], [place], **style, markersize=5, linestyle="none", label=mark.series)
     axis.set_yticks([-number for number in range(len(lines))], lines)
     axis.set_ylim(-len(lines) + 0.4, 0.6)

@@ -1,11 +1,11 @@
-"""Batch norm by groups in one pass, so that query and key of an image are normalised with different images."""
+"""Batch norm of one pass: by groups, so that query and key meet different images, or with running statistics kept."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import torch
 from jaxtyping import Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
@@ -47,6 +47,40 @@ class GroupedBatchNorm(TorchFunctionMode):
         # G steps of this size forget as much as one step of the layer's own
         step = 1.0 - (1.0 - momentum) ** (1.0 / self.groups)
         return cast(Tensor, _NormByParts.apply(x, weight, bias, (mean, var), self.groups, (step, eps)))
+
+
+class KeptStatistics(TorchFunctionMode):
+    """While active, batch norm in training mode normalises as ever but leaves its running statistics as they are.
+
+    Evaluation mode is untouched. ``num_batches_tracked`` counts on; only a layer without momentum reads it.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Take the running statistics out of calls of ``torch.nn.functional.batch_norm`` in training mode."""
+        if func is F.batch_norm:
+            return self._batch_norm(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+    @staticmethod
+    def _batch_norm(
+        x: Tensor,
+        mean: Tensor | None,
+        var: Tensor | None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> Tensor:
+        kept = (None, None) if training else (mean, var)
+        return F.batch_norm(x, *kept, weight, bias, training, momentum, eps)
+
+
+def moves_statistics(module: nn.Module) -> bool:
+    """Return whether a pass moves running statistics: there is batch norm, and it is not frozen."""
+    return any(isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.training for layer in module.modules())
 
 
 class _NormByParts(Function):

@@ -5,7 +5,7 @@ import tempfile
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from medtransfer.data.add import scan_to_manifest
 from medtransfer.data.sources import CsvSource, ImageFolderSource, Scan
@@ -13,9 +13,10 @@ from medtransfer.data.sources.base import is_image
 from medtransfer.errors import ConfigError, DataError
 from medtransfer.evaluation.intervals import Interval
 from medtransfer.evaluation.predictions import write_predictions
+from medtransfer.evaluation.summary import NO_IDS
 from medtransfer.files import read_json, write_json, write_text
 from medtransfer.models.weights import load_model
-from medtransfer.reporting.evaluation import evaluation_markdown
+from medtransfer.reporting.evaluation import bounds_or_reason, evaluation_markdown
 from medtransfer.tracking.registry import fetch_model
 from medtransfer.training.engine import Engine, HardwareConfig
 from medtransfer.training.evaluating import (
@@ -27,6 +28,8 @@ from medtransfer.training.evaluating import (
 )
 from medtransfer.training.progress import console
 
+MODALITY: Literal["CT"] = "CT"
+"""Of a folder of images: none is natural, so each is of a patient, who is not known. Nothing else reads it here."""
 PREDICTIONS, METRICS, REPORT = "predictions.parquet", "metrics.json", "report.md"
 OWN = {"name", "images", "patients", "left_out", "trained_on"}
 """Keys that distinguish the metrics of an earlier evaluation from another file of that name."""
@@ -42,7 +45,7 @@ def run(options: Namespace) -> None:
     manifest["split"] = "test"
     engine = Engine(HardwareConfig(precision="fp32"))
     with tempfile.TemporaryDirectory(dir=_create(options.out)) as temporary:
-        data = pack_like_training(manifest, source.root, Path(temporary) / "data", description)
+        data = pack_like_training(manifest, source.root, Path(temporary) / "data", description, patients=scan.patients)
         table = predict_network(model, description, data, engine, name=options.model)
     positive = description["extra"]["positive"]
     asked = asked_questions(description["heads"], positive=positive)
@@ -50,7 +53,7 @@ def run(options: Namespace) -> None:
     facts = {
         "name": name,
         "images": len(manifest),
-        "patients": manifest["patient_id"].nunique(),
+        "patients": manifest["patient_id"].nunique() if scan.patients == "known" else None,
         "left_out": len(skipped),
         **({"positive_class": positive} if positive else {}),
         "trained_on": description["extra"]["dataset"],
@@ -61,8 +64,14 @@ def run(options: Namespace) -> None:
     for question, values in metrics.items():
         metric, interval = next(iter(values.items()))
         about = f"{question}: " if len(asked) > 1 else ""
-        value = f"{interval.value:.3f} ({interval.low:.3f} … {interval.high:.3f})"
+        value = f"{interval.value:.3f} ({bounds_or_reason(interval)})"
         console.print(f"{about}{metric.replace('_', ' ').upper()} {value}", markup=False)
+    if scan.patients != "known":
+        console.print(
+            f"{NO_IDS}: metrics have no interval; give --manifest with a column patient_id",
+            markup=False,
+            soft_wrap=True,
+        )
     console.print(f"{len(manifest)} images, {len(skipped)} left out; see {options.out / REPORT}")
 
 
@@ -89,7 +98,7 @@ def _scan(options: Namespace) -> tuple[ImageFolderSource | CsvSource, Scan]:
         raise ConfigError("--rename: expected FOLDER=CLASS")
     if not options.images.is_dir():
         raise DataError(f"{options.images}: there is no such folder; give --images a folder of images")
-    folder = ImageFolderSource(root=options.images, rename=rename)
+    folder = ImageFolderSource(root=options.images, rename=rename, modality=MODALITY)
     if any(path.is_dir() for path in options.images.iterdir()):
         return folder, folder.scan()
     files = sorted(path.name for path in options.images.iterdir() if is_image(path))

@@ -44,6 +44,7 @@ def run(options: Namespace) -> None:
         "citation": config.source.citation,
         "official_splits": scan.official_splits,
         "known_overlaps": scan.known_overlaps,
+        "patients": scan.patients,
     }
     pack(split, config.source.root, paths.dataset(options.dataset), config.pack, meta=meta)
     counts = split.groupby(["split", "label"]).size()

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from medtransfer.data.loaders import Loader
-from medtransfer.data.packed import PackConfig, PackedDataset, pack
+from medtransfer.data.packed import PackConfig, PackedDataset, Patients, pack
 from medtransfer.errors import DataError
 from medtransfer.evaluation.cells import VALUES
 from medtransfer.evaluation.intervals import Interval
@@ -23,7 +23,9 @@ from medtransfer.training.loading import EVALUATION_BATCH
 Metrics = dict[str, Interval]
 
 
-def pack_like_training(manifest: pd.DataFrame, root: Path, out: Path, description: Mapping[str, Any]) -> PackedDataset:
+def pack_like_training(
+    manifest: pd.DataFrame, root: Path, out: Path, description: Mapping[str, Any], *, patients: Patients
+) -> PackedDataset:
     """Pack images as those that the network was trained on.
 
     Labels are checked against the network's exclusive classes; a network without such classes reads no label.
@@ -33,6 +35,7 @@ def pack_like_training(manifest: pd.DataFrame, root: Path, out: Path, descriptio
         root: folder of their files.
         out: folder to make.
         description: what ``load_model`` returned beside the network.
+        patients: whether the patients of the images are known.
 
     Raises:
         DataError: a label is no class of the network, or a file cannot be read.
@@ -46,7 +49,7 @@ def pack_like_training(manifest: pd.DataFrame, root: Path, out: Path, descriptio
         )
     prepared = description["preprocessing"]
     config = PackConfig.model_validate({key: prepared[key] for key in PackConfig.model_fields})
-    pack(manifest, root, out, config, meta={"classes": classes})
+    pack(manifest, root, out, config, meta={"classes": classes, "patients": patients})
     return PackedDataset.open(out)
 
 

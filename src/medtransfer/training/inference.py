@@ -69,7 +69,7 @@ def predicted_rows(
         ModelError: see :func:`predict_heads`.
     """
     scores = predict_heads(module, heads, loader, engine)
-    images = loader.data.manifest.iloc[scores["index"]]
+    images = loader.data.entries(scores["index"])
     tables = [
         prediction_rows(
             images,

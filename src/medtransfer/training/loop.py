@@ -248,7 +248,7 @@ class Fit:
             )
         state.stale += 1
         for group in self.groups:
-            if group.schedule.name == "plateau" and state.stale % group.schedule.patience == 0:
+            if group.schedule.name == "plateau" and state.stale % (group.schedule.patience + 1) == 0:
                 state.drops[group.name] = state.drops.get(group.name, 0) + 1
         state.stopped = selection.patience is not None and state.stale >= selection.patience
 

@@ -74,11 +74,15 @@ class CosineSchedule(Config):
 
 
 class PlateauSchedule(Config):
-    """Multiply by ``factor`` when the selection metric has not improved for ``patience`` validations."""
+    """Multiply by ``factor`` when more than ``patience`` validations in a row have not improved the selection.
+
+    Counted as torch's ``ReduceLROnPlateau`` counts with ``threshold`` 0: with 2 the third one lowers the rate and the
+    count begins again. What an improvement is, ``SelectionConfig.is_better`` says.
+    """
 
     name: Literal["plateau"] = "plateau"
     factor: PositiveFloat = 0.5
-    patience: PositiveInt = 5
+    patience: NonNegativeInt = 5
     warmup_steps: NonNegativeInt = 0
 
 
@@ -100,6 +104,8 @@ class TrainConfig(Config):
     clip_norm: PositiveFloat | None = None
     frozen_norm: bool = False
     """Keep batch normalisation in evaluation mode: statistics and outputs of the pretrained network stay."""
+    inserted_lr_factor: PositiveFloat = 1.0
+    """Learning rate of inserted layers relative to that of the rest."""
     selection: SelectionConfig | None = None
     """Without it the last weights are kept."""
     save_every_s: NonNegativeFloat = 30.0

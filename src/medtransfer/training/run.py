@@ -16,6 +16,7 @@ from typing import Any
 
 from medtransfer import paths
 from medtransfer.config import fingerprint, flatten
+from medtransfer.evaluation.interventions import INACTIVE_BELOW, inactive
 from medtransfer.files import read_json, remove_made, sha256_file, write_json
 from medtransfer.models.weights import DESCRIPTION, WEIGHTS
 from medtransfer.tracking.figures import learning_figure
@@ -117,7 +118,25 @@ def _fit(spec: FitSpec, scratch: Path, engine: Engine, tracker: Tracker) -> FitR
         tracker.figure("learning_curves.png", learning_figure(result.history, spec.run_name))
         summary = {name: float(getattr(result, name)) for name in ("best_step", "steps", "epochs", "seconds")}
         tracker.metrics({f"fit/{name}": value for name, value in summary.items()}, 0)
+        _note_inserted(spec, result, tracker)
     return result
+
+
+def _note_inserted(spec: FitSpec, result: FitResult, tracker: Tracker) -> None:
+    """Tag a fit with inserted layers as awake or asleep at the weights that were kept, and warn of sleep."""
+    kept = next(row for row in result.history if row["step"] == result.best_step)
+    largest = kept.get("inserted/change_max")
+    if largest is None:
+        return
+    asleep = inactive(largest)
+    tracker.tags({"inserted_layers": "asleep" if asleep else "awake"})
+    if asleep:
+        console.print(
+            f"{spec.run_name}: warning: the inserted layers are asleep: switching them off changes no validation "
+            f"probability by {INACTIVE_BELOW} or more",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _finished(scratch: Path) -> FitMetrics | None:

@@ -16,8 +16,8 @@ from medtransfer.training.engine import Engine
 from medtransfer.training.inference import classification_metrics, predict
 from medtransfer.training.loading import evaluation_loader, grey_images, training_loader
 from medtransfer.training.optim import Group, TrainConfig
-from medtransfer.training.task import Batch, Losses, Task, one_group
-from medtransfer.training.validation import attention_metrics
+from medtransfer.training.task import Batch, Losses, Task, groups_of
+from medtransfer.training.validation import inserted_metrics
 
 
 class SelfSupervisedTask:
@@ -41,8 +41,8 @@ class SelfSupervisedTask:
         return {"features": encoder.features(batch["image"]).float()}
 
     def groups(self, config: TrainConfig) -> list[Group]:
-        """Return one group; the key encoder is frozen and so left out."""
-        return one_group(self.module, config)
+        """Return what is trained; the key encoder is frozen and so left out."""
+        return groups_of(self.module, config)
 
     def after_step(self, progress: float) -> None:
         """The method updates its key encoder and queue inside its forward pass."""
@@ -110,19 +110,25 @@ def probe_validation(
         predicted = {split: predict(task, loader, engine) for split, loader in loaders.items()}
         features = {split: torch.from_numpy(parts["features"]) for split, parts in predicted.items()}
         labels = torch.from_numpy(predicted["train"]["target"])
-        classes = data.meta.classes
-        probability = health.knn_probe(
-            features["train"], labels, features["val"], classes=len(classes), neighbours=min(neighbours, len(labels))
-        )
+        classes, near = data.meta.classes, min(neighbours, len(labels))
+
+        def probe(of: torch.Tensor) -> np.ndarray:
+            known = features["train"]
+            return health.knn_probe(known, labels, of, classes=len(classes), neighbours=near).numpy()
+
+        def again() -> np.ndarray:
+            return probe(torch.from_numpy(predict(task, loaders["val"], engine)["features"]))
+
+        probability = probe(features["val"])
         spread = health.feature_spread(features["val"])
-        metrics = classification_metrics(probability.numpy(), predicted["val"]["target"], classes, positive=positive)
+        metrics = classification_metrics(probability, predicted["val"]["target"], classes, positive=positive)
         metrics |= {
             "health/spread": spread,
             "health/alignment": _alignment(task, views, engine),
             "health/uniformity": health.uniformity(features["val"]),
             "health/collapsed": float(health.collapsed(spread)),
         }
-        return metrics | attention_metrics(task.module.encoder, loaders["val"], engine)
+        return metrics | inserted_metrics(task.module.encoder, loaders["val"], engine, probability, again)
 
     return validate
 

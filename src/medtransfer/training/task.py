@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from medtransfer.models.heads import Head, activate
+from medtransfer.models.inserted import InsertedLayer
 from medtransfer.training.optim import Group, TrainConfig
 
 Batch = Mapping[str, Any]
@@ -45,14 +46,25 @@ class Task(Protocol):
         ...
 
 
-def one_group(module: nn.Module, config: TrainConfig) -> list[Group]:
-    """Return all trainable parameters as a single group at the configuration's learning rate."""
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    return [Group(name="all", parameters=parameters, lr=config.learning_rate, schedule=config.schedule)]
+def groups_of(module: nn.Module, config: TrainConfig) -> list[Group]:
+    """Return all trainable parameters at the configuration's learning rate: one group.
+
+    With ``inserted_lr_factor`` the parameters of inserted layers are a group of their own, at that many times the rate.
+    """
+    trainable = {id(p): p for p in module.parameters() if p.requires_grad}
+    layers = [layer for layer in module.modules() if isinstance(layer, InsertedLayer)]
+    apart = layers if config.inserted_lr_factor != 1 else []
+    inserted = [p for layer in apart for p in layer.parameters() if trainable.pop(id(p), None) is not None]
+    rate = config.learning_rate
+    groups = [Group(name="all", parameters=[*trainable.values()], lr=rate, schedule=config.schedule)]
+    if inserted:
+        lr = rate * config.inserted_lr_factor
+        groups.append(Group(name="inserted", parameters=inserted, lr=lr, schedule=config.schedule))
+    return groups
 
 
 class NetworkTask:
-    """What tasks share whose module is the network itself: one parameter group, nothing after a step.
+    """What tasks share whose module is the network itself: its trainable parameters, nothing after a step.
 
     Args:
         model: the network, trained and exported.
@@ -67,8 +79,8 @@ class NetworkTask:
         return activate(self.module(batch["image"]), self._heads)
 
     def groups(self, config: TrainConfig) -> list[Group]:
-        """Return one group."""
-        return one_group(self.module, config)
+        """Return the network's trainable parameters."""
+        return groups_of(self.module, config)
 
     def after_step(self, progress: float) -> None:
         """Nothing to do."""

@@ -27,6 +27,12 @@ def test_without_split_folders_there_are_no_splits_and_each_image_is_a_patient(t
     assert counts(scan) == {("", "cat"): 2, ("", "dog"): 1}
     assert len({row["patient_id"] for row in scan.rows}) == 3
     assert {row["modality"] for row in scan.rows} == {"CT"}
+    assert scan.patients == "each_image"
+
+
+def test_natural_images_have_no_patients_that_could_be_unknown(tmp_path, write_images):
+    write_images("cat/a.png", "dog/a.png")
+    assert ImageFolderSource(root=tmp_path, modality="natural").scan().patients == "known"
 
 
 def test_renaming_gives_the_classes_and_their_order(tmp_path, write_images):

@@ -16,6 +16,13 @@ def test_only_the_image_column_is_needed(tmp_path, write_images, text):
     assert (scan.classes, scan.official_splits) == ((), False)
 
 
+@pytest.mark.parametrize(("second", "patients"), [("p2", "known"), ("", "each_image")])
+def test_patients_are_known_where_every_row_names_one(tmp_path, write_images, text, second, patients):
+    text("labels.csv", f"image,patient_id\na.png,p1\nb.png,{second}\n")
+    write_images("a.png", "b.png")
+    assert CsvSource(root=tmp_path).scan().patients == patients
+
+
 def test_every_column_of_the_layout_arrives(tmp_path, write_images, text):
     zones = ",".join(f"zone_{i}" for i in range(6))
     text(

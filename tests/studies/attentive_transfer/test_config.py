@@ -80,7 +80,12 @@ def test_a_network_that_has_other_layers_than_its_name_says_is_refused(parsed, n
 
 
 def test_named_blocks_may_have_any_number(parsed):
-    config = parsed(networks=["resnet18_attn2"], attention={"sites": {"resnet18_attn2": ["layer2.0", "layer3.1"]}})
+    config = parsed(
+        networks=["resnet18_attn2"],
+        warmed={"networks": []},
+        chains=["none"],
+        attention={"sites": {"resnet18_attn2": ["layer2.0", "layer3.1"]}},
+    )
     assert config.network("resnet18_attn2").attention.sites == ("layer2.0", "layer3.1")
 
 

@@ -133,6 +133,12 @@ def test_variants_of_equal_predictions_tie_and_none_breaks_the_tie(flat_cell):
     assert ties.judgement.verdict == "not decidable"
 
 
+def test_without_patient_ids_no_tie_is_counted(flat_cell):
+    unknown = np.array(["", ""], object)
+    ties = judge_ties({(name, ALL): flat_cell(0.7, 0.1, patients=unknown) for name in "ab"}, ALL)
+    assert (ties.judgement.verdict, ties.judgement.reason) == ("not decidable", "no patient ids")
+
+
 def test_a_difference_without_a_value_is_no_tie(flat_cell):
     missing = Sample(np.full(2, np.nan), np.full((2, 200), np.nan), "there is no positive row", (60, 60))
     ties = judge_ties({("a", ALL): flat_cell(0.7), ("b", ALL): flat_cell(0.7, sample=missing)}, ALL)

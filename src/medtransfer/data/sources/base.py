@@ -15,6 +15,7 @@ from typing import Any
 
 from medtransfer.config import Config
 from medtransfer.data.images import SUFFIXES
+from medtransfer.data.packed import Patients
 from medtransfer.errors import DataError
 
 Row = dict[str, Any]
@@ -40,6 +41,7 @@ class Scan:
         official_splits: whether ``split`` is the publisher's own.
         known_overlaps: patients that the publisher's splits share, in words; empty when there are none.
         metadata: lists and tables of the layout, relative to the source's root.
+        patients: whether ``patient_id`` is known of every image.
     """
 
     rows: list[Row]
@@ -48,6 +50,7 @@ class Scan:
     official_splits: bool = False
     known_overlaps: str = ""
     metadata: tuple[str, ...] = ()
+    patients: Patients = "each_image"
 
 
 class Source(Config, ABC):
@@ -73,16 +76,23 @@ class Listing:
         self.root = root
         self.rows: list[Row] = []
         self.skipped: list[Skipped] = []
+        self.patients: Patients = "known"
         self._listed: set[str] = set()
 
     def add(self, path: str, *, row: int | None = None, **fields: Any) -> None:
-        """Append an image by its path relative to the root; without ``patient_id`` it is a patient of its own."""
+        """Append an image by its path relative to the root; without ``patient_id`` it is a patient of its own.
+
+        The list then says that its patients are not known, unless the image is natural: such an image has no patient.
+        """
         reason = self._objection(path)
         if reason:
             self.skip(path, row, reason)
             return
         self._listed.add(path)
-        self.rows.append({"image_id": path, "patient_id": path, "path": path, **fields})
+        if not fields.get("patient_id"):
+            self.patients = self.patients if fields.get("modality") == "natural" else "each_image"
+            fields["patient_id"] = path
+        self.rows.append({"image_id": path, "path": path, **fields})
 
     def skip(self, file: str, row: int | None, reason: str) -> None:
         """Record what is left out."""
@@ -99,7 +109,7 @@ class Listing:
             raise DataError(
                 f"{self.root}: no image found, {len(self.skipped)} left out{first}; check folder and layout"
             )
-        return Scan(self.rows, self.skipped, tuple(classes), **facts)
+        return Scan(self.rows, self.skipped, tuple(classes), patients=self.patients, **facts)
 
     def _objection(self, path: str) -> str:
         if not inside(path):

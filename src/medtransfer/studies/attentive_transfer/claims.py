@@ -8,12 +8,24 @@ from functools import cache
 
 from medtransfer.evaluation.cells import Cells, Key
 from medtransfer.evaluation.claims import Claim, Contrast, Judgement, difference, judge, mean_contrast
+from medtransfer.evaluation.pairs import Pair
 from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
 from medtransfer.studies.attentive_transfer.paper.values import NO_TRANSFER, WHOLE_CHAIN, printed
-from medtransfer.studies.attentive_transfer.titles import attention_layers, chain_title, network_title, plain
+from medtransfer.studies.attentive_transfer.titles import (
+    attention_layers,
+    chain_title,
+    control,
+    has_warm_up,
+    is_control,
+    network_title,
+    plain,
+    without_warm_up,
+)
 
 ABOUT_ATTENTION = "attention_"
-"""Prefix of the keys of claims that compare networks with ATTN to others; inactive ATTN layers void them."""
+"""Prefix of the keys of claims that compare networks with ATTN to others; inactive layers void them."""
+OWN = "not in the paper"
+"""Source of the claims that are ours."""
 
 
 def attention_pairs(networks: Sequence[str]) -> list[tuple[str, str]]:
@@ -21,8 +33,61 @@ def attention_pairs(networks: Sequence[str]) -> list[tuple[str, str]]:
     return [(name, plain(name)) for name in networks if attention_layers(name) and plain(name) in networks]
 
 
-def claims(networks: Sequence[str]) -> list[Claim]:
-    """Return the claims of the paper over the networks of a study; every claim is of the kind *better*."""
+def claims(networks: Sequence[str], compared: Collection[Key] = ()) -> list[Claim]:
+    """Return the claims of the paper over the networks of a study, and ours on a warm-up; all of the kind *better*.
+
+    Args:
+        networks: the study's networks. The paper has no control: its claims leave controls out.
+        compared: every network after every chain of its own.
+    """
+    return [*_of_the_paper([name for name in networks if not is_control(name)]), *_on_warm_up(compared)]
+
+
+def warmed_pairs(compared: Collection[Key], chain: str) -> dict[str, list[Pair]]:
+    """Return what networks are compared with after a chain with a warm-up, by the question asked.
+
+    ``plain``: ATTN against the same backbone without inserted layers and so without a warm-up; ``control``: ATTN
+    against as many parameters in convolutions, trained alike; ``training``: that control against the plain network;
+    ``warm_up``: ATTN against itself without a warm-up.
+    """
+    before = without_warm_up(chain)
+    attention = [name for name, of in compared if of == chain and attention_layers(name)]
+    pairs = {
+        "plain": [((name, chain), (plain(name), before)) for name in attention],
+        "control": [((name, chain), (control(name), chain)) for name in attention],
+        "training": [((control(name), chain), (plain(name), before)) for name in attention],
+        "warm_up": [((name, chain), (name, before)) for name in attention],
+    }
+    return {question: [pair for pair in of if set(pair) <= set(compared)] for question, of in pairs.items()}
+
+
+def _on_warm_up(compared: Collection[Key]) -> list[Claim]:
+    """Return our claims on every chain with a warm-up, as far as the study has the networks to compare."""
+    rows = []
+    for chain in dict.fromkeys(chain for _, chain in compared if has_warm_up(chain)):
+        after, before = chain_title(chain), chain_title(without_warm_up(chain))
+        statements = {
+            "plain": f"Networks with ATTN after {after} are better than plain ones after {before}.",
+            "control": f"After {after}, networks with ATTN are better than their control.",
+            "training": f"The control after {after} is better than plain networks after {before}.",
+            "warm_up": f"Networks with ATTN are better after {after} than after {before}.",
+        }
+        for question, pairs in warmed_pairs(compared, chain).items():
+            prefix = ABOUT_ATTENTION if question in ("plain", "control") else ""
+            contrast = mean_contrast([{first: 1.0, second: -1.0} for first, second in pairs])
+            rows.append(
+                Claim(
+                    key=f"{prefix}{question}_after_{chain}",
+                    statement=statements[question],
+                    source=OWN,
+                    how="mean over backbones of the difference in AUROC",
+                    contrast=contrast,
+                )
+            )
+    return [claim for claim in rows if claim.contrast]
+
+
+def _of_the_paper(networks: Sequence[str]) -> list[Claim]:
     after = {WHOLE_CHAIN: "the whole chain", "stl_n": "STL-N", "none-stl_m": "STL-M"}
     return [
         _better(networks, "transfer_helps", "Networks are better after the whole chain than without transfer.", "4"),
@@ -57,9 +122,13 @@ def judge_claim(claim: Claim, cells: Cells, *, inactive: Collection[Key] = ()) -
     Args:
         claim: what to judge.
         cells: the cells that were run.
-        inactive: cells whose ATTN layers do not change any prediction.
+        inactive: cells whose inserted layers do not change any prediction.
     """
-    reasons = {(n, c): f"attention is inactive in {network_title(n)} ({chain_title(c)})" for n, c in inactive}
+    reasons = {
+        (n, c): f"{'inserted layers are' if is_control(n) else 'attention is'} inactive in {network_title(n)} "
+        f"({chain_title(c)})"
+        for n, c in inactive
+    }
     return judge(
         claim,
         cells,

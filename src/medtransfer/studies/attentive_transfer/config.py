@@ -1,6 +1,5 @@
 """Parameters of the attentive-transfer study. The paper's values are in profiles/paper.yaml."""
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
@@ -13,20 +12,20 @@ from medtransfer.models.insertion import AttentionConfig
 from medtransfer.ssl.methods import SSLConfig
 from medtransfer.ssl.multiscale import MultiScaleConfig
 from medtransfer.ssl.regions import BoxTable
+from medtransfer.studies.attentive_transfer.titles import NETWORK, WARM_UP, backbone, inserted_layers, is_control
 from medtransfer.training.initialization import StartConfig
 from medtransfer.training.optim import TrainConfig
 
 STEP_NAME = r"^[a-z][a-z0-9_]*$"
-ATTENTION_OFF = "attention_off"
-"""The intervention of predictions made with the network's ATTN layers switched off."""
-NETWORK_NAME = re.compile(r"(?P<backbone>.+)_attn(?P<count>\d+)")
 
 
 class AttentionDefaults(Config):
-    """How ATTN layers are built and placed; sites given for a network name override the counted placement."""
+    """How inserted layers are built and placed; sites given for a network name override the counted placement."""
 
     placement: Literal["spread", "tail", "stacked"] = "spread"
     scale: bool = False
+    gamma: float = Field(default=0.0, ge=0)
+    """Start of γ, which scales what a layer adds to its map: with 0 a new layer is the identity."""
     sites: dict[Name, tuple[str, ...]] = Field(default_factory=dict)
 
 
@@ -69,14 +68,28 @@ class SelfSupervisedPhase(Recipe):
     probe_neighbours: PositiveInt = 20
 
 
+class Warmed(Config):
+    """Networks whose inserted layers are also trained alone, and the chains that this adds for them."""
+
+    networks: tuple[Name, ...] = ()
+    warm_up_after: tuple[Name, ...] = ()
+    """Chains that the warm-up continues; each gives the chain ``<after>-warm_up``."""
+    stl_m_after: tuple[Name, ...] = ()
+    """Chains with a warm-up that STL-M continues."""
+    sstl_m_after: tuple[Name, ...] = ()
+    """Chains with a warm-up that SSTL-M continues."""
+
+
 class AttentiveTransferConfig(Config):
-    """Networks × chains × seeds of the study and its four phases."""
+    """Networks × chains × seeds of the study and its phases."""
 
     networks: tuple[Name, ...] = Field(min_length=1)
-    """``<timm name>_attn<number of ATTN layers>``, for example ``resnet50_attn5``."""
+    """``<timm name>_attn<number of ATTN layers>``, for example ``resnet50_attn5``; ``<timm name>_conv<number>`` is its
+    control: as many parameters in 1 × 1 convolutions at the same sites."""
     attention: AttentionDefaults = AttentionDefaults()
     chains: tuple[Name, ...]
-    """``none``, or phases joined by ``-`` from a starting point: ``none-stl_m``, ``stl_n-stl_m-sstl_m``."""
+    """``none``, or phases joined by ``-`` from a starting point: ``none-stl_m``, ``stl_n-stl_m-sstl_m``. Those with a
+    ``warm_up`` are of the networks in ``warmed`` alone."""
     stl_m_after: tuple[Name, ...]
     """Chains that STL-M continues; each gives the chain ``<after>-stl_m``."""
     sstl_m_after: tuple[Name, ...]
@@ -85,12 +98,15 @@ class AttentiveTransferConfig(Config):
     """Recipes that replace SSTL-M, for comparison; each gives the chain ``<after>-<recipe>``."""
     methods_after: tuple[Name, ...] = ()
     """Chains that the compared methods continue."""
+    warmed: Warmed = Warmed()
     seeds: tuple[int, ...] = Field(min_length=1)
     pretrain_seeds: tuple[int, ...] = Field(min_length=1)
     """Fine-tuning seed number i starts from pretraining seed number i modulo their count."""
     start: StartConfig
     """Source of the ``stl_n`` weights: trained here, or ready-made weights under the ATTN layers."""
     stl_n: SupervisedPhase
+    warm_up: SupervisedPhase | None = None
+    """Trains inserted layers and a new head alone; needed where a network is in ``warmed``."""
     stl_m: SupervisedPhase
     sstl_m: SelfSupervisedPhase
     recipes: dict[Annotated[Name, Field(pattern=STEP_NAME)], Recipe] = Field(default_factory=dict)
@@ -116,7 +132,7 @@ class AttentiveTransferConfig(Config):
         if unknown:
             raise ValueError(f"attention.sites: {unknown[0]!r} is not a network; there are {', '.join(self.networks)}")
         for name in self.networks:
-            _, layers = _parse(name)
+            layers = inserted_layers(_known(name))
             sites = len(self.attention.sites.get(name, ()))
             if sites and sites != layers:
                 raise ValueError(f"attention.sites of {name!r}: {sites} blocks, expected {layers} as its name says")
@@ -125,6 +141,18 @@ class AttentiveTransferConfig(Config):
                     f"network {name!r}: only 0, 1 or 5 layers have default places; list {layers} blocks under "
                     "attention.sites"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _warmed_networks_have_layers(self) -> "AttentiveTransferConfig":
+        for name in self.warmed.networks:
+            if name not in self.networks or not inserted_layers(name):
+                known = ", ".join(filter(inserted_layers, self.networks)) or "none"
+                raise ValueError(f"warmed.networks: {name!r} is no network with inserted layers; there are {known}")
+        if self.warmed.networks and self.warm_up is None:
+            raise ValueError(
+                "warmed.networks: there is no section warm_up; add its data set, augmentation and training"
+            )
         return self
 
     @model_validator(mode="after")
@@ -137,9 +165,13 @@ class AttentiveTransferConfig(Config):
         existing = {"none", "stl_n"}
         supervised = dict.fromkeys(self.stl_m_after, ("stl_m",))
         compared = dict.fromkeys(self.methods_after, self.methods)
+        warmed = self.warmed if self.warmed.networks else Warmed()
         for key, steps in (
+            ("warmed.warm_up_after", dict.fromkeys(warmed.warm_up_after, (WARM_UP,))),
             ("stl_m_after", supervised),
+            ("warmed.stl_m_after", dict.fromkeys(warmed.stl_m_after, ("stl_m",))),
             ("sstl_m_after", dict.fromkeys(self.sstl_m_after, ("sstl_m",))),
+            ("warmed.sstl_m_after", dict.fromkeys(warmed.sstl_m_after, ("sstl_m",))),
             ("methods_after", compared),
         ):
             absent = [chain for chain in steps if chain not in existing]
@@ -150,6 +182,16 @@ class AttentiveTransferConfig(Config):
         if absent:
             raise ValueError(f"chains: no phase makes {absent[0]!r}; there are {', '.join(sorted(existing))}")
         return self
+
+    def chains_of(self, network: str) -> tuple[str, ...]:
+        """Return the chains after which a network is fine-tuned: those with a warm-up if it is warmed."""
+        warmed = network in self.warmed.networks
+        return tuple(chain for chain in self.chains if warmed or WARM_UP not in chain.split("-"))
+
+    @property
+    def compared(self) -> tuple[tuple[str, str], ...]:
+        """Every network after every chain of its own."""
+        return tuple((network, chain) for network in self.networks for chain in self.chains_of(network))
 
     def recipe(self, chain: str) -> SelfSupervisedPhase | None:
         """Return the self-supervised phase that a chain ends with; ``None`` when its last step learns from labels."""
@@ -177,25 +219,29 @@ class AttentiveTransferConfig(Config):
         """Return the configuration of a network, from its name.
 
         Raises:
-            ConfigError: the name does not end in ``_attn<number>``.
+            ConfigError: the name does not end in ``_attn<number>`` or ``_conv<number>``.
         """
-        backbone, layers = _parse(name)
+        layers = inserted_layers(_known(name))
         sites = self.attention.sites.get(name, ())
         attention = AttentionConfig(
+            kind="convolution" if is_control(name) else "attention",
             count=0 if sites else layers,
             placement=self.attention.placement,
             sites=sites,
             scale=self.attention.scale,
+            gamma=self.attention.gamma,
         )
-        return NetworkConfig(backbone=backbone, attention=attention, dropout=dropout)
+        return NetworkConfig(backbone=backbone(name), attention=attention, dropout=dropout)
 
 
-def _parse(network: str) -> tuple[str, int]:
-    """Return the backbone and the number of ATTN layers of a network, from its name."""
-    match = NETWORK_NAME.fullmatch(network)
-    if match is None:
-        raise ConfigError(f"network {network!r}: expected <timm name>_attn<number>, for example resnet50_attn5")
-    return match["backbone"], int(match["count"])
+def _known(network: str) -> str:
+    """Return the name of a network after checking its form."""
+    if NETWORK.fullmatch(network) is None or (is_control(network) and not inserted_layers(network)):
+        raise ConfigError(
+            f"network {network!r}: expected <timm name>_attn<number>, for example resnet50_attn5, or its control, for "
+            "example resnet50_conv5"
+        )
+    return network
 
 
 def chain_title(chain: str) -> str:

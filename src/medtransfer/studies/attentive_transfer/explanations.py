@@ -42,9 +42,9 @@ def explanations(config: AttentiveTransferConfig, engine: Engine) -> tuple[dict[
     return {"figure4": figure, "regions": sheet}, facts
 
 
-def whole_chain(config: AttentiveTransferConfig) -> str:
-    """Return the chain with the most steps; of several, the first."""
-    return max(config.chains, key=lambda chain: len([step for step in chain.split("-") if step != "none"]))
+def whole_chain(config: AttentiveTransferConfig, network: str) -> str:
+    """Return the chain of a network with the most steps; of several, the first."""
+    return max(config.chains_of(network), key=lambda chain: len([step for step in chain.split("-") if step != "none"]))
 
 
 def _networks(config: AttentiveTransferConfig, engine: Engine) -> tuple["Figure", dict[str, Any]]:
@@ -65,7 +65,7 @@ def _networks(config: AttentiveTransferConfig, engine: Engine) -> tuple["Figure"
     return figure, {
         "dataset": config.finetune.dataset,
         "split": "test",
-        "chain": whole_chain(config),
+        "chains": {network: whole_chain(config, network) for network in config.networks},
         "seed": config.seeds[0],
         "output": config.positive,
         "shown": data.manifest["image_id"].iloc[examples].tolist(),
@@ -79,9 +79,9 @@ def _explained(
 ) -> dict[str, Explanation]:
     crop, output = config.finetune.augment.crop, data.meta.classes.index(config.positive)
     loader = Loader(data, rows, batch_size=EVALUATION_BATCH, crop=crop, seed=0, train=False, device=engine.device)
-    chain, seed = whole_chain(config), config.seeds[0]
-    explained = {}
+    explained, seed = {}, config.seeds[0]
     for network in config.networks:
+        chain = whole_chain(config, network)
         model, _ = load_model(study.finetuned(network, chain, seed).weights)
         engine.place(model).eval()
         explained[network] = explain_network(model, loader, output)

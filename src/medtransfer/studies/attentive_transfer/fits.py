@@ -13,7 +13,8 @@ def fit_names(config: AttentiveTransferConfig, phase: str, network: str, chain: 
     """Return the names and tags of a fit of this study, as arguments of :class:`FitSpec`."""
     structure = config.network(network)
     layers, method = len(structure.attention.sites) or structure.attention.count, _method(config, chain)
-    tags = {"network": network, "attention": f"{layers} ATTN", "chain": chain, "chain_title": chain_title(chain)}
+    kind = "ATTN" if structure.attention.kind == "attention" else "convolutions"
+    tags = {"network": network, "attention": f"{layers} {kind}", "chain": chain, "chain_title": chain_title(chain)}
     suffix = "" if chain_title(chain).endswith(method) else method
     return {
         "study": study.NAME,
@@ -29,7 +30,7 @@ def fit_names(config: AttentiveTransferConfig, phase: str, network: str, chain: 
 
 
 def started(structure: NetworkConfig, classes: int, seed: int, parent: Parent) -> Classifier:
-    """Build a network and load the parent's trunk and ATTN layers; the head is new for the new labels."""
+    """Build a network and load the parent's trunk and inserted layers; the head is new for the new labels."""
     model = build_network(structure, classes=classes, seed=seed)
     load_into(model, parent.folder, head=False)
     return model

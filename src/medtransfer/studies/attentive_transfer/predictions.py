@@ -10,8 +10,9 @@ import pandas as pd
 from medtransfer.data.loaders import Loader
 from medtransfer.data.packed import PackedDataset
 from medtransfer.errors import DataError
+from medtransfer.evaluation.interventions import INSERTED_OFF
 from medtransfer.evaluation.predictions import prediction_rows
-from medtransfer.models.classifier import Classifier, attention_layers, attention_off
+from medtransfer.models.classifier import Classifier, inserted_layers, inserted_off
 from medtransfer.models.heads import Heads
 from medtransfer.models.weights import load_model
 from medtransfer.paths import FitPaths
@@ -23,8 +24,6 @@ from medtransfer.training.engine import Engine
 from medtransfer.training.inference import predict_heads
 from medtransfer.training.loading import evaluation_loader, open_dataset
 
-ATTENTION_OFF = "attention_off"
-"""The intervention of predictions made with the network's ATTN layers switched off."""
 SOURCE = "source"
 """The condition of predictions by STL-N's own head on its source."""
 HITS = {"top_1": 1, "top_5": 5}
@@ -34,7 +33,7 @@ HITS = {"top_1": 1, "top_5": 5}
 def fitted(config: AttentiveTransferConfig) -> Iterator[FittedModel]:
     """Yield every fine-tuned network of the study."""
     for network in config.networks:
-        for chain in config.chains:
+        for chain in config.chains_of(network):
             for seed in config.seeds:
                 yield _model(study.finetuned(network, chain, seed), config.finetune.dataset)
 
@@ -53,8 +52,7 @@ def comparison(config: AttentiveTransferConfig) -> RunView:
 
 def contests(config: AttentiveTransferConfig) -> tuple[Contest, ...]:
     """Return the one contest: every network after every chain, by AUROC."""
-    fits = tuple((network, chain) for network in config.networks for chain in config.chains)
-    return (Contest(model=config.model, dataset=config.finetune.dataset, metric="auroc", fits=fits),)
+    return (Contest(model=config.model, dataset=config.finetune.dataset, metric="auroc", fits=config.compared),)
 
 
 def predictions(config: AttentiveTransferConfig, engine: Engine) -> Iterator[pd.DataFrame]:
@@ -91,21 +89,21 @@ def _require_alike(data: PackedDataset, trained_on: PackedDataset) -> None:
 def _rows(
     model: FittedModel, network: Classifier, heads: Heads, loader: Loader, positive: str, engine: Engine
 ) -> Iterator[pd.DataFrame]:
-    """Yield the rows of one network on one split, and again with its ATTN layers switched off if it has any."""
+    """Yield the rows of one network on one split, and again with its inserted layers switched off if it has any."""
     data = loader.data
     column, own = heads["label"].outputs.index(positive), data.meta.classes.index(positive)
 
     def rows(intervention: str) -> pd.DataFrame:
         scores = predict_heads(network, heads, loader, engine)
         target = (scores["target"] == own).astype(np.float64)
-        images = data.manifest.iloc[scores["index"]]
+        images = data.entries(scores["index"])
         probability = scores["label"][:, [column]]
         return _table(model, images, probability, target[:, None], [positive], "probability", intervention)
 
     yield rows("")
-    if attention_layers(network):
-        with attention_off(network):
-            yield rows(ATTENTION_OFF)
+    if inserted_layers(network):
+        with inserted_off(network):
+            yield rows(INSERTED_OFF)
 
 
 def _source_rows(config: AttentiveTransferConfig, engine: Engine) -> Iterator[pd.DataFrame]:
@@ -121,7 +119,7 @@ def _source_rows(config: AttentiveTransferConfig, engine: Engine) -> Iterator[pd
             true = np.take_along_axis(scores["label"], scores["target"][:, None], 1)
             ahead = (scores["label"] > true).sum(1)
             values = np.stack([ahead < k for k in hits.values()], axis=1).astype(np.float64)
-            images = data.manifest.iloc[scores["index"]]
+            images = data.entries(scores["index"])
             model = _model(replace(fit, condition=SOURCE), data.meta.name)
             yield _table(model, images, values, np.full_like(values, np.nan), list(hits), "value")
 

@@ -14,6 +14,7 @@ PRETRAIN, FINETUNE = "pretrain", "finetune"
 PHASES = {
     "start": Phase("untrained", PRETRAIN),
     "stl_n": Phase("supervised", PRETRAIN),
+    "warm_up": Phase("supervised", PRETRAIN),
     "stl_m": Phase("supervised", PRETRAIN),
     "sstl_m": Phase("self_supervised", PRETRAIN),
     "finetune": Phase("supervised", FINETUNE),
@@ -21,29 +22,33 @@ PHASES = {
 
 
 def variants(config: "AttentiveTransferConfig", phase: str) -> tuple[str, ...]:
-    """Return the study's networks."""
-    del phase
-    return config.networks
+    """Return the networks that go through a phase."""
+    return config.warmed.networks if phase == "warm_up" else config.networks
 
 
 def conditions(config: "AttentiveTransferConfig", phase: str, variant: str) -> tuple[str, ...]:
-    """Return the chains that a pretraining phase completes, or that fine-tuning starts from."""
-    del variant
-    return {
-        "start": ("none",),
-        "stl_n": ("stl_n",),
-        "stl_m": tuple(f"{after}-stl_m" for after in config.stl_m_after),
-        "sstl_m": (
-            *(f"{after}-sstl_m" for after in config.sstl_m_after),
-            *(f"{after}-{method}" for after in config.methods_after for method in config.methods),
-        ),
-        "finetune": config.chains,
-    }[phase]
+    """Return the chains that a pretraining phase completes, or that fine-tuning of a network starts from."""
+    if phase == "finetune":
+        return config.chains_of(variant)
+    return _completed(config, phase, warmed=variant in config.warmed.networks)
+
+
+def _completed(config: "AttentiveTransferConfig", phase: str, *, warmed: bool) -> tuple[str, ...]:
+    """Return the chains that a pretraining phase completes, with those after a warm-up for a network that has one."""
+    if phase in ("start", "stl_n"):
+        return ("none",) if phase == "start" else ("stl_n",)
+    after = {"warm_up": (), "stl_m": config.stl_m_after, "sstl_m": config.sstl_m_after}[phase]
+    more = getattr(config.warmed, f"{phase}_after") if warmed else ()
+    chains = [f"{chain}-{phase}" for chain in (*after, *more)]
+    if phase == "sstl_m":
+        chains += [f"{chain}-{method}" for chain in config.methods_after for method in config.methods]
+    return tuple(chains)
 
 
 def datasets(config: "AttentiveTransferConfig") -> tuple[str, ...]:
     """Return the data sets of the pretraining phases in use, of fine-tuning, and the outside sets."""
-    used = {chain: conditions(config, chain, "") for chain in ("stl_m", "sstl_m")}
+    warmed = bool(config.warmed.networks)
+    used = {phase: _completed(config, phase, warmed=warmed) for phase in ("warm_up", "stl_m", "sstl_m")}
     chains = [*config.chains, *(chain for of_phase in used.values() for chain in of_phase)]
     natural = config.start.kind == "train" and any(chain.startswith("stl_n") for chain in chains)
     names = [config.stl_n.dataset] if natural else []

@@ -1,7 +1,8 @@
-"""The phases that learn from labels: STL-N, STL-M and fine-tuning."""
+"""The phases that learn from labels: STL-N, the warm-up of inserted layers, STL-M and fine-tuning."""
 
 from collections.abc import Sequence
 
+from medtransfer.models.classifier import freeze_trunk
 from medtransfer.studies.attentive_transfer import study
 from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
 from medtransfer.studies.attentive_transfer.fits import fit_names, parent_of, started
@@ -30,6 +31,13 @@ def _fit(config: AttentiveTransferConfig, phase: str, network: str, chain: str, 
     structure, classes = config.network(network, settings.dropout), data.meta.classes
     parent = parent_of(config, phase, network, chain, seed)
     positive = config.positive if phase == "finetune" else ""
+
+    def task() -> SupervisedTask:
+        model = started(structure, len(classes), seed, parent)
+        if phase == "warm_up":
+            freeze_trunk(model)
+        return SupervisedTask(model, classes)
+
     return FitSpec(
         **fit_names(config, phase, network, chain, seed),
         settings=settings,
@@ -38,7 +46,7 @@ def _fit(config: AttentiveTransferConfig, phase: str, network: str, chain: str, 
         data={settings.dataset: data},
         loaders=supervised_loader(data, settings, seed, setting.engine),
         network=structure,
-        task=lambda: SupervisedTask(started(structure, len(classes), seed, parent), classes),
+        task=task,
         validate=supervised_validation(data, settings.augment.crop, setting.engine, positive=positive or None),
         parent=parent,
         positive=positive,

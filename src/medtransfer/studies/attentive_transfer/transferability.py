@@ -40,7 +40,7 @@ def transferability(config: AttentiveTransferConfig, engine: Engine) -> pd.DataF
         return scores
 
     rows = []
-    for network, chain, seed in product(config.networks, config.chains, config.seeds):
+    for (network, chain), seed in product(config.compared, config.seeds):
         source = study.source_seed(config, chain, seed)
         names = {"network": network, "chain": chain, "seed": seed, "source_seed": source}
         rows.append(names | asdict(score(network, chain, source)))

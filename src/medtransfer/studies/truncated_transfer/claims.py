@@ -23,7 +23,7 @@ from medtransfer.evaluation.claims import (
     judge,
     mean_contrast,
 )
-from medtransfer.evaluation.summary import LEVEL, Sample
+from medtransfer.evaluation.summary import LEVEL, NO_IDS, Sample
 from medtransfer.models.classifier import NetworkConfig
 from medtransfer.models.slim import SlimConfig
 from medtransfer.studies.truncated_transfer.config import Condition, TruncatedTransferConfig
@@ -126,7 +126,10 @@ def judge_ties(cells: Cells, condition: str, *, level: float = LEVEL) -> Ties:
     pairs = [{a: 1.0, b: -1.0} for a, b in combinations(sorted(key for key in cells if key[1] == condition), 2)]
     tied, broken = _broken(pairs, cells, "auroc", "auprc", level=level)
     tied_back, broken_back = _broken(pairs, cells, "auprc", "auroc", level=level)
-    if any(len(cell.seeds) == 1 for key, cell in cells.items() if key[1] == condition):
+    own = [cell for key, cell in cells.items() if key[1] == condition]
+    if any(cell.patient_count is None for cell in own):
+        judgement = Judgement("not decidable", NO_IDS)
+    elif any(len(cell.seeds) == 1 for cell in own):
         judgement = Judgement("not decidable", ONE_SEED)
     elif not tied:
         judgement = Judgement("not decidable", "no two variants tie in AUROC")
@@ -147,7 +150,7 @@ def separates(one: Sample, *, level: float) -> bool:
     """
     mean = float(one.points.mean())
     reach = one.chance().reach(1 - level, up=mean < 0)
-    return not one.too_few and reach > ROUNDING and abs(mean) > reach
+    return not one.no_interval and reach > ROUNDING and abs(mean) > reach
 
 
 def _broken(

@@ -87,7 +87,7 @@ def _rows(model: FittedModel, loader: Loader, scores: Mapping[str, np.ndarray], 
         outputs, chosen = (task.positive,), scores["label"][:, [column]]
         targets = (scores["target"] == column).astype(np.float64)[:, None]
     return prediction_rows(
-        loader.data.manifest.iloc[scores["index"]],
+        loader.data.entries(scores["index"]),
         chosen,
         targets,
         outputs=outputs,

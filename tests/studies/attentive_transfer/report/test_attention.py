@@ -55,7 +55,7 @@ def test_attention_is_inactive_where_switching_it_off_changes_less_than_a_hundre
 def test_the_mean_change_is_over_images_and_its_spread_over_seeds(predictions, study_results):
     rows = predictions.query("variant == 'resnet50_attn5' and condition == 'stl_n'")
     wide = rows.pivot_table(index=["seed", "dataset", "split", "image_id"], columns="intervention", values="score")
-    seeds = (wide[""] - wide["attention_off"]).abs().groupby("seed").mean()
+    seeds = (wide[""] - wide["inserted_off"]).abs().groupby("seed").mean()
     change = study_results.change[STL_N]
     assert (change["mean"], change["sd"]) == pytest.approx((seeds.mean(), seeds.std()))
 
@@ -63,11 +63,11 @@ def test_the_mean_change_is_over_images_and_its_spread_over_seeds(predictions, s
 def test_what_attention_adds_to_the_auroc_is_that_of_the_test_images(predictions, config):
     """Switched off, the test images are ranked backwards; validation and outside images would say otherwise."""
     own = predictions["dataset"].eq("ct") & predictions["split"].eq("test")
-    off = predictions["intervention"].eq("attention_off")
+    off = predictions["intervention"].eq("inserted_off")
     turned = predictions.assign(score=predictions["score"].mask(off & own, 1 - predictions["score"]))
     rows = turned[own & turned["variant"].eq(STL_N[0]) & turned["condition"].eq(STL_N[1])]
     aurocs = {key: roc_auc_score(part["target"], part["score"]) for key, part in rows.groupby(["intervention", "seed"])}
-    expected = sum(aurocs["", seed] - aurocs["attention_off", seed] for seed in (0, 1)) / 2
+    expected = sum(aurocs["", seed] - aurocs["inserted_off", seed] for seed in (0, 1)) / 2
     assert expected > 0.2
     assert attention_change(turned, config)[STL_N]["auroc"] == pytest.approx(expected)
 

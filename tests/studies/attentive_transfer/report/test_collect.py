@@ -40,7 +40,7 @@ def test_the_headline_is_the_measured_difference_with_interval_and_power(content
 def test_networks_of_equal_predictions_are_no_difference_and_none_is_better(again, predictions):
     on = predictions[predictions["intervention"] == ""]
     plain = on[on["variant"] == "resnet50_attn0"]
-    off = plain.assign(variant="resnet50_attn5", intervention="attention_off", score=0.5)
+    off = plain.assign(variant="resnet50_attn5", intervention="inserted_off", score=0.5)
     table = pd.concat([plain, plain.assign(variant="resnet50_attn5"), off], ignore_index=True)
     sentence = again(predictions=table).headline[0]
     assert sentence.startswith("Attention − convolution after the whole chain: no difference (")
@@ -48,7 +48,7 @@ def test_networks_of_equal_predictions_are_no_difference_and_none_is_better(agai
 
 
 def test_the_headline_says_how_much_of_the_difference_attention_makes_itself(again, predictions, config):
-    turned = predictions.assign(score=predictions["score"].mask(predictions["intervention"] == "attention_off", 0.5))
+    turned = predictions.assign(score=predictions["score"].mask(predictions["intervention"] == "inserted_off", 0.5))
     added = attention_change(turned, config)["resnet50_attn5", FULL]["auroc"]
     assert added > 0.2
     sentence = again(predictions=turned).headline[1]
@@ -59,7 +59,7 @@ def test_the_headline_says_how_much_of_the_difference_attention_makes_itself(aga
 
 def test_a_headline_about_idle_attention_says_so(again, predictions):
     on = predictions[predictions["intervention"] == ""]
-    off = on[on["variant"] == "resnet50_attn5"].assign(intervention="attention_off")
+    off = on[on["variant"] == "resnet50_attn5"].assign(intervention="inserted_off")
     report = again(predictions=pd.concat([on, off], ignore_index=True))
     assert "attention is inactive in resnet50 + 5 ATTN (STL-N → STL-M → SSTL-M)" in report.headline[0]
 

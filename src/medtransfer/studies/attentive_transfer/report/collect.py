@@ -7,6 +7,7 @@ import pandas as pd
 
 from medtransfer.files import read_json
 from medtransfer.reporting.content import Figure, ReportContent, Table
+from medtransfer.reporting.formatting import image_count
 from medtransfer.reporting.input import ReportInput
 from medtransfer.reporting.origin import champions_of, provenance_table, uncommitted
 from medtransfer.reporting.records import Fit, curves, provenance, recorded_fits
@@ -21,6 +22,7 @@ from medtransfer.studies.attentive_transfer.report.results import Results
 from medtransfer.studies.attentive_transfer.report.results import results as measure_results
 from medtransfer.studies.attentive_transfer.report.sources import source_table
 from medtransfer.studies.attentive_transfer.report.tables import (
+    after_warm_up,
     attention_against_convolution,
     grid_table,
     method_against_method,
@@ -60,7 +62,9 @@ GLOSSARY = {
     "rl": "right lower lobe, of the patient",
     "lu": "left upper lobe, of the patient",
     "ll": "left lower lobe, of the patient",
-    "attention inactive": "switching the ATTN layers off changes no predicted probability by 0.01 or more",
+    "warm-up": "training of the inserted layers and a new head alone, on natural images, with the trunk frozen",
+    "control": "network with 1 × 1 convolutions of as many parameters in the place of its ATTN layers",
+    "attention inactive": "switching the inserted layers off changes no predicted probability by 0.01 or more",
 }
 
 
@@ -115,6 +119,7 @@ def _attention(fits: Sequence[Fit], results: Results) -> list[Table]:
     tables = [
         attention_table(layer_frame(fits), results.change, results.wanted),
         attention_against_convolution(results),
+        after_warm_up(results),
         method_against_method(results, shared_budget(results.config)),
     ]
     return [table for table in tables if table]
@@ -143,7 +148,7 @@ def _limits(results: Results, fits: pd.DataFrame) -> tuple[str, ...]:
     seeds, runs = len(cell.seeds), len(results.config.pretrain_seeds)
     chosen = "0.5" if rule == "half" else f"the rule “{rule}” on validation images of the same fit"
     limits = [
-        f"The test set has {len(cell.images)} images of {len(set(cell.patients))} patients; fine-tuning was run with "
+        f"The test set has {image_count(cell)}; fine-tuning was run with "
         f"{seeds} {'seed' if seeds == 1 else 'seeds'} from {runs} pretraining {'run' if runs == 1 else 'runs'} of each "
         "chain.",
         *_chance(seeds, runs),

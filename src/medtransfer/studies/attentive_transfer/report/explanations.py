@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medtransfer.reporting.content import Column, Figure, Table, TableCell
-from medtransfer.reporting.formatting import labels, number
+from medtransfer.reporting.formatting import labels, listed, number
 from medtransfer.reporting.records import Fit, last_values
 from medtransfer.studies.attentive_transfer.titles import chain_title, network_title
 
@@ -23,9 +23,8 @@ def explanation_figures(folder: Path, facts: Mapping[str, Any], fits: Iterable[F
         facts: content of its explanations.json.
         fits: the fits; records of self-supervised fits state how many of their slices show no lungs.
     """
-    chain = chain_title(facts["chain"])
     maps = (
-        f"The same {len(facts['shown'])} test images, chosen by name and not by score, chain {chain}, seed "
+        f"The same {len(facts['shown'])} test images, chosen by name and not by score, {_chains(facts)}, seed "
         f"{facts['seed']}: Grad-CAM of the plain network, then Grad-CAM and attention of the network with most ATTN. "
         "Brighter means more important; each map is scaled to its own range. The paper shows the last ATTN layer."
     )
@@ -39,6 +38,12 @@ def explanation_figures(folder: Path, facts: Mapping[str, Any], fits: Iterable[F
         Figure("figure4", "Fig. 4 · What the networks look at", maps, _image(folder / "figure4.png", maps)),
         Figure("regions", "Lobe regions", boxes, _image(folder / "regions.png", boxes)),
     ]
+
+
+def _chains(facts: Mapping[str, Any]) -> str:
+    """Name the chain of the explained networks, or each of several."""
+    chains = dict.fromkeys(map(chain_title, facts["chains"].values()))
+    return f"{'chain' if len(chains) == 1 else 'each network’s longest chain:'} {listed(chains)}"
 
 
 def _recorded(fits: Iterable[Fit]) -> str:
@@ -78,7 +83,7 @@ def _heat_table(facts: Mapping[str, Any]) -> Table:
     return Table(
         "heat",
         "Where the heat is",
-        f"Test images, chain {chain_title(facts['chain'])}. Energy: share of the heat inside the region; area: share "
+        f"Test images, {_chains(facts)}. Energy: share of the heat inside the region; area: share "
         "of the image that the region covers; ratio: energy ÷ area, 1 is chance; pointing: share of the images whose "
         "hottest position is inside. All explanations of a network are scored on the same images: those that show the "
         "region and for which every explanation has a map.",

@@ -1,6 +1,7 @@
 """Figures of the attentive-transfer report: estimates, operating curves, learning curves.
 
-Blue circles are networks with ATTN, orange squares plain ones (Okabe & Ito's palette): hue and shape differ.
+Blue circles are networks with ATTN, orange squares plain ones, green diamonds the control of ATTN (Okabe & Ito's
+palette): hue and shape differ.
 """
 
 from collections.abc import Sequence
@@ -9,12 +10,17 @@ from typing import Any
 import pandas as pd
 
 from medtransfer.reporting.content import Figure
-from medtransfer.reporting.drawing import BLUE, DASHES, ORANGE, legend, svg
+from medtransfer.reporting.drawing import BLUE, DASHES, GREEN, ORANGE, legend, svg
 from medtransfer.reporting.plots import Curve, Mark, forest, operating_curves
 from medtransfer.studies.attentive_transfer.report.results import Results
-from medtransfer.studies.attentive_transfer.titles import attention_layers, chain_title, network_title
+from medtransfer.studies.attentive_transfer.titles import chain_title, inserted_layers, is_control, network_title
 
-COLOURS = "Blue: networks with ATTN; orange: convolution only."
+KINDS = {
+    "with ATTN": {"color": BLUE, "marker": "o"},
+    "convolution only": {"color": ORANGE, "marker": "s"},
+    "control": {"color": GREEN, "marker": "D"},
+}
+"""Colour and marker of each kind of network."""
 
 
 def forest_figure(results: Results) -> Figure:
@@ -36,7 +42,8 @@ def curves_figure(results: Results, chain: str) -> Figure:
         cell = results.cells[network, chain]
         target, scores, _ = cell.column(cell.outputs[0])
         curves.append(Curve(network_title(network), target, scores.mean(0), line_style(network, networks)))
-    caption = f"Test images, chain {chain_title(chain)}, scores averaged over seeds; dotted lines are chance. {COLOURS}"
+    caption = f"Test images, chain {chain_title(chain)}, scores averaged over seeds; dotted lines are chance. "
+    caption += colours(networks)
     return operating_curves("curves", "Operating curves", caption, curves)
 
 
@@ -63,17 +70,25 @@ def learning_curves(history: pd.DataFrame, key: str, title: str, caption: str, n
         axes[1, 0].set_ylabel("validation AUROC")
         legend(figure, axes[0])
 
-    return Figure(key, title, f"{caption} {COLOURS}", svg(draw, key, height=4.0))
+    return Figure(key, title, f"{caption} {colours(networks)}", svg(draw, key, height=4.0))
 
 
 def kind(network: str) -> str:
     """Return the kind of a network, as legends write it."""
-    return "with ATTN" if attention_layers(network) else "convolution only"
+    if is_control(network):
+        return "control"
+    return "with ATTN" if inserted_layers(network) else "convolution only"
 
 
 def look(network: str) -> dict[str, Any]:
     """Return colour and marker of a network by its kind."""
-    return {"color": BLUE, "marker": "o"} if attention_layers(network) else {"color": ORANGE, "marker": "s"}
+    return dict(KINDS[kind(network)])
+
+
+def colours(networks: Sequence[str]) -> str:
+    """State which colour is which kind of network."""
+    control = "; green: their control" if any(map(is_control, networks)) else ""
+    return f"Blue: networks with ATTN; orange: convolution only{control}."
 
 
 def line_style(network: str, networks: Sequence[str]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class Results:
         config: its parameters.
         evaluation: how scores become numbers.
         grid: its cells.
-        change: effect of switching the ATTN layers off (``attention.attention_change``).
+        change: effect of switching the inserted layers off (``attention.attention_change``).
     """
 
     config: AttentiveTransferConfig
@@ -51,7 +51,7 @@ class Results:
 
     @property
     def wanted(self) -> list[Key]:
-        """Every network after every chain of the study."""
+        """Every network after every chain of its own."""
         return wanted(self.config)
 
     @cached_property
@@ -70,8 +70,8 @@ class Results:
 
 
 def wanted(config: AttentiveTransferConfig) -> list[Key]:
-    """Return every network after every chain of the study."""
-    return [(network, chain) for network in config.networks for chain in config.chains]
+    """Return every network after every chain of its own."""
+    return list(config.compared)
 
 
 def results(predictions: pd.DataFrame, config: AttentiveTransferConfig, evaluation: EvaluationConfig) -> Results:

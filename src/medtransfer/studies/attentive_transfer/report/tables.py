@@ -21,7 +21,7 @@ from medtransfer.reporting.formatting import (
     probability,
     signed,
 )
-from medtransfer.studies.attentive_transfer.claims import attention_pairs, not_in_interval
+from medtransfer.studies.attentive_transfer.claims import attention_pairs, not_in_interval, warmed_pairs
 from medtransfer.studies.attentive_transfer.paper.values import (
     NO_TRANSFER,
     WHOLE_CHAIN,
@@ -30,8 +30,16 @@ from medtransfer.studies.attentive_transfer.paper.values import (
     method_chains,
     printed,
 )
+from medtransfer.studies.attentive_transfer.report.attention import inactive_mark
 from medtransfer.studies.attentive_transfer.report.results import METRICS, Results
-from medtransfer.studies.attentive_transfer.titles import attention_layers, chain_title, network_title, step_title
+from medtransfer.studies.attentive_transfer.titles import (
+    chain_title,
+    has_warm_up,
+    inserted_layers,
+    is_control,
+    network_title,
+    step_title,
+)
 
 _AGAINST = {
     "plain network": "the same backbone without ATTN",
@@ -47,6 +55,13 @@ _DELONG = (
 _INDEPENDENT = (
     "Patients count as independent, not their images (Obuchowski 1997). DeLong’s test ignores random variation in "
     "training."
+)
+
+_CONTROL = (
+    "Warm-up: the inserted layers and a new head are trained alone, the trunk and its batch-norm statistics stay. The "
+    "control has convolutions of 1 × 1 pixels in the place of the ATTN layers, with as many parameters and the same "
+    "warm-up: what both gain over a plain network is due to training, what ATTN gains over its control is due to "
+    "attention. A plain network has nothing to warm up."
 )
 
 
@@ -113,6 +128,32 @@ def attention_against_convolution(results: Results) -> Table:
     )
 
 
+def after_warm_up(results: Results) -> Table | None:
+    """Return what networks with a warm-up are compared with; None if no network has one.
+
+    That is plain networks, the control of as many parameters, and themselves without a warm-up.
+    """
+    chains = dict.fromkeys(chain for _, chain in results.wanted if has_warm_up(chain))
+    pairs = [pair for chain in chains for of in warmed_pairs(results.wanted, chain).values() for pair in of]
+    table = _comparison_table(
+        results,
+        pairs,
+        lambda row: tuple(
+            _with_chain(results, (row[f"variant{which}"], row[f"condition{which}"])) for which in ("", "_b")
+        ),
+        key="warmed",
+        title="After a warm-up of the inserted layers",
+        columns=(*labels("Network", "Against"), *_compared("network", "against")),
+        notes=(_CONTROL,),
+    )
+    return table if table.rows else None
+
+
+def _with_chain(results: Results, key: Key) -> TableCell:
+    cell = network_cell(results, key)
+    return TableCell(f"{cell.main}, {chain_title(key[1])}", cell.detail, cell.hover)
+
+
 def method_against_method(results: Results, budget: str) -> Table | None:
     """Return the comparison of the paper's self-supervised method with every replacement; None if there is none.
 
@@ -154,20 +195,20 @@ def compare(cells: Cells, pairs: Sequence[Pair]) -> list[Row]:
 def network_cell(results: Results, key: Key) -> TableCell:
     """Return a network's title.
 
-    If it was run, with a mark when ATTN is inactive or was not checked, and with the chance in pretraining that the
-    intervals of its row do not include.
+    If it was run, with a mark when its inserted layers are inactive or were not checked, and with the chance in
+    pretraining that the intervals of its row do not include.
     """
     title = network_title(key[0])
     if key not in results.cells:
         return TableCell(title)
     once = not_in_interval(results.config, [key[1]])
-    if not attention_layers(key[0]):
+    if not inserted_layers(key[0]):
         return TableCell(title, once)
     if key not in results.change:
-        return TableCell(title, _joined("attention not checked", once))
+        return TableCell(title, _joined(f"{'control' if is_control(key[0]) else 'attention'} not checked", once))
     change = results.change[key]
-    hover = f"switching ATTN off changes probabilities by at most {change['largest']:.3f}"
-    return TableCell(title, _joined("attention inactive" if change["inactive"] else "", once), hover)
+    hover = f"switching the inserted layers off changes probabilities by at most {change['largest']:.3f}"
+    return TableCell(title, _joined(inactive_mark(key[0], change), once), hover)
 
 
 def outside_columns(results: Results, what: str) -> list[Column]:
@@ -178,7 +219,7 @@ def outside_columns(results: Results, what: str) -> list[Column]:
 def _comparison_table(
     results: Results,
     pairs: Sequence[Pair],
-    name_cells: Callable[[Row], tuple[TableCell, TableCell]],
+    name_cells: Callable[[Row], tuple[TableCell, ...]],
     *,
     key: str,
     title: str,

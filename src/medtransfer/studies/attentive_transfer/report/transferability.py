@@ -22,19 +22,22 @@ from medtransfer.reporting.formatting import (
     spread,
 )
 from medtransfer.studies.attentive_transfer.paper.values import NO_TRANSFER
-from medtransfer.studies.attentive_transfer.report.figures import COLOURS, kind, look
+from medtransfer.studies.attentive_transfer.report.figures import colours, kind, look
 from medtransfer.studies.attentive_transfer.report.results import Results
 from medtransfer.studies.attentive_transfer.report.transitions import KEY, PRINTED_CHAINS, SCORES, printed_leep
-from medtransfer.studies.attentive_transfer.titles import chain_title, network_title, step_title
+from medtransfer.studies.attentive_transfer.titles import backbone, chain_title, network_title, step_title
 
-_MARKERS = {"convolution only": "sPX", "with ATTN": "oD^"}
+_MARKERS = {"convolution only": "sPX", "with ATTN": "oD^", "control": "v<>"}
 """Markers of each kind of network, by index among the networks of one backbone."""
 
 
 def leep_table(scores: pd.DataFrame, results: Results) -> Table:
     """Return Table 6 for every chain, with NCE, LogME and the gain in AUROC from fine-tuning."""
-    chains = dict.fromkeys((*PRINTED_CHAINS.values(), *results.config.chains))
-    keys = [(network, chain) for network in results.config.networks for chain in chains]
+    keys = [
+        (network, chain)
+        for network in results.config.networks
+        for chain in dict.fromkeys((*PRINTED_CHAINS.values(), *results.config.chains_of(network)))
+    ]
     sources = dict(tuple(scores.drop_duplicates([*KEY, "source_seed"]).groupby(KEY)))
     printed, gains = printed_leep(), results.gains([(key, (key[0], NO_TRANSFER)) for key in keys])
     rows = []
@@ -129,11 +132,11 @@ def leep_figure(scores: pd.DataFrame, networks: Sequence[str]) -> Figure:
     printed = printed_leep()
     backbones: dict[str, list[str]] = {}
     for network in networks:
-        backbones.setdefault(network.rpartition("_attn")[0], []).append(network)
+        backbones.setdefault(backbone(network), []).append(network)
 
     def draw(figure: Any) -> None:
         axes = figure.subplots(1, len(backbones), sharey=True, squeeze=False)[0]
-        for axis, (backbone, members) in zip(axes, backbones.items(), strict=True):
+        for axis, (name, members) in zip(axes, backbones.items(), strict=True):
             for network in members:
                 alike = [other for other in members if kind(other) == kind(network)]
                 marker = _MARKERS[kind(network)][alike.index(network) % 3]
@@ -145,13 +148,13 @@ def leep_figure(scores: pd.DataFrame, networks: Sequence[str]) -> Figure:
             if any(network in members for network, _ in printed):
                 axis.plot([], color=QUIET, linestyle="--", label="paper")
             axis.set_xticks(range(len(chains)), [chain_title(chain) for chain in chains])
-            axis.set_title(backbone)
+            axis.set_title(name)
         axes[0].set_ylabel("LEEP, bits")
         legend(figure, axes)
 
     caption = (
         "LEEP of the source models on the target’s training images, mean over pretraining seeds; higher is better. "
-        f"{COLOURS}"
+        f"{colours(networks)}"
     )
     return Figure("leep", "Fig. 3 · LEEP over the transitions", caption, svg(draw, "leep", height=3.4))
 

@@ -1,6 +1,6 @@
 """The verdict on each claim of the paper in words: the answer at the top of the page, and the table of claims."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import NormalDist
 
@@ -11,9 +11,16 @@ from medtransfer.evaluation.summary import LEVEL
 from medtransfer.reporting.claims_table import claims_table as shared_claims_table
 from medtransfer.reporting.content import Column, Table
 from medtransfer.reporting.formatting import is_missing, number, signed
-from medtransfer.studies.attentive_transfer.claims import attention_pairs, claims, judge_claim, left_out
+from medtransfer.studies.attentive_transfer.claims import (
+    ABOUT_ATTENTION,
+    attention_pairs,
+    claims,
+    judge_claim,
+    left_out,
+)
 from medtransfer.studies.attentive_transfer.paper.values import WHOLE_CHAIN
 from medtransfer.studies.attentive_transfer.report.results import Results
+from medtransfer.studies.attentive_transfer.titles import attention_layers, chain_title, has_warm_up
 
 
 def judgements(results: Results) -> list[Judged]:
@@ -27,7 +34,7 @@ def judgements(results: Results) -> list[Judged]:
                 for name, cells in results.grid.items()
             },
         )
-        for claim in claims(results.config.networks)
+        for claim in claims(results.config.networks, results.wanted)
     ]
 
 
@@ -42,8 +49,24 @@ def headline(judged: Sequence[Judged], results: Results) -> tuple[str, ...]:
     return (
         _sentence(measured, attention, "attention", "convolution", seeds),
         *(_own_work(results) if attention.estimate is not None else ()),
+        *_after_warm_up(own, results, seeds),
         _sentence("Whole chain − no transfer, mean over networks", transfer, "the chain", "no transfer", seeds),
     )
+
+
+def _after_warm_up(own: Mapping[str, Judgement], results: Results, seeds: int) -> list[str]:
+    """Compare ATTN layers that were trained alone first with plain networks and with their control."""
+    chains = [chain for chain in results.config.chains if has_warm_up(chain)]
+    if not chains:
+        return []
+    chain = max(chains, key=lambda name: name.count("-"))
+    others = {"plain": "plain networks without it", "control": "as many parameters in convolutions"}
+    return [
+        _sentence(f"Attention − {other} after {chain_title(chain)}", own[key], "attention", other, seeds)
+        for question, other in others.items()
+        for key in [f"{ABOUT_ATTENTION}{question}_after_{chain}"]
+        if key in own
+    ]
 
 
 def claims_table(judged: Sequence[Judged], results: Results) -> Table:
@@ -61,7 +84,11 @@ def claims_table(judged: Sequence[Judged], results: Results) -> Table:
 
 def _own_work(results: Results) -> tuple[str, ...]:
     """State how much of the difference the ATTN layers themselves make; the rest comes from training."""
-    changes = [change["auroc"] for (_, chain), change in results.change.items() if chain == WHOLE_CHAIN]
+    changes = [
+        change["auroc"]
+        for (name, chain), change in results.change.items()
+        if chain == WHOLE_CHAIN and attention_layers(name)
+    ]
     added = [value for value in changes if not is_missing(value)]
     if not added:
         return ()

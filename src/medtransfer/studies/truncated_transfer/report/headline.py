@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from medtransfer.evaluation.claims import Claim, Judged, Judgement
-from medtransfer.reporting.formatting import interval, signed
+from medtransfer.reporting.formatting import interval, no_interval, signed
 from medtransfer.studies.truncated_transfer.claims import DECIDING, Ties
 from medtransfer.studies.truncated_transfer.report.names import condition_title, network_of, network_title
 
@@ -30,11 +30,12 @@ def _sentence(compared: str, judged: Sequence[tuple[Claim, Judgement]]) -> str:
         return f"{compared}: not decidable (nothing to compare was run)."
     if len(known) > SHOWN:
         return f"{compared}, AUPRC: {_counts(one for _, one in known)}."
-    parts = [
-        f"{signed(one.estimate)} {interval(one.low, one.high, difference=True)} ({_where(claim)}): {one.verdict}"
-        for claim, one in known
-    ]
+    parts = [f"{signed(one.estimate)} {_bounds(one)} ({_where(claim)}): {one.verdict}" for claim, one in known]
     return f"{compared}, AUPRC with 95 % interval: {'; '.join(parts)}."
+
+
+def _bounds(one: Judgement) -> str:
+    return interval(one.low, one.high, difference=True) or f"without interval, {no_interval(one.reason) or one.reason}"
 
 
 def _where(claim: Claim) -> str:

@@ -14,6 +14,7 @@ from medtransfer.reporting.formatting import (
     READING,
     bounds,
     estimate,
+    image_count,
     interval,
     is_missing,
     labels,
@@ -250,7 +251,7 @@ def _chance(results: Results) -> tuple[str, ...]:
         cell = next(cell for cell in results.cells.values() if cell.condition == condition.name)
         at = "" if cell.neg_pos_ratio is None else f" at {balance_title(cell.neg_pos_ratio)}"
         text = (
-            f"{len(cell.images)} test images of {len(set(cell.patients))} patients; chance is AUROC 0.5 and AUPRC "
+            f"{image_count(cell, 'test images')}; chance is AUROC 0.5 and AUPRC "
             f"{number(share_of_positives(cell))}, the share of positives{at}.{_left_out(cell)}"
         )
         settings.setdefault(text, []).append(condition_title(condition.name))
@@ -270,5 +271,5 @@ def _percent(row: Row) -> TableCell:
     numbers = ("mean", "low", "high", "low_seeds", "high_seeds")
     scaled = {name: None if is_missing(row[name]) else 100 * row[name] for name in numbers}
     low, high = bounds(scaled)
-    detail = interval(low, high, difference=True, digits=1) or no_interval(row)
+    detail = interval(low, high, difference=True, digits=1) or no_interval(row["reason"])
     return TableCell(signed(scaled["mean"], digits=1), detail)
