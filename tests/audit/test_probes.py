@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from medtransfer.audit.descriptors import statistics, thumbnail
+from medtransfer.audit.offered import offered
 from medtransfer.audit.probes import codes, enough, fitted, held_out
 from medtransfer.evaluation.binary import auroc
 
@@ -62,6 +63,13 @@ def test_enough_counts_patients_not_images():
     assert enough(target, patients, fewest=5) == ""
     assert "too few patients: 5" in enough(target, patients, fewest=20)
     assert enough(np.ones(80, int), patients, fewest=1) == "a single class"
+
+
+def test_images_of_unknown_patients_are_never_probed(clean):
+    unknown = np.where(np.arange(240) == 7, "", clean.patients).astype(object)
+    assert "no patient ids" in enough(clean.target, unknown, fewest=1)
+    half = offered(blobs(patients=unknown))
+    assert (half.verdict, half.rows) == ("cannot tell", ())
 
 
 def test_rare_and_unknown_values_of_an_attribute_are_left_out():

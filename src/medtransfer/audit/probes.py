@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtransfer.audit.cases import Bits, Floats
+from medtransfer.evaluation.summary import NO_IDS
 
 FOLDS = 5
 STRENGTH = 1.0
@@ -50,7 +51,9 @@ def fitted(features: Floats, labels: NDArray[np.int64], asked: Floats, *, classe
 
 
 def enough(labels: NDArray[np.int64], patients: NDArray[np.object_], *, fewest: int) -> str:
-    """Return why a probe cannot be scored; empty where it can: two classes, each with ``fewest`` patients."""
+    """Return why a probe cannot be scored; empty where it can: two classes, each with ``fewest`` known patients."""
+    if "" in patients:
+        return f"{NO_IDS}: which images are of one patient is not known"
     counts = [len(set(patients[labels == one])) for one in np.unique(labels)]
     if len(counts) < 2:
         return "a single class"

@@ -138,11 +138,11 @@ def _row(name: str, about: str, one: Sample, images: int) -> Row:
     found = summarise(one, level=LEVEL)
     value, low, high = found["mean"], found["low"], found["high"]
     reason = found.get("reason", "")
-    if value in (0.0, 1.0) and not one.contrast and not one.too_few:
+    if value in (0.0, 1.0) and not one.contrast and not one.no_interval:
         # all pairs are in order: as for a share that is 1 of as many patients as the smallest class has
         far = ((1 - LEVEL) / 2) ** (1 / min(one.patients))
         low, high, reason = (far, 1.0, "") if value else (0.0, 1 - far, "")
-    if value is not None and one.contrast and low is None and not one.too_few and np.nanstd(one.values) == 0:
+    if value is not None and one.contrast and low is None and not one.no_interval and np.nanstd(one.values) == 0:
         low, high, reason = value, value, ""  # the change alters no ranking
     return Row(name, about, value, low, high, images, reason=reason)
 
