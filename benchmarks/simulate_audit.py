@@ -196,7 +196,7 @@ def _without(half: Half, name: str) -> str:
 def simulate(file: Path, seeds: int, *, processes: int = 1) -> None:
     """Audit what the file lacks, seed by seed, and append each seed's lines when it is finished."""
     done = {(row["setting"], int(row["seed"])) for row in read(file)}
-    tasks = [(one, seed) for one in SETTINGS for seed in range(one.first, one.first + seeds)]
+    tasks = [(one, one.first + number) for number in range(seeds) for one in SETTINGS]
     waiting = [task for task in tasks if (task[0].name, task[1]) not in done]
     if processes == 1:
         for task in waiting:

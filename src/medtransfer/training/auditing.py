@@ -66,12 +66,12 @@ def cases_of(
         )
     table = data.manifest.iloc[rows]
     attributes = {name: table[name].to_numpy(object) for name in ("source", "view")}
-    known = annotations or {}
+    known, names = annotations or {}, table["patient_id"].to_numpy(object)
     attributes |= {name: known[name][rows] for name in ATTRIBUTES if name in known}
     cases = Cases(
         images=_centre(np.asarray(data.images[rows]), crop),
         target=target,
-        patients=table["patient_id"].to_numpy(object),
+        patients=names if data.meta.patients == "known" else np.full_like(names, ""),
         attributes=attributes,
         lungs=_lungs(data, rows, crop),
         markers=_boxes(known["boxes"][rows], data.meta.size, crop) if "boxes" in known else None,
