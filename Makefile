@@ -1,4 +1,4 @@
-# setup · repro · test · test-fast · ui · bench · lint · lock
+# setup · repro · tune · test · test-fast · ui · bench · lint · lock
 PY ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +11,7 @@ export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 export PYTHONHASHSEED := 0
 TRACKING ?= $(if $(MLFLOW_TRACKING_URI),$(MLFLOW_TRACKING_URI),sqlite:///$(CURDIR)/mlflow.db)
 
-.PHONY: setup repro test test-fast ui bench lint format lock help
+.PHONY: setup repro tune test test-fast ui bench lint format lock help
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -33,6 +33,9 @@ repro: $(VENV)/.stamp  ## the whole pipeline on the embedded sample
 	@echo "Report:     $(CURDIR)/out/report/index.html"
 	@echo "Compare:    make ui   then open http://127.0.0.1:5000 (Model training > attentive_transfer)"
 	@echo "Evaluate:   medtransfer evaluate --model models:/covid-ct@champion --images DIR"
+
+tune: $(VENV)/.stamp  ## the searches of params.yaml, after make repro; they are no part of it
+	cd tuning && dvc repro
 
 test: $(VENV)/.stamp  ## everything but the full sample pipeline
 	pytest -m "not sample" -n 2 --dist worksteal

@@ -61,11 +61,17 @@ VALUES = {
     "origin": "data/images",
     "phase": "finetune",
     "profile": "paper",
+    "seeds": "3",
     "source": "imagefolder",
+    "storage": "postgresql+psycopg://localhost/tuning",
     "to": "phantoms",
+    "trial": "1",
+    "until": "0",
     "variant": "resnet18_attn0",
     "version": "1",
     "why": "because",
+    "worker": "1",
+    "workers": "1",
 }
 """A value for every argument without choices; the address of a model differs from verb to verb."""
 MODEL = dict.fromkeys(("evaluate", "audit"), "models:/covid-ct@champion")
@@ -79,11 +85,17 @@ NO_NAME = {
     "positive": "a class",
     "predictions": "a path of the user, only read",
     "rename": "a class",
+    "seeds": "a number",
     "set": "an option of a layout",
+    "storage": "an address",
     "to": "a path of the user, which must be empty",
+    "trial": "a number",
+    "until": "a number",
     "version": "a number",
     "weights": "a path of the user, only read",
     "why": "free text",
+    "worker": "a number",
+    "workers": "a number",
 }
 """Arguments without choices that become no part of a path. Any other is tried with bad names."""
 WITHOUT_PARAMS = {"audit", "code", "data", "evaluate", "import", "overview", "registry"}
@@ -279,6 +291,8 @@ PLACES = (
     "truncated_transfer.tasks.covid_ct.dataset",
     "truncated_transfer.pretrain.dataset",
     "registry.alias",
+    "key:tuning.cut",
+    "tuning.cut.study",
 )
 
 
@@ -346,6 +360,8 @@ OF_ONE_NAME = (
     paths.gate_dataset,
     paths.gate_chain,
     paths.gate_study,
+    paths.tuning,
+    paths.tuning_report,
 )
 
 

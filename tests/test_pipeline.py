@@ -89,7 +89,7 @@ def test_every_verb_of_a_study_has_its_stage(resolved):
     assert pairs == {(verb, name) for verb in studies.VERBS for name in studies.with_verb(verb)}
 
 
-@pytest.mark.parametrize("key", flatten(PARAMS))
+@pytest.mark.parametrize("key", flatten({name: part for name, part in PARAMS.items() if name != "tuning"}))
 def test_every_value_of_params_is_tracked_by_a_stage_that_names_it(key, resolved):
     """A whole section, as late stages track it, vouches for nothing once a stage tracks parts of it by name."""
     names = {name for stage in resolved.values() for name in stage.get("params", [])} | shaping()
@@ -231,3 +231,11 @@ def test_the_sample_is_small_enough_for_git():
     out = yaml.safe_load((ROOT / "data.dvc").read_text(encoding="utf-8"))["outs"][0]
     assert out["path"] == "data"
     assert out["size"] < 8e6
+
+
+def test_searches_are_apart_from_the_pipeline():
+    searches = yaml.safe_load((ROOT / "tuning" / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["tune"]
+    assert searches["foreach"] == "${tuning}"
+    assert "tuning.${key}" in searches["do"]["params"]
+    assert "medtransfer tune" not in (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    assert "out/tuning" not in str(PIPELINE)

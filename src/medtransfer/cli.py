@@ -118,6 +118,7 @@ def _user_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         verbs, "import", "add runs of restored or copied outputs to the tracker, each once", stage="imports"
     )
     imported.add_argument("folder", type=Path, nargs="?", default=Path("out"))
+    _tuning_verbs(verbs)
     _verb(verbs, "check", "validate params.yaml and the profiles", stage="check")
 
 
@@ -137,6 +138,25 @@ def _audit_verb(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "--annotations", type=Path, help="CSV table: image, and left, top, right, bottom of a marker, sex"
     )
     audit.add_argument("--out", type=Path, default=Path("metrics/audit.json"))
+
+
+def _tuning_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    tune = _verb(
+        verbs, "tune", "search over parameters, tuning.NAME of params.yaml, or go on with a search", stage="tune"
+    )
+    tune.add_argument("name")
+    tune.add_argument("--workers", type=int, default=1, help="processes on this machine (default: 1)")
+    tune.add_argument("--storage", help="postgresql+psycopg://… joins one search from several machines")
+    report = _verb(verbs, "report-tuning", "write the page of a search", stage="report_tuning")
+    report.add_argument("name")
+    adopt = _verb(verbs, "adopt", "write the values of a trial into params.yaml", stage="adopt")
+    adopt.add_argument("name")
+    adopt.add_argument("--trial", type=int, help="its number (default: the best by the first objective)")
+    confirm = _verb(verbs, "confirm", "compare adopted and former values on new seeds and test rows", stage="confirm")
+    confirm.add_argument("name")
+    confirm.add_argument("--seeds", type=int, default=3, help="how many new seeds (default and fewest: 3)")
+    for option, kind in (("--worker", int), ("--until", float)):  # given by tune to the processes that it starts
+        tune.add_argument(option, type=kind, help=argparse.SUPPRESS)
 
 
 def _registry_verbs(registry: argparse.ArgumentParser) -> None:

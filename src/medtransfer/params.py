@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError, create_model
+from pydantic import Field, ValidationError, create_model
 
 from medtransfer import paths
 from medtransfer.config import Config, Name
@@ -19,6 +19,7 @@ from medtransfer.errors import ConfigError
 from medtransfer.evaluation.cells import EvaluationConfig
 from medtransfer.studies import STUDIES, module
 from medtransfer.training.engine import HardwareConfig
+from medtransfer.tuning.config import SearchConfig
 
 KEY = "[key]"
 """Marks, in the location of a validation error, that the error is about a key and not about its value."""
@@ -53,6 +54,20 @@ class Params(Config):
     gate: GateConfig
     evaluation: EvaluationConfig
     registry: RegistryConfig
+    tuning: dict[Name, SearchConfig] = Field(default_factory=dict)
+    """Searches over the values of all other sections; only ``medtransfer tune`` runs them."""
+
+    def search(self, name: str) -> SearchConfig:
+        """Return a search.
+
+        Raises:
+            ConfigError: there is no such search.
+        """
+        if name not in self.tuning:
+            raise ConfigError(
+                f"tuning.{name}: no search in {paths.PARAMS}; there are {', '.join(self.tuning) or 'none'}"
+            )
+        return self.tuning[name]
 
     def study(self, name: str) -> Any:
         """Return the parameters of a study."""

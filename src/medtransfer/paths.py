@@ -136,6 +136,16 @@ def report(study: str) -> Path:
     return below(REPORT, study, "study")
 
 
+def tuning(search: str) -> Path:
+    """Folder of the results of a search."""
+    return below(OUT / "tuning", search, "search")
+
+
+def tuning_report(search: str) -> Path:
+    """Folder of the page of a search."""
+    return REPORT / f"tuning-{plain_name(search, 'search')}"
+
+
 def code_token(name: str) -> Path:
     """File with the hashes of the modules that a stage runs."""
     return CODE / f"{plain_name(name, 'token')}.json"

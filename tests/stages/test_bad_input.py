@@ -157,7 +157,7 @@ def test_changed_bytes_of_a_packed_array_are_found_by_its_hash(toy):
     [
         (
             [STUDY, "stl_x", "all"],
-            f"phase 'stl_x': {STUDY} has none of this name; there are start, stl_n, stl_m, sstl_m, finetune",
+            f"phase 'stl_x': {STUDY} has none of this name; there are start, stl_n, warm_up, stl_m, sstl_m, finetune",
         ),
         (
             [STUDY, "start", "resnet19_attn1"],

@@ -1,6 +1,7 @@
 """``medtransfer report STUDY``: reproduce the paper's tables with its values and ours, as a page and as Markdown."""
 
 from argparse import Namespace
+from dataclasses import replace
 from typing import Any
 
 from medtransfer import paths
@@ -8,12 +9,13 @@ from medtransfer.data.packed import PackedDataset
 from medtransfer.evaluation.predictions import read_predictions
 from medtransfer.files import read_json, write_text
 from medtransfer.params import Params, load_params
-from medtransfer.reporting.content import summary_json, summary_of
+from medtransfer.reporting.content import Table, summary_json, summary_of
 from medtransfer.reporting.input import ReportInput
 from medtransfer.reporting.origin import Origin
 from medtransfer.reporting.page import write_report
 from medtransfer.studies import VERBS, module
 from medtransfer.training.progress import console
+from medtransfer.tuning.notes import notes_in, tuned_table
 
 
 def run(options: Namespace) -> None:
@@ -23,19 +25,29 @@ def run(options: Namespace) -> None:
     source = ReportInput(
         folder=paths.study_folder(study),
         predictions=read_predictions(results / "predictions.parquet"),
-        origin=_origin(params, module(study, "study").datasets(config)),
+        origin=origin(params, module(study, "study").datasets(config)),
         champions=read_json(results / "champions.json"),
         config=config,
         evaluation=params.evaluation,
         profile=params.profile,
     )
     content = module(study, VERBS["report"]).build(source)
+    if tuned := _tuned(params, study):
+        content = replace(content, provenance=(tuned, *content.provenance))
     write_report(folder, content)
     write_text(folder / "content.json", summary_json(summary_of(study, content)))
     console.print(f"report: {paths.workspace() / folder / 'index.html'}", markup=False, soft_wrap=True)
 
 
-def _origin(params: Params, names: tuple[str, ...]) -> Origin:
+def _tuned(params: Params, study: str) -> Table | None:
+    """Return which of the study's parameters a search chose, as the notes in params.yaml say."""
+    text = (paths.workspace() / paths.PARAMS).read_text(encoding="utf-8")
+    keys = {name: [*search.space] for name, search in params.tuning.items() if search.study == study}
+    return tuned_table(notes_in(text), keys)
+
+
+def origin(params: Params, names: tuple[str, ...]) -> Origin:
+    """Return what a page says about some data sets."""
     return Origin({name: _dataset(params, name) for name in names}, gate=read_json(paths.GATE_REPORT))
 
 

@@ -1,7 +1,7 @@
 """What happened: runs recorded in a journal and shipped to MLflow, lineage, and the model registry."""
 
 from medtransfer.tracking.lineage import collect_lineage
-from medtransfer.tracking.mlflow_tracker import append, finish, import_run, open_run, replay
+from medtransfer.tracking.mlflow_tracker import append, close_run, finish, import_run, open_run, replay
 from medtransfer.tracking.promotions import promote, promotions, rollback
 from medtransfer.tracking.registry import fetch_model, register_model
 from medtransfer.tracking.store import prepare_store
@@ -16,6 +16,7 @@ __all__ = [
     "RunView",
     "Tracker",
     "append",
+    "close_run",
     "collect_lineage",
     "fetch_model",
     "finish",

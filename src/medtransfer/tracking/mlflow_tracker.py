@@ -101,6 +101,29 @@ def finish(folder: Path) -> dict[str, Any]:
     return record
 
 
+def close_run(folder: Path, status: Status, tags: Mapping[str, str], *, uri: str | None = None) -> None:
+    """End the run that a process which is gone left open in a folder, and send what its store has not taken.
+
+    A run that is closed, or a folder without one, stays as it is; events of a store that is down wait for a replay.
+
+    Raises:
+        TrackingError: a process is recording there.
+    """
+    if not (folder / EVENTS).exists():
+        return
+    journal = Journal(folder)
+    tracker = Recorder(journal)
+    if not journal.events or journal.events[-1].kind == "status":
+        tracker.leave()
+        return
+    tracker.tags(tags)
+    tracker.close(status)
+    try:
+        replay(folder, uri=uri)
+    except TrackingError as error:
+        log.warning("%s; the end of the run waits for a replay", error)
+
+
 def replay(folder: Path, *, uri: str | None = None) -> int:
     """Send the events of a journal that its store has not taken; return how many were sent. Twice is once.
 
@@ -220,6 +243,7 @@ def _opening(spec: RunSpec, lineage: Mapping[str, Any]) -> dict[str, Any]:
         "tags": versions | machine | git | parents | spec.tags,
         "datasets": [dataset.model_dump() for dataset in spec.datasets],
         "parents": list(spec.parents),
+        "nested_in": spec.nested_in,
         "params_fingerprint": _params_fingerprint(spec),
         "lineage": lineage,
     }

@@ -29,6 +29,7 @@ from medtransfer.tracking.store import (
 )
 
 NOTE = "shipped.json"
+NESTED = "mlflow.parentRunId"
 FLUSH_SECONDS = 5.0
 FLUSH_POINTS = 1000
 MAX_WAIT_SECONDS = 60.0
@@ -212,8 +213,16 @@ class Shipper:
 def _create_run(store: Any, first: Event, uri: str) -> Any:
     body = first.body
     home = experiment_id(store, body["experiment"], description=body["description"], uri=uri)
-    tags = {RUN_KEY: check_run_key(body["run_key"])}
+    tags = {RUN_KEY: check_run_key(body["run_key"])} | _nesting(store, body)
     return store.create_run(home, int(first.time * 1000), tags=tags, run_name=body["name"])
+
+
+def _nesting(store: Any, body: dict[str, Any]) -> dict[str, str]:
+    """Return the tags that put a run below another one; ``nested_in`` alone where the store lacks that one."""
+    if not (key := body.get("nested_in")):
+        return {}
+    above = find_run(store, key, body["experiment"])
+    return {"nested_in": key} | ({NESTED: above.info.run_id} if above else {})
 
 
 def _groups(events: list[Event]) -> Iterator[list[Event]]:

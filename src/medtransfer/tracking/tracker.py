@@ -34,6 +34,7 @@ class RunSpec(Config):
         params: Nested or flat parameters; they are tracked under dotted names.
         datasets: Data sets that the run reads.
         parents: Run keys of the fits whose checkpoints this run starts from.
+        nested_in: Run key of the run below which the tracker's pages show this one; empty = at the top.
     """
 
     experiment: Name
@@ -43,6 +44,7 @@ class RunSpec(Config):
     params: dict[str, Any] = Field(default_factory=dict)
     datasets: tuple[DatasetInput, ...] = ()
     parents: tuple[str, ...] = ()
+    nested_in: str = ""
 
 
 class Tracker(Protocol):

@@ -85,7 +85,7 @@ def _run_fit(spec: FitSpec, setting: Setting) -> FitMetrics:
         write_json(scratch / "identity.json", flatten(identity(spec, setting)))
     records = scratch / "records"
     with open_run(run_spec(spec, setting), records) if engine.is_main else nullcontext(NullTracker()) as tracker:
-        result = _fit(spec, scratch, engine, tracker)
+        result = train_fit(spec, scratch, engine, tracker)
     reached = finite(result.metrics)
     if engine.is_main:
         finish(records)
@@ -95,7 +95,8 @@ def _run_fit(spec: FitSpec, setting: Setting) -> FitMetrics:
     return reached
 
 
-def _fit(spec: FitSpec, scratch: Path, engine: Engine, tracker: Tracker) -> FitResult:
+def train_fit(spec: FitSpec, scratch: Path, engine: Engine, tracker: Tracker) -> FitResult:
+    """Train a fit in a folder: ``weights/``, ``records/history.csv`` and, until it is finished, ``resume/``."""
     task, validate = spec.task(), spec.validate
     tracker.metrics(spec.counts, 0)
     result = Fit(

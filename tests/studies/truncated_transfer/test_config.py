@@ -87,7 +87,7 @@ def test_a_task_has_one_kind():
 def test_trials_differ_only_in_the_rate_and_share_a_budget(make_config, budget, steps):
     config = make_config()
     train = config.train.model_copy(update={"steps": 10})
-    trials = config.tuning.model_copy(update={"budget": budget}).rates(train)
+    trials = config.tuning.model_copy(update={"budget": budget}).trials(train, config.tuning.learning_rates)
     assert [trial.optimizer.lr for trial in trials] == [1e-4, 1e-3]
     assert {trial.steps for trial in trials} == {steps}
     assert {trial.model_dump_json(exclude={"optimizer", "steps"}) for trial in trials} == {

@@ -1,5 +1,6 @@
 """Parameters of the truncated-transfer study. The paper's values are in profiles/paper-truncated.yaml."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, PositiveFloat, model_validator
@@ -70,10 +71,10 @@ class TuningConfig(Config):
     budget: float = Field(1.0, gt=0, le=1)
     """Length of a trial as a share of the fit's epochs or steps."""
 
-    def rates(self, train: TrainConfig) -> list[TrainConfig]:
-        """Return the settings of every trial."""
+    def trials(self, train: TrainConfig, rates: Sequence[float]) -> list[TrainConfig]:
+        """Return the settings of every trial, one per learning rate."""
         length = {k: max(1, round(v * self.budget)) for k in ("epochs", "steps") if (v := getattr(train, k))}
-        return [with_rate(train, rate).model_copy(update=length) for rate in self.learning_rates]
+        return [with_rate(train, rate).model_copy(update=length) for rate in rates]
 
 
 class FitPhase(Config):

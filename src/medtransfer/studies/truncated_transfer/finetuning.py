@@ -29,6 +29,7 @@ from medtransfer.training.selection import FitMetrics, SelectionConfig
 from medtransfer.training.supervised import MultiLabelTask, SupervisedTask
 from medtransfer.training.task import Task
 from medtransfer.training.validation import multilabel_validation, supervised_validation
+from medtransfer.tuning.grid import grid
 
 
 def plan(
@@ -79,7 +80,9 @@ class _Maker:
     def trials(self) -> list[FitSpec]:
         """Return one fit per learning rate, with the first seed."""
         seed = self.config.seeds[0]
-        return [self._fit(seed, train, trial=True) for train in self.config.tuning.rates(self.config.train)]
+        rates = [point["learning_rate"] for point in grid({"learning_rate": self.config.tuning.learning_rates})]
+        settings = self.config.tuning.trials(self.config.train, rates)
+        return [self._fit(seed, train, trial=True) for train in settings]
 
     def fit(self, seed: int, tried: Sequence[FitMetrics] = ()) -> FitSpec:
         """Return the fit of a seed, with the best of the learning rates that were tried."""
