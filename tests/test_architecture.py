@@ -21,7 +21,7 @@ GROUND = ("errors", "files", "paths", "types", "config")
 LAYERS = (
     GROUND,
     LEAVES,
-    ("ssl", "explain", "reporting"),
+    ("ssl", "explain", "audit", "reporting"),
     ("training",),
     ("studies",),
     ("params", "tuning"),

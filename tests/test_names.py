@@ -77,15 +77,18 @@ VALUES = {
     "workers": "1",
 }
 """A value for every argument without choices; the address of a model differs from verb to verb."""
-MODEL = {"evaluate": "models:/covid-ct@champion"}
+MODEL = dict.fromkeys(("evaluate", "audit"), "models:/covid-ct@champion")
 NO_NAME = {
+    "annotations": "a path of the user, only read",
     "folder": "a path of the user, only read",
     "images": "a path of the user, only read",
     "manifest": "a path of the user, only read",
     "on": "a date",
     "origin": "a path of the user, only read",
     "override": "free text",
-    "out": "a path of the user; nothing in it is replaced that evaluate did not make",
+    "out": "a path of the user; nothing in it is replaced that evaluate or audit did not make",
+    "positive": "a class",
+    "predictions": "a path of the user, only read",
     "rename": "a class",
     "seeds": "a number",
     "set": "an option of a layout",
@@ -94,14 +97,15 @@ NO_NAME = {
     "trial": "a number",
     "until": "a number",
     "version": "a number",
+    "weights": "a path of the user, only read",
     "what": "a data set, model, run or hash that is looked for in the store",
     "why": "free text",
     "worker": "a number",
     "workers": "a number",
 }
 """Arguments without choices that become no part of a path. Any other is tried with bad names."""
-WITHOUT_PARAMS = {"code", "data", "evaluate", "import", "lineage", "overview", "registry"}
-"""Verbs that do not read params.yaml."""
+WITHOUT_PARAMS = {"audit", "code", "data", "evaluate", "import", "lineage", "overview", "registry"}
+"""Verbs that do not read params.yaml, or only for a data set that is named."""
 IN_USE = (
     "resnet18_attn0",
     "stl_n-stl_m-sstl_m",

@@ -101,6 +101,7 @@ def _user_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     source.add_argument("--manifest", type=Path, help="CSV table with image, label and patient_id columns")
     evaluate.add_argument("--rename", action="append", default=[], metavar="FOLDER=CLASS", help="name a folder's class")
     evaluate.add_argument("--out", type=Path, default=Path("out/evaluate"))
+    _audit_verb(verbs)
     data = _verb(verbs, "data", "add a real data set, or draw the phantoms", stage="data")
     actions = data.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")
     add = actions.add_parser("add", help="add a real data set under datasets/<name>")
@@ -122,6 +123,24 @@ def _user_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     imported.add_argument("folder", type=Path, nargs="?", default=Path("out"))
     _tuning_verbs(verbs)
     _verb(verbs, "check", "validate params.yaml and the profiles", stage="check")
+
+
+def _audit_verb(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    audit = _verb(verbs, "audit", "look for shortcuts in the data, and in what a model uses", stage="audit")
+    model = audit.add_mutually_exclusive_group(required=True)
+    model.add_argument("--model", help="for example models:/covid-ct@champion")
+    model.add_argument("--weights", type=Path, help="folder of a fit's weights")
+    model.add_argument(
+        "--predictions", type=Path, help="of a model from elsewhere: CSV table with image and score columns"
+    )
+    source = audit.add_mutually_exclusive_group(required=True)
+    source.add_argument("--manifest", type=Path, help="CSV table of images; with a split column its test images count")
+    source.add_argument("--dataset", help="the test images of a prepared data set")
+    audit.add_argument("--positive", help="class or finding in question (default: the model's positive class)")
+    audit.add_argument(
+        "--annotations", type=Path, help="CSV table: image, and left, top, right, bottom of a marker, sex"
+    )
+    audit.add_argument("--out", type=Path, default=Path("metrics/audit.json"))
 
 
 def _tuning_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

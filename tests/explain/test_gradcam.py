@@ -105,5 +105,7 @@ def test_narrow_arithmetic_around_it_changes_nothing(plain, images):
 
 @pytest.mark.parametrize("output", [-1, 2])
 def test_an_output_that_does_not_exist_is_refused(plain, images, output):
-    with pytest.raises(ModelError, match=f"Grad-CAM: output {output} does not exist, the network has 2; take 0 to 1"):
+    with pytest.raises(
+        ModelError, match=f"explanation: output {output} does not exist, the network has 2; take 0 to 1"
+    ):
         grad_cam(plain, images, output)

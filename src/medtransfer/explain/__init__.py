@@ -1,1 +1,1 @@
-"""Explanations: heat maps over an image, how well they agree with known regions, panels and contact sheets."""
+"""Explanations: heat maps over an image, how well they agree with known regions and with the model, panels."""

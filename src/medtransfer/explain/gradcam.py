@@ -2,10 +2,11 @@
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from medtransfer.errors import ModelError
 from medtransfer.explain.capture import to_unit_heat, undisturbed
+from medtransfer.explain.layers import as_map, named_layer, outputs_of
+from medtransfer.explain.scores import class_score
 from medtransfer.models.classifier import Classifier
 from medtransfer.models.heads import joined
 
@@ -32,19 +33,37 @@ def grad_cam(
     Raises:
         ModelError: the network has no such output.
     """
-    if not 0 <= output < model.head.out_features:
-        raise ModelError(
-            f"Grad-CAM: output {output} does not exist, the network has {model.head.out_features}; "
-            f"take 0 to {model.head.out_features - 1}"
-        )
     with undisturbed(model):
         with torch.no_grad():
             maps = model.feature_map(images)
         with torch.enable_grad():  # from the map on only, so the trunk keeps nothing for a backward pass
             leaf = maps.detach().requires_grad_()
-            logits = joined(model.classify(leaf))
-            score = logits[:, output] - logits[:, 1 - output] if logits.shape[1] == 2 else logits[:, output]
+            score = class_score(joined(model.classify(leaf)), output)
             (gradient,) = torch.autograd.grad(score.sum(), leaf)
+    return _heat(maps, gradient, (images.shape[2], images.shape[3]))
+
+
+def layer_grad_cam(
+    model: nn.Module, images: Float[Tensor, "batch 3 h w"], output: int, layer: str
+) -> Float[Tensor, "batch {images.shape[2]} {images.shape[3]}"]:
+    """Return Grad-CAM on the output of any layer, a map or a transformer's tokens; else as :func:`grad_cam`.
+
+    Args:
+        model: any network from images to logits.
+        images: normalised images.
+        output: column of the class.
+        layer: its dotted name.
+
+    Raises:
+        ModelError: no such layer or output, or the layer puts out no map.
+    """
+    module = named_layer(model, layer)
+    with undisturbed(model), outputs_of(module) as seen, torch.enable_grad():
+        score = class_score(model(images.detach().requires_grad_()), output)
+        (gradient,) = torch.autograd.grad(score.sum(), seen[-1])
+    return _heat(as_map(seen[-1].detach(), layer), as_map(gradient, layer), (images.shape[2], images.shape[3]))
+
+
+def _heat(maps: Tensor, gradient: Tensor, size: tuple[int, int]) -> Tensor:
     weight = gradient.mean((2, 3), keepdim=True)
-    heat = torch.relu((weight * maps).sum(1))
-    return to_unit_heat(heat, (images.shape[2], images.shape[3]))
+    return to_unit_heat(torch.relu((weight * maps).sum(1)), size)

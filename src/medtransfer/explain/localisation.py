@@ -61,3 +61,24 @@ def agreement(
         ratio=float((energy / area).mean()),
         pointing=float(hit.mean()),
     )
+
+
+def overlap(heat: NDArray[np.floating], region: NDArray[np.bool_]) -> float | None:
+    """Return the mean overlap (intersection ÷ union) of a region with as many of the hottest pixels as it has.
+
+    A flat map overlaps as pixels at random do; ``None`` where no image shows the region.
+
+    Args:
+        heat: ``[N, h, w]``, not negative.
+        region: ``[N, h, w]``.
+    """
+    values = []
+    for one, where in zip(heat[region.any(axis=(1, 2))], region[region.any(axis=(1, 2))], strict=True):
+        size = int(where.sum())
+        level = np.partition(one.ravel(), -size)[-size]
+        above, at = one > level, one == level
+        # of the pixels at the level, as many count as are missing, each with the same share
+        share = (size - above.sum()) / at.sum()
+        inside = (above & where).sum() + share * (at & where).sum()
+        values.append(float(inside / (2 * size - inside)))
+    return float(np.mean(values)) if values else None

@@ -54,3 +54,24 @@ def test_marker_changes_pixels_in_its_box_only_and_in_both_corners():
 def test_strength_beyond_one_is_refused():
     with pytest.raises(ValidationError, match="less than or equal to 1"):
         ShortcutConfig(text_marker=1.5)
+
+
+@pytest.mark.parametrize(
+    ("place", "box"),
+    [
+        ("upper left", (4, 4, 18, 14)),
+        ("lower right", (78, 82, 92, 92)),
+        ("left", (4, 43, 18, 53)),
+        ("top", (41, 4, 55, 14)),
+        ("bottom", (41, 82, 55, 92)),
+    ],
+)
+def test_a_marker_is_where_its_place_says(place, box):
+    image, marker = burn_marker(np.random.default_rng(0), np.zeros((96, 96), np.uint8), places=(place,))
+    assert marker.box == box
+    assert image.max() == 240
+
+
+def test_a_marker_that_is_not_opaque_lets_the_image_through():
+    image, _ = burn_marker(np.random.default_rng(0), np.full((96, 96), 100, np.uint8), opacity=0.5)
+    assert set(np.unique(image)) == {100, 170}

@@ -1,6 +1,7 @@
 """Planted shortcuts: what a network may look at instead of the disease, with an adjustable strength from 0 to 1."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from pydantic import Field as Bound
@@ -9,7 +10,9 @@ from medtransfer.config import Config
 from medtransfer.data.phantom.record import Bytes, Marker
 from medtransfer.data.phantom.scanner import Scanner
 
-MARKER_TEXT = "RX"
+Place = Literal["upper left", "upper right", "lower left", "lower right", "left", "right", "top", "bottom"]
+UPPER_CORNERS: tuple[Place, ...] = ("upper left", "upper right")
+MARKER_TEXT, MARKER_GREY = "RX", 240
 _GLYPHS = ("##..#.#", "#.#.#.#", "##...#.", "#.#.#.#", "#.#.#.#")
 
 
@@ -43,14 +46,34 @@ def choose_scanner(rng: np.random.Generator, positive: bool, strength: float, sc
     return scanners[int(any_one)]
 
 
-def burn_marker(rng: np.random.Generator, image: Bytes) -> tuple[Bytes, Marker]:
-    """Return a copy of a grey image ``[h, w]`` with bright letters in a random upper corner, and their place."""
+def burn_marker(
+    rng: np.random.Generator, image: Bytes, *, places: Sequence[Place] = UPPER_CORNERS, opacity: float = 1.0
+) -> tuple[Bytes, Marker]:
+    """Return a copy of a grey image ``[h, w]`` with bright letters at one of some places, and their box.
+
+    Args:
+        rng: draws the place.
+        image: ``[h, w]`` uint8.
+        places: corners, or the middle of a side.
+        opacity: 1 for opaque letters, less lets the image shine through.
+    """
     zoom = max(1, image.shape[0] // 48)
     dots = np.array([[dot == "#" for dot in row] for row in _GLYPHS])
     letters = np.kron(dots, np.ones((zoom, zoom), dtype=bool))
     height, width = letters.shape
-    margin = 2 * zoom
-    left = margin if rng.random() < 0.5 else image.shape[1] - margin - width
+    left, top = _corner(places[int(rng.random() * len(places))], image.shape, letters.shape, margin=2 * zoom)
     result = image.copy()
-    result[margin : margin + height, left : left + width][letters] = 240
-    return result, Marker(MARKER_TEXT, (left, margin, left + width, margin + height))
+    below = image[top : top + height, left : left + width][letters]
+    result[top : top + height, left : left + width][letters] = np.rint(opacity * MARKER_GREY + (1 - opacity) * below)
+    return result, Marker(MARKER_TEXT, (left, top, left + width, top + height))
+
+
+def _corner(place: Place, image: tuple[int, ...], letters: tuple[int, ...], *, margin: int) -> tuple[int, int]:
+    """Return the left and upper edge of letters at a place."""
+    (rows, columns), (height, width) = image, letters
+    words = place.split()
+    across = {"left": margin, "right": columns - margin - width}
+    down = {"upper": margin, "top": margin, "lower": rows - margin - height, "bottom": rows - margin - height}
+    left = next((across[word] for word in words if word in across), (columns - width) // 2)
+    top = next((down[word] for word in words if word in down), (rows - height) // 2)
+    return left, top

@@ -1,0 +1,78 @@
+"""audit.json: a list of audits, one per model and set of images; what a promotion gate reads."""
+
+from pathlib import Path
+from typing import Any
+
+from medtransfer.audit.cases import Cases
+from medtransfer.audit.verdicts import Half
+from medtransfer.errors import DataError
+from medtransfer.files import read_json, write_json
+
+FORMAT = "medtransfer-audit-1"
+
+
+def audit_entry(
+    data: Half,
+    model: Half,
+    cases: Cases,
+    *,
+    name: str,
+    weights: str | None,
+    dataset: str,
+    positive: str,
+    left_out: int,
+) -> dict[str, Any]:
+    """Return one entry.
+
+    Args:
+        data: what the data offers.
+        model: what the model uses.
+        cases: the images.
+        name: address of the model, or the file of its predictions.
+        weights: SHA-256 of model.safetensors, by which a gate finds a version; ``None`` with predictions alone.
+        dataset: name of the images.
+        positive: class or finding of the question.
+        left_out: images that could not be read or have no label.
+    """
+    return {
+        "name": name,
+        "weights": weights,
+        "dataset": dataset,
+        "positive": positive,
+        "images": len(cases),
+        "patients": len(set(cases.patients)),
+        "positives": int(cases.target.sum()),
+        "left_out": left_out,
+        "data": data.plain(),
+        "model": model.plain(),
+    }
+
+
+def add_audit(file: Path, entry: dict[str, Any]) -> None:
+    """Add an entry to the file, in the place of an earlier audit of the same model on the same images.
+
+    Raises:
+        DataError: the file exists and holds something else.
+    """
+    audits = [one for one in read_audits(file) if _key(one) != _key(entry)] if file.exists() else []
+    write_json(file, {"format": FORMAT, "audits": [*audits, entry]})
+
+
+def read_audits(file: Path) -> list[dict[str, Any]]:
+    """Return the entries of a file.
+
+    Raises:
+        DataError: the file is absent or holds something else.
+    """
+    try:
+        content = read_json(file)
+        if content["format"] != FORMAT:
+            raise ValueError(content["format"])
+        audits: list[dict[str, Any]] = content["audits"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{file}: not the {FORMAT} of an audit; move it, or give another --out") from error
+    return audits
+
+
+def _key(entry: dict[str, Any]) -> tuple[Any, ...]:
+    return entry["name"], entry["weights"], entry["dataset"], entry["positive"]

@@ -1,0 +1,46 @@
+import pytest
+
+from medtransfer.audit.offered import offered
+from medtransfer.audit.record import add_audit, audit_entry, read_audits
+from medtransfer.audit.used import Answer, used
+from medtransfer.errors import DataError
+from medtransfer.reporting.audit import audit_content
+from medtransfer.reporting.page import render_html, render_markdown
+
+from .conftest import LESION
+
+
+@pytest.fixture(scope="module")
+def entry(clean):
+    halves = offered(clean), used(clean, Answer(LESION(clean.images).score), None)
+    names = {"name": "models:/toy@champion", "weights": "abc", "dataset": "toy", "positive": "covid", "left_out": 3}
+    return audit_entry(*halves, clean, **names)
+
+
+def test_an_audit_takes_the_place_of_an_earlier_one_of_the_same_model_and_images(entry, tmp_path):
+    file = tmp_path / "metrics" / "audit.json"
+    add_audit(file, entry)
+    add_audit(file, entry | {"name": "other"})
+    add_audit(file, entry | {"left_out": 4})
+    assert [(one["name"], one["left_out"]) for one in read_audits(file)] == [
+        ("other", 3),
+        ("models:/toy@champion", 4),
+    ]
+    assert read_audits(file)[1]["data"]["verdict"] == "no sign"
+
+
+def test_a_file_of_another_kind_is_not_overwritten(entry, tmp_path):
+    (tmp_path / "audit.json").write_text("[1]")
+    with pytest.raises(DataError, match="not the medtransfer-audit-1"):
+        add_audit(tmp_path / "audit.json", entry)
+    assert (tmp_path / "audit.json").read_text() == "[1]"
+
+
+def test_the_page_says_both_verdicts_the_rule_and_the_limits(entry):
+    content = audit_content(entry, limits=(0.7, 0.55, 0.1, 0.02), phantoms=True)
+    html, text = render_html(content), render_markdown(content)
+    assert "Does the data offer a shortcut? No sign in: source, border" in text
+    assert "Cannot tell: only predictions are known" in text
+    assert "interval is above 0.7 (an AUROC) or 0.1 (a difference)" in text
+    assert "models:/toy@champion" in html
+    assert "none shows a patient" in html
