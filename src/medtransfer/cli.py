@@ -167,7 +167,7 @@ def _registry_verbs(registry: argparse.ArgumentParser) -> None:
     log = actions.add_parser("log", help="which versions had the alias, since when, by whom and why")
     promote = actions.add_parser("promote", help="give the alias to a version whose gates are open")
     promote.add_argument("--version", type=int, required=True)
-    promote.add_argument("--override", default="", metavar="REASON", help="promote what is not shown to be as good")
+    promote.add_argument("--override", default="", metavar="REASON", help="promote although a gate is not shown")
     back = actions.add_parser("rollback", help="give the alias back to the version that had it before")
     log.add_argument("--on", type=date.fromisoformat, metavar="YYYY-MM-DD", help="who had the alias on this day (UTC)")
     actions.add_parser("relink", help="after the project was moved: let its store find the artefacts again")

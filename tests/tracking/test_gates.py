@@ -10,6 +10,7 @@ from medtransfer.cli import run
 from medtransfer.errors import GateClosed, ModelError
 from medtransfer.files import sha256_file, write_json
 from medtransfer.tracking import About, DatasetInput, finish, open_run, promote, promotions, register_model, registry
+from medtransfer.tracking.fetching import note_audit
 from medtransfer.tracking.history import describe, refresh
 from medtransfer.tracking.store import client
 from network_heads import class_heads
@@ -45,6 +46,23 @@ def candidate(here, spec, monkeypatch):
         return register_model(folder, records=here / "records", name=NAME, about=about)
 
     return make
+
+
+def test_a_model_that_uses_a_shortcut_is_promoted_only_with_a_reason(candidate):
+    candidate("one")
+    note_audit(f"models:/{NAME}/1", "confounded: markers covered (on 80 images of ct; the data: confounded)")
+    with pytest.raises(GateClosed, match="gate audit: confounded: markers covered"):
+        promote(NAME, 1, "champion", "first")
+    entry = promote(NAME, 1, "champion", "first", override="a test of the stamp")
+    assert entry.override == "a test of the stamp"
+    assert entry.gates["audit"].startswith("not shown: confounded")
+
+
+@pytest.mark.parametrize("found", ["no sign: …", "suspicious: border", "cannot tell: 10 patients"])
+def test_any_other_verdict_of_an_audit_stays_visible(candidate, found):
+    candidate("one")
+    note_audit(f"models:/{NAME}/1", found)
+    assert promote(NAME, 1, "champion", "first").gates["audit"] == f"open: {found}"
 
 
 def stored(here, name):

@@ -227,7 +227,7 @@ def test_the_command_line_shows_and_moves_an_alias(here, registered, records, ca
     monkeypatch.setattr(registry, "getuser", lambda: {}["no such user"])
     line = ["registry", "promote", NAME, "--version", "2", "--why", "fixed"]
     assert run(line) == 3
-    assert "covid-ct version 2: not shown to be as good as the present version" in capsys.readouterr().err
+    assert "covid-ct version 2 may not be promoted: gate champion:" in capsys.readouterr().err
     assert run([*line, "--override", "seen by two readers"]) == 0
     assert "version 1 → 2 · a user without a name · fixed · override: seen by two" in capsys.readouterr().out
     run(["registry", "rollback", NAME, "--why", "no"])

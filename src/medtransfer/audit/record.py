@@ -48,6 +48,15 @@ def audit_entry(
     }
 
 
+def audit_tag(entry: dict[str, Any]) -> str:
+    """Return an entry in one line, the model's verdict first: what a registered version carries and a gate reads."""
+    model, data = entry["model"], entry["data"]
+    return (
+        f"{model['verdict']}: {model['reason']} (on {entry['images']} images of {entry['dataset']}; the data: "
+        f"{data['verdict']})"
+    )
+
+
 def add_audit(file: Path, entry: dict[str, Any]) -> None:
     """Add an entry to the file, in the place of an earlier audit of the same model on the same images.
 

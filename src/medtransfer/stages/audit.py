@@ -10,7 +10,7 @@ import numpy as np
 
 from medtransfer import paths
 from medtransfer.audit.offered import offered
-from medtransfer.audit.record import add_audit, audit_entry
+from medtransfer.audit.record import add_audit, audit_entry, audit_tag
 from medtransfer.audit.used import Answer, Model, used
 from medtransfer.audit.verdicts import AUROC, DIFFERENCE
 from medtransfer.data.add import scan_to_manifest
@@ -22,7 +22,7 @@ from medtransfer.models.weights import load_model
 from medtransfer.params import load_params
 from medtransfer.reporting.audit import audit_content
 from medtransfer.reporting.page import write_report
-from medtransfer.tracking.fetching import fetch_model
+from medtransfer.tracking.fetching import fetch_model, note_audit
 from medtransfer.training.auditing import cases_of, network_model, read_annotations
 from medtransfer.training.engine import Engine, HardwareConfig
 from medtransfer.training.loading import open_dataset
@@ -76,6 +76,8 @@ def run(options: Namespace) -> None:
         left_out=images.left_out + len(images.rows) - len(rows),
     )
     add_audit(options.out, entry)
+    if options.model:
+        note_audit(options.model, audit_tag(entry))
     _report(entry, phantoms=images.phantoms)
 
 
@@ -93,7 +95,9 @@ def _images(options: Namespace, description: dict[str, Any], folder: Path) -> Im
     """Open a prepared data set's test images, or pack those of a table as the model's training images were."""
     prepared = description.get("preprocessing", {})
     config = (
-        PackConfig.model_validate({key: prepared[key] for key in PackConfig.model_fields}) if prepared else ELSEWHERE
+        PackConfig.model_validate({key: prepared[key] for key in PackConfig.model_fields if key in prepared})
+        if prepared
+        else ELSEWHERE
     )
     if options.dataset:
         settings, data = load_params().dataset(options.dataset), open_dataset(options.dataset)

@@ -7,7 +7,7 @@ from typing import Any
 
 from medtransfer.errors import TrackingError
 from medtransfer.paths import fetched_model, workspace
-from medtransfer.tracking.gates import CONFIG, WEIGHTS, checked_download
+from medtransfer.tracking.gates import AUDIT, CONFIG, WEIGHTS, checked_download
 from medtransfer.tracking.names import check_model_name
 from medtransfer.tracking.refusals import refused
 from medtransfer.tracking.store import client
@@ -36,6 +36,24 @@ def fetch_model(model: str, *, folder: Path | None = None, uri: str | None = Non
         for file in (WEIGHTS, CONFIG):
             checked_download(store, entry, file, Path(staged)).replace(target / file)
     return target
+
+
+def note_audit(model: str, found: str, *, uri: str | None = None) -> None:
+    """Keep what an audit found as a tag of a registered version, which the promotion gate reads.
+
+    Args:
+        model: its address, as for :func:`fetch_model`.
+        found: the model half's verdict first, such as ``confounded: …``.
+        uri: tracking address.
+
+    Raises:
+        TrackingError: no such model, or the store refuses.
+    """
+    name, alias, version = _address(model)
+    store = client(uri)
+    entry = _resolve(store, model, name, alias, version)
+    with refused(store, f"{model}: no such version"):
+        store.set_model_version_tag(name, entry.version, AUDIT, found)
 
 
 def _address(model: str) -> tuple[str, str | None, str | None]:

@@ -1,7 +1,8 @@
 """What a registered version has to show before it gets an alias.
 
-A gate is *open* or *closed*; the comparison with the present version can also be *not shown*, which a person may
-override. Everything is read from the store: weights, signature and validation predictions are artefacts of the version.
+A gate is *open* or *closed*. Two can also be *not shown*, which a person may override: the comparison with the present
+version, and the audit where it found that the model uses a shortcut. Everything is read from the store: weights,
+signature and validation predictions are artefacts of the version.
 """
 
 import json
@@ -23,6 +24,8 @@ HASHES = {WEIGHTS: "sha256", CONFIG: "config_sha256", VALIDATION: "validation_sh
 PLACES = {WEIGHTS: "artifacts/", CONFIG: "artifacts/"}
 """Folder of a file inside the model's artefacts; empty for the others."""
 LEAKS, AUDIT, METRIC, NOT_AUDITED = "gate.leaks", "audit", "metric", "not audited"
+CONFOUNDED = "confounded"
+"""How the audit tag of a version begins that uses a shortcut."""
 
 State = Literal["open", "closed", "not shown"]
 
@@ -123,8 +126,11 @@ def _leaks(tags: Mapping[str, str]) -> Outcome:
 
 
 def _audit(tags: Mapping[str, str]) -> Outcome:
+    """A model that uses a shortcut needs a reason to be promoted; other verdicts of an audit are only visible."""
     found = tags.get(AUDIT, NOT_AUDITED)
-    return Outcome("audit", "closed" if found.startswith(("closed", "failed")) else "open", found)
+    if found.startswith(("closed", "failed")):
+        return Outcome("audit", "closed", found)
+    return Outcome("audit", "not shown" if found.startswith(CONFOUNDED) else "open", found)
 
 
 def _closed_tags(tags: Mapping[str, str]) -> list[Outcome]:

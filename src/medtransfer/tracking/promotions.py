@@ -41,7 +41,7 @@ class Promotion:
         kind: ``outside`` if it was made elsewhere.
         sha256: of the version's weights, so that an entry is about a network and not about a number.
         gates: what each gate said.
-        override: why it was promoted although it was not shown to be as good as the former; empty if it was shown.
+        override: why it was promoted although a gate was *not shown*; empty if all were open.
     """
 
     alias: str
@@ -75,13 +75,13 @@ def promote(
         alias: the alias.
         why: the reason, kept in the log.
         who: the name of who does it.
-        override: why the version is promoted even if it is not shown to be as good as the present one.
+        override: why the version is promoted even if a gate is *not shown*.
         compare: compares its validation predictions with those of the present one.
         uri: tracking address.
 
     Raises:
         TrackingError: the model, version or reason is missing, or somebody else moved the alias meanwhile.
-        GateClosed: a gate is closed, or it is not shown that the version is as good as the present one.
+        GateClosed: a gate is closed, or one is *not shown* and there is no override.
     """
     _check(name, alias, why, override)
     log = _Log(client(uri), name, alias)
@@ -131,7 +131,7 @@ def promotions(name: str, alias: str, *, uri: str | None = None) -> list[Promoti
 
 
 def require_open(name: str, version: int, outcomes: Sequence[Outcome], *, override: str = "") -> None:
-    """Refuse a version with a closed gate, and one that is not shown to be as good if nobody takes that on himself.
+    """Refuse a version with a closed gate, and one with a gate that is *not shown* if nobody gives a reason.
 
     Raises:
         GateClosed: it names the gate and its reason.
@@ -144,7 +144,7 @@ def require_open(name: str, version: int, outcomes: Sequence[Outcome], *, overri
     for outcome in outcomes:
         if outcome.state == "not shown" and not override:
             raise GateClosed(
-                f"{name} version {version}: not shown to be as good as the present version: {outcome.reason}; "
+                f"{name} version {version} may not be promoted: gate {outcome.gate}: {outcome.reason}; "
                 'to promote it all the same give --override "reason"'
             )
 
