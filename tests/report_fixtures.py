@@ -208,7 +208,7 @@ def meta(name, **changes):
 
 
 GATE = {
-    "settings": {"min_similarity": 0.945},
+    "settings": {"max_hamming": 8},
     "images": 1200,
     "hits": [{"dataset_a": "ct", "dataset_b": "ct", "kind": "near", "pairs": 1}],
     "pairs": [{"kind": "near", "image_a": "ct/test1", "image_b": "ct/train7"}],
