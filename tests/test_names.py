@@ -366,7 +366,6 @@ OF_ONE_NAME = (
     paths.gate_dataset,
     paths.gate_chain,
     paths.gate_study,
-    paths.looks,
     paths.tuning,
     paths.tuning_report,
 )
