@@ -208,7 +208,7 @@ def meta(name, **changes):
 
 
 GATE = {
-    "settings": {"max_hamming": 8},
+    "settings": {"min_similarity": 0.945},
     "images": 1200,
     "hits": [{"dataset_a": "ct", "dataset_b": "ct", "kind": "near", "pairs": 1}],
     "pairs": [{"kind": "near", "image_a": "ct/test1", "image_b": "ct/train7"}],

@@ -71,6 +71,11 @@ def dataset(name: str) -> Path:
     return below(OUT / "datasets", name, "data set")
 
 
+def looks(name: str) -> Path:
+    """Folder with the thumbnails and spectra of a packed data set, which the gate keeps between runs."""
+    return below(SCRATCH / "looks", name, "data set")
+
+
 @dataclass(frozen=True, kw_only=True)
 class FitPaths:
     """Where the files of one fit are: one seed of a variant under a condition, in a folder that its study chooses."""

@@ -1,67 +1,83 @@
-import time
-
 import numpy as np
 import pytest
 
-from medtransfer.data.hashing import flipped_hash
-from medtransfer.data.near import correlation, mirrored_pairs, near_pairs
-from medtransfer.errors import ConfigError
-
-MIRROR = np.uint64(flipped_hash(0))
-
-
-def clustered(n: int, seed: int = 0) -> np.ndarray:
-    """Random hashes; half are copies of a few with 0 to 11 changed bits."""
-    rng = np.random.default_rng(seed)
-    hashes = rng.integers(0, 2**64, n, dtype=np.uint64)
-    hashes[n // 2 :] = hashes[rng.integers(0, n // 20, n - n // 2)]
-    for _ in range(11):
-        bits = np.uint64(1) << rng.integers(0, 64, n - n // 2, dtype=np.uint64)
-        hashes[n // 2 :] ^= np.where(rng.random(n - n // 2) < 0.3, bits, np.uint64(0))
-    return hashes
+from look_fixtures import smooth
+from medtransfer.data import near as search
+from medtransfer.data.looks import Looks, make_looks, orient
+from medtransfer.data.near import near_duplicates
 
 
-@pytest.mark.parametrize("radius", [0, 1, 3, 4, 8, 11, 16])
-@pytest.mark.parametrize(("search", "mirror"), [(near_pairs, np.uint64(0)), (mirrored_pairs, MIRROR)])
-def test_pairs_equal_those_of_comparing_all(search, mirror, radius):
-    hashes = clustered(600)
-    hashes[::7] ^= MIRROR
-    distance = np.bitwise_count(hashes[:, None] ^ hashes[None] ^ mirror)
-    expected = np.nonzero(np.triu(distance <= radius, 1))
-    i, j, found = search(hashes, radius)
-    assert len(i) > 0
-    np.testing.assert_array_equal((i, j), expected)
-    np.testing.assert_array_equal(found, distance[expected])
+def different(i, j):
+    return i != j
 
 
-@pytest.mark.parametrize("hashes", [[], [5]])
-def test_fewer_than_two_hashes_have_no_pairs(hashes):
-    assert [len(part) for part in near_pairs(np.array(hashes, np.uint64), 8)] == [0, 0, 0]
+def found(images, **options):
+    near = near_duplicates(make_looks(images), np.arange(len(images)), different, least=0.945, **options)
+    return set(zip(near.i.tolist(), near.j.tolist(), strict=True)), near
 
 
-def test_a_radius_of_half_the_bits_is_refused():
-    with pytest.raises(ConfigError, match="max_hamming 32: expected 0 to 31 of the 64 bits"):
-        near_pairs(np.zeros(2, np.uint64), 32)
+CHANGES = {
+    "crop": lambda image: image[:, 5:-5, 5:-5],
+    "crop at two sides": lambda image: image[:, 4:, 4:],
+    "border": lambda image: np.pad(image, ((0, 0), (6, 6), (6, 6)), constant_values=255),
+    "inverted": lambda image: 255 - image,
+    "darker": lambda image: (image * 0.6).astype(np.uint8),
+    "text": lambda image: np.where(np.arange(96) % 4 < (np.arange(96)[:, None] < 9) * 2, 255, image).astype(np.uint8),
+    **{f"orientation {code}": lambda image, code=code: orient(image, code) for code in range(8)},
+}
 
 
-@pytest.mark.slow
-def test_two_hundred_thousand_hashes_take_less_than_a_minute():
-    hashes = clustered(200_000)
-    start = time.perf_counter()
-    pairs = len(near_pairs(hashes, 8)[0]) + len(mirrored_pairs(hashes, 8)[0])
-    assert time.perf_counter() - start < 60
-    assert pairs > 50_000
+@pytest.mark.parametrize("change", CHANGES)
+def test_changed_copies_are_found_and_nothing_else(change):
+    images = smooth(12)
+    copies = [CHANGES[change](image) for image in images]
+    pairs, _ = found([*images, *copies])
+    assert pairs == {(k, k + 12) for k in range(12)}
 
 
-def test_correlation_is_that_of_the_textbook_and_sees_mirrors():
-    rng = np.random.default_rng(0)
-    a, b = rng.integers(0, 256, (2, 4, 8, 8)).astype(np.uint8)
-    straight = [np.corrcoef(x.ravel(), y.ravel())[0, 1] for x, y in zip(a, b, strict=True)]
-    mirrored = [np.corrcoef(x.ravel(), y[:, ::-1].ravel())[0, 1] for x, y in zip(a, b, strict=True)]
-    np.testing.assert_allclose(correlation(a, b), np.maximum(straight, mirrored), atol=1e-12)
-    np.testing.assert_allclose(correlation(a, a[..., ::-1]), 1.0)
+def test_only_pairs_that_count_are_searched():
+    looks = make_looks([*smooth(4), *smooth(4)])
+    near = near_duplicates(looks, np.array([4, 5]), lambda i, j: (i == 4) | (j == 4), least=0.945)
+    assert (near.i.tolist(), near.j.tolist()) == ([0], [4])
 
 
-def test_constant_pictures_correlate_with_nothing():
-    flat = np.full((1, 8, 8), 7, np.uint8)
-    assert correlation(flat, flat).tolist() == [0.0]
+@pytest.mark.parametrize("count", [0, 1])
+def test_fewer_than_two_images_have_no_pairs(count):
+    pairs, near = found(smooth(2)[:count])
+    assert pairs == set()
+    assert near.cut == 0
+
+
+def test_plain_images_resemble_nothing_and_are_counted():
+    pairs, near = found(np.full((5, 1, 40, 40), 7, np.uint8))
+    assert pairs == set()
+    assert near.plain == 5
+
+
+def test_a_crowd_of_copies_is_bounded_and_said():
+    images = np.repeat(smooth(1), 60, axis=0)
+    pairs, near = found(images)
+    assert near.candidates <= 60 * search.NEAREST
+    assert near.cut > 0
+    assert {row for pair in pairs for row in pair} == set(range(60))
+
+
+def test_cells_find_what_comparing_all_finds(monkeypatch):
+    images = [*smooth(60), *(image[:, 3:-3, 3:-3] for image in smooth(60))]
+    all_pairs, _ = found(images)
+    monkeypatch.setattr(search, "CELL", 20)
+    pairs, _ = found(images)
+    assert len(pairs) >= 0.95 * len(all_pairs) >= 0.95 * 60
+
+
+def test_the_radius_shrinks_with_the_number_of_images():
+    few = np.random.default_rng(0).normal(size=(1_000, 32)).astype(np.float32) * 3
+    assert search._radius(few, few) > search._radius(np.repeat(few, 100, 0), np.repeat(few, 100, 0))
+
+
+def test_stored_arrays_are_enough():
+    looks = make_looks(smooth(3))
+    assert looks.thumbnails.shape == (3, 64, 64)
+    assert looks.spectra.shape == (3, 3, 80)
+    again = Looks(looks.thumbnails.copy(), looks.spectra.copy())
+    assert len(near_duplicates(again, np.arange(3), different, least=0.945).i) == 0

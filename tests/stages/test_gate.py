@@ -3,8 +3,11 @@
 import json
 
 import pytest
+from PIL import Image
 
+from look_fixtures import smooth
 from medtransfer.cli import run
+from medtransfer.data.looks import make_looks
 
 STUDY = "attentive_transfer"
 
@@ -92,3 +95,27 @@ def test_a_closed_gate_leaves_no_token_of_an_earlier_opening(toy, gate):
     toy.params[STUDY]["outside"] = ["far"]
     toy.write_params()
     assert gate() == (3, {})
+
+
+def test_looks_are_made_once_and_again_when_images_or_bytes_change(toy, gate, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        "medtransfer.data.gate.make_looks", lambda images: made.append(len(images)) or make_looks(images)
+    )
+    toy.draw()
+    assert gate("ct")[0] == 0
+    gate()
+    assert made == [24]
+    file = toy.folder / ".scratch/looks/ct/spectra.npy"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    gate()
+    assert made == [24, 24]
+
+
+def test_a_cropped_copy_in_the_test_split_closes_the_gate(toy, gate, capsys):
+    toy.draw()
+    image = Image.fromarray(smooth(1)[0, 0])
+    image.save(toy.folder / "data/ct/images/train1.png")
+    image.crop((4, 4, 92, 92)).save(toy.folder / "data/ct/images/test0.png")
+    assert gate("ct")[0] == 3
+    assert "near ct/images/train1.png (train) = ct/images/test0.png (test)" in capsys.readouterr().err

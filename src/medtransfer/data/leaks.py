@@ -3,12 +3,8 @@
 A pair counts when its splits differ within one data set, or, across the data sets of a chain, when one side is
 held out (val or test) and the other was trained on.
 
-Defaults were measured on 746 COVID-CT slices, 500 ChestX-ray14 images and phantoms: re-encoded, resized, mirrored
-and brightness-shifted copies stay within 8 bits and above 0.98 correlation (recall ≥ 0.99), while neighbouring CT
-slices mostly correlate below it; 8 bits alone would name 87 pairs of those slices, with the correlation 13.
+The default similarity was measured on COVID-CT and ChestX-ray14 (``benchmarks/results/gate_recall.md``).
 """
-
-from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -16,46 +12,29 @@ import pandas as pd
 from pydantic import Field
 
 from medtransfer.config import Config
-from medtransfer.data.hashing import THUMBNAIL
-from medtransfer.data.images import Pixels, resize
-from medtransfer.data.near import Positions, correlation, mirrored_pairs, near_pairs
+from medtransfer.data.looks import Looks
+from medtransfer.data.near import Near, Positions, near_duplicates
 from medtransfer.errors import LeakError
 
-__all__ = [
-    "GateConfig",
-    "confirm_by_correlation",
-    "find_leaks",
-    "mirrored_pairs",
-    "near_pairs",
-    "require_no_leaks",
-    "thumbnails",
-]
-
 KINDS = ("patient", "bytes", "pixels", "near")
-COLUMNS = ("kind", "image_a", "image_b", "split_a", "split_b", "dataset_a", "dataset_b", "distance")
+COLUMNS = ("kind", "image_a", "image_b", "split_a", "split_b", "dataset_a", "dataset_b", "similarity")
 NAMED = 5
-BLOCK = 8192
-Confirm = Callable[[Positions, Positions], npt.NDArray[np.bool_]]
 
 
 class GateConfig(Config):
     """When the gate closes.
 
     Attributes:
-        max_hamming: largest distance of two 64-bit perceptual hashes to be a candidate.
-        min_correlation: smallest normalised cross-correlation of two thumbnails to be a near-duplicate.
+        min_similarity: smallest similarity of two registered thumbnails to be a near-duplicate (registration.py).
         allow_known_overlaps: data sets whose official splits are declared to overlap; pairs within one of these do not
             close the gate.
     """
 
-    max_hamming: int = Field(8, ge=0, le=31)
-    min_correlation: float = Field(0.98, ge=0, le=1)
+    min_similarity: float = Field(0.945, gt=0, le=1)
     allow_known_overlaps: tuple[str, ...] = ()
 
 
-def find_leaks(
-    manifest: pd.DataFrame, *, max_hamming: int, target: str | None = None, confirm: Confirm | None = None
-) -> pd.DataFrame:
+def find_leaks(manifest: pd.DataFrame, *, target: str | None = None, near: Near | None = None) -> pd.DataFrame:
     """Return the leaking pairs, each once under its strictest image kind; patients are listed separately.
 
     An image is paired with one image of each other side that holds the same patient, bytes or pixels, so a thousand
@@ -63,16 +42,15 @@ def find_leaks(
 
     Args:
         manifest: one or several data sets concatenated, with unique ``image_id``.
-        max_hamming: radius of the near search, straight and mirrored.
         target: the chain's last data set; across data sets only its held-out rows count. None counts those of all.
-        confirm: takes positions (a, b) of candidates and tells which are near-duplicates; none accepts all.
+        near: near-duplicates among the rows, of ``find_near``; none means that they are not looked for.
 
     Returns:
-        Columns ``kind, image_a, image_b, split_a, split_b, dataset_a, dataset_b, distance`` (Hamming, 0 for equality).
+        Columns ``kind, image_a, image_b, split_a, split_b, dataset_a, dataset_b, similarity`` (1 for equality).
 
     Example:
-        confirm = confirm_by_correlation(thumbnails(data.images), min_correlation=0.98)
-        pairs = find_leaks(data.manifest, max_hamming=8, confirm=confirm)
+        near = find_near(data.manifest, make_looks(data.images), GateConfig())
+        pairs = find_leaks(data.manifest, near=near)
     """
     sides = _Sides(manifest, target)
     pairs = {
@@ -82,15 +60,33 @@ def find_leaks(
     sha, pixel = manifest["sha256"].fillna("").to_numpy(object), manifest["pixel_sha"].fillna("").to_numpy(object)
     i, j = pairs["pixels"]
     pairs["pixels"] = i[~_same(sha, i, j)], j[~_same(sha, i, j)]
-    i, j, distance = _near(manifest, max_hamming, sides)
-    exact = _same(sha, i, j) | _same(pixel, i, j)
-    i, j, distance = i[~exact], j[~exact], distance[~exact]
-    if confirm is not None and len(i):
-        kept = confirm(i, j)
-        i, j, distance = i[kept], j[kept], distance[kept]
-    pairs["near"] = i, j
-    tables = [_table(manifest, kind, *pair, distance if kind == "near" else None) for kind, pair in pairs.items()]
+    tables = [_table(manifest, kind, *pair, np.ones(len(pair[0]))) for kind, pair in pairs.items()]
+    if near is not None:
+        new = sides.counts(near.i, near.j) & ~_same(sha, near.i, near.j) & ~_same(pixel, near.i, near.j)
+        tables.append(_table(manifest, "near", near.i[new], near.j[new], near.similarity[new]))
     return pd.concat(tables, ignore_index=True)
+
+
+def find_near(manifest: pd.DataFrame, looks: Looks, config: GateConfig) -> Near:
+    """Return the near-duplicates among rows whose pair counts; of equal images in one split the first is compared.
+
+    Args:
+        manifest: as for ``find_leaks``.
+        looks: of the same rows in the same order.
+        config: the smallest similarity.
+    """
+    sides = _Sides(manifest, None)
+    content = manifest["pixel_sha"].fillna("").to_numpy(object)
+    content = np.where(content == "", manifest["image_id"].to_numpy(object), content)
+    keys = pd.DataFrame({"content": content, "dataset": sides.dataset, "split": sides.split})
+    first = ~keys.duplicated().to_numpy()
+
+    def counts(i: Positions, j: Positions) -> npt.NDArray[np.bool_]:
+        different: npt.NDArray[np.bool_] = first[i] & first[j] & sides.counts(i, j)
+        return different
+
+    queries = np.flatnonzero(first & (sides.split > 0))
+    return near_duplicates(looks, queries, counts, least=config.min_similarity)
 
 
 def require_no_leaks(leaks: pd.DataFrame, config: GateConfig) -> None:
@@ -114,28 +110,6 @@ def require_no_leaks(leaks: pd.DataFrame, config: GateConfig) -> None:
         f"{_count(patients, 'patient')} and {_count(images, 'image')} in two splits: {'; '.join(pairs)}{more}; "
         "split by patient, take the copies out, or declare official overlaps in allow_known_overlaps"
     )
-
-
-def thumbnails(images: Pixels) -> npt.NDArray[np.uint8]:
-    """Return grey thumbnails uint8 ``[N, 32, 32]`` of packed images ``[N, C, H, W]``."""
-    small = np.empty((len(images), THUMBNAIL, THUMBNAIL), np.uint8)
-    for row, image in enumerate(images):
-        grey = resize(image, THUMBNAIL).mean(0)
-        small[row] = np.rint(grey / (257 if image.dtype == np.uint16 else 1))
-    return small
-
-
-def confirm_by_correlation(images: Pixels, min_correlation: float) -> Confirm:
-    """Return the hook that accepts pairs whose thumbnails ``[N, h, w]`` correlate, straight or mirrored.
-
-    ``images`` are in the order of the manifest's rows; those of several data sets are concatenated like the tables.
-    """
-
-    def confirm(a: Positions, b: Positions) -> npt.NDArray[np.bool_]:
-        blocks = [slice(start, start + BLOCK) for start in range(0, len(a), BLOCK)]
-        return np.concatenate([correlation(images[a[k]], images[b[k]]) >= min_correlation for k in blocks])
-
-    return confirm
 
 
 class _Sides:
@@ -180,33 +154,21 @@ def _equal_pairs(manifest: pd.DataFrame, column: str, *, one_each: bool) -> tupl
     return unique["i"].to_numpy(np.int64), unique["j"].to_numpy(np.int64)
 
 
-def _near(manifest: pd.DataFrame, max_hamming: int, sides: _Sides) -> tuple[Positions, Positions, Positions]:
-    digits = manifest["phash"].fillna("").to_numpy(object)
-    known = np.flatnonzero(digits != "")
-    hashes = np.array([int(text, 16) for text in digits[known]], np.uint64)
-    both = [near_pairs(hashes, max_hamming), mirrored_pairs(hashes, max_hamming)]
-    i, j, distance = (np.concatenate(parts) for parts in zip(*both, strict=True))
-    i, j = known[i], known[j]
-    keep = sides.counts(i, j)
-    table = pd.DataFrame({"i": i[keep], "j": j[keep], "distance": distance[keep]})
-    table = table.groupby(["i", "j"], as_index=False)["distance"].min()
-    i, j, distance = (table[name].to_numpy(np.int64) for name in ("i", "j", "distance"))
-    return i, j, distance
-
-
 def _same(values: npt.NDArray[np.object_], i: Positions, j: Positions) -> npt.NDArray[np.bool_]:
     same: npt.NDArray[np.bool_] = (values[i] == values[j]) & (values[i] != "")
     return same
 
 
-def _table(manifest: pd.DataFrame, kind: str, i: Positions, j: Positions, distance: Positions | None) -> pd.DataFrame:
+def _table(
+    manifest: pd.DataFrame, kind: str, i: Positions, j: Positions, similarity: npt.NDArray[np.floating]
+) -> pd.DataFrame:
     columns = {
         f"{short}_{side}": manifest[name].to_numpy(object)[rows]
         for name, short in (("image_id", "image"), ("split", "split"), ("dataset", "dataset"))
         for side, rows in (("a", i), ("b", j))
     }
     table = pd.DataFrame({"kind": [kind] * len(i), **columns})
-    table["distance"] = np.zeros(len(i), np.int64) if distance is None else distance
+    table["similarity"] = similarity.astype(np.float64).round(4)
     return table[list(COLUMNS)]
 
 

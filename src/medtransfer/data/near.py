@@ -1,122 +1,238 @@
-"""Near-duplicates: candidates by perceptual hash without comparing all pairs, confirmed by correlation of the images.
+"""Near-duplicates among many images: candidates by spectrum without comparing all pairs, confirmed by registration.
 
-Search is multi-index hashing (Norouzi, Punjani & Fleet 2012): of more than ``max_hamming / 2`` bands, two hashes within
-the radius differ in at most one bit of some band, so each band is looked up as it is and with each of its bits flipped.
+Spectra are brought into a canonical orientation and sign, projected (``discriminant.py``) and looked up in an inverted
+file: each is assigned to the nearest of many cells, and a query is compared with the members of the cells nearest to it
+(Jégou, Douze & Schmid 2011, "Product quantization for nearest neighbor search", section IV). Where the canonical
+orientation of a query is uncertain, every likely one is looked up.
+
+The work is bounded: the radius shrinks with the number of images so that chance alone gives at most ``BUDGET`` pairs,
+an image keeps its ``NEAREST`` candidates, and ``MOST`` pairs are registered, the nearest of every image first. Images
+of which candidates were dropped are counted in ``cut``, and plain ones, which resemble nothing, in ``plain``.
 """
 
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from medtransfer.data.hashing import flipped_hash
-from medtransfer.data.images import Pixels
-from medtransfer.errors import ConfigError
+from medtransfer.data.discriminant import discriminant, position
+from medtransfer.data.looks import Floats, Looks, boxes, orient, orientations, ranks
 
-Hashes = npt.NDArray[np.uint64]
 Positions = npt.NDArray[np.int64]
-Pairs = tuple[Positions, Positions, Positions]
-BITS = 64
-CHUNK = 1 << 20
-BANDS = 4
-MIRROR = np.uint64(flipped_hash(0))
+Counts = Callable[[Positions, Positions], npt.NDArray[np.bool_]]
+RADIUS = (40.0, 180.0)
+"""Smallest and largest squared radius: 95 % of rotated copies, and 98 % of those cropped by 5 % at two sides."""
+BUDGET = 50_000
+NEAREST = 12
+MOST = 200_000
+CELL = 1000
+PROBES = 6
+DOUBT = 2.0
+"""An orientation is uncertain when the frequency that decides it is within so many standard deviations of a copy."""
+BLOCK = 4096
+PAIRS = 1 << 22
+"""Distances that are in memory at a time."""
+BATCH = 512
+PLAIN = 1e-2
 
 
-def near_pairs(hashes: Hashes, max_hamming: int) -> Pairs:
-    """Return all pairs i < j of hashes ``[n]`` with their Hamming distance ≤ ``max_hamming``, sorted by i, then j.
+@dataclass(frozen=True)
+class Near:
+    """Pairs of rows i < j with their similarity up to 1, the squared radius searched, and what was bounded."""
 
-    Raises:
-        ConfigError: ``max_hamming`` is not within 0–31.
+    i: Positions
+    j: Positions
+    similarity: Floats
+    radius: float
+    candidates: int
+    cut: int
+    plain: int
+
+
+@dataclass(frozen=True)
+class _Entries:
+    """Projected spectra with the row, frame, orientation (0–7) and sign that each is of."""
+
+    values: Floats
+    row: Positions
+    frame: npt.NDArray[np.int8]
+    orientation: npt.NDArray[np.int8]
+    sign: npt.NDArray[np.int8]
+
+    def __getitem__(self, chosen: Positions) -> "_Entries":
+        tags = self.frame[chosen], self.orientation[chosen], self.sign[chosen]
+        return _Entries(self.values[chosen], self.row[chosen], *tags)
+
+
+def near_duplicates(
+    looks: Looks, queries: Positions, counts: Counts, *, least: float, radius: float | None = None
+) -> Near:
+    """Return the near-duplicates among images, each pair once.
+
+    Args:
+        looks: of all images.
+        queries: rows of which every counting pair has at least one.
+        counts: takes rows (i, j) and returns whether their pair matters.
+        least: smallest similarity of a near-duplicate.
+        radius: squared radius of the search; none derives it from the number of images.
     """
-    return _within(hashes, max_hamming, np.uint64(0))
+    index = _entries(looks, np.arange(len(looks)), uncertain=False)
+    asked = _entries(looks, queries, uncertain=True)
+    radius = _radius(index.values, asked.values) if radius is None else radius
+    hits, cut = _search(index, asked, counts, radius)
+    found = [_confirm(looks, asked[hits[0][part]], index[hits[1][part]], least) for part in _parts(len(hits[0]))]
+    similarity = np.concatenate([np.zeros(0, np.float32), *found])
+    i, j = asked.row[hits[0]], index.row[hits[1]]
+    keep = similarity >= least
+    low, high = np.minimum(i, j)[keep], np.maximum(i, j)[keep]
+    order = np.lexsort((-similarity[keep], high, low))
+    low, high = low[order], high[order]
+    first = np.r_[True, (np.diff(low) != 0) | (np.diff(high) != 0)][: len(low)]
+    plain = len(looks) - len(np.unique(index.row))
+    return Near(low[first], high[first], similarity[keep][order][first], radius, len(i), cut, plain)
 
 
-def mirrored_pairs(hashes: Hashes, max_hamming: int) -> Pairs:
-    """Return all pairs i < j where i is near the left-right mirror image of j, sorted by i, then j.
-
-    Raises:
-        ConfigError: ``max_hamming`` is not within 0–31.
-    """
-    return _within(hashes, max_hamming, MIRROR)
-
-
-def correlation(a: Pixels, b: Pixels) -> npt.NDArray[np.float64]:
-    """Return the normalised cross-correlation of images ``[N, H, W]``, the larger of straight and mirrored.
-
-    Lewis 1995, "Fast normalized cross-correlation", equation 2 at zero shift; constant images give 0.
-    """
-    x, y = _standard(a), _standard(b)
-    straight, mirrored = (x * y).sum((1, 2)), (x * y[..., ::-1]).sum((1, 2))
-    best: npt.NDArray[np.float64] = np.maximum(straight, mirrored)
-    return best
-
-
-def _standard(images: Pixels) -> npt.NDArray[np.float64]:
-    centred = images.astype(np.float64) - images.mean((1, 2), keepdims=True)
-    norm = np.sqrt((centred**2).sum((1, 2), keepdims=True))
-    standard: npt.NDArray[np.float64] = centred / np.where(norm > 0, norm, 1.0)
-    return standard
+def _entries(looks: Looks, rows: Positions, *, uncertain: bool) -> _Entries:
+    """Return the entries of the rows' frames: in their canonical orientation, or in every likely one."""
+    parts: list[tuple[npt.NDArray[Any], ...]] = []
+    for start in range(0, len(rows), BLOCK):
+        some = rows[start : start + BLOCK]
+        spectra = looks.spectra[some].astype(np.float32)
+        for frame in range(spectra.shape[1]):
+            own = np.abs(spectra[:, frame]).sum(1) > PLAIN
+            if frame == 1:  # without a border it is the first frame
+                own &= (spectra[:, 1] != spectra[:, 0]).any(1)
+            for chosen, orientation, sign, values in _oriented(spectra[own, frame], uncertain=uncertain):
+                shape = len(chosen)
+                tags = (np.full(shape, tag, np.int8) for tag in (frame, orientation, sign))
+                parts.append((values, some[own][chosen], *tags))
+    empty = (np.zeros((0, discriminant().projection.shape[1]), np.float32), np.zeros(0, np.int64))
+    parts.append((*empty, *(np.zeros(0, np.int8) for _ in range(3))))
+    return _Entries(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
-def _within(hashes: Hashes, radius: int, mirror: np.uint64) -> Pairs:
-    """Return the pairs i < j with at most ``radius`` bits set in h_i ⊕ h_j ⊕ mirror, each once."""
-    if not 0 <= radius <= 31:
-        raise ConfigError(f"max_hamming {radius}: expected 0 to 31 of the 64 bits; 6 to 10 is usual")
-    n = len(hashes)
-    codes = [np.zeros(0, np.int64)]
-    for shift, width in _bands(max(BANDS, radius // 2 + 1)):
-        pairs = [i * n + j for i, j in _candidates(hashes, shift, width, (radius, mirror))]
-        codes.append(np.unique(np.concatenate([codes[0], *pairs])))
-    i, j = np.divmod(np.unique(np.concatenate(codes)), max(1, n))
-    return i, j, np.bitwise_count(hashes[i] ^ hashes[j] ^ mirror).astype(np.int64)
+def _oriented(spectra: Floats, *, uncertain: bool) -> Iterator[tuple[Positions, int, int, Floats]]:
+    """Yield rows, orientation, sign and projected spectra: canonical has the larger slope down, both positive."""
+    projection, noise = discriminant()
+    down, across = spectra[:, position(1, 0)], spectra[:, position(0, 1)]
+    bend = spectra[:, position(2, 0)] + spectra[:, position(0, 2)]
+    doubt = DOUBT * noise[position(1, 0)] * uncertain
+    odd = DOUBT * np.sqrt(2) * noise[position(2, 0)] * uncertain
+
+    def likely(value: Floats, positive: bool, margin: float) -> npt.NDArray[np.bool_]:
+        return (value >= -margin) if positive else (value < margin)
+
+    for orientation, (order, signs) in enumerate(orientations()):
+        swap, upside_down, mirrored = (bool(orientation & bit) for bit in (4, 2, 1))
+        first, second = (across, down) if swap else (down, across)
+        upright = likely(np.abs(down) - np.abs(across), not swap, doubt)
+        for sign in (1, -1):
+            rows = np.flatnonzero(
+                upright
+                & likely(bend, sign > 0, odd)
+                & likely(sign * first, not upside_down, doubt)
+                & likely(sign * second, not mirrored, doubt)
+            )
+            turned = (spectra[rows][:, order] * (sign * signs)) @ projection
+            yield rows.astype(np.int64), orientation, sign, turned.astype(np.float32)
 
 
-def _bands(count: int) -> Iterator[tuple[int, int]]:
-    edges = np.linspace(0, BITS, count + 1).round().astype(int).tolist()
-    for low, high in pairwise(edges):
-        yield low, high - low
+def _radius(index: Floats, asked: Floats) -> float:
+    """Return the squared radius in which chance gives at most ``BUDGET`` pairs, within ``RADIUS``."""
+    if not len(index) or not len(asked):
+        return RADIUS[1]
+    generator = np.random.default_rng(0)
+    a, b = (generator.integers(0, len(side), PAIRS // 4) for side in (index, asked))
+    distance = np.concatenate([((index[a[k]] - asked[b[k]]) ** 2).sum(1) for k in _parts(len(a), 1 << 16)])
+    share = BUDGET / (len(index) * len(asked))
+    return float(np.clip(np.quantile(distance, min(1.0, share)), *RADIUS))
 
 
-def _candidates(
-    hashes: Hashes, shift: int, width: int, limit: tuple[int, np.uint64]
-) -> Iterator[tuple[Positions, Positions]]:
-    """Yield pairs i < j within the radius whose mirrored difference has at most one bit set in one band."""
-    radius, mirror = limit
-    band = (1 << width) - 1
-    keys = ((hashes >> np.uint64(shift)) & np.uint64(band)).astype(np.int64)
-    order = np.argsort(keys, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(np.bincount(keys, minlength=band + 1))])
-    keys, values = keys[order], hashes[order]
-    # with more bands than differing bits some band has none
-    for flip in [0, *(1 << bit for bit in range(width))] if radius >= BANDS else [0]:
-        difference = flip ^ (int(mirror) >> shift & band)
-        # a pair is met from both sides; the side without the highest differing bit is enough
-        side = np.flatnonzero(keys & (1 << difference.bit_length() >> 1) == 0)
-        probe = keys[side] ^ difference
-        first, last = starts[probe], starts[probe + 1]
-        if difference == 0:
-            first = side + 1
-        for part in _chunks(last - first):
-            a, b = _expand(side[part], first[part], (last - first)[part])
-            near = np.bitwise_count(values[a] ^ values[b] ^ mirror) <= radius
-            i, j = order[a[near]], order[b[near]]
-            yield np.minimum(i, j), np.maximum(i, j)
+def _search(index: _Entries, asked: _Entries, counts: Counts, radius: float) -> tuple[tuple[Positions, Positions], int]:
+    """Return positions (in ``asked``, in ``index``) of candidates, one per pair of rows, and how many rows were cut."""
+    cells = max(1, len(index.values) // CELL)
+    generator = np.random.default_rng(0)
+    centres = index.values[generator.choice(len(index.values), cells, replace=False)] if len(index.values) else None
+    empty = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    if centres is None or not len(asked.values):
+        return empty, 0
+    home = np.concatenate([_nearest(index.values[k], centres, 1)[:, 0] for k in _parts(len(index.values), BLOCK)])
+    probes = np.concatenate([_nearest(asked.values[k], centres, PROBES) for k in _parts(len(asked.values), BLOCK)])
+    members = np.split(np.argsort(home, kind="stable"), np.cumsum(np.bincount(home, minlength=cells))[:-1])
+    order = np.argsort(probes.ravel(), kind="stable")
+    queries = np.split(order // probes.shape[1], np.cumsum(np.bincount(probes.ravel(), minlength=cells))[:-1])
+    found: list[tuple[npt.NDArray[Any], ...]] = [(*empty, np.zeros(0, np.float32))]
+    for here, member in zip(queries, members, strict=True):
+        for part in _parts(len(here), max(1, PAIRS // max(1, len(member)))):
+            found.append(_compare(index, asked, here[part], member, counts, radius))
+    a, b, distance = (np.concatenate(each) for each in zip(*found, strict=True))
+    return _per_row(asked.row[a], index.row[b], distance, (a, b))
 
 
-def _chunks(count: Positions) -> Iterator[slice]:
-    """Cut the probes so that each part has about CHUNK candidates (more only when one probe alone has)."""
-    total = np.cumsum(count)
-    start = 0
-    while start < len(count):
-        done = total[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(total, done + CHUNK, "right")))
-        yield slice(start, stop)
-        start = stop
+def _nearest(values: Floats, centres: Floats, count: int) -> Positions:
+    import torch
+
+    distance = torch.from_numpy((centres**2).sum(1)) - 2 * torch.from_numpy(values) @ torch.from_numpy(centres.T)
+    return np.asarray(distance.topk(min(count, len(centres)), largest=False).indices.numpy())
 
 
-def _expand(probes: Positions, first: Positions, count: Positions) -> tuple[Positions, Positions]:
-    """Return every (probe, position) of the ranges ``first`` … ``first + count``."""
-    i = np.repeat(probes, count)
-    offset = np.arange(len(i)) - np.repeat(np.cumsum(count) - count, count)
-    return i, np.repeat(first, count) + offset
+def _compare(
+    index: _Entries, asked: _Entries, here: Positions, member: Positions, counts: Counts, radius: float
+) -> tuple[Positions, Positions, Floats]:
+    """Return the positions of counting pairs of queries and members within the radius, and their distance."""
+    x, y = asked.values[here], index.values[member]
+    distance = (x**2).sum(1)[:, None] + (y**2).sum(1) - 2 * x @ y.T
+    inside = distance <= radius
+    if inside.sum() > len(here) * 4 * NEAREST and len(member) > 4 * NEAREST:  # a crowd: keep the nearest that count
+        rows = np.broadcast_to(asked.row[here][:, None], distance.shape).ravel(), np.tile(index.row[member], len(here))
+        distance[~((rows[0] != rows[1]) & counts(*rows)).reshape(distance.shape)] = np.inf
+        nearest = np.argpartition(distance, NEAREST, axis=1)[:, : NEAREST + 1]
+        inside = np.zeros_like(inside)
+        np.put_along_axis(inside, nearest, np.take_along_axis(distance, nearest, 1) <= radius, 1)
+    a, b = np.nonzero(inside)
+    i, j = asked.row[here[a]], index.row[member[b]]
+    keep = (i != j) & counts(i, j)
+    a, b = a[keep], b[keep]
+    return here[a], member[b], distance[a, b]
+
+
+def _per_row(
+    i: Positions, j: Positions, distance: Floats, hits: tuple[Positions, Positions]
+) -> tuple[tuple[Positions, Positions], int]:
+    """Keep the nearest hit of every pair of rows, and the ``NEAREST`` pairs of every query's row."""
+    order = np.lexsort((distance, np.maximum(i, j), np.minimum(i, j)))
+    low, high = np.minimum(i, j)[order], np.maximum(i, j)[order]
+    order = order[np.r_[True, (np.diff(low) != 0) | (np.diff(high) != 0)][: len(low)]]
+    order = order[np.lexsort((distance[order], i[order]))]
+    starts = np.flatnonzero(np.r_[True, np.diff(i[order]) != 0][: len(order)])
+    lengths = np.diff(np.r_[starts, len(order)])
+    rank = np.arange(len(order)) - np.repeat(starts, lengths)
+    kept = np.lexsort((distance[order], rank))[: min(MOST, int((rank < NEAREST).sum()))]
+    cut = len(np.unique(np.delete(i[order], kept)))
+    kept = order[kept]
+    return (hits[0][kept], hits[1][kept]), cut
+
+
+def _confirm(looks: Looks, a: _Entries, b: _Entries, least: float) -> Floats:
+    from medtransfer.data.registration import similarity
+
+    return similarity(_view(looks, a), _view(looks, b), least=least)
+
+
+def _view(looks: Looks, entries: _Entries) -> Floats:
+    """Return ranks of the entries' frames in their canonical orientation and sign ``[N, 64, 64]``."""
+    from medtransfer.data.registration import framed
+
+    small = np.asarray(looks.thumbnails[entries.row])
+    for orientation in np.unique(entries.orientation):
+        own = entries.orientation == orientation
+        small[own] = orient(small[own], int(orientation))
+    inner = np.minimum(entries.frame, 1)  # the middle aligns with the rest of its image
+    box = boxes(small)[np.arange(len(small)), inner]
+    return framed(ranks(small, box) * entries.sign[:, None, None], box)
+
+
+def _parts(length: int, size: int = BATCH) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, length, size)]

@@ -3,7 +3,7 @@
 from argparse import Namespace
 
 from medtransfer import paths
-from medtransfer.data.gate import report, search
+from medtransfer.data.gate import report, search, stored_looks
 from medtransfer.data.leaks import require_no_leaks
 from medtransfer.data.packed import PackedDataset
 from medtransfer.files import remove_made, write_json
@@ -25,9 +25,12 @@ def run(options: Namespace) -> None:
     params = load_params()
     chains = _chains(params)
     opened = {name: PackedDataset.open(paths.dataset(name)) for name in params.datasets}
-    leaks = search(opened, chains.values(), params.gate)
+    looks = [stored_looks(data, paths.looks(name)) for name, data in opened.items()]
+    leaks, near = search(opened, looks, chains.values(), params.gate)
+    if near.cut:
+        console.print(f"gate: {near.cut} images resemble so many others that not all of these were compared")
     require_no_leaks(leaks[leaks["matters"]], params.gate)
-    write_json(paths.GATE_REPORT, report(opened, leaks, params.gate))
+    write_json(paths.GATE_REPORT, report(opened, leaks, near, params.gate))
     hashes = {name: data.meta.content_hash for name, data in opened.items()}
     for name, content in hashes.items():
         write_json(paths.gate_dataset(name), {"dataset": name, "content_hash": content, "gate": "open"})
