@@ -210,6 +210,7 @@ def meta(name, **changes):
 GATE = {
     "settings": {"min_similarity": 0.945},
     "images": 1200,
+    "search": {"radius": 300.0, "candidates": 40, "cut": 3, "plain": 2},
     "hits": [{"dataset_a": "ct", "dataset_b": "ct", "kind": "near", "pairs": 1}],
     "pairs": [{"kind": "near", "image_a": "ct/test1", "image_b": "ct/train7"}],
     "declared": {"ct": "one pair of the official lists"},

@@ -366,6 +366,7 @@ OF_ONE_NAME = (
     paths.gate_dataset,
     paths.gate_chain,
     paths.gate_study,
+    paths.looks,
     paths.tuning,
     paths.tuning_report,
 )

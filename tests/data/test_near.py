@@ -71,8 +71,14 @@ def test_cells_find_what_comparing_all_finds(monkeypatch):
 
 
 def test_the_radius_shrinks_with_the_number_of_images():
-    few = np.random.default_rng(0).normal(size=(1_000, 32)).astype(np.float32) * 3
-    assert search._radius(few, few) > search._radius(np.repeat(few, 100, 0), np.repeat(few, 100, 0))
+    def radius(count):
+        values = np.random.default_rng(0).normal(size=(count, 32)).astype(np.float32) * 2
+        tags = (np.zeros(count, np.int8) for _ in range(3))
+        entries = search._Entries(values, np.arange(count), *tags)
+        return search._radius(entries, entries)
+
+    assert radius(100) == search.RADIUS[1]  # all pairs can be registered
+    assert radius(1_000) > radius(100_000) >= search.RADIUS[0]
 
 
 def test_stored_arrays_are_enough():

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from medtransfer.data.looks import FREQUENCIES, SIDE, Floats, orientations, spectra
+from medtransfer.data.looks import FREQUENCIES, SIDE, Floats, orientations, spectrum
 
 DIMENSIONS = 32
 FIELDS = 800
@@ -35,7 +35,8 @@ def discriminant() -> Discriminant:
 
     generator = np.random.default_rng(0)
     fields = _fields(generator)
-    originals, copies = spectra(fields)[:, 0].astype(np.float64), spectra(_warped(fields, generator))[:, 0]
+    whole = np.tile(np.array([[0, 0, SIDE, SIDE]], np.float32), (FIELDS, 1))
+    originals, copies = (spectrum(x, whole).astype(np.float64) for x in (fields, _warped(fields, generator)))
     within, total = _scatter(originals - copies), _scatter(originals)
     ridge = RIDGE * np.trace(within) / len(within) * np.eye(len(within))
     _, vectors = eigh(total, within + ridge)

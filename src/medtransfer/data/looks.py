@@ -60,7 +60,7 @@ def thumbnails(images: Pixels | Sequence[Pixels]) -> npt.NDArray[np.uint8]:
 
 def spectra(small: Pixels) -> npt.NDArray[np.float16]:
     """Return the spectra float16 ``[N, 3, 80]`` of the frames of thumbnails; those of a plain image are zero."""
-    return np.stack([_spectrum(small, box) for box in boxes(small).swapaxes(0, 1)], 1).astype(np.float16)
+    return np.stack([spectrum(small, box) for box in boxes(small).swapaxes(0, 1)], 1).astype(np.float16)
 
 
 def boxes(small: Pixels) -> Floats:
@@ -122,7 +122,8 @@ def _inside(box: Floats) -> npt.NDArray[np.bool_]:
     return inside
 
 
-def _spectrum(small: Pixels, box: Floats) -> Floats:
+def spectrum(small: Pixels, box: Floats) -> Floats:
+    """Return the spectra float32 ``[N, 80]`` of boxes ``[N, 4]`` of thumbnails."""
     down, across = _cosines(box[:, 1], box[:, 3]), _cosines(box[:, 0], box[:, 2])
     transform = (down @ ranks(small, box) @ across.transpose(0, 2, 1)).astype(np.float32)
     return transform.reshape(len(small), -1)[:, 1:]

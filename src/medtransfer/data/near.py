@@ -22,8 +22,8 @@ from medtransfer.data.looks import Floats, Looks, boxes, orient, orientations, r
 
 Positions = npt.NDArray[np.int64]
 Counts = Callable[[Positions, Positions], npt.NDArray[np.bool_]]
-RADIUS = (40.0, 180.0)
-"""Smallest and largest squared radius: 95 % of rotated copies, and 98 % of those cropped by 5 % at two sides."""
+RADIUS = (40.0, 300.0)
+"""Smallest and largest squared radius: about 95 % of rotated COVID-CT slices, and all cropped by 5 % at two sides."""
 BUDGET = 50_000
 NEAREST = 12
 MOST = 200_000
@@ -32,6 +32,8 @@ PROBES = 6
 DOUBT = 2.0
 """An orientation is uncertain when the frequency that decides it is within so many standard deviations of a copy."""
 BLOCK = 4096
+SAMPLE = 1 << 19
+"""Random pairs from which the radius is taken."""
 PAIRS = 1 << 22
 """Distances that are in memory at a time."""
 BATCH = 512
@@ -80,7 +82,7 @@ def near_duplicates(
     """
     index = _entries(looks, np.arange(len(looks)), uncertain=False)
     asked = _entries(looks, queries, uncertain=True)
-    radius = _radius(index.values, asked.values) if radius is None else radius
+    radius = _radius(index, asked) if radius is None else radius
     hits, cut = _search(index, asked, counts, radius)
     found = [_confirm(looks, asked[hits[0][part]], index[hits[1][part]], least) for part in _parts(len(hits[0]))]
     similarity = np.concatenate([np.zeros(0, np.float32), *found])
@@ -139,15 +141,19 @@ def _oriented(spectra: Floats, *, uncertain: bool) -> Iterator[tuple[Positions, 
             yield rows.astype(np.int64), orientation, sign, turned.astype(np.float32)
 
 
-def _radius(index: Floats, asked: Floats) -> float:
+def _radius(index: _Entries, asked: _Entries) -> float:
     """Return the squared radius in which chance gives at most ``BUDGET`` pairs, within ``RADIUS``."""
-    if not len(index) or not len(asked):
+    pairs = len(index.row) * len(asked.row)
+    if pairs <= BUDGET:
         return RADIUS[1]
     generator = np.random.default_rng(0)
-    a, b = (generator.integers(0, len(side), PAIRS // 4) for side in (index, asked))
-    distance = np.concatenate([((index[a[k]] - asked[b[k]]) ** 2).sum(1) for k in _parts(len(a), 1 << 16)])
-    share = BUDGET / (len(index) * len(asked))
-    return float(np.clip(np.quantile(distance, min(1.0, share)), *RADIUS))
+    a, b = (generator.integers(0, len(side.row), SAMPLE) for side in (index, asked))
+    other = index.row[a] != asked.row[b]
+    a, b = a[other], b[other]
+    distance = [((index.values[a[k]] - asked.values[b[k]]) ** 2).sum(1) for k in _parts(len(a), 1 << 16)]
+    if not distance:
+        return RADIUS[1]
+    return float(np.clip(np.quantile(np.concatenate(distance), min(1.0, BUDGET / pairs)), *RADIUS))
 
 
 def _search(index: _Entries, asked: _Entries, counts: Counts, radius: float) -> tuple[tuple[Positions, Positions], int]:

@@ -35,7 +35,7 @@ GLOSSARY = {
     "DeLong": "paired test of two AUROCs on the same images (DeLong et al. 1988)",
     "Holm": "correction of p-values for the number of tests (Holm 1979)",
     "sd": "standard deviation over seeds",
-    "near-duplicate": "two images with nearly equal perceptual hashes and correlated pixels",
+    "near-duplicate": "two images whose thumbnails agree in local structure after alignment",
 }
 """Terms shared by all studies that the page explains on hovering; a study's own terms are in its content."""
 

@@ -76,6 +76,10 @@ def gate_tables(gate: Mapping[str, Any]) -> list[Table]:
     recall = tuple(
         (TableCell(name.replace("_", " ")), TableCell(number(share))) for name, share in gate["recall"].items()
     )
+    search = gate["search"]
+    bounds = (
+        f"Near search: {search['candidates']} candidates registered; {search['cut']} images had more than were compared"
+    )
     names = ("Data set", "Data set", "Same", "Pairs")
     return [
         Table(
@@ -84,7 +88,12 @@ def gate_tables(gate: Mapping[str, Any]) -> list[Table]:
             f"{gate['images']} images were searched for patients, files, pixels and near-duplicates in two splits.",
             tuple(Column(name, number=name == "Pairs") for name in names),
             hits,
-            (*declared, *pairs, *((f"… and {more} more pairs in gate.json",) if more > 0 else ())),
+            (
+                f"{bounds}, {search['plain']} are plain.",
+                *declared,
+                *pairs,
+                *((f"… and {more} more pairs in gate.json",) if more > 0 else ()),
+            ),
         ),
         Table(
             "recall",
