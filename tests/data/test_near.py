@@ -78,7 +78,8 @@ def test_the_radius_shrinks_with_the_number_of_images():
         return search._radius(entries, entries)
 
     assert radius(100) == search.RADIUS[1]  # all pairs can be registered
-    assert radius(1_000) > radius(100_000) >= search.RADIUS[0]
+    assert radius(1_000) == search.RADIUS[1]
+    assert radius(2_000) > radius(100_000) >= search.RADIUS[0]
 
 
 def test_stored_arrays_are_enough():

@@ -21,7 +21,7 @@ def test_the_gate_shows_hits_declarations_and_recall(gate):
 
 def test_many_pairs_are_cut_and_counted(gate):
     hits, _ = gate_tables(gate | {"pairs": gate["pairs"] * (SHOWN_PAIRS + 5), "declared": {}})
-    assert len(hits.notes) == SHOWN_PAIRS + 1
+    assert len(hits.notes) == SHOWN_PAIRS + 2  # the bounds of the search, and how many more there are
     assert hits.notes[-1] == "… and 5 more pairs in gate.json"
 
 

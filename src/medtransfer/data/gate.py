@@ -15,7 +15,7 @@ from medtransfer.data.packed import PackedDataset
 from medtransfer.data.recall import recall_by_transform
 from medtransfer.files import new_folder, read_json, sha256_file, write_json
 
-PLANTED = 100
+PLANTED = 60
 """Number of images of which altered copies are planted, over all data sets."""
 ARRAYS = ("thumbnails.npy", "spectra.npy")
 LOOKS = "looks.json"

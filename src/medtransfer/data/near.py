@@ -24,9 +24,11 @@ Positions = npt.NDArray[np.int64]
 Counts = Callable[[Positions, Positions], npt.NDArray[np.bool_]]
 RADIUS = (40.0, 300.0)
 """Smallest and largest squared radius: about 95 % of rotated COVID-CT slices, and all cropped by 5 % at two sides."""
-BUDGET = 50_000
+BUDGET = 8_000
+FEW = 1_000
+"""Of so few queries all ``NEAREST`` candidates within the largest radius can be registered."""
 NEAREST = 12
-MOST = 200_000
+MOST = 20_000
 CELL = 1000
 PROBES = 6
 DOUBT = 2.0
@@ -144,7 +146,7 @@ def _oriented(spectra: Floats, *, uncertain: bool) -> Iterator[tuple[Positions, 
 def _radius(index: _Entries, asked: _Entries) -> float:
     """Return the squared radius in which chance gives at most ``BUDGET`` pairs, within ``RADIUS``."""
     pairs = len(index.row) * len(asked.row)
-    if pairs <= BUDGET:
+    if pairs <= BUDGET or len(np.unique(asked.row)) <= FEW:
         return RADIUS[1]
     generator = np.random.default_rng(0)
     a, b = (generator.integers(0, len(side.row), SAMPLE) for side in (index, asked))
