@@ -10,12 +10,23 @@ from medtransfer.errors import ConfigError, DataError
 from medtransfer.evaluation.predictions import PREDICTION_COLUMNS, read_predictions, validate_predictions
 
 NEEDED = ("split", "image_id", "score", "target")
-GIVEN = dict.fromkeys(PREDICTION_COLUMNS, "") | {
-    **dict.fromkeys(("study", "variant", "condition", "dataset"), "given"),
+GIVEN = {
+    "study": "given",
+    "variant": "given",
+    "condition": "given",
     "seed": 0,
+    "dataset": "given",
+    "split": "",
+    "image_id": "",
+    "patient_id": "",
+    "source": "",
+    "view": "",
     "date": None,
     "output": "positive",
     "kind": "probability",
+    "intervention": "",
+    "score": "",
+    "target": "",
 }
 """What a CSV table need not say."""
 CHOICES = ("study", "variant", "condition", "seed", "dataset", "output")
