@@ -16,7 +16,7 @@ from medtransfer.reporting.formatting import MISSING, interval, labels, number
 
 HEADINGS = ("Prevalence", "Predicted negative", "cohorts", "NPV", "cohorts")
 _HUES = (BLUE, ORANGE, GREEN)
-_LEAST = 0.001
+_TICKS = (0.001, 0.01, 0.1, 1)
 
 
 def prevalence_figure(key: str, title: str, about: str, found: Mapping[str, OverPrevalence]) -> Figure:
@@ -31,7 +31,7 @@ def prevalence_figure(key: str, title: str, about: str, found: Mapping[str, Over
 
     def draw(figure: Any) -> None:
         negatives, npv, benefit = figure.subplots(1, 3)
-        shares = np.geomspace(_LEAST, 0.99, 120)
+        shares = np.geomspace(_TICKS[0], 0.99, 120)
         for place, (label, one) in enumerate(found.items()):
             colour = _HUES[place % len(_HUES)]
             at = [point.prevalence for point in one.points]
@@ -52,6 +52,8 @@ def prevalence_figure(key: str, title: str, about: str, found: Mapping[str, Over
             benefit.plot(one.curve["threshold"], one.curve["all"], color=colour, linewidth=0.8, linestyle=":")
         for axis, name in ((negatives, "predicted negative"), (npv, "NPV")):
             axis.set(xscale="log", xlabel="prevalence", ylabel=name, ylim=(0, 1.03))
+            axis.minorticks_off()
+            axis.set_xticks(_TICKS, map(str, _TICKS))  # a logarithmic axis writes its own as formulas
         benefit.axhline(0, color=QUIET, linewidth=0.8)
         most = max(one.own for one in found.values())
         benefit.set(xlabel="threshold probability", ylabel="net benefit", ylim=(-0.3 * most, 1.1 * most))

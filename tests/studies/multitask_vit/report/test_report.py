@@ -9,13 +9,14 @@ from medtransfer.studies.multitask_vit.paper.values import printed
 from medtransfer.studies.multitask_vit.report.calibration import calibration_figure, calibration_table
 from medtransfer.studies.multitask_vit.report.collect import answer
 from medtransfer.studies.multitask_vit.report.diagnosis import classes_table
+from medtransfer.studies.multitask_vit.report.failures import failures_table
 from medtransfer.studies.multitask_vit.report.groups import hospitals_table, source_auroc, source_table, views_table
 from medtransfer.studies.multitask_vit.report.paper_tables import paper_tables
 from medtransfer.studies.multitask_vit.report.results import results
 from medtransfer.studies.multitask_vit.report.severity import reader_scores, severity_table
 from medtransfer.studies.multitask_vit.report.significance import significance_table, stars
 
-from .conftest import CLASSES, COUNT, VARIANTS, manifest
+from .conftest import CLASSES, COUNT, VARIANTS, manifest, predictions
 
 
 def texts(table):
@@ -32,6 +33,12 @@ def scores(found, variant, output, split, seed=None):
     if seed is not None:
         return own[own["seed"] == seed]
     return own.groupby("image_id", sort=True)[["score", "target"]].mean()
+
+
+def mse(table, variant, seed):
+    own = table[(table["variant"] == variant) & (table["seed"] == seed) & (table["split"] == "test")]
+    own = own[own["kind"] == "value"]
+    return ((own["score"] - own["target"]) ** 2).mean()
 
 
 def highest(rows):
@@ -52,9 +59,10 @@ def test_the_operating_point_is_of_validation_and_the_papers_stands_apart(found)
             test = scores(measured, "multitask", "covid", "test", seed)
             expected.append((test.loc[test["target"] == 1, "score"] >= limit).mean())
         assert first(rows["multitask", "covid"][place]) == pytest.approx(np.mean(expected), abs=5e-4)
-    both = scores(measured, "multitask", "covid", "test")
+    both = scores(measured, "classification", "covid", "test")
     one = delong_interval(both["target"], both["score"])
-    assert rows["multitask", "covid"][3] == f"[{one.low:.3f}, {one.high:.3f}]"
+    cell = next(row[3] for row in table.rows if (row[0].main, row[1].main) == ("classification", "covid"))
+    assert (cell.main, cell.detail) == (f"{one.value:.3f}", f"[{one.low:.3f}, {one.high:.3f}]")
     means = [np.mean([first(rows["multitask", name][place]) for name in CLASSES]) for place in (2, 4, 7)]
     assert [first(rows["multitask", "mean"][place]) for place in (2, 4, 7)] == pytest.approx(means, abs=1e-3)
 
@@ -155,15 +163,36 @@ def test_tables_3_to_14_have_the_papers_cells_and_nothing_invented(found):
     )
     assert tables["table-7"][1] == ["ResNet-50", *["not available"] * 3, "not run"]
     assert tables["table-9"][1] == ["COVID-Net", *["not available"] * 3, "not built"]
+    assert "4.965 (4.558 to 5.372)" in paper_tables(found())[7].notes[-1]
     assert tables["table-11"][2][0] == "without Transformer"
     assert first(tables["table-11"][2][4]) < first(tables["table-11"][0][4])
     assert tables["table-11"][1][4] == tables["table-13"][1][4] == "not run"
 
 
+def test_failures_are_listed_with_the_surest_first(found, make_config):
+    config = make_config(variants={"no_transformer": VARIANTS["no_transformer"]})
+    measured = results(found().table, config, found().evaluation, {})
+    table = measured.table[measured.table["split"] == "test"]
+    table = table[table["kind"] == "probability"]
+    score, target = (table.pivot_table(index="image_id", columns="output", values=name) for name in ("score", "target"))
+    wrong = score.idxmax(axis=1) != target.idxmax(axis=1)
+    shown = failures_table(measured)
+    assert f"wrong in {wrong.sum()} of {COUNT} test images" in shown.intro
+    surest = score.max(axis=1)[wrong].idxmax()
+    assert texts(shown)[0][:3] == [surest, target.loc[surest].idxmax(), score.loc[surest].idxmax()]
+    assert len(shown.rows) == min(20, wrong.sum()) > 0
+
+
 def test_the_answer_comes_first_and_the_page_holds_every_part(report):
     (sentence,) = report.headline
     assert sentence.startswith("On test images of sources that it was trained on, multitask tells 3 classes apart with")
-    assert "MSE of" in sentence
+    assert "against classification alone" in sentence
+    gain = float(sentence.split(" against severity alone")[0].split("(")[-1].split(" ")[0].replace("−", "-"))
+    own, alone = (
+        np.mean([mse(predictions(), variant, seed) for seed in (0, 1)]) for variant in ("multitask", "severity")
+    )
+    assert gain == pytest.approx(own - alone, abs=5e-4)
+    assert not any("mathdefault" in figure.svg for figure in report.figures)
     assert [figure.key for figure in report.figures] == ["reliability", "over-prevalence"]
     prevalence = next(table for table in report.results if table.key == "prevalence")
     assert {row[0].main for row in prevalence.rows} == {"seed 0", "seed 1"}

@@ -10,6 +10,7 @@ HOSPITALS = ("CNUH", "YNU", "KNUH")
 """The paper's external test sets."""
 DIAGNOSIS, SEVERITY = "classification_mtl_mean_of_3_labels", "severity_mtl"
 PREVALENCE = "prevalence_simulation"
+WORST = ("severity_related_work_worst", "unnamed model and column")
 
 
 @cache

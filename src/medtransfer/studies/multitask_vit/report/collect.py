@@ -4,10 +4,12 @@ import pandas as pd
 
 from medtransfer import paths
 from medtransfer.data.packed import PackedDataset
+from medtransfer.evaluation.cells import Cell
+from medtransfer.evaluation.claims import combine
 from medtransfer.evaluation.prevalence import OverPrevalence, over_prevalence
 from medtransfer.evaluation.summary import Sample, brief
 from medtransfer.reporting.content import Figure, ReportContent, Table
-from medtransfer.reporting.formatting import bounds, interval, number
+from medtransfer.reporting.formatting import bounds, interval, number, signed
 from medtransfer.reporting.input import ReportInput
 from medtransfer.reporting.origin import champions_of, provenance_table, uncommitted
 from medtransfer.reporting.prevalence import prevalence_figure, prevalence_table
@@ -17,8 +19,9 @@ from medtransfer.studies.multitask_vit.config import MultitaskVitConfig
 from medtransfer.studies.multitask_vit.paper.values import PREVALENCE, printed
 from medtransfer.studies.multitask_vit.report.calibration import calibration_figure, calibration_table
 from medtransfer.studies.multitask_vit.report.diagnosis import classes_table, diagnosis_table
+from medtransfer.studies.multitask_vit.report.failures import failures_table
 from medtransfer.studies.multitask_vit.report.groups import hospitals_table, source_table, views_table
-from medtransfer.studies.multitask_vit.report.paper_tables import paper_tables
+from medtransfer.studies.multitask_vit.report.paper_tables import paper_tables, single_task
 from medtransfer.studies.multitask_vit.report.results import Results, covid_of, results
 from medtransfer.studies.multitask_vit.report.severity import severity_table
 from medtransfer.studies.multitask_vit.report.significance import significance_table
@@ -48,6 +51,7 @@ def collect(data: ReportInput[MultitaskVitConfig]) -> ReportContent:
             views_table(found),
             source_table(found),
             *_prevalence_tables(found, rarer),
+            failures_table(found),
             *paper_tables(found),
         ),
         figures=_figures(found, rarer),
@@ -57,23 +61,35 @@ def collect(data: ReportInput[MultitaskVitConfig]) -> ReportContent:
 
 
 def answer(found: Results) -> str:
-    """Return what the main network reached, as one plain sentence with its intervals."""
+    """Return what the main network reached, and what a second task brought it, as one plain sentence."""
     parts = []
     diagnosis, score = found.cell(found.main, "probability"), found.cell(found.main, "value")
     if diagnosis:
-        parts.append(
+        reached = (
             f"tells {len(diagnosis.outputs)} classes apart with a mean AUROC of {_said(diagnosis.samples['auroc'])}"
         )
+        parts.append(reached + _beside(diagnosis, "label", "auroc", found))
     if score:
-        parts.append(f"scores severity from 0 to 6 with an MSE of {_said(score.samples['mse'])}")
+        reached = f"scores severity from 0 to 6 with an MSE of {_said(score.samples['mse'])}"
+        parts.append(reached + _beside(score, "zones", "mse", found))
     did = " and ".join(parts) or "was not predicted"
     return f"On test images of sources that it was trained on, {found.main} {did}; no hospital was held out."
 
 
+def _beside(cell: Cell, task: str, metric: str, found: Results) -> str:
+    """Return the difference to the network with this task alone, in brackets; empty where there is none."""
+    variant = single_task(task, found.config)
+    other = found.cell(variant, cell.kind) if variant else None
+    if other is None or other.variant == cell.variant:
+        return ""
+    gain = combine({cell.key: 1.0, other.key: -1.0}, {cell.key: cell, other.key: other}, metric)
+    return f" ({_said(gain)} against {other.variant} alone)"
+
+
 def _said(one: Sample) -> str:
     row = brief(one)
-    low, high = bounds(row)
-    return " ".join(part for part in (number(row["mean"]), interval(low, high)) if part)
+    write = signed if one.contrast else number
+    return " ".join(part for part in (write(row["mean"]), interval(*bounds(row), difference=one.contrast)) if part)
 
 
 def _manifests(config: MultitaskVitConfig) -> dict[str, pd.DataFrame]:

@@ -9,7 +9,7 @@ from medtransfer.evaluation.compare import delong_interval
 from medtransfer.evaluation.summary import Sample, average, brief
 from medtransfer.evaluation.thresholds import choose_threshold
 from medtransfer.reporting.content import Column, Table, TableCell
-from medtransfer.reporting.formatting import MISSING, READING, estimate, interval, labels
+from medtransfer.reporting.formatting import MISSING, READING, estimate, interval, labels, number
 from medtransfer.studies.multitask_vit.report.results import Results
 
 COLUMNS = {
@@ -40,13 +40,13 @@ def classes_table(found: Results) -> Table:
     columns = (
         *labels("Network", "Class"),
         Column("AUROC"),
-        Column("DeLong, 95 %"),
+        Column("AUROC of mean scores, DeLong"),
         *(Column(COLUMNS[name], FIXED) for name in AT_POINT),
         *(Column(COLUMNS[name], OPTIMISTIC) for name in AT_POINT),
     )
     intro = (
         f"{POINT} The paper adjusts the threshold on the evaluated labels themselves; these columns are too good. "
-        f"DeLong's interval is of the scores averaged over seeds and takes images for independent. {READING}"
+        f"DeLong's AUROC and 95 % interval are of scores averaged over seeds, with images as independent. {READING}"
     )
     rows = tuple(row for cell in found.of("probability") for row in _classes(cell, found))
     return Table("classes", "Diagnosis by class", intro, columns, rows)
@@ -91,4 +91,5 @@ def _delong(cell: Cell, output: str) -> TableCell:
     if min(int(target.sum()), int((1 - target).sum())) < 2:
         return MISSING
     one = delong_interval(target, scores.mean(0))
-    return TableCell(interval(one.low, one.high))
+    around = interval(one.low, one.high) if one.low < one.high else "no interval: perfect order"
+    return TableCell(number(one.value), around)

@@ -7,7 +7,7 @@ from medtransfer.evaluation.summary import brief
 from medtransfer.reporting.content import Column, Table, TableCell
 from medtransfer.reporting.formatting import READING, estimate, labels, number
 from medtransfer.studies.multitask_vit.config import MultitaskVitConfig, VariantConfig
-from medtransfer.studies.multitask_vit.paper.values import DIAGNOSIS, HOSPITALS, SEVERITY, printed
+from medtransfer.studies.multitask_vit.paper.values import DIAGNOSIS, HOSPITALS, SEVERITY, WORST, printed
 from medtransfer.studies.multitask_vit.report.results import NOT_AVAILABLE, Results, is_whole
 
 NOT_RUN = TableCell("not run", hover="no variant of these parameters is this network")
@@ -23,6 +23,7 @@ DETAILS = {
 }
 """Task → our metric → the paper's."""
 TITLES = {"auroc": "AUC", "mse": "MSE", "mae": "MAE", "pearson": "CC", "r2": "R²"}
+RELATED_SEVERITY = 10
 Match = Callable[[VariantConfig], bool]
 
 
@@ -123,11 +124,18 @@ def _comparison(key: int, about: str, lines: tuple[Line, ...], task: str, found:
     title = f"Table {key}: {'diagnosis' if task == DIAGNOSIS else 'severity'} {about}"
     what = "mean AUC over the labels" if task == DIAGNOSIS else "MSE of the severity score"
     columns = (*labels("Model"), *(Column(place, "paper") for place in HOSPITALS), Column(TITLES[metric], OURS))
-    notes = tuple(f"{line.title} is not built: {line.why}." for line in lines if line.why)
-    return Table(f"table-{key}", title, f"In shape: {what}. {_CELLS} {READING}", columns, rows, notes)
+    notes = [f"{line.title} is not built: {line.why}." for line in lines if line.why]
+    if key == RELATED_SEVERITY:
+        notes.append(_worst())
+    return Table(f"table-{key}", title, f"In shape: {what}. {_CELLS} {READING}", columns, rows, tuple(notes))
 
 
 _CELLS = "A cell that the paper's text does not repeat is not available. Ours are other images and other hospitals."
+
+
+def _worst() -> str:
+    value, low, high = (printed()[*WORST, f"mse{part}"] for part in ("", "_ci95_low", "_ci95_high"))
+    return f"The text prints one MSE, {value:g} ({low:g} to {high:g}), without saying of which model and hospital."
 
 
 def _details(key: int, task: str, found: Results) -> Table:
@@ -141,9 +149,10 @@ def _details(key: int, task: str, found: Results) -> Table:
         for metric in DETAILS[task]
     )
     title = f"Table {key}: the proposed model, {'diagnosis' if task == DIAGNOSIS else 'severity'}"
-    how = "The paper's threshold reads the test labels, ours is fixed on validation. " if task == DIAGNOSIS else ""
+    how = "The paper's threshold reads the test labels, ours is fixed on validation. "
     columns = (*labels("Metric"), *(Column(place, "paper") for place in HOSPITALS), Column("value", OURS))
-    return Table(f"table-{key}", title, f"Means over the labels. {how}{_CELLS} {READING}", columns, rows)
+    what = f"Means over the labels. {how}" if task == DIAGNOSIS else "Of the severity score. "
+    return Table(f"table-{key}", title, f"{what}{_CELLS} {READING}", columns, rows)
 
 
 def _printed(task: str, place: str, metric: str) -> TableCell:
@@ -158,6 +167,11 @@ def _ours(line: Line, task: str, metric: str, found: Results) -> TableCell:
     variant = _variant(line, found.config)
     cell = found.cell(variant, "probability" if task == DIAGNOSIS else "value") if variant else None
     return estimate(brief(cell.samples[metric])) if cell else NOT_RUN
+
+
+def single_task(task: str, config: MultitaskVitConfig) -> str | None:
+    """Return the variant that is the paper's model with one task alone; None where the parameters have none."""
+    return _variant(Line("", _single(task)), config)
 
 
 def _variant(line: Line, config: MultitaskVitConfig) -> str | None:
