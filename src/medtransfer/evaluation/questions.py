@@ -47,7 +47,7 @@ def read_any_predictions(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=texts)
     except (ValueError, UnicodeDecodeError) as error:
         raise DataError(
-            f"{path}: not a comma-separated table with numbers as scores ({error}); export it again"
+            f"{path}: not a comma-separated table with numbers as scores ({str(error).splitlines()[0]}); export it again"
         ) from error
     missing = [name for name in NEEDED if name not in table]
     if missing:

@@ -67,6 +67,15 @@ def test_the_operating_point_is_of_validation_and_the_papers_stands_apart(found)
     assert [first(rows["multitask", "mean"][place]) for place in (2, 4, 7)] == pytest.approx(means, abs=1e-3)
 
 
+def test_a_perfect_order_has_no_delong_interval(found):
+    measured = found()
+    rows = measured.table.copy()
+    shown = (rows["kind"] == "probability") & (rows["variant"] == "multitask")
+    rows.loc[shown, "score"] = 0.25 + 0.5 * rows.loc[shown, "target"]
+    perfect = classes_table(results(rows, measured.config, measured.evaluation, {}))
+    assert (perfect.rows[0][3].main, perfect.rows[0][3].detail) == ("1.000", "no interval: perfect order")
+
+
 def test_the_temperature_of_validation_undoes_scores_that_are_too_sure(found):
     def table(power):
         measured = found()
