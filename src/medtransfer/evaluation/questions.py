@@ -45,10 +45,9 @@ def read_any_predictions(path: Path) -> pd.DataFrame:
     texts = dict.fromkeys(set(PREDICTION_COLUMNS) - {"score", "target", "seed"}, str)
     try:
         table = pd.read_csv(path, dtype=texts)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path}: not a comma-separated table with numbers as scores ({str(error).splitlines()[0]}); export it again"
-        ) from error
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path}: not a comma-separated table with numbers ({reason}); export it again") from error
     missing = [name for name in NEEDED if name not in table]
     if missing:
         raise DataError(f"{path}: column {missing[0]} is missing, expected {', '.join(NEEDED)}; correct the header")
