@@ -43,6 +43,11 @@ def test_what_is_not_one_question_is_refused(chosen, message, table):
         one_question(table, chosen)
 
 
+def test_two_studies_have_no_option(table):
+    with pytest.raises(ConfigError, match="study: the table holds s, t, expected one; keep the rows of one"):
+        one_question(pd.concat([table, table.assign(study="t")]), {})
+
+
 def test_a_csv_table_needs_four_columns(tmp_path):
     file = tmp_path / "scores.csv"
     file.write_text("split,image_id,score,target\nval,1,0.2,0\ntest,2,0.7,1\ntest,3,0.1,\n", encoding="utf-8")

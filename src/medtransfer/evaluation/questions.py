@@ -71,7 +71,8 @@ def one_question(table: pd.DataFrame, chosen: Mapping[str, Any]) -> pd.DataFrame
         if value is not None and value not in values:
             raise ConfigError(f"{name} {value!r}: no probability of it in the table; there are {_listed(values)}")
         if value is None and len(values) != 1:
-            raise ConfigError(f"{name}: the table holds {_listed(values)}, expected one; choose it with --{name}")
+            how = "keep the rows of one" if name == "study" else f"choose it with --{name}"
+            raise ConfigError(f"{name}: the table holds {_listed(values)}, expected one; {how}")
         rows = rows if value is None else rows[rows[name] == value]
     return rows
 
