@@ -55,6 +55,7 @@ VALUES = {
     "alias": "champion",
     "condition": "none",
     "dataset": "ct",
+    "draws": "10",
     "folder": "out",
     "images": "data",
     "name": "mine",
@@ -62,7 +63,9 @@ VALUES = {
     "origin": "data/images",
     "override": "because",
     "phase": "finetune",
+    "prevalence": "0.1",
     "profile": "paper",
+    "seed": "0",
     "seeds": "3",
     "source": "imagefolder",
     "storage": "postgresql+psycopg://localhost/tuning",
@@ -80,16 +83,20 @@ VALUES = {
 MODEL = dict.fromkeys(("evaluate", "audit"), "models:/covid-ct@champion")
 NO_NAME = {
     "annotations": "a path of the user, only read",
+    "draws": "a number",
     "folder": "a path of the user, only read",
     "images": "a path of the user, only read",
     "manifest": "a path of the user, only read",
     "on": "a date",
     "origin": "a path of the user, only read",
     "override": "free text",
-    "out": "a path of the user; nothing in it is replaced that evaluate or audit did not make",
+    "out": "a path of the user; nothing in it is replaced that evaluate, audit or prevalence did not make",
+    "output": "a class or finding, looked for in a table",
     "positive": "a class",
     "predictions": "a path of the user, only read",
+    "prevalence": "a number",
     "rename": "a class",
+    "seed": "a number",
     "seeds": "a number",
     "set": "an option of a layout",
     "storage": "an address",
@@ -104,7 +111,7 @@ NO_NAME = {
     "workers": "a number",
 }
 """Arguments without choices that become no part of a path. Any other is tried with bad names."""
-WITHOUT_PARAMS = {"audit", "code", "data", "evaluate", "import", "lineage", "overview", "registry"}
+WITHOUT_PARAMS = {"audit", "code", "data", "evaluate", "import", "lineage", "overview", "prevalence", "registry"}
 """Verbs that do not read params.yaml, or only for a data set that is named."""
 IN_USE = (
     "resnet18_attn0",

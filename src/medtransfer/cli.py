@@ -102,6 +102,7 @@ def _user_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     evaluate.add_argument("--rename", action="append", default=[], metavar="FOLDER=CLASS", help="name a folder's class")
     evaluate.add_argument("--out", type=Path, default=Path("out/evaluate"))
     _audit_verb(verbs)
+    _prevalence_verb(verbs)
     data = _verb(verbs, "data", "add a real data set, or draw the phantoms", stage="data")
     actions = data.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")
     add = actions.add_parser("add", help="add a real data set under datasets/<name>")
@@ -141,6 +142,22 @@ def _audit_verb(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "--annotations", type=Path, help="CSV table: image, and left, top, right, bottom of a marker, sex"
     )
     audit.add_argument("--out", type=Path, default=Path("metrics/audit.json"))
+
+
+def _prevalence_verb(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    what = "show what a threshold fixed on validation means where the disease is rarer"
+    prevalence = _verb(verbs, "prevalence", what, stage="prevalence")
+    prevalence.add_argument("--predictions", type=Path, required=True, help="predictions table, parquet or CSV")
+    prevalence.add_argument("--model", help="registered model whose validation images fix the threshold")
+    for name in ("variant", "condition", "dataset", "output"):
+        prevalence.add_argument(f"--{name}", help="which, where the table holds several")
+    prevalence.add_argument("--seed", type=int, help="which, where the table holds several")
+    prevalence.add_argument("--rule", choices=("sensitivity_80", "youden", "half"), default="sensitivity_80")
+    prevalence.add_argument(
+        "--prevalence", type=float, action="append", metavar="SHARE", help="from 0 to 1; may be repeated"
+    )
+    prevalence.add_argument("--draws", type=int, default=1000, help="simulated cohorts (default: 1000)")
+    prevalence.add_argument("--out", type=Path, default=Path("out/prevalence"))
 
 
 def _tuning_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -1,12 +1,14 @@
 """Predictive values over prevalence: golden numbers, cohorts drawn row by row, and Park et al.'s two ends."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from medtransfer.errors import ConfigError, DataError
 from medtransfer.evaluation.prevalence import (
     decision_curve,
     negative_predictive_value,
+    over_prevalence,
     predicted_negatives,
     simulate_prevalence,
 )
@@ -86,3 +88,30 @@ def test_input_without_meaning_is_refused():
         simulate_prevalence([0, 0, 0], [0.1, 0.2, 0.3], threshold=0.5, prevalences=[0.1])
     with pytest.raises(ConfigError, match="thresholds from 0 to below 1"):
         decision_curve(TARGET, SCORE, [1.0])
+
+
+def rows_of(split, target, score):
+    ids = [f"{split}{number}" for number in range(len(target))]
+    return pd.DataFrame({"dataset": "d", "split": split, "image_id": ids, "target": target, "score": score})
+
+
+def test_threshold_and_temperature_come_from_validation_rows_alone():
+    validation, rows = rows_of("val", TARGET, SCORE), rows_of("test", TARGET, np.sqrt(SCORE))
+    found = over_prevalence(validation, rows, prevalences=[0.05, 0.6], draws=50)
+    assert found.threshold == np.sort(SCORE[TARGET == 1])[::-1][47]  # 48 of 60 are 80 %
+    assert found.sensitivity == (np.sqrt(SCORE[TARGET == 1]) >= found.threshold).mean()
+    assert [one.prevalence for one in found.points] == [0.05, 0.3, 0.6]
+    other = rows.assign(score=1 - SCORE)
+    assert over_prevalence(validation, other, draws=50).threshold == found.threshold
+    assert over_prevalence(validation, other, draws=50).temperature == found.temperature
+    with pytest.raises(DataError, match="prevalence: got rows of split test, expected validation rows alone"):
+        over_prevalence(rows, rows)
+
+
+def test_the_table_has_a_row_per_prevalence_with_the_operating_point():
+    rows = rows_of("test", [*TARGET, np.nan], [*SCORE, 0.5])
+    table = over_prevalence(rows_of("val", TARGET, SCORE), rows, prevalences=[0.1], draws=50).table()
+    assert table["prevalence"].tolist() == [0.1, 0.3]
+    assert table["sensitivity"].tolist() == [0.8, 0.8]
+    se, sp = table.loc[0, ["sensitivity", "specificity"]]
+    assert table.loc[0, "npv"] == pytest.approx(sp * 0.9 / (sp * 0.9 + (1 - se) * 0.1))

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -19,6 +20,7 @@ from medtransfer.models.heads import Head
 from medtransfer.models.weights import load_model, save_weights
 from medtransfer.stages import registry
 from medtransfer.tracking import About, fetch_model, finish, open_run, promote, promotions, register_model, rollback
+from medtransfer.tracking.fetching import fetch_validation
 from medtransfer.tracking.store import client
 from network_heads import FINDINGS, LABEL_AND_ZONES, class_heads
 
@@ -266,3 +268,13 @@ def test_mistakes_are_named(here, registered, records):
     config.unlink()
     with pytest.raises(ModelError, match=r"no config\.json, expected the weights of a finished fit"):
         register_model(here / "weights", records=records)
+
+
+def test_validation_predictions_come_back_by_the_models_address(here, records):
+    table = pd.DataFrame({"image_id": ["a", "b"], "split": "val", "score": [0.2, 0.7], "target": [0.0, 1.0]})
+    about = About(tags={"network": "test", "gate.leaks": "open: 0 pairs"}, validation=table)
+    assert register_model(fit(here / "w", 0), records=records, about=about, name=NAME) == 1
+    pd.testing.assert_frame_equal(fetch_validation(f"models:/{NAME}/1"), table)
+    register_model(fit(here / "without", 1), records=records, about=About(tags=about.tags), name=NAME)
+    with pytest.raises(TrackingError, match=r"validation\.parquet"):
+        fetch_validation(f"models:/{NAME}/2")

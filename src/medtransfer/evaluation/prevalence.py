@@ -1,13 +1,20 @@
 """What a fixed threshold means where the disease is rarer: predictive values, predicted negatives, net benefit."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
 from medtransfer.errors import ConfigError, DataError
+from medtransfer.evaluation.calibration import at_temperature, fit_temperature
 from medtransfer.evaluation.checks import Floats, binary_rows
+from medtransfer.evaluation.thresholds import Rule, choose_threshold, known_validation_rows
+
+PREVALENCES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
+CUTS = tuple(number / 100 for number in range(1, 100))
+"""Probabilities at which a decision curve is computed."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,74 @@ class AtPrevalence:
     negatives_mean: float
     negatives_low: float
     negatives_high: float
+
+
+@dataclass(frozen=True)
+class OverPrevalence:
+    """One output of one fit at a threshold that was fixed on validation rows.
+
+    Attributes:
+        threshold: a row is called positive when its score is at least this.
+        temperature: of the probabilities of the decision curve, fitted on the same validation rows.
+        sensitivity, specificity: of the evaluated rows.
+        own: share of positive rows among them.
+        points: one per prevalence, in rising order.
+        curve: net benefit at the rows' own prevalence, see :func:`decision_curve`.
+    """
+
+    threshold: float
+    temperature: float
+    sensitivity: float
+    specificity: float
+    own: float
+    points: tuple[AtPrevalence, ...]
+    curve: Mapping[str, Floats]
+
+    def table(self) -> pd.DataFrame:
+        """Return one row per prevalence: the fields of ``AtPrevalence``, and the operating point in each row."""
+        point = {name: getattr(self, name) for name in ("threshold", "sensitivity", "specificity")}
+        return pd.DataFrame([asdict(one) | point for one in self.points])
+
+
+def over_prevalence(
+    validation: pd.DataFrame,
+    rows: pd.DataFrame,
+    *,
+    rule: Rule = "sensitivity_80",
+    prevalences: Sequence[float] = PREVALENCES,
+    draws: int = 1000,
+    seed: int = 0,
+) -> OverPrevalence:
+    """Fix threshold and temperature on validation rows and return what they give on other rows over prevalence.
+
+    Args:
+        validation: validation rows of the predictions table, of one fit and one output.
+        rows: rows to evaluate, of the same fit and output; those without a known target do not count.
+        rule: how the threshold is chosen.
+        prevalences: from 0 to 1; the rows' own is added.
+        draws: simulated cohorts.
+        seed: of the cohorts.
+
+    Raises:
+        ConfigError: see :func:`simulate_prevalence`.
+        DataError: validation holds other rows, either table lacks a class, or a score is no probability.
+    """
+    fixed, known = known_validation_rows("prevalence", validation), rows[rows["target"].notna()]
+    threshold = choose_threshold(rule, fixed["target"], fixed["score"])
+    temperature = fit_temperature(fixed["target"], fixed["score"])
+    target, score = known["target"].to_numpy(), known["score"].to_numpy()
+    sensitivity, specificity, _ = _shares(target, score, threshold)
+    own = float(target.mean())
+    shares = sorted({*prevalences, own})
+    return OverPrevalence(
+        threshold,
+        temperature,
+        sensitivity,
+        specificity,
+        own,
+        simulate_prevalence(target, score, threshold=threshold, prevalences=shares, draws=draws, seed=seed),
+        decision_curve(target, at_temperature(score, temperature), CUTS),
+    )
 
 
 def negative_predictive_value(sensitivity: float, specificity: float, prevalence: float) -> float:

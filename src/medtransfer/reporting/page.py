@@ -24,7 +24,12 @@ def write_report(folder: Path, content: ReportContent) -> None:
     write_text(folder / "index.html", render_html(content))
     write_text(folder / "results.md", render_markdown(content))
     for figure in _drawings(content):
-        write_text(folder / _file(figure), standalone(figure.svg, _style()))
+        write_drawing(folder / _file(figure), figure)
+
+
+def write_drawing(path: Path, figure: Figure) -> None:
+    """Write a drawn figure as an SVG file with the colours of the page, atomically."""
+    write_text(path, standalone(figure.svg, _style()))
 
 
 def write_overview(folder: Path, studies: Sequence[Summary]) -> None:

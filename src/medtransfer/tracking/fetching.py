@@ -3,14 +3,17 @@
 import re
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medtransfer.errors import TrackingError
 from medtransfer.paths import fetched_model, workspace
-from medtransfer.tracking.gates import AUDIT, CONFIG, WEIGHTS, checked_download
+from medtransfer.tracking.gates import AUDIT, CONFIG, VALIDATION, WEIGHTS, checked_download
 from medtransfer.tracking.names import check_model_name
 from medtransfer.tracking.refusals import refused
 from medtransfer.tracking.store import client
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def fetch_model(model: str, *, folder: Path | None = None, uri: str | None = None) -> Path:
@@ -36,6 +39,25 @@ def fetch_model(model: str, *, folder: Path | None = None, uri: str | None = Non
         for file in (WEIGHTS, CONFIG):
             checked_download(store, entry, file, Path(staged)).replace(target / file)
     return target
+
+
+def fetch_validation(model: str, *, uri: str | None = None) -> "pd.DataFrame":
+    """Return the predictions of a registered model on its validation images, patients without their names.
+
+    Args:
+        model: its address, as for :func:`fetch_model`.
+        uri: tracking address.
+
+    Raises:
+        TrackingError: no such model, it was registered without them, or the bytes are not those that were registered.
+    """
+    import pandas as pd
+
+    name, alias, version = _address(model)
+    store = client(uri)
+    entry = _resolve(store, model, name, alias, version)
+    with tempfile.TemporaryDirectory() as folder:
+        return pd.read_parquet(checked_download(store, entry, VALIDATION, Path(folder)))
 
 
 def note_audit(model: str, found: str, *, uri: str | None = None) -> None:

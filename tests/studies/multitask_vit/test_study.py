@@ -1,14 +1,20 @@
 """Every variant trains two steps on drawn X-rays, is stored, rebuilt, and predicts what its tasks say."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import torch
 from pydantic import ValidationError
 
+from medtransfer.evaluation.cells import EvaluationConfig
 from medtransfer.evaluation.predictions import validate_predictions
 from medtransfer.models.weights import load_model
+from medtransfer.reporting.input import ReportInput
+from medtransfer.reporting.origin import Origin
 from medtransfer.studies.multitask_vit import predictions, study
 from medtransfer.studies.multitask_vit.config import MultitaskVitConfig
+from medtransfer.studies.multitask_vit.report.collect import collect
 from medtransfer.training.loading import open_dataset
 
 TASKS = {"classification": ("label",), "severity": ("zones",)}
@@ -39,7 +45,32 @@ def test_every_variant_is_trained_stored_and_predicts_its_tasks(workspace, make_
             assert {"val/mse_score", "train/lr_severity", "data/without_lungs"} <= history
         assert network.reads_lungs == ("zones" in tasks)
     _check_scores(table)
+    _check_report(config, table)
     assert corpus.head.out_features == 5
+
+
+def _check_report(config, table):
+    """The packed X-rays name no hospital, view or second reader."""
+    gate = {"images": 0, "hits": [], "pairs": [], "declared": {}, "recall": {}, "planted": 0}
+    origin, settings = Origin({}, gate=gate), EvaluationConfig(draws=20)
+    content = collect(
+        ReportInput(
+            folder=Path("nothing"),
+            predictions=table,
+            origin=origin,
+            champions=[],
+            config=config,
+            evaluation=settings,
+            profile="toy",
+        )
+    )
+    tables = {one.key: [[cell.main for cell in row] for row in one.rows] for one in content.results}
+    assert content.headline[0].startswith("On test images of sources that it was trained on, multitask tells 3 classes")
+    assert [row[0] for row in tables["hospitals"]] == ["fewer than two hospitals"]
+    assert [row[1] for row in tables["views"]] == ["not applicable"]
+    assert tables["severity"][-1][0] == "second reader"
+    ours = [row[-1] for number in (3, 4, 11, 12, 13, 14) for row in tables[f"table-{number}"]]
+    assert "not run" not in ours
 
 
 def _check_scores(table):

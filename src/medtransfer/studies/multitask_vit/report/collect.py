@@ -1,89 +1,145 @@
-"""Tables of the report: what each network reached, at thresholds that were fixed on validation images."""
+"""The content of the report: the answer in one sentence, the parts of every module, and what they do not say."""
 
-from collections.abc import Mapping, Sequence
+import pandas as pd
 
-from medtransfer.evaluation.cells import Cell, measure
-from medtransfer.evaluation.predictions import Kind
+from medtransfer import paths
+from medtransfer.data.packed import PackedDataset
+from medtransfer.evaluation.cells import Cell
+from medtransfer.evaluation.claims import combine
+from medtransfer.evaluation.prevalence import OverPrevalence, over_prevalence
 from medtransfer.evaluation.summary import Sample, brief
-from medtransfer.reporting.content import Column, ReportContent, Table, TableCell
-from medtransfer.reporting.formatting import MISSING, READING, estimate, labels
+from medtransfer.reporting.content import Figure, ReportContent, Table
+from medtransfer.reporting.formatting import bounds, interval, number, signed
 from medtransfer.reporting.input import ReportInput
 from medtransfer.reporting.origin import champions_of, provenance_table, uncommitted
+from medtransfer.reporting.prevalence import prevalence_figure, prevalence_table
 from medtransfer.reporting.records import provenance, recorded_fits
 from medtransfer.studies.multitask_vit import study
 from medtransfer.studies.multitask_vit.config import MultitaskVitConfig
+from medtransfer.studies.multitask_vit.paper.values import PREVALENCE, printed
+from medtransfer.studies.multitask_vit.report.calibration import calibration_figure, calibration_table
+from medtransfer.studies.multitask_vit.report.diagnosis import classes_table, diagnosis_table
+from medtransfer.studies.multitask_vit.report.failures import failures_table
+from medtransfer.studies.multitask_vit.report.groups import hospitals_table, source_table, views_table
+from medtransfer.studies.multitask_vit.report.paper_tables import paper_tables, single_task
+from medtransfer.studies.multitask_vit.report.results import Results, covid_of, results
+from medtransfer.studies.multitask_vit.report.severity import severity_table
+from medtransfer.studies.multitask_vit.report.significance import significance_table
 
-DIAGNOSIS = {
-    "auroc": "AUROC",
-    "sensitivity": "Sensitivity",
-    "specificity": "Specificity",
-    "accuracy": "Accuracy",
-    "ece": "Calibration error",
-}
-SEVERITY = {"mse": "MSE", "mae": "MAE", "pearson": "CC", "r2": "R²"}
-POINT = "The threshold of each class is the highest with a sensitivity of at least 0.80 on validation images."
-Numbers = Mapping[tuple[str, Kind], Cell]
-"""Cells of the test images by variant and kind."""
+SHOWN_SEEDS = 3
+"""Seeds in the figure of prevalence, each a line."""
 
 
 def collect(data: ReportInput[MultitaskVitConfig]) -> ReportContent:
     """Compute the content of the report."""
-    at_80 = data.evaluation.model_copy(update={"threshold": "sensitivity_80"})
-    cells = {(cell.variant, cell.kind): cell for cell in measure(data.predictions, at_80, splits=("test",))}
-    variants = tuple(data.config.variants)
-    fits = provenance(recorded_fits(data.folder, (*data.config.start, *variants)))
+    found = results(data.predictions, data.config, data.evaluation, _manifests(data.config))
+    rarer = _over_prevalence(found)
+    fits = provenance(recorded_fits(data.folder, (*data.config.start, *data.config.variants)))
     return ReportContent(
         title="Multi-task ViT: diagnosis and severity from a chest X-ray feature corpus",
         about=f"{study.PAPER}: a backbone that knows common findings, a transformer on its feature map, and two heads.",
         **data.parts(),
-        headline=(f"{len(variants)} networks were trained; every number is on test images of the pooled sources.",),
+        headline=(answer(found),),
         champions=champions_of(data.champions, fits, lambda variant, condition: {"Network": variant}),
-        results=(_diagnosis(cells, variants), _by_class(cells, variants), _score(cells, variants)),
-        figures=(),
+        results=(
+            diagnosis_table(found),
+            severity_table(found),
+            classes_table(found),
+            significance_table(found),
+            calibration_table(found),
+            hospitals_table(found),
+            views_table(found),
+            source_table(found),
+            *_prevalence_tables(found, rarer),
+            failures_table(found),
+            *paper_tables(found),
+        ),
+        figures=_figures(found, rarer),
         provenance=(provenance_table(fits),),
         limits=(*_limits(), *uncommitted(fits)),
     )
 
 
-def _diagnosis(cells: Numbers, variants: Sequence[str]) -> Table:
-    columns = tuple(Column(title, "Mean over the classes") for title in DIAGNOSIS.values())
-    rows = tuple(
-        (TableCell(variant), *(_number(_samples(cells, variant, "probability"), name) for name in DIAGNOSIS))
-        for variant in variants
+def answer(found: Results) -> str:
+    """Return what the main network reached, and what a second task brought it, as one plain sentence."""
+    parts = []
+    diagnosis, score = found.cell(found.main, "probability"), found.cell(found.main, "value")
+    if diagnosis:
+        reached = (
+            f"tells {len(diagnosis.outputs)} classes apart with a mean AUROC of {_said(diagnosis.samples['auroc'])}"
+        )
+        parts.append(reached + _beside(diagnosis, "label", "auroc", found))
+    if score:
+        reached = f"scores severity from 0 to 6 with an MSE of {_said(score.samples['mse'])}"
+        parts.append(reached + _beside(score, "zones", "mse", found))
+    did = " and ".join(parts) or "was not predicted"
+    return f"On test images of sources that it was trained on, {found.main} {did}; no hospital was held out."
+
+
+def _beside(cell: Cell, task: str, metric: str, found: Results) -> str:
+    """Return the difference to the network with this task alone, in brackets; empty where there is none."""
+    variant = single_task(task, found.config)
+    other = found.cell(variant, cell.kind) if variant else None
+    if other is None or other.variant == cell.variant:
+        return ""
+    gain = combine({cell.key: 1.0, other.key: -1.0}, {cell.key: cell, other.key: other}, metric)
+    return f" ({_said(gain)} against {other.variant} alone)"
+
+
+def _said(one: Sample) -> str:
+    row = brief(one)
+    write = signed if one.contrast else number
+    return " ".join(part for part in (write(row["mean"]), interval(*bounds(row), difference=one.contrast)) if part)
+
+
+def _manifests(config: MultitaskVitConfig) -> dict[str, pd.DataFrame]:
+    return {name: PackedDataset.open(paths.dataset(name)).manifest for name in study.datasets(config)}
+
+
+def _over_prevalence(found: Results) -> dict[str, OverPrevalence]:
+    """Return what the main network's operating point for COVID-19 gives over prevalence, by seed."""
+    cell = found.cell(found.main, "probability")
+    if cell is None:
+        return {}
+    output = covid_of(cell.outputs)
+    table = found.table[(found.table["variant"] == found.main) & (found.table["output"] == output)]
+    test = table[table["split"] == "test"]
+    return {
+        f"seed {seed}": over_prevalence(
+            found.validation(cell, seed, output), test[test["seed"] == seed], draws=found.evaluation.draws
+        )
+        for seed in cell.seeds[:SHOWN_SEEDS]
+    }
+
+
+def _prevalence_tables(found: Results, rarer: dict[str, OverPrevalence]) -> tuple[Table, ...]:
+    if not rarer:
+        return ()
+    return (prevalence_table("prevalence", "Where COVID-19 is rarer", _about(found), rarer, first="Seed"),)
+
+
+def _figures(found: Results, rarer: dict[str, OverPrevalence]) -> tuple[Figure, ...]:
+    curves = calibration_figure(found)
+    if curves is None:
+        return ()
+    return curves, prevalence_figure("over-prevalence", "Where COVID-19 is rarer", _about(found), rarer)
+
+
+def _about(found: Results) -> str:
+    paper = printed()
+    share = paper[PREVALENCE, "external", "covid_prevalence_pct"]
+    npv, negatives = (
+        paper[PREVALENCE, f"external_at_{share:g}", f"{name}_pct"] for name in ("npv", "predicted_negative")
     )
-    return Table("diagnosis", "Diagnosis", f"{POINT} {READING}", (*labels("Network"), *columns), rows)
-
-
-def _by_class(cells: Numbers, variants: Sequence[str]) -> Table:
-    found = [cells[variant, "probability"] for variant in variants if (variant, "probability") in cells]
-    classes = found[0].outputs if found else ()
-    rows = tuple(
-        (TableCell(one.variant), *(estimate(brief(one.by_output[name]["auroc"])) for name in classes)) for one in found
+    return (
+        f"{found.main}, thresholds with a sensitivity of at least 0.80 on validation images. The paper prints an NPV "
+        f"of {npv:g} % and {negatives:g} % predicted negatives at a prevalence of {share:g} %."
     )
-    columns = tuple(Column(name, "AUROC against the others") for name in classes)
-    return Table("classes", "Diagnosis by class", READING, (*labels("Network"), *columns), rows)
-
-
-def _score(cells: Numbers, variants: Sequence[str]) -> Table:
-    columns = tuple(Column(title, "Severity score 0–6") for title in SEVERITY.values())
-    rows = tuple(
-        (TableCell(variant), *(_number(_samples(cells, variant, "value"), name) for name in SEVERITY))
-        for variant in variants
-    )
-    intro = f"The score counts the zones with a severity of at least 0.5. {READING}"
-    return Table("severity", "Severity", intro, (*labels("Network"), *columns), rows)
-
-
-def _samples(cells: Numbers, variant: str, kind: Kind) -> Mapping[str, Sample]:
-    return cells[variant, kind].samples if (variant, kind) in cells else {}
-
-
-def _number(samples: Mapping[str, Sample], name: str) -> TableCell:
-    return estimate(brief(samples[name])) if name in samples else MISSING
 
 
 def _limits() -> tuple[str, ...]:
     return (
         "All sources are pooled: nothing is said about a hospital whose images were not trained on.",
-        "The paper's networks for comparison, its tables and its maps are not here yet.",
+        "The paper's tables are not at hand, only the numbers that its text repeats.",
+        "Networks for comparison are rows here when the parameters have them; models of related work are not built.",
     )

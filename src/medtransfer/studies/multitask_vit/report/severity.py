@@ -1,0 +1,67 @@
+"""The severity score 0–6 of every network, and how far two readers of the same images disagree."""
+
+import numpy as np
+import pandas as pd
+
+from medtransfer.data.manifest import ZONES
+from medtransfer.evaluation.cells import Cell
+from medtransfer.evaluation.intervals import Interval
+from medtransfer.evaluation.severity import severity_card
+from medtransfer.evaluation.summary import brief
+from medtransfer.reporting.content import Column, Table, TableCell
+from medtransfer.reporting.formatting import MISSING, READING, estimate, interval, labels, number
+from medtransfer.studies.multitask_vit.report.results import NOT_AVAILABLE, Results
+
+COLUMNS = {"mse": "MSE", "mae": "MAE", "pearson": "CC", "r2": "R²"}
+READERS = "Readers: the data set has one reader's scores alone, so that their disagreement is not available."
+
+
+def severity_table(found: Results) -> Table:
+    """Return each network's error of the score, and below it that of other readers against the one who counts."""
+    cells = found.of("value")
+    rows = [(TableCell(cell.variant), *(estimate(brief(cell.samples[name])) for name in COLUMNS)) for cell in cells]
+    readers = _readers(cells[0], found) if cells else {}
+    rows += [(TableCell(f"reader: {name}"), *(_bounded(card[of]) for of in COLUMNS)) for name, card in readers.items()]
+    if not readers:
+        rows.append((TableCell("second reader"), *(NOT_AVAILABLE for _ in COLUMNS)))
+    intro = (
+        "The score counts the zones with a severity of at least 0.5; a reader's counts those with a score above 0. "
+        f"A reader's row is against the reader who counts, on the test images that both scored. {READING}"
+    )
+    columns = (*labels("Network"), *(Column(title, "Severity score 0–6") for title in COLUMNS.values()))
+    return Table("severity", "Severity", intro, columns, tuple(rows), () if readers else (READERS,))
+
+
+def reader_scores(manifest: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return the score 0–6 of each reader by image id, from the columns ``v_<reader>_0`` … ``5`` (zones above 0).
+
+    Images of which a zone is not known are left out.
+    """
+    zones = range(len(ZONES))
+    names = [column.removeprefix("v_").removesuffix("_0") for column in manifest if column.startswith("v_")]
+    found = {}
+    for name in dict.fromkeys(names):
+        columns = [f"v_{name}_{place}" for place in zones]
+        if set(columns) <= set(manifest):
+            known = manifest.set_index("image_id")[columns].dropna()
+            found[name] = (known > 0).sum(axis=1).astype(float)
+    return found
+
+
+def _readers(cell: Cell, found: Results) -> dict[str, dict[str, Interval]]:
+    """Return the card of every reader who is not the one that the test targets are of."""
+    target = pd.Series(cell.target[:, 0], cell.images).dropna()
+    patients = pd.Series(cell.patients, cell.images)
+    manifest = found.manifests.get(cell.dataset)
+    cards = {}
+    for name, score in ({} if manifest is None else reader_scores(manifest)).items():
+        both = [image for image in target.index if image in score.index]
+        if both and not np.array_equal(score[both], target[both]):
+            cards[name] = dict(severity_card(target[both], score[both], patients[both], draws=found.evaluation.draws))
+    return cards
+
+
+def _bounded(one: Interval) -> TableCell:
+    if np.isnan(one.value):
+        return MISSING
+    return TableCell(number(one.value), interval(one.low, one.high), one.reason)

@@ -1,0 +1,103 @@
+"""Made-up predictions of four variants, two seeds: 90 validation and 90 test images, two each of a patient."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medtransfer.evaluation.cells import EvaluationConfig
+from medtransfer.evaluation.predictions import prediction_rows
+from medtransfer.reporting.input import ReportInput
+from medtransfer.reporting.origin import Origin
+from medtransfer.studies.multitask_vit.report import collect
+from medtransfer.studies.multitask_vit.report.results import results
+
+CLASSES = ("normal", "other", "covid")
+BACKBONE = "test_resnet_pcam"
+VARIANTS = {
+    "multitask": {"backbone": BACKBONE},
+    "classification": {"backbone": BACKBONE, "tasks": ["label"]},
+    "severity": {"backbone": BACKBONE, "tasks": ["zones"]},
+    "no_transformer": {"backbone": BACKBONE, "transformer": False},
+}
+PULL = {"multitask": 0.5, "classification": 0.25, "severity": 0.4, "no_transformer": 0.1}
+COUNT = 90
+
+
+def images(split, sources, views):
+    number = np.arange(COUNT)
+    return pd.DataFrame(
+        {
+            "image_id": [f"cxr/{split}{one}" for one in number],
+            "patient_id": [f"cxr:{split}{one // 2}" for one in number],
+            "dataset": "cxr",
+            "split": split,
+            "source": [sources[one // 2 % len(sources)] for one in number],
+            "view": [views[one // 4 % len(views)] for one in number],
+            "date": pd.NaT,
+        }
+    )
+
+
+def predictions(sources=("a", "b"), views=("PA", "AP")):
+    parts = []
+    for split in ("val", "test"):
+        rows = images(split, sources if split == "test" else sources[:2], views)
+        label = np.eye(3)[np.random.default_rng(1).integers(0, 3, COUNT // 2).repeat(2)]
+        true = np.random.default_rng(2).integers(0, 7, COUNT).astype(float)
+        for variant, one in VARIANTS.items():
+            for seed in (0, 1):
+                draw = np.random.default_rng([seed, len(variant), len(split)])
+                names = {"study": "multitask_vit", "variant": variant, "condition": "pooled", "seed": seed}
+                if "zones" not in one.get("tasks", ()):
+                    score = np.clip(draw.normal(0.25 + PULL[variant] * label, 0.2), 0, 1)
+                    parts.append(prediction_rows(rows, score, label, outputs=CLASSES, kind="probability", **names))
+                if "label" not in one.get("tasks", ()):
+                    score = np.clip(true + draw.normal(0, 1 / PULL[variant] / 2, COUNT), 0, 6)
+                    columns = (score[:, None], true[:, None])
+                    parts.append(prediction_rows(rows, *columns, outputs=["score"], kind="value", **names))
+    return pd.concat(parts, ignore_index=True)
+
+
+def manifest(readers=False):
+    """The packed data set behind the predictions: hospital ``a`` has more COVID-19 in training than ``b``."""
+    rows = pd.concat([images(split, ("a", "b"), ("PA",)) for split in ("train", "test")], ignore_index=True)
+    rows["label"] = np.where(rows["source"] == "a", "covid", "normal")
+    rows.loc[::6, "label"] = "other"
+    if readers:
+        true = np.random.default_rng(2).integers(0, 7, COUNT)
+        for name, extra in (("senior", 0), ("junior", 1)):
+            scores = np.tile(np.clip(true + extra, 0, 6), 2)
+            for place in range(6):
+                rows[f"v_{name}_{place}"] = np.where(scores > place, 2.0, 0.0)
+    return rows
+
+
+@pytest.fixture
+def config(make_config):
+    return make_config(variants=VARIANTS, seeds=[0, 1])
+
+
+@pytest.fixture
+def found(config):
+    def found(manifests=None, **changes):
+        settings = EvaluationConfig(draws=40)
+        return results(predictions(**changes), config, settings, {} if manifests is None else manifests)
+
+    return found
+
+
+@pytest.fixture
+def report(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(collect, "_manifests", lambda config: {"cxr": manifest()})
+    gate = {"images": 0, "hits": [], "pairs": [], "declared": {}, "recall": {}, "planted": 0}
+    return collect.collect(
+        ReportInput(
+            folder=tmp_path,
+            predictions=predictions(),
+            origin=Origin({}, gate=gate),
+            champions=[],
+            config=config,
+            evaluation=EvaluationConfig(draws=40),
+            profile="toy",
+        )
+    )

@@ -1,0 +1,222 @@
+"""The report on made-up predictions: every number is recomputed from the table."""
+
+import numpy as np
+import pytest
+
+from medtransfer.evaluation.compare import delong_interval, paired_t_test
+from medtransfer.reporting.page import render_html, render_markdown
+from medtransfer.studies.multitask_vit.paper.values import printed
+from medtransfer.studies.multitask_vit.report.calibration import calibration_figure, calibration_table
+from medtransfer.studies.multitask_vit.report.collect import answer
+from medtransfer.studies.multitask_vit.report.diagnosis import classes_table
+from medtransfer.studies.multitask_vit.report.failures import failures_table
+from medtransfer.studies.multitask_vit.report.groups import hospitals_table, source_auroc, source_table, views_table
+from medtransfer.studies.multitask_vit.report.paper_tables import paper_tables
+from medtransfer.studies.multitask_vit.report.results import results
+from medtransfer.studies.multitask_vit.report.severity import reader_scores, severity_table
+from medtransfer.studies.multitask_vit.report.significance import significance_table, stars
+
+from .conftest import CLASSES, COUNT, VARIANTS, manifest, predictions
+
+
+def texts(table):
+    return [[cell.main for cell in row] for row in table.rows]
+
+
+def first(text):
+    return float(text.split(" ")[0].replace("−", "-"))
+
+
+def scores(found, variant, output, split, seed=None):
+    table = found.table
+    own = table[(table["variant"] == variant) & (table["output"] == output) & (table["split"] == split)]
+    if seed is not None:
+        return own[own["seed"] == seed]
+    return own.groupby("image_id", sort=True)[["score", "target"]].mean()
+
+
+def mse(table, variant, seed):
+    own = table[(table["variant"] == variant) & (table["seed"] == seed) & (table["split"] == "test")]
+    own = own[own["kind"] == "value"]
+    return ((own["score"] - own["target"]) ** 2).mean()
+
+
+def highest(rows):
+    positive = np.sort(rows.loc[rows["target"] == 1, "score"])[::-1]
+    return positive[int(np.ceil(0.8 * len(positive))) - 1]
+
+
+def test_the_operating_point_is_of_validation_and_the_papers_stands_apart(found):
+    measured = found()
+    table = classes_table(measured)
+    groups = [column.group for column in table.columns]
+    rows = {tuple(row[:2]): row for row in texts(table)}
+    assert [group.split(":")[0] for group in groups[7:]] == ["optimistic"] * 3
+    for fixed, place in (("val", 4), ("test", 7)):
+        expected = []
+        for seed in (0, 1):
+            limit = highest(scores(measured, "multitask", "covid", fixed, seed))
+            test = scores(measured, "multitask", "covid", "test", seed)
+            expected.append((test.loc[test["target"] == 1, "score"] >= limit).mean())
+        assert first(rows["multitask", "covid"][place]) == pytest.approx(np.mean(expected), abs=5e-4)
+    both = scores(measured, "classification", "covid", "test")
+    one = delong_interval(both["target"], both["score"])
+    cell = next(row[3] for row in table.rows if (row[0].main, row[1].main) == ("classification", "covid"))
+    assert (cell.main, cell.detail) == (f"{one.value:.3f}", f"[{one.low:.3f}, {one.high:.3f}]")
+    means = [np.mean([first(rows["multitask", name][place]) for name in CLASSES]) for place in (2, 4, 7)]
+    assert [first(rows["multitask", "mean"][place]) for place in (2, 4, 7)] == pytest.approx(means, abs=1e-3)
+
+
+def test_a_perfect_order_has_no_delong_interval(found):
+    measured = found()
+    rows = measured.table.copy()
+    shown = (rows["kind"] == "probability") & (rows["variant"] == "multitask")
+    rows.loc[shown, "score"] = 0.25 + 0.5 * rows.loc[shown, "target"]
+    perfect = classes_table(results(rows, measured.config, measured.evaluation, {}))
+    assert (perfect.rows[0][3].main, perfect.rows[0][3].detail) == ("1.000", "no interval: perfect order")
+
+
+def test_the_temperature_of_validation_undoes_scores_that_are_too_sure(found):
+    def table(power):
+        measured = found()
+        rows = measured.table.copy()
+        shown = rows["kind"] == "probability"
+        score = rows.loc[shown, "score"].clip(0.01, 0.99)
+        rows.loc[shown, "score"] = score**power / (score**power + (1 - score) ** power)
+        return texts(calibration_table(results(rows, measured.config, measured.evaluation, {})))
+
+    for plain, sure in zip(table(1), table(4), strict=True):
+        assert first(sure[2]) == pytest.approx(4 * first(plain[2]), abs=0.01)
+        assert first(sure[4]) == pytest.approx(first(plain[4]), abs=0.002)
+    assert {(row[0], row[1]) for row in table(1)} == {
+        (variant, name) for variant in ("multitask", "classification", "no_transformer") for name in CLASSES
+    }
+
+
+def test_readers_stand_beside_the_networks_or_are_not_available(found):
+    alone = texts(severity_table(found()))
+    assert alone[-1] == ["second reader", *["not available"] * 4]
+    both = manifest(readers=True)
+    rows = {row[0]: row for row in texts(severity_table(found({"cxr": both})))}
+    true = np.random.default_rng(2).integers(0, 7, COUNT)
+    assert set(rows) == {"multitask", "severity", "no_transformer", "reader: junior"}
+    assert first(rows["reader: junior"][1]) == pytest.approx((true < 6).mean(), abs=5e-4)
+    both.loc[both["image_id"] == "cxr/test3", "v_junior_2"] = np.nan
+    assert "cxr/test3" not in reader_scores(both)["junior"].index
+
+
+def test_hospitals_are_apart_and_external_only_without_validation_images(found):
+    rows = texts(hospitals_table(found(sources=("a", "b", "c"))))
+    assert [row[0] for row in rows] == ["a", "b", "c (external)"]
+    assert sum(int(row[1]) for row in rows) == COUNT
+    (one,) = texts(hospitals_table(found(sources=("a",))))
+    assert one == ["fewer than two hospitals", *["not available"] * 6]
+    table = hospitals_table(found(sources=("a", "b", "")))
+    assert table.notes == ("30 test images name no hospital and are in no row.",)
+
+
+def test_a_hospital_has_the_thresholds_of_all_validation_images(found):
+    measured = found()
+    row = next(row for row in texts(hospitals_table(measured)) if row[0] == "b")
+    expected = []
+    for name in CLASSES:
+        for seed in (0, 1):
+            limit = highest(scores(measured, "multitask", name, "val", seed))
+            test = scores(measured, "multitask", name, "test", seed)
+            test = test[(test["source"] == "b") & (test["target"] == 1)]
+            expected.append((test["score"] >= limit).mean())
+    assert first(row[3]) == pytest.approx(np.mean(expected), abs=5e-4)
+
+
+def test_views_are_apart_or_not_applicable(found):
+    assert [row[0] for row in texts(views_table(found()))] == ["PA", "AP"]
+    rows = texts(views_table(found(views=("",))))
+    assert rows == [[name, *["not applicable"] * 6] for name in ("a", "b")]
+
+
+def test_the_hospital_alone_is_scored_by_its_share_of_training_images(found):
+    table = manifest()
+    assert source_auroc(table, "covid") > 0.85
+    assert source_auroc(table.assign(source="a"), "covid") is None
+    shuffled = table.assign(
+        label=np.resize(["covid", "covid", "normal", "normal"], len(table)), source=np.resize(["a", "b"], len(table))
+    )
+    assert source_auroc(shuffled, "covid") == 0.5
+    assert {row[2] for row in texts(source_table(found()))} == {"not available"}
+
+
+def test_tests_are_paired_by_patient_and_starred_where_the_main_network_is_better(found):
+    measured = found()
+    rows = {tuple(row[:2]): row for row in texts(significance_table(measured))}
+    assert {name for name, _ in rows} == {"classification", "severity", "no_transformer"}
+    assert rows["no_transformer", "AUROC of covid"][2].endswith(" **")
+    errors = []
+    for variant in ("multitask", "severity"):
+        own = scores(measured, variant, "score", "test")
+        patient = own.index.str.removeprefix("cxr/test").astype(int) // 2
+        errors.append(((own["score"] - own["target"]) ** 2).groupby(np.asarray(patient)).mean())
+    one = paired_t_test(*errors)
+    assert first(rows["severity", "MSE of the score"][2]) == pytest.approx(one.difference, abs=5e-4)
+    assert first(rows["severity", "MSE of the score"][3]) == pytest.approx(one.p, abs=5e-4)
+    assert (stars(0.01, better=True), stars(0.0001, better=True), stars(0.0001, better=False)) == (" *", " **", "")
+
+
+def test_tables_3_to_14_have_the_papers_cells_and_nothing_invented(found):
+    tables = {table.key: texts(table) for table in paper_tables(found())}
+    assert list(tables) == [f"table-{number}" for number in range(3, 15)]
+    assert tables["table-3"][0][1:4] == ["0.949", "0.931", "0.907"]
+    assert tables["table-6"][0][1:4] == ["1.441", "1.435", "1.458"]
+    assert (
+        tables["table-5"][1][1]
+        == f"{printed()['classification_mtl_mean_of_3_labels', 'CNUH', 'sensitivity_pct'] / 100:.3f}"
+    )
+    assert tables["table-7"][1] == ["ResNet-50", *["not available"] * 3, "not run"]
+    assert tables["table-9"][1] == ["COVID-Net", *["not available"] * 3, "not built"]
+    assert "4.965 (4.558 to 5.372)" in paper_tables(found())[7].notes[-1]
+    assert tables["table-11"][2][0] == "without Transformer"
+    assert first(tables["table-11"][2][4]) < first(tables["table-11"][0][4])
+    assert tables["table-11"][1][4] == tables["table-13"][1][4] == "not run"
+
+
+def test_failures_are_listed_with_the_surest_first(found, make_config):
+    config = make_config(variants={"no_transformer": VARIANTS["no_transformer"]})
+    measured = results(found().table, config, found().evaluation, {})
+    table = measured.table[measured.table["split"] == "test"]
+    table = table[table["kind"] == "probability"]
+    score, target = (table.pivot_table(index="image_id", columns="output", values=name) for name in ("score", "target"))
+    wrong = score.idxmax(axis=1) != target.idxmax(axis=1)
+    shown = failures_table(measured)
+    assert f"wrong in {wrong.sum()} of {COUNT} test images" in shown.intro
+    surest = score.max(axis=1)[wrong].idxmax()
+    assert texts(shown)[0][:3] == [surest, target.loc[surest].idxmax(), score.loc[surest].idxmax()]
+    assert len(shown.rows) == min(20, wrong.sum()) > 0
+
+
+def test_the_answer_comes_first_and_the_page_holds_every_part(report):
+    (sentence,) = report.headline
+    assert sentence.startswith("On test images of sources that it was trained on, multitask tells 3 classes apart with")
+    assert "against classification alone" in sentence
+    gain = float(sentence.split(" against severity alone")[0].split("(")[-1].split(" ")[0].replace("−", "-"))
+    own, alone = (
+        np.mean([mse(predictions(), variant, seed) for seed in (0, 1)]) for variant in ("multitask", "severity")
+    )
+    assert gain == pytest.approx(own - alone, abs=5e-4)
+    assert not any("mathdefault" in figure.svg for figure in report.figures)
+    assert [figure.key for figure in report.figures] == ["reliability", "over-prevalence"]
+    prevalence = next(table for table in report.results if table.key == "prevalence")
+    assert {row[0].main for row in prevalence.rows} == {"seed 0", "seed 1"}
+    assert len({table.key for table in report.results}) == len(report.results)
+    assert "not built" in render_html(report)
+    assert "| COVID-Net |" in render_markdown(report)
+
+
+def test_a_study_of_severity_alone_has_a_report(found, make_config):
+    config = make_config(variants={"severity": VARIANTS["severity"]})
+    measured = results(found().table, config, found().evaluation, {})
+    assert answer(measured).startswith(
+        "On test images of sources that it was trained on, severity scores severity from 0 to 6 with an MSE of"
+    )
+    assert texts(classes_table(measured)) == texts(significance_table(measured)) == texts(source_table(measured)) == []
+    assert calibration_figure(measured) is None
+    assert [row[4] for row in texts(paper_tables(measured)[0])] == ["not run", "not run"]
+    assert first(texts(paper_tables(measured)[1])[1][4]) > 0
