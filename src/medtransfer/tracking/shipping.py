@@ -162,6 +162,21 @@ _SENDERS: dict[str, Callable[[Shipment, Event], None]] = {
 }
 
 
+def deliver(shipment: Shipment) -> int:
+    """Send what the store lacks and return how many events that were.
+
+    Raises:
+        TrackingError: the store refuses.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return shipment.deliver()
+    except (MlflowException, OSError) as error:
+        reason = first_line(error)
+        raise TrackingError(f"{portable_uri(shipment.uri)}: the tracking store refused events ({reason})") from error
+
+
 class Shipper:
     """A thread that delivers a journal every few seconds, or sooner when many points wait.
 
