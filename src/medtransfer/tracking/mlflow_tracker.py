@@ -24,6 +24,7 @@ from medtransfer.tracking.open_runs import mark_open
 from medtransfer.tracking.recorder import Recorder
 from medtransfer.tracking.shipping import NOTE, Shipment, Shipper, deliver
 from medtransfer.tracking.store import import_mlflow
+from medtransfer.tracking.system import SystemMetrics
 from medtransfer.tracking.tracker import RunSpec, Status, Tracker
 
 RUN = "run.json"
@@ -54,7 +55,7 @@ def open_run(spec: RunSpec, folder: Path, *, uri: str | None = None) -> Iterator
     except BaseException:
         journal.close()
         raise
-    tracker = Recorder(journal, on_points=shipper.points)
+    tracker = Recorder(journal, on_points=shipper.points, system=SystemMetrics().sample)
     status: Status = "FAILED"
     try:
         tracker.params(spec.params)
