@@ -52,7 +52,7 @@ def test_test_rows_are_weighted_as_the_regime_says(here, monkeypatch, ratio):
     adoption = Adoption(search="cut", trial=0, trials=4, values=variant | {RATE: 0.001}, former=variant | {RATE: 0.002})
     monkeypatch.setattr(module, "_predicted", predicted)
     confirmed = module.confirm(search, params, adoption, count=3, threads=1)
-    assert ("test rows weighted to 9 negatives per positive" in confirmation.reason) == bool(ratio)
+    assert ("test rows weighted to 9 negatives per positive" in confirmed.reason) == bool(ratio)
     for arm in module.ARMS:
         table = pd.concat([predicted(search, arm, {}, seed, threads=1) for seed in confirmed.seeds])
         weights = {(arm, CONDITION): ratio} if ratio else {}

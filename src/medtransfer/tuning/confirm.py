@@ -8,7 +8,7 @@ import pandas as pd
 from medtransfer import paths, studies
 from medtransfer.config import fingerprint
 from medtransfer.errors import ConfigError
-from medtransfer.evaluation.cells import EvaluationConfig, measure
+from medtransfer.evaluation.cells import Cell, EvaluationConfig, measure
 from medtransfer.evaluation.claims import Claim, judge
 from medtransfer.evaluation.metrics import METRICS
 from medtransfer.evaluation.predictions import read_predictions, write_predictions
@@ -69,6 +69,17 @@ def new_seeds(params: Params, search: Search, count: int) -> tuple[int, ...]:
         if name == "seeds" or name.endswith("_seeds"):
             used += getattr(section, name)
     return tuple(range(max(used) + 1, max(used) + 1 + count))
+
+
+def _measured(
+    table: pd.DataFrame, metric: str, evaluation: EvaluationConfig, ratios: Mapping[tuple[str, str], float]
+) -> list[Cell]:
+    metrics = tuple(dict.fromkeys((metric, "auroc")))
+    return measure(table, evaluation, splits=("test",), metrics=metrics, neg_pos_ratio=ratios)
+
+
+def _weighting(ratios: Mapping[tuple[str, str], float]) -> list[str]:
+    return sorted({f"test rows weighted to {ratio:g} negatives per positive" for ratio in ratios.values()})
 
 
 def _metric(search: Search) -> str:
@@ -140,9 +151,7 @@ def _judged(
     evaluation: EvaluationConfig,
     ratios: Mapping[tuple[str, str], float],
 ) -> Confirmation:
-    metrics = tuple(dict.fromkeys((metric, "auroc")))
-    cells = measure(table, evaluation, splits=("test",), metrics=metrics, neg_pos_ratio=ratios)
-    by_arm = {cell.variant: cell for cell in cells}
+    by_arm = {cell.variant: cell for cell in _measured(table, metric, evaluation, ratios)}
     adopted, former = by_arm["adopted"], by_arm["former"]
     maximize = search.config.objectives[0].direction == "maximize"
     signs = (1.0, -1.0) if maximize else (-1.0, 1.0)
@@ -155,7 +164,6 @@ def _judged(
     )
     judged = judge(claim, {adopted.key: adopted, former.key: former}, metric)
     verdict = {"holds": "gain", "does not hold": "loss"}.get(judged.verdict, "no gain")
-    weighted = {f"; test rows weighted to {ratio:g} negatives per positive" for ratio in ratios.values()}
     confirmation = Confirmation(
         search=search.name,
         trial=adoption.trial,
@@ -167,7 +175,7 @@ def _judged(
         low=judged.low,
         high=judged.high,
         verdict=verdict,
-        reason="".join((judged.reason, *sorted(weighted))),
+        reason="; ".join((judged.reason, *_weighting(ratios))),
         images=len(adopted.images),
         patients=len(set(adopted.patients)),
     )
