@@ -18,7 +18,7 @@ from medtransfer.tracking.address import portable_uri, tracking_uri
 from medtransfer.tracking.journal import EVENTS, Event, points, read_events
 from medtransfer.tracking.names import artefact_path, check_run_key, refuse_weights
 from medtransfer.tracking.recorder import ARTEFACTS
-from medtransfer.tracking.refusals import first_line
+from medtransfer.tracking.refusals import first_line, meaning
 from medtransfer.tracking.store import RUN_KEY, SHIPPED, client, experiment_id, find_run
 
 NOTE = "shipped.json"
@@ -173,8 +173,7 @@ def deliver(shipment: Shipment) -> int:
     try:
         return shipment.deliver()
     except (MlflowException, OSError) as error:
-        reason = first_line(error)
-        raise TrackingError(f"{portable_uri(shipment.uri)}: the tracking store refused events ({reason})") from error
+        raise TrackingError(meaning(shipment.uri, error)) from error
 
 
 class Shipper:
