@@ -1,13 +1,13 @@
 """Searches: trials per hour by workers and threads, the cost of tracking and Optuna, eight workers on one storage.
 
 ``python benchmarks/bench_tuning.py [storage|workers|overhead]...`` in a workspace whose pipeline has run (``storage``
-needs none). ``MEDTRANSFER_BENCH_STORAGE=postgresql+psycopg://…`` adds a fresh PostgreSQL to the first.
+needs none), which stays as it is: searches run in a temporary workspace with links to its outputs.
+``MEDTRANSFER_BENCH_STORAGE=postgresql+psycopg://…`` adds a fresh PostgreSQL to the first.
 """
 
 import contextlib
 import multiprocessing
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
+
+from medtransfer import tracking
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -73,21 +75,25 @@ def workers() -> None:
 
 @contextlib.contextmanager
 def _search(name: str) -> Iterator[None]:
-    """Give params.yaml a search over the learning rate alone for a while: all trials cost the same."""
-    file = Path("params.yaml")
-    text = file.read_text(encoding="utf-8")
-    tree = yaml.safe_load(text)
+    """Be in a temporary workspace whose params.yaml has a search over the learning rate alone: trials cost the same."""
+    root = Path.cwd()
+    tree = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
     one = tree["tuning"]["cut"] | {"budget": {"trials": TRIALS_EACH}, "pruning": None, "former": {}}
     key = "truncated_transfer.train.optimizer.lr"
     one |= {"space": {key: one["space"][key]}, "objectives": one["objectives"][:1]}
     one["fixed"] = one["fixed"] | {"truncated_transfer.variants": ["densenet121_t2-transfer"]}
     tree["tuning"] = {name: one}
-    file.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
-    try:
+    for dataset in tree["datasets"].values():
+        dataset["source"]["root"] = str(root / dataset["source"]["root"])
+        dataset["pointer"] = str(root / dataset.get("pointer", "data.dvc"))
+    with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
+        Path("params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
+        Path("out").mkdir()
+        for made in (root / "out").iterdir():
+            if made.name not in ("tuning", "report"):
+                (Path("out") / made.name).symlink_to(made)
+        tracking.prepare_store()  # a fresh database takes seconds, which are no part of a search
         yield
-    finally:
-        file.write_text(text, encoding="utf-8")
-        shutil.rmtree(Path(".scratch/tuning") / name, ignore_errors=True)
 
 
 def _seconds_at_work(name: str) -> float:
@@ -118,7 +124,7 @@ def overhead() -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # params.yaml is put back
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # temporary workspaces are removed
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     for part in sys.argv[1:] or ["storage", "workers", "overhead"]:
         {"storage": storage, "workers": workers, "overhead": overhead}[part]()

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from medtransfer.errors import DataError
+from medtransfer.processes import is_gone, this_process
+
+_LEFTOVER = re.compile(r"\..+\.([0-9a-f]{6}-[0-9]+-[0-9]+)(?:\.[a-z0-9_]+)?\.part")
 
 
 def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
@@ -19,7 +23,7 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
     A kill or a full disk leaves the previous file untouched; the temporary file is removed on an error.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}.{os.getpid()}.part")
+    staged = path.with_name(f".{path.name}.{this_process()}.part")
     try:
         write(staged)
         with staged.open("rb") as handle:
@@ -53,7 +57,7 @@ def new_folder(target: Path, *, made: Collection[str] = (), mark: str = "") -> I
     """
     require_made(target, made, mark=mark)
     target.parent.mkdir(parents=True, exist_ok=True)
-    own = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    own = Path(tempfile.mkdtemp(prefix=f".{target.name}.{this_process()}.", suffix=".part", dir=target.parent))
     try:
         staged = own / target.name  # made by mkdir, because folders made by mkdtemp are closed to other users
         staged.mkdir()
@@ -62,6 +66,24 @@ def new_folder(target: Path, *, made: Collection[str] = (), mark: str = "") -> I
         staged.rename(target)
     finally:
         shutil.rmtree(own, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> list[Path]:
+    """Delete what killed processes of this machine left of unfinished files and folders; return their paths.
+
+    Links to folders are not followed.
+    """
+    found = []
+    for place, folders, files in os.walk(folder):
+        left = [name for name in (*folders, *files) if (made := _LEFTOVER.fullmatch(name)) and is_gone(made[1])]
+        for path in (Path(place) / name for name in left):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+            found.append(path)
+        folders[:] = [name for name in folders if name not in left]
+    return found
 
 
 def require_made(folder: Path, made: Collection[str], *, mark: str = "") -> None:

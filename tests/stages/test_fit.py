@@ -54,6 +54,15 @@ def planned(studies, monkeypatch):
     return named
 
 
+def test_leftovers_of_a_killed_process_are_cleared_before_a_fit(planned):
+    making = "from medtransfer.processes import this_process; print(this_process())"
+    gone = subprocess.run([sys.executable, "-c", making], check=True, capture_output=True, text=True).stdout.strip()
+    left = Path("out") / "datasets" / f".ct.{gone}.abcd1234.part"
+    left.mkdir()
+    planned(TRUNCATED, "finetune", f"{NETWORK}-random")
+    assert not left.exists()
+
+
 def test_a_fit_is_every_condition_of_a_variant_unless_some_are_named(planned):
     variant = f"{NETWORK}-random"
     every, _ = planned(TRUNCATED, "finetune", variant)

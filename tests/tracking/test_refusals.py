@@ -8,8 +8,8 @@ import pytest
 
 from medtransfer.cli import run
 from medtransfer.errors import TrackingError
-from medtransfer.tracking import finish, open_run, promotions
-from medtransfer.tracking.refusals import meaning
+from medtransfer.tracking import finish, open_run, promotions, replay
+from medtransfer.tracking.refusals import meaning, refused
 from medtransfer.tracking.relinking import relink
 from medtransfer.tracking.store import client
 
@@ -81,6 +81,57 @@ def test_a_damaged_database_is_one_line(here, capsys, content):
     error = capsys.readouterr().err
     assert "sqlite:///mlflow.db: the tracking store" in error
     assert "Traceback" not in error
+
+
+@pytest.fixture
+def locked(here, monkeypatch):
+    """Lock the database as another program would; whoever waits for it gives up after 50 ms instead of 20 s."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    def impatient(connection, cursor, statement, parameters, context, many):
+        return statement.replace("busy_timeout = 20000", "busy_timeout = 50"), parameters
+
+    event.listen(Engine, "before_cursor_execute", impatient, retval=True)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here / 'mlflow.db'}?timeout=0.05")
+    holder = sqlite3.connect(here / "mlflow.db", isolation_level=None)
+
+    def lock(kind):
+        holder.execute(f"BEGIN {kind}")
+        return holder
+
+    yield lock
+    holder.close()
+    event.remove(Engine, "before_cursor_execute", impatient)
+
+
+def test_a_database_that_is_locked_is_one_line(locked, capsys):
+    locked("EXCLUSIVE")
+    assert run(LOG) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "medtransfer: sqlite:///mlflow.db: the tracking store is locked by another process: wait until it ends, and "
+        "repeat"
+    )
+
+
+def test_a_refusal_inside_a_transaction_is_told_to_be_a_lock_too(here, spec, locked):
+    store = client()
+    locked("IMMEDIATE")
+    with pytest.raises(TrackingError, match="is locked by another process"), refused(store, "absent"):
+        store.create_experiment("attentive_transfer")
+
+
+def test_a_run_whose_database_is_locked_is_complete_after_a_replay(here, spec, locked, caplog):
+    holder = locked("IMMEDIATE")
+    with open_run(spec, here / "records") as tracker:
+        tracker.metrics({"train/loss": 1.0}, 0)
+    assert finish(here / "records")["run_id"] is None
+    with pytest.raises(TrackingError, match="is locked by another process"):
+        replay(here / "records")
+    holder.execute("ROLLBACK")
+    assert replay(here / "records") == 4  # opening, parameters, point, status
+    run_id = finish(here / "records")["run_id"]
+    assert client().get_run(run_id).data.metrics == {"train/loss": 1.0}
 
 
 def test_a_folder_in_place_of_the_database_is_one_line(here, capsys):

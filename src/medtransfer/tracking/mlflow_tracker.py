@@ -16,14 +16,15 @@ from medtransfer.config import fingerprint
 from medtransfer.errors import TrackingError
 from medtransfer.files import read_json, write_json
 from medtransfer.paths import SCRATCH, workspace
-from medtransfer.tracking.address import portable_uri, tracking_uri
+from medtransfer.tracking.address import tracking_uri
 from medtransfer.tracking.journal import EVENTS, Event, Journal, read_events
 from medtransfer.tracking.lineage import collect_lineage
 from medtransfer.tracking.names import check_key, check_run_key
+from medtransfer.tracking.open_runs import mark_open
 from medtransfer.tracking.recorder import Recorder
-from medtransfer.tracking.refusals import first_line
-from medtransfer.tracking.shipping import NOTE, Shipment, Shipper
+from medtransfer.tracking.shipping import NOTE, Shipment, Shipper, deliver
 from medtransfer.tracking.store import import_mlflow
+from medtransfer.tracking.system import SystemMetrics
 from medtransfer.tracking.tracker import RunSpec, Status, Tracker
 
 RUN = "run.json"
@@ -49,12 +50,12 @@ def open_run(spec: RunSpec, folder: Path, *, uri: str | None = None) -> Iterator
     import_mlflow()  # here, in the main thread: a loader's worker forked during an import in the thread could hang
     journal = Journal(folder)
     try:
-        _begin(journal, spec)
+        opened = mark_open(_begin(journal, spec), spec.experiment, folder, address)
         shipper = Shipper(folder, address)
     except BaseException:
         journal.close()
         raise
-    tracker = Recorder(journal, on_points=shipper.points)
+    tracker = Recorder(journal, on_points=shipper.points, system=SystemMetrics().sample)
     status: Status = "FAILED"
     try:
         tracker.params(spec.params)
@@ -67,7 +68,8 @@ def open_run(spec: RunSpec, folder: Path, *, uri: str | None = None) -> Iterator
         try:
             tracker.close(status)
         finally:
-            shipper.stop()
+            if shipper.stop():
+                opened.unlink(missing_ok=True)
 
 
 def finish(folder: Path) -> dict[str, Any]:
@@ -113,17 +115,28 @@ def close_run(folder: Path, status: Status, tags: Mapping[str, str], *, uri: str
     """
     if not (folder / EVENTS).exists():
         return
-    journal = Journal(folder)
-    tracker = Recorder(journal)
-    if not journal.events or journal.events[-1].kind == "status":
-        tracker.leave()
+    if not end_run(folder, status, tags):
         return
-    tracker.tags(tags)
-    tracker.close(status)
     try:
         replay(folder, uri=uri)
     except TrackingError as error:
         log.warning("%s; the end of the run waits for a replay", error)
+
+
+def end_run(folder: Path, status: Status, tags: Mapping[str, str]) -> bool:
+    """End the open run in a folder without sending anything; return False, and change nothing, where it is closed.
+
+    Raises:
+        TrackingError: a process is recording there.
+    """
+    journal = Journal(folder)
+    tracker = Recorder(journal)
+    if not journal.events or journal.events[-1].kind == "status":
+        tracker.leave()
+        return False
+    tracker.tags(tags)
+    tracker.close(status)
+    return True
 
 
 def replay(folder: Path, *, uri: str | None = None) -> int:
@@ -133,7 +146,7 @@ def replay(folder: Path, *, uri: str | None = None) -> int:
         TrackingError: another process still records there, or the store refuses.
     """
     with closing(Journal(folder)):
-        return _deliver(Shipment(folder, uri))
+        return deliver(Shipment(folder, uri))
 
 
 def import_run(records: Path, *, uri: str | None = None) -> str:
@@ -149,7 +162,7 @@ def import_run(records: Path, *, uri: str | None = None) -> str:
     if first.body["run_key"] != record["run_key"]:
         raise TrackingError(f"{records.name}: run.json and {EVENTS} belong to different runs: restore the folder")
     shipment = Shipment(records, uri, note=False)
-    _deliver(shipment)
+    deliver(shipment)
     return shipment.run_id
 
 
@@ -213,17 +226,21 @@ def _drain(spool: Path, uri: str) -> None:
         except TrackingError:
             continue
         with closing(journal):
-            _deliver(Shipment(folder, uri, note=False))
+            deliver(Shipment(folder, uri, note=False))
             shutil.rmtree(folder)
 
 
-def _begin(journal: Journal, spec: RunSpec) -> None:
-    """Write the first event of a new run, or check that the journal holds this run and note that it goes on."""
+def _begin(journal: Journal, spec: RunSpec) -> str:
+    """Write the first event of a new run, or check that the journal holds this run and note that it goes on.
+
+    Returns the run key.
+    """
     for key in spec.tags:
         check_key(key)
     if not journal.events:
-        journal.append("open", _opening(spec, collect_lineage(())))
-        return
+        opening = _opening(spec, collect_lineage(()))
+        journal.append("open", opening)
+        return str(opening["run_key"])
     first = _first(journal.events, journal.path.parent)
     mine = {"experiment": spec.experiment, "params_fingerprint": _params_fingerprint(spec)}
     for key, value in mine.items():
@@ -233,6 +250,7 @@ def _begin(journal: Journal, spec: RunSpec) -> None:
                 "use another folder"
             )
     journal.append("resume", {"count": 1 + sum(event.kind == "resume" for event in journal.events)})
+    return check_run_key(first.body["run_key"])
 
 
 def _params_fingerprint(spec: RunSpec) -> str:
@@ -271,13 +289,3 @@ def _first(events: list[Event], folder: Path) -> Event:
     if not events or events[0].kind != "open":
         raise TrackingError(f"{folder.name}: {EVENTS} does not begin with the opening of a run: restore the folder")
     return events[0]
-
-
-def _deliver(shipment: Shipment) -> int:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return shipment.deliver()
-    except (MlflowException, OSError) as error:
-        reason = first_line(error)
-        raise TrackingError(f"{portable_uri(shipment.uri)}: the tracking store refused events ({reason})") from error

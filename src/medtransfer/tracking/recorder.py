@@ -22,13 +22,20 @@ ARTEFACTS = "artifacts"
 class Recorder:
     """The ``Tracker`` of a running fit: every call is one appended line, artefacts are files in ``folder/artifacts``.
 
-    ``on_points(n)`` is told how many metric points were added, so that a shipper can flush on a size bound.
+    ``on_points(n)`` is told how many metric points were added, so that a shipper can flush on a size bound; ``system``
+    gives the system metrics that are due at a step, which join the values of that call.
     """
 
-    def __init__(self, journal: Journal, *, on_points: Callable[[int], None] = lambda count: None) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        on_points: Callable[[int], None] = lambda count: None,
+        system: Callable[[int], Mapping[str, float]] = lambda step: {},
+    ) -> None:
         self._journal = journal
         self._artefacts = journal.path.parent / ARTEFACTS
-        self._on_points = on_points
+        self._on_points, self._system = on_points, system
         self._params = _recorded_params(journal)
         self._checked: set[str] = set()
         self._closed = False
@@ -54,7 +61,7 @@ class Recorder:
                 check_key(key)
                 self._checked.add(key)
         self._open()
-        if count := self._journal.append_points(values, step):
+        if count := self._journal.append_points({**values, **self._system(step)}, step):
             self._on_points(count)
 
     def tags(self, values: Mapping[str, str]) -> None:

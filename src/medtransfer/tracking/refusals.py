@@ -8,6 +8,7 @@ from medtransfer.errors import TrackingError
 from medtransfer.tracking.address import portable_uri
 
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
+_BUSY = "TEMPORARILY_UNAVAILABLE"
 _LOGIN = "wants a login (401): set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or a token"
 _DAMAGED = "is damaged: restore mlflow.db from a backup, or move it away and import the runs again"
 _MEANING = {
@@ -15,7 +16,7 @@ _MEANING = {
     "CUSTOMER_UNAUTHORIZED": _LOGIN,
     "PERMISSION_DENIED": "does not allow this to you (403): ask its administrator",
     "ENDPOINT_NOT_FOUND": "is no MLflow server (404): correct MLFLOW_TRACKING_URI",
-    "TEMPORARILY_UNAVAILABLE": "is not available now (503): repeat later",
+    _BUSY: "is not available now (503): repeat later",
     "REQUEST_LIMIT_EXCEEDED": "refuses so many requests (429): repeat later",
 }
 _SIGNS = (
@@ -45,8 +46,10 @@ def is_absent(error: Exception) -> bool:
 
 def meaning(uri: str, error: Exception) -> str:
     """Return one line: the store's address and what its refusal means."""
-    text = str(error).lower()
-    known = _MEANING.get(getattr(error, "error_code", "")) or next((why for sign, why in _SIGNS if sign in text), "")
+    text, code = str(error).lower(), getattr(error, "error_code", "")
+    said = next((why for sign, why in _SIGNS if sign in text), "")
+    # MLflow gives every refusal of a database the code of a server that is not available; the driver's words say more
+    known = said if said and code == _BUSY else _MEANING.get(code, said)
     return f"{portable_uri(uri)}: the tracking store {known or f'refused ({first_line(error)})'}"
 
 

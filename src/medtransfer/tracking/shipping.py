@@ -18,7 +18,7 @@ from medtransfer.tracking.address import portable_uri, tracking_uri
 from medtransfer.tracking.journal import EVENTS, Event, points, read_events
 from medtransfer.tracking.names import artefact_path, check_run_key, refuse_weights
 from medtransfer.tracking.recorder import ARTEFACTS
-from medtransfer.tracking.refusals import first_line
+from medtransfer.tracking.refusals import first_line, meaning
 from medtransfer.tracking.store import RUN_KEY, SHIPPED, client, experiment_id, find_run
 
 NOTE = "shipped.json"
@@ -160,6 +160,20 @@ _SENDERS: dict[str, Callable[[Shipment, Event], None]] = {
     "status": Shipment._status,
     "resume": Shipment._resume,
 }
+
+
+def deliver(shipment: Shipment) -> int:
+    """Send what the store lacks and return how many events that were.
+
+    Raises:
+        TrackingError: the store refuses.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return shipment.deliver()
+    except (MlflowException, OSError) as error:
+        raise TrackingError(meaning(shipment.uri, error)) from error
 
 
 class Shipper:

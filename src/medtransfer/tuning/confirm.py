@@ -1,13 +1,14 @@
 """Confirmation: adopted and former values on new seeds, compared on test rows that no trial has read."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from medtransfer import paths
+from medtransfer import paths, studies
 from medtransfer.config import fingerprint
 from medtransfer.errors import ConfigError
-from medtransfer.evaluation.cells import EvaluationConfig, measure
+from medtransfer.evaluation.cells import Cell, EvaluationConfig, measure
 from medtransfer.evaluation.claims import Claim, judge
 from medtransfer.evaluation.metrics import METRICS
 from medtransfer.evaluation.predictions import read_predictions, write_predictions
@@ -19,7 +20,7 @@ from medtransfer.training.fitting import FitSpec, Setting
 from medtransfer.training.inference import predicted_rows
 from medtransfer.training.loading import evaluation_loader
 from medtransfer.training.progress import console
-from medtransfer.tuning.fits import private_workspace, run_fits
+from medtransfer.tuning.fits import places, private_workspace, run_fits
 from medtransfer.tuning.records import Adoption, Confirmation, write_record
 from medtransfer.tuning.space import Values, trial_params
 from medtransfer.tuning.storage import folder
@@ -43,7 +44,21 @@ def confirm(search: Search, params: Params, adoption: Adoption, *, count: int, t
     metric, seeds = _metric(search), new_seeds(params, search, count)
     values = {"adopted": adoption.values, "former": adoption.former}
     parts = [_predicted(search, arm, values[arm], seed, threads=threads) for seed in seeds for arm in ARMS]
-    return _judged(search, adoption, pd.concat(parts, ignore_index=True), metric, seeds, params.evaluation)
+    table, ratios = pd.concat(parts, ignore_index=True), balance(search, values, seeds[0])
+    return _judged(search, adoption, table, metric, seeds, params.evaluation, ratios)
+
+
+def balance(search: Search, values: Mapping[str, Values], seed: int) -> dict[tuple[str, str], float]:
+    """Return the negatives per positive that the study weights test rows to, where it does, by (arm, condition)."""
+    ratios = {}
+    for arm, own in values.items():
+        params = trial_params(search.tree, search.config, own, seed)
+        place = places(search.config, params)[-1][1:]
+        study = search.config.study
+        for model in studies.module(study, "predictions").fitted(params.study(study)):
+            if (model.folder, model.variant, model.condition) == place and model.neg_pos_ratio is not None:
+                ratios[arm, model.condition] = model.neg_pos_ratio
+    return ratios
 
 
 def new_seeds(params: Params, search: Search, count: int) -> tuple[int, ...]:
@@ -54,6 +69,17 @@ def new_seeds(params: Params, search: Search, count: int) -> tuple[int, ...]:
         if name == "seeds" or name.endswith("_seeds"):
             used += getattr(section, name)
     return tuple(range(max(used) + 1, max(used) + 1 + count))
+
+
+def _measured(
+    table: pd.DataFrame, metric: str, evaluation: EvaluationConfig, ratios: Mapping[tuple[str, str], float]
+) -> list[Cell]:
+    metrics = tuple(dict.fromkeys((metric, "auroc")))
+    return measure(table, evaluation, splits=("test",), metrics=metrics, neg_pos_ratio=ratios)
+
+
+def _weighting(ratios: Mapping[tuple[str, str], float]) -> list[str]:
+    return sorted({f"test rows weighted to {ratio:g} negatives per positive" for ratio in ratios.values()})
 
 
 def _metric(search: Search) -> str:
@@ -123,9 +149,9 @@ def _judged(
     metric: str,
     seeds: tuple[int, ...],
     evaluation: EvaluationConfig,
+    ratios: Mapping[tuple[str, str], float],
 ) -> Confirmation:
-    cells = measure(table, evaluation, splits=("test",), metrics=tuple(dict.fromkeys((metric, "auroc"))))
-    by_arm = {cell.variant: cell for cell in cells}
+    by_arm = {cell.variant: cell for cell in _measured(table, metric, evaluation, ratios)}
     adopted, former = by_arm["adopted"], by_arm["former"]
     maximize = search.config.objectives[0].direction == "maximize"
     signs = (1.0, -1.0) if maximize else (-1.0, 1.0)
@@ -149,7 +175,7 @@ def _judged(
         low=judged.low,
         high=judged.high,
         verdict=verdict,
-        reason=judged.reason,
+        reason="; ".join((judged.reason, *_weighting(ratios))),
         images=len(adopted.images),
         patients=len(set(adopted.patients)),
     )

@@ -41,7 +41,10 @@ def drawings(result: SearchResult) -> list[Drawing]:
     return made
 
 
-_HISTORY = "The first objective of every complete trial, and the best so far. Trials stopped early are marks below."
+_HISTORY = (
+    "The first objective of every complete trial, and the best so far. "
+    "Trials that were stopped or failed are marks below."
+)
 _PARALLEL = (
     "One line per complete trial over the values that it set; the thick line is the best by the first objective."
 )
@@ -63,6 +66,7 @@ def _history(result: SearchResult, figure: Any) -> None:
     floor = min(values) - 0.05 * (max(values) - min(values) or 1)
     axis.plot(stopped, [floor] * len(stopped), "x", color=QUIET, markersize=5, label="stopped or failed")
     axis.set(xlabel="trial", ylabel=objective.name)
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.legend()
 
 
@@ -82,7 +86,8 @@ def _parallel(result: SearchResult, figure: Any) -> None:
 
 def _slices(result: SearchResult, figure: Any) -> None:
     rows, space = grid_rows(len(result.config.space)), result.config.space
-    panels = figure.subplots(rows, 3, squeeze=False, sharey=True).ravel()
+    columns = min(3, len(space))
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     for panel, (key, dimension) in zip(panels, space.items(), strict=False):
         having = [trial for trial in result.complete if key in trial.values]
         places = [_height(dimension, trial.values[key]) for trial in having]
@@ -91,12 +96,18 @@ def _slices(result: SearchResult, figure: Any) -> None:
         panel.set_title(key_end(key))
         if dimension.kind == "log":
             panel.set_xscale("log")
+            low, high = (
+                dimension.ends
+            )  # matplotlib's own labels of a logarithmic axis are formulas, which are not drawn
+            middle = math.sqrt(low * high)
+            panel.set_xticks([low, middle, high], [f"{low:g}", f"{middle:.2g}", f"{high:g}"])
+            panel.set_xticks([], minor=True)
         if dimension.kind == "choice":
             ticks = [_height(dimension, choice) for choice in dimension.choices]
-            panel.set_xticks(ticks, [words(choice) for choice in dimension.choices], rotation=15)
+            panel.set_xticks(ticks, [words(one) for one in dimension.choices], rotation=20, ha="right")
     for panel in panels[len(space) :]:
         panel.set_visible(False)
-    for panel in panels[::3]:
+    for panel in panels[::columns]:
         panel.set_ylabel(result.config.objectives[0].name)
 
 
@@ -122,7 +133,8 @@ def _pareto(result: SearchResult, figure: Any) -> None:
         ring = {"markerfacecolor": "none", "markersize": 12, "color": GREEN}
         axis.plot(*_points([best]), "o", **ring, label=f"chosen: trial {best.number}")
     for trial in on_front:
-        axis.annotate(f" {trial.number}", (trial.objectives[1], trial.objectives[0]))
+        at = (trial.objectives[1], trial.objectives[0])
+        axis.annotate(str(trial.number), at, xytext=(8, -10), textcoords="offset points")
     axis.set(xlabel=second.name, ylabel=first.name)
     axis.legend()
 
@@ -148,15 +160,17 @@ def _share(value: float, values: Sequence[float]) -> float:
 
 
 def _label(name: str, dimension: Dimension | None) -> str:
-    if dimension is None or dimension.kind == "choice":
+    if dimension is None:
         return key_end(name)
+    if dimension.kind == "choice":
+        return f"{key_end(name)}\n{words(dimension.choices[0])} … {words(dimension.choices[-1])}"
     return f"{key_end(name)}\n{dimension.low:g} … {dimension.high:g}"
 
 
 def key_end(key: str) -> str:
-    """Return the end of a dotted key that reads on its own: ``stl_n … lr``, ``alpha1``."""
+    """Return the end of a dotted key that reads on its own, without the study: ``stl_n lr``, ``variants``."""
     parts = key.split(".")
-    return key if len(parts) < 3 or "/" in key else f"{parts[1]} {parts[-1]}"
+    return key if len(parts) < 2 or "/" in key else " ".join(dict.fromkeys((parts[1], parts[-1])))
 
 
 def words(value: Any) -> str:

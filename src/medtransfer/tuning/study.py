@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from medtransfer.errors import ConfigError
 from medtransfer.files import read_json
+from medtransfer.processes import started
 from medtransfer.tuning.config import SearchConfig
 from medtransfer.tuning.storage import folder, where
 
@@ -35,21 +36,12 @@ class Runner:
     @classmethod
     def this(cls, worker: int) -> "Runner":
         """Return the present process."""
-        return cls(socket.gethostname(), os.getpid(), _start_of(os.getpid()), worker)
+        return cls(socket.gethostname(), os.getpid(), started(os.getpid()), worker)
 
     @property
     def is_dead(self) -> bool:
         """Whether it was on this machine and is gone; of other machines nothing is known."""
-        return self.host == socket.gethostname() and _start_of(self.pid) != self.started
-
-
-def _start_of(pid: int) -> str:
-    """Return when a process started, in ticks since the machine did; empty when there is none."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] == "Z" else fields[19]
+        return self.host == socket.gethostname() and started(self.pid) != self.started
 
 
 def open_study(name: str, search: SearchConfig, space_hash: str, storage: Any, address: str | None, worker: int) -> Any:
