@@ -146,7 +146,7 @@ def test_a_stored_multi_task_network_reads_masks_from_the_table(tmp_path):
     loaded, description = load_model(tmp_path / "model")
     source = CsvSource(root=tmp_path)
     manifest, _ = scan_to_manifest(source, "new")
-    data = pack_like_training(manifest.assign(split="test"), tmp_path, tmp_path / "data", description)
+    data = pack_like_training(manifest.assign(split="test"), tmp_path, tmp_path / "data", description, patients="known")
     engine = Engine(HardwareConfig(device="cpu", precision="fp32"))
     table = predict_network(loaded, description, data, engine, name="m").set_index(["image_id", "output"])
     assert len(table) == 2 * 8

@@ -137,13 +137,13 @@ def test_each_of_two_data_sets_decides_the_identity_of_a_fit(of_two, data, other
     assert identity(replace(spec, loaders=spec.loaders["images"], title="another"), setting) == known
 
 
-def test_each_of_two_data_sets_is_an_input_of_the_tracked_run(of_two):
+def test_each_of_two_data_sets_is_an_input_of_the_tracked_run(of_two, data, other):
     spec, setting = of_two
     tracked = run_spec(spec, setting)
     assert (tracked.experiment, tracked.name) == ("toy_study", "finetune · net · all · seed 0")
-    assert [(entry.name, entry.digest[:4], entry.split) for entry in tracked.datasets] == [
-        ("toy", "5d41", "train"),
-        ("other", "6e52", "train"),
+    assert [(entry.name, entry.digest, entry.split) for entry in tracked.datasets] == [
+        ("toy", data.meta.content_hash[:36], "train"),
+        ("other", other.meta.content_hash[:36], "train"),
     ]
     assert tracked.tags["dataset"] == "toy, other"
     assert [digest[:4] for digest in tracked.tags["data_md5"].split(",")] == ["5d41", "6e52"]

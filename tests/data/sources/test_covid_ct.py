@@ -96,7 +96,7 @@ def test_an_absent_file_does_not_cut_its_run(tmp_path, numbered):
 
 def test_runs_over_official_splits_are_listed_by_the_gate_and_do_not_close_it_where_declared(tmp_path, numbered):
     manifest, _ = scan_to_manifest(CovidCtSource(root=tmp_path), "ct")
-    leaks = find_leaks(manifest, max_hamming=0)
+    leaks = find_leaks(manifest)
     pairs = leaks[leaks["kind"] == "patient"]
     assert len(pairs) == 4  # train with val, train with test and val with test of one run; train with test of the other
     with pytest.raises(LeakError, match="2 patients"):
