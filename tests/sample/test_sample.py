@@ -73,15 +73,25 @@ def test_permuted_labels_teach_nothing(tmp_path):
 
 
 def expected_fits(config, study):
-    """How many fits a study has: pretraining, fine-tuning, and trials of the learning rate."""
-    if study == STUDY:
-        pretraining = 1 + len(config.stl_m_after) + len(config.sstl_m_after)
-        pretraining += len(config.methods_after) * len(config.methods)
-        fits = len(config.chains) * len(config.seeds) + pretraining * len(config.pretrain_seeds)
-        return len(config.networks) * fits
+    """How many fits a study has: every phase but the untrained start, and trials of the learning rate."""
+    made = module(study, "study")
+    fits = sum(
+        len(made.conditions(config, phase, variant)) * len(seeds_of(config, phase))
+        for phase in made.PHASES
+        if phase != "start"
+        for variant in made.variants(config, phase)
+    )
+    if study != "truncated_transfer":
+        return fits
     tuned = sum(condition.protocol == "tuned" for condition in config.conditions())
-    fits = len(config.conditions()) * len(config.seeds) + tuned * len(config.tuning.learning_rates)
-    return len(config.start) + len(config.variants) * fits
+    return fits + len(config.variants) * tuned * len(config.tuning.learning_rates)
+
+
+def seeds_of(config, phase):
+    """Return the seeds of a phase: pretraining of the attentive study has its own, truncated pretraining has one."""
+    if phase == "finetune":
+        return config.seeds
+    return getattr(config, "pretrain_seeds", (0,))
 
 
 @pytest.mark.parametrize("study", STUDIES)
