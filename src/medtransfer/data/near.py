@@ -32,7 +32,7 @@ MOST = 20_000
 CELL = 1000
 PROBES = 6
 DOUBT = 2.0
-"""An orientation is uncertain when the frequency that decides it is within so many standard deviations of a copy."""
+"""An orientation is uncertain when the deciding frequency is within this number of standard deviations of a copy."""
 BLOCK = 4096
 SAMPLE = 1 << 19
 """Random pairs from which the radius is taken."""

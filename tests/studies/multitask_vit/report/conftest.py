@@ -87,9 +87,8 @@ def found(config):
 
 
 @pytest.fixture
-def report(config, tmp_path, monkeypatch):
+def report(config, gate, tmp_path, monkeypatch):
     monkeypatch.setattr(collect, "_manifests", lambda config: {"cxr": manifest()})
-    gate = {"images": 0, "hits": [], "pairs": [], "declared": {}, "recall": {}, "planted": 0}
     return collect.collect(
         ReportInput(
             folder=tmp_path,

@@ -7,6 +7,7 @@ import numpy as np
 from medtransfer.evaluation.cells import Cell
 from medtransfer.evaluation.compare import holm, paired_t_test
 from medtransfer.evaluation.pairs import delong
+from medtransfer.evaluation.predictions import Kind
 from medtransfer.reporting.content import Column, Table, TableCell
 from medtransfer.reporting.formatting import labels, probability, signed
 from medtransfer.studies.multitask_vit.report.results import Results, one_output
@@ -54,12 +55,15 @@ def squared_errors(cell: Cell) -> dict[str, float]:
     return {str(name): float(errors[names == name].mean()) for name in dict.fromkeys(names)}
 
 
+def _against_main(found: Results, kind: Kind) -> list[tuple[Cell, Cell]]:
+    """Return the main network's cell of a kind with that of every other network."""
+    main = found.cell(found.main, kind)
+    return [] if main is None else [(main, other) for other in found.of(kind) if other.variant != main.variant]
+
+
 def _diagnosis(found: Results) -> list[Row]:
-    main = found.cell(found.main, "probability")
     rows: list[Row] = []
-    for other in found.of("probability"):
-        if main is None or other.variant == main.variant:
-            continue
+    for main, other in _against_main(found, "probability"):
         for name in main.by_output:
             one = delong(one_output(main, name), one_output(other, name))
             rows.append((other.variant, f"AUROC of {name}", one.difference, one.p, one.difference > 0))
@@ -67,11 +71,8 @@ def _diagnosis(found: Results) -> list[Row]:
 
 
 def _severity(found: Results) -> list[Row]:
-    main = found.cell(found.main, "value")
     rows: list[Row] = []
-    for other in found.of("value"):
-        if main is None or other.variant == main.variant:
-            continue
+    for main, other in _against_main(found, "value"):
         a, b = squared_errors(main), squared_errors(other)
         both = sorted(a.keys() & b.keys())
         one = paired_t_test([a[name] for name in both], [b[name] for name in both])
