@@ -1,11 +1,13 @@
 """The same training on a GPU: every precision, memory format and compilation against fp32 on the CPU."""
 
 import math
+from contextlib import closing
 
 import pytest
 import torch
 
 from medtransfer.training.engine import Engine, HardwareConfig
+from medtransfer.training.optim import AdamWConfig, SGDConfig
 from medtransfer.training.supervised import SupervisedTask
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
@@ -34,6 +36,23 @@ def test_a_fit_on_a_gpu_ends_where_the_cpu_ends(make_fit, toys, tmp_path, precis
     found = fitted(make_fit, toys, tmp_path / "gpu", device="cuda", precision=precision, channels_last=last)
     assert all(math.isfinite(row["train/loss"]) for row in found[2])
     assert largest(expected, found[1]) <= DEVIATION[precision] * largest(expected, before)
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_a_killed_fit_on_a_gpu_continues(make_fit, toys, tmp_path, name):
+    optimizer = {"adamw": AdamWConfig(lr=0.01), "sgd": SGDConfig(lr=0.01, momentum=0.9)}[name]
+    engine, config = Engine(HardwareConfig(device="cuda", precision="fp32")), toys.config(steps=6, optimizer=optimizer)
+    whole, parts = (SupervisedTask(toys.net(dropout=0.0), toys.classes) for _ in range(2))
+    before = {key: tensor.clone() for key, tensor in toys.weights(whole).items()}
+    make_fit(whole, config, engine=engine, scratch=tmp_path / "whole").run()
+    fit = make_fit(parts, config, engine=engine, scratch=tmp_path / "parts")
+    with closing(fit._stream("")) as stream:
+        for _ in range(3):
+            fit._step(fit._next({"": stream}))
+    fit._save()
+    again = SupervisedTask(toys.net(dropout=0.0), toys.classes)
+    make_fit(again, config, engine=engine, scratch=tmp_path / "parts").run()
+    assert largest(toys.weights(whole), toys.weights(again)) <= 1e-3 * largest(toys.weights(whole), before)
 
 
 def test_auto_takes_the_gpu_and_bf16():

@@ -102,3 +102,13 @@ def test_a_snapshot_does_not_follow_the_module():
     kept = snapshot(layer)
     layer.weight.data.zero_()
     assert kept["weight"].abs().sum() > 0
+
+
+@pytest.mark.parametrize(("option", "device"), [({"fused": True}, "meta"), ({"capturable": True}, "meta"), ({}, "cpu")])
+def test_a_step_count_is_where_torch_keeps_it(option, device):
+    parameter = torch.nn.Parameter(torch.empty(3, device="meta"))
+    optimizer = torch.optim.AdamW([parameter])
+    optimizer.param_groups[0] |= option
+    restore_optimizer(optimizer, {"optimizer.0.step": torch.tensor(4.0), "optimizer.0.exp_avg": torch.ones(3)})
+    assert optimizer.state[parameter]["step"].device.type == device
+    assert optimizer.state[parameter]["exp_avg"].device.type == "meta"

@@ -96,16 +96,24 @@ def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put named tensors back, in the memory format of the parameter they belong to."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    """Put named tensors back where torch keeps them, in the memory format of the parameter they belong to.
+
+    A step count is on the CPU, unless the update is fused or captured: then it is beside its parameter.
+    """
+    places = [
+        (p, bool(group.get("fused") or group.get("capturable")))
+        for group in optimizer.param_groups
+        for p in group["params"]
+    ]
     for name, value in tensors.items():
         if not name.startswith("optimizer."):
             continue
         _, index, key = name.split(".", 2)
-        parameter = parameters[int(index)]
-        # A step count belongs on the CPU, also when the parameter is a scalar on a GPU.
-        of_parameter = key != "step" and value.shape == parameter.shape
-        like = torch.empty_like(parameter, dtype=value.dtype) if of_parameter else torch.empty_like(value)
+        parameter, beside = places[int(index)]
+        if key != "step" and value.shape == parameter.shape:
+            like = torch.empty_like(parameter, dtype=value.dtype)
+        else:
+            like = torch.empty_like(value, device=parameter.device if beside else "cpu")
         optimizer.state[parameter][key] = like.copy_(value)
 
 
