@@ -1,13 +1,13 @@
 """The same training on a GPU: every precision, memory format and compilation against fp32 on the CPU."""
 
 import math
-from contextlib import closing
 
 import pytest
 import torch
+from tests.training.test_resume import StopError, stop_after
 
 from medtransfer.training.engine import Engine, HardwareConfig
-from medtransfer.training.optim import AdamWConfig, SGDConfig
+from medtransfer.training.optim import AdamConfig, SGDConfig
 from medtransfer.training.supervised import SupervisedTask
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
@@ -40,16 +40,17 @@ def test_a_fit_on_a_gpu_ends_where_the_cpu_ends(make_fit, toys, tmp_path, precis
 
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
 def test_a_killed_fit_on_a_gpu_continues(make_fit, toys, tmp_path, name):
-    optimizer = {"adamw": AdamWConfig(lr=0.01), "sgd": SGDConfig(lr=0.01, momentum=0.9)}[name]
-    engine, config = Engine(HardwareConfig(device="cuda", precision="fp32")), toys.config(steps=6, optimizer=optimizer)
+    optimizer = {"adamw": AdamConfig(name="adamw", lr=0.01), "sgd": SGDConfig(lr=0.01, momentum=0.9)}[name]
+    engine, config = (
+        Engine(HardwareConfig(device="cuda", precision="fp32")),
+        toys.config(steps=6, optimizer=optimizer, save_every_s=1e-9),
+    )
     whole, parts = (SupervisedTask(toys.net(dropout=0.0), toys.classes) for _ in range(2))
     before = {key: tensor.clone() for key, tensor in toys.weights(whole).items()}
     make_fit(whole, config, engine=engine, scratch=tmp_path / "whole").run()
     fit = make_fit(parts, config, engine=engine, scratch=tmp_path / "parts")
-    with closing(fit._stream("")) as stream:
-        for _ in range(3):
-            fit._step(fit._next({"": stream}))
-    fit._save()
+    with pytest.raises(StopError):
+        stop_after(fit, 3).run()
     again = SupervisedTask(toys.net(dropout=0.0), toys.classes)
     make_fit(again, config, engine=engine, scratch=tmp_path / "parts").run()
     assert largest(toys.weights(whole), toys.weights(again)) <= 1e-3 * largest(toys.weights(whole), before)
