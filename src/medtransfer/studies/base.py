@@ -112,4 +112,4 @@ class ExplanationsModule(Protocol):
         """Return the networks and images of the gallery and of the table of scores."""
 
     def explanations(self, config: Any, engine: Engine) -> tuple[dict[str, "Figure"], dict[str, Any]]:
-        """Return panels of the study's own by name, and facts fit for JSON; a study without such panels leaves it out."""
+        """Return panels of the study's own by name, and facts fit for JSON; a study without any leaves it out."""
