@@ -26,7 +26,7 @@ def test_a_map_that_ignores_the_network_fails_and_grad_cam_does_not(plain, image
     def heats(network):
         return {"edges": images.abs().mean(1).numpy(), "grad_cam": grad_cam(network, images, 0).numpy()}
 
-    found = weight_randomisation(plain, heats, shares=(0, 1))
+    found = weight_randomisation(plain, heats, shares=(0.0, 1.0))
     assert [layer for layer, _ in found["edges"]] == ["head", "trunk.conv1"]
     assert {round(value, 6) for _, value in found["edges"]} == {1}
     assert found["edges"][-1][1] > ALIKE > abs(found["grad_cam"][-1][1])
@@ -38,3 +38,10 @@ def test_maps_that_are_flat_or_not_finite_are_like_nothing():
     broken = heat.copy()
     broken[0, 0, 0], broken[1] = np.nan, 1
     assert likeness(heat, broken) == 0
+
+
+def test_the_layer_next_to_the_output_is_the_first_of_the_cascade(attentive):
+    names = [name for name, _ in cascade(attentive, seed=0)]
+    assert names[0] == "head"
+    assert names[1].startswith("attention.")
+    assert names[-1] == "trunk.conv1"

@@ -16,6 +16,7 @@ from network_heads import class_heads
 
 STUDY = "attentive_transfer"
 NETWORKS = ("resnet18_attn0", "resnet18_attn5")
+VIEW = {"crop": 56, "mean": [0.4], "std": [0.3]}
 HEADS = class_heads(("non-covid", "covid"))
 FINDINGS = f"out/{STUDY}/results/explanations"
 
@@ -33,7 +34,7 @@ def study_of_two(toy):
         for layer in attention_layers(model).values():
             torch.nn.init.normal_(layer.norm.weight)
         folder = study.finetuned(name, "none", 0).weights
-        save_weights(model, folder, config=config.network(name), heads=HEADS, preprocessing={})
+        save_weights(model, folder, config=config.network(name), heads=HEADS, preprocessing=VIEW)
     return toy
 
 
@@ -59,10 +60,29 @@ def test_with_masks_every_network_and_method_is_scored_and_boxes_are_measured(st
     for row in found["scores"]:
         assert row["images"] + row["flat"] == {"lesion": 3, "lungs": 6}[row["region"]]
         assert row["ratio"] is None or row["ratio"] >= 0
+    assert_gallery(study_of_two.folder / FINDINGS / "gallery")
     regions = found["regions"]
     assert (regions["images"], regions["without_lungs"]) == (12, 0)
     assert set(regions["coverage"]) == {"reference", "axial"}
     assert regions["coverage"]["axial"]["rl"] > 0.7
+
+
+def assert_gallery(folder):
+    facts = json.loads((folder / "gallery.json").read_text(encoding="utf-8"))
+    assert facts["scored"] == 3
+    assert [len(network["flat"]) for network in facts["networks"]] == [3, 4]
+    for network in facts["networks"]:
+        *rows, floor = network["scores"]
+        assert [row["explainer"] for row in rows] == list(network["flat"])
+        assert floor["explainer"] == "noise"
+        assert floor["weights"] is None
+        for row in rows:
+            assert row["lesion_images"] + row["flat"] == 3
+            assert all(0 <= row[key] <= 1 for key in ("in_lungs", "deletion", "insertion"))
+            assert all(-1 <= row[key] <= 1 for key in ("head", "weights", "labels"))
+    count = len(facts["cases"])
+    assert count
+    assert len(list((folder / "tiles").iterdir())) == count * (1 + 2 * (3 + 4))
 
 
 @pytest.mark.slow

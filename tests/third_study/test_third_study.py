@@ -24,7 +24,7 @@ VERBS = [
     ["gate"],
     *([*FIT, network] for network in NETWORKS),
     [*FIT, "all"],
-    *([verb, STUDY] for verb in ("predict", "score", "register", "report")),
+    *([verb, STUDY] for verb in ("predict", "score", "audit", "register", "report")),
     ["overview"],
     ["evaluate", "--model", MODEL, "--manifest", "data/chest/labels.csv"],
 ]
@@ -213,5 +213,5 @@ def test_the_guide_s_block_of_a_phase_is_one_that_dvc_runs(tmp_path):
         assert stage["cmd"] == f"python -m medtransfer fit {STUDY} multitask {network}"
         assert stage["outs"] == [f"out/{STUDY}/{kind}/multitask/{network}" for kind in ("weights", "records")]
         assert "out/gate/datasets/chest.json" in stage["deps"]
-    assert {f"{verb}@{STUDY}" for verb in ("predict", "score", "register", "report")} <= set(stages)
+    assert {f"{verb}@{STUDY}" for verb in ("predict", "score", "audit", "register", "report")} <= set(stages)
     assert f"out/{STUDY}/weights" in stages[f"register@{STUDY}"]["deps"]

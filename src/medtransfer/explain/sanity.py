@@ -10,6 +10,8 @@ from scipy.stats import rankdata
 from torch import nn
 
 Heat = NDArray[np.floating]
+ORDER = ("attention.", "head", "head.label")
+"""Beginnings of the names of layers that come behind the trunk, the last one next to the output."""
 ALIKE = 0.5
 """Likeness above which a map fails: it shows what it showed before the network lost what it knew. Our limit."""
 
@@ -35,7 +37,7 @@ def cascade(model: nn.Module, *, seed: int) -> Iterator[tuple[str, nn.Module]]:
     object at each step: use it before the next one.
 
     Args:
-        model: any network; its layers are those with weights of their own, in the order of their definition.
+        model: any network; its layers are those with weights of their own.
         seed: of the shuffling.
     """
     changed, generator = copy.deepcopy(model), torch.Generator().manual_seed(seed)
@@ -78,5 +80,9 @@ def weight_randomisation(
 
 
 def _layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Return the layers with weights of their own by name."""
-    return [(name, one) for name, one in model.named_modules() if next(one.parameters(recurse=False), None) is not None]
+    """Return the layers with weights of their own by name, as they are defined but for those above the trunk.
+
+    Inserted layers are in the trunk but defined behind the head, and of several heads the label's is the last.
+    """
+    own = [(name, one) for name, one in model.named_modules() if next(one.parameters(recurse=False), None) is not None]
+    return sorted(own, key=lambda layer: sum(layer[0].startswith(start) * (n + 1) for n, start in enumerate(ORDER)))

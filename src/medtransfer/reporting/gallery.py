@@ -66,9 +66,8 @@ def write_gallery_page(
 def failed_tests(facts: Mapping[str, Any], titles: Mapping[str, str]) -> list[str]:
     """Return a sentence for every sanity test that a map fails."""
     return [
-        f"Sanity test failed: {titles[row['explainer']]} of {network['title']} is much like that of the network "
-        f"{other} (rank correlation {row[test]:.2f}, limit {facts['alike']:g}). "
-        "Its maps may show the image, not the network."
+        f"Sanity test failed: {titles[row['explainer']]} of {network['title']} is like that of the network {other} "
+        f"(rank correlation {row[test]:.2f}, limit {facts['alike']:g})."
         for network in facts["networks"]
         for row in network["scores"] or ()
         for test, other in TESTS.items()
@@ -95,7 +94,8 @@ def score_table(facts: Mapping[str, Any], titles: Mapping[str, str]) -> Table:
     )
     notes = [
         "Noise is a map of random numbers: the floor. Attention and rollout know no class, so a shuffled output layer "
-        "does not change them. No intervals: the table describes these maps, it compares no two of them.",
+        "does not change them. Maps of few cells agree easily: with 2 × 2 cells, by chance too. No intervals: the "
+        "table describes these maps, it compares no two of them.",
         *([f"Share of permuted labels that the networks trained on them gave at the end: {learnt}."] if learnt else []),
     ]
     return Table("maps", "Maps scored", intro, columns, tuple(rows), tuple(notes))

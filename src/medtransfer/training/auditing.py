@@ -102,7 +102,7 @@ def network_model(network: Classifier, heads: Heads, prepared: Mapping[str, Any]
     require_trained({head: heads[head]}, what="audit")
     column = heads[head].outputs.index(output)
     engine.place(network).eval()
-    view = {"mean": _numbers(prepared["mean"]), "std": _numbers(prepared["std"])}
+    view = {"mean": numbers(prepared["mean"]), "std": numbers(prepared["std"])}
 
     @torch.inference_mode()
     def model(images: NDArray[Any]) -> Answer:
@@ -198,5 +198,6 @@ def _centre(images: NDArray[Any], crop: int) -> NDArray[Any]:
     return images[..., top : top + crop, left : left + crop]
 
 
-def _numbers(value: Any) -> tuple[float, ...]:
+def numbers(value: Any) -> tuple[float, ...]:
+    """Return one number or several as a tuple: mean and standard deviation of ``preprocessing`` are either."""
     return tuple(value) if isinstance(value, (list, tuple)) else (value,)

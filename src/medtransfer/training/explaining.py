@@ -20,6 +20,7 @@ from medtransfer.models.classifier import Classifier
 from medtransfer.models.heads import Head, activate, require_trained
 from medtransfer.models.weights import load_model, untrained_twin
 from medtransfer.paths import FitPaths
+from medtransfer.training.auditing import numbers
 from medtransfer.training.engine import Engine
 from medtransfer.training.random_labels import Twin, learn_permuted_labels
 
@@ -108,7 +109,7 @@ def open_subject(title: str, fit: FitPaths, positive: str, engine: Engine) -> Su
     name = names[column][0]
     require_trained({name: heads[name]}, what="explain")
     prepared = description["preprocessing"]
-    view = {"crop": prepared["crop"], "mean": tuple(prepared["mean"]), "std": tuple(prepared["std"])}
+    view = {"crop": prepared["crop"], "mean": numbers(prepared["mean"]), "std": numbers(prepared["std"])}
     engine.place(network).eval()
     return Subject(title, fit, network, heads[name], name, column, heads, view, engine)
 
@@ -161,7 +162,7 @@ def _sanity(subject: Subject, images: Tensor, twin: Twin) -> dict[str, dict[str,
     own, permuted = heats(subject.network), heats(twin.network)
     return {
         name: {"head": values[0][1], "weights": values[-1][1], "labels": likeness(own[name], permuted[name])}
-        for name, values in weight_randomisation(subject.network, heats, shares=(0, 1)).items()
+        for name, values in weight_randomisation(subject.network, heats, shares=(0.0, 1.0)).items()
     }
 
 
