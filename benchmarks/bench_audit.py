@@ -30,9 +30,9 @@ def cases() -> Cases:
     """Draw phantoms at a quarter of the side and enlarge them: what they show does not matter for the time."""
     images, masks, markers = [], [], np.zeros((IMAGES, SIDE, SIDE), bool)
     for number in range(IMAGES):
-        label, scanner = ("covid", "normal")[number % 2], CXR_SCANNERS[number // 2 % 3]
-        streams = [np.random.default_rng([part, number]) for part in (1, 2)]
-        phantom = draw_cxr(*streams, label, scanner, CxrConfig(size=DRAWN))
+        one, two = (np.random.default_rng([part, number]) for part in (1, 2))
+        scanner = CXR_SCANNERS[number // 2 % 3]
+        phantom = draw_cxr(one, two, "normal" if number % 2 else "covid", scanner, CxrConfig(size=DRAWN))
         image = np.kron(phantom.image, np.ones((SIDE // DRAWN, SIDE // DRAWN), np.uint8))
         if number % 3 == 0:
             image, marker = burn_marker(np.random.default_rng(number), image)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from medtransfer.explain.gradcam import grad_cam
-from medtransfer.explain.sanity import ALIKE, cascade, likeness, weight_randomisation
+from medtransfer.explain.sanity import cascade, likeness, weight_randomisation
 
 
 def test_the_cascade_goes_from_the_output_down_and_leaves_the_network_alone(plain):
@@ -29,7 +29,7 @@ def test_a_map_that_ignores_the_network_fails_and_grad_cam_does_not(plain, image
     found = weight_randomisation(plain, heats, shares=(0.0, 1.0))
     assert [layer for layer, _ in found["edges"]] == ["head", "trunk.conv1"]
     assert {round(value, 6) for _, value in found["edges"]} == {1}
-    assert found["edges"][-1][1] > ALIKE > abs(found["grad_cam"][-1][1])
+    assert abs(found["grad_cam"][-1][1]) < 0.7  # of few cells
 
 
 def test_maps_that_are_flat_or_not_finite_are_like_nothing():

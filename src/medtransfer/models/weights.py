@@ -113,26 +113,13 @@ def load_model(folder: Path) -> tuple[Classifier, dict[str, Any]]:
     state = _own_state(folder, description)
     heads = stored_heads(folder)
     try:
-        model = _built(description, heads)
+        config = TypeAdapter[Structure](AnyNetwork).validate_python(description["network"])
+        model = build_network(config, sum(len(head.outputs) for head in heads.values()))
         model.load_state_dict(state)
     except (KeyError, ValidationError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         raise CheckpointError(f"{folder}: weights and {DESCRIPTION} do not belong together ({first})") from error
     return model.eval(), description | {"heads": heads}
-
-
-def untrained_twin(folder: Path, *, seed: int) -> Classifier:
-    """Return a network of the build of a stored one with freshly drawn weights.
-
-    Raises:
-        CheckpointError: as for ``load_model``.
-    """
-    return _built(_describe(folder), stored_heads(folder), seed=seed)
-
-
-def _built(description: dict[str, Any], heads: dict[str, Head], *, seed: int | None = None) -> Classifier:
-    config = TypeAdapter[Structure](AnyNetwork).validate_python(description["network"])
-    return build_network(config, sum(len(head.outputs) for head in heads.values()), seed=seed)
 
 
 def stored_heads(folder: Path) -> dict[str, Head]:

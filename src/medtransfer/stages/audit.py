@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from medtransfer import paths
+from medtransfer.audit.cases import Cases
 from medtransfer.audit.offered import offered
 from medtransfer.audit.record import add_audit, audit_entry, audit_tag
 from medtransfer.audit.used import Answer, Model, used
@@ -55,11 +56,7 @@ def run(options: Namespace) -> None:
         raise ConfigError("audit: which class or finding is the question? The model names none; give --positive")
     with tempfile.TemporaryDirectory() as temporary:
         images = _images(options, description, Path(temporary) / "data")
-        notes = (
-            read_annotations(options.annotations, images.data.manifest, images.root) if options.annotations else None
-        )
-        crop = description["preprocessing"]["crop"] if description else images.data.meta.size
-        cases, rows = cases_of(images.data, images.rows, positive=positive, crop=crop, annotations=notes)
+        cases, rows = _cases(options, description, images, positive)
         model: Model | None = None
         if network is None:
             answer = Answer(_scores(options.predictions, images.data, rows))
@@ -83,6 +80,12 @@ def run(options: Namespace) -> None:
     slug = re.sub(r"[^A-Za-z0-9_-]+", "-", f"audit-{entry['name']}-{entry['dataset']}").strip("-")
     title = f"Audit of {entry['name']} on {entry['dataset']}"
     write_audit_page(paths.report(slug[: paths.LONGEST]), [entry], title=title, phantoms=images.phantoms)
+
+
+def _cases(options: Namespace, description: dict[str, Any], images: Images, positive: str) -> tuple[Cases, Rows]:
+    notes = read_annotations(options.annotations, images.data.manifest, images.root) if options.annotations else None
+    crop = description["preprocessing"]["crop"] if description else images.data.meta.size
+    return cases_of(images.data, images.rows, positive=positive, crop=crop, annotations=notes)
 
 
 def _images(options: Namespace, description: dict[str, Any], folder: Path) -> Images:

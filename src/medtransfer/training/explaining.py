@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from medtransfer.data.packed import PackedDataset, Rows
@@ -16,9 +17,11 @@ from medtransfer.errors import ModelError
 from medtransfer.explain.explainers import explainers, fitting
 from medtransfer.explain.sanity import likeness, weight_randomisation
 from medtransfer.explain.scorecard import Score, faithful, located, with_floor
-from medtransfer.models.classifier import Classifier
+from medtransfer.models.classifier import Classifier, build_network
 from medtransfer.models.heads import Head, activate, require_trained
-from medtransfer.models.weights import load_model, untrained_twin
+from medtransfer.models.networks import AnyNetwork
+from medtransfer.models.structures import Structure
+from medtransfer.models.weights import load_model
 from medtransfer.paths import FitPaths
 from medtransfer.training.auditing import numbers
 from medtransfer.training.engine import Engine
@@ -37,6 +40,7 @@ class Subject:
         title: how it is called on the page.
         fit: where it is from.
         network: in evaluation mode, on the engine's device.
+        build: what builds such a network.
         head: the head with the output in question.
         name: of that head.
         column: of the output among those of all heads.
@@ -48,6 +52,7 @@ class Subject:
     title: str
     fit: FitPaths
     network: Classifier
+    build: Structure
     head: Head
     name: str
     column: int
@@ -89,8 +94,12 @@ class Subject:
     @property
     def output(self) -> str:
         """Name of the output in question."""
-        names = [one for head in self.heads.values() for one in head.outputs]
-        return names[self.column]
+        return self.outputs[self.column]
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the outputs of all heads."""
+        return [one for head in self.heads.values() for one in head.outputs]
 
 
 def open_subject(title: str, fit: FitPaths, positive: str, engine: Engine) -> Subject:
@@ -111,7 +120,8 @@ def open_subject(title: str, fit: FitPaths, positive: str, engine: Engine) -> Su
     prepared = description["preprocessing"]
     view = {"crop": prepared["crop"], "mean": numbers(prepared["mean"]), "std": numbers(prepared["std"])}
     engine.place(network).eval()
-    return Subject(title, fit, network, heads[name], name, column, heads, view, engine)
+    build = TypeAdapter[Structure](AnyNetwork).validate_python(description["network"])
+    return Subject(title, fit, network, build, heads[name], name, column, heads, view, engine)
 
 
 def score_maps(subject: Subject, data: PackedDataset, rows: Rows, twin: Twin) -> list[dict[str, Any]]:
@@ -150,7 +160,7 @@ def permuted_twin(subject: Subject, data: PackedDataset, positive: NDArray[np.fl
     """
     train = data.rows("train", labelled=False)
     rows = train[~np.isnan(positive[train])][:LEARNT]
-    network = untrained_twin(subject.fit.weights, seed=0)
+    network = build_network(subject.build, len(subject.outputs), seed=0)
     subject.engine.place(network)
     return learn_permuted_labels(network, subject.inputs(data, rows), positive[rows] == 1, subject.column)
 
