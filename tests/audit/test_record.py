@@ -39,7 +39,7 @@ def test_a_file_of_another_kind_is_not_overwritten(entry, tmp_path):
 def test_the_page_says_both_verdicts_the_rule_and_the_limits(entry):
     content = audit_content([entry], title="Audit", limits=(0.7, 0.55, 0.1, 0.02), phantoms=True)
     html, text = render_html(content), render_markdown(content)
-    assert "models:/toy@champion, covid: Does the data offer a shortcut? No sign in: source, border" in text
+    assert "\nDoes the data offer a shortcut? No sign in: source, border" in text
     assert "Cannot tell: only predictions are known" in text
     assert "interval is above 0.7 (an AUROC) or 0.1 (a difference)" in text
     assert "models:/toy@champion" in html

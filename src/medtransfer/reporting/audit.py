@@ -48,7 +48,9 @@ def audit_content(
         origin=" ".join([*dict.fromkeys(map(_images, audits)), drawn]).strip(),
         phantoms=phantoms,
         headline=tuple(
-            f"{_called(audit)}: {TITLES[half]} {_sentence(audit[half])}" for audit in audits for half in TITLES
+            f"{_called(audit)}: " * (len(audits) > 1) + f"{TITLES[half]} {_sentence(audit[half])}"
+            for audit in audits
+            for half in TITLES
         ),
         champions=(),
         results=tuple(tables),
