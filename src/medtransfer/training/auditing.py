@@ -28,7 +28,7 @@ ATTRIBUTES = ("sex",)
 """Columns of annotations beside the box of a marker; source and view are in the manifest."""
 
 
-def question(manifest: pd.DataFrame, positive: str) -> NDArray[np.float64]:
+def question(manifest: pd.DataFrame, positive: str, *, what: str = "audit") -> NDArray[np.float64]:
     """Return 1, 0 or NaN (not known) for every row: is it of the class, or has it the finding, ``positive``?
 
     Raises:
@@ -41,7 +41,7 @@ def question(manifest: pd.DataFrame, positive: str) -> NDArray[np.float64]:
         return np.asarray(manifest[f"y_{positive}"], np.float64)
     findings = [str(name).removeprefix("y_") for name in manifest if str(name).startswith("y_")]
     known = ", ".join(sorted({*labels, *findings} - {""})) or "none"
-    raise DataError(f"audit: no image has the label or finding {positive!r}, expected one of: {known}; give --positive")
+    raise DataError(f"{what}: no image has the label or finding {positive!r}, expected one of: {known}; ask for one")
 
 
 def cases_of(

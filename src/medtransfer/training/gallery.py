@@ -48,7 +48,7 @@ def write_gallery(
         ModelError: a network has no such output.
     """
     data = open_dataset(dataset)
-    asked = question(data.manifest, positive)
+    asked = question(data.manifest, positive, what="explain")
     rows = data.rows("test", labelled=False)
     rows = rows[~np.isnan(asked[rows])]
     if not rows.size:
