@@ -85,7 +85,7 @@ def test_a_failed_sanity_test_is_printed_above_the_gallery(page, facts):
     (sentence,) = failed_tests(facts, TITLES)
     assert "attention of attentive is like that of the network trained on permuted labels" in sentence
     html = page()
-    assert html.index(sentence) < html.index("Correct cases</h2>")
+    assert html.index(sentence) < html.index("Correct cases of the first network</h2>")
     cells = [row[-1] for row in score_table(facts, TITLES).rows]
     assert [cell.detail for cell in cells] == ["", "", "fails"]
 

@@ -38,7 +38,7 @@ def case_sheet(title: str, explainers: Sequence[str], rows: Sequence[SheetRow]) 
 
     with matplotlib.rc_context(_STYLE):
         columns = 1 + 2 * len(explainers)
-        figure = Figure(figsize=(1.25 * columns + 1, 1.45 * len(rows) + 0.7), layout="constrained")
+        figure = Figure(figsize=(1.25 * columns + 1, 1.25 * len(rows) + 0.7), layout="constrained")
         figure.suptitle(title, fontsize=10)
         axes = figure.subplots(len(rows), columns, squeeze=False)
         heads = ["image", *(text for name in explainers for text in (name, "over image"))]

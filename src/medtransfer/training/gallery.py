@@ -170,4 +170,5 @@ def _shown(
 
 
 def _sheet(subject: Subject, kind: str, names: Sequence[str], rows: Sequence[SheetRow]) -> "Figure":
-    return case_sheet(f"{subject.title} · {kind} cases", [TITLES[name] for name in names], rows)
+    does = {"correct": "answers correctly", "failed": "fails"}[kind]
+    return case_sheet(f"{subject.title} · cases that the first network {does}", [TITLES[name] for name in names], rows)
