@@ -18,7 +18,7 @@ from medtransfer.explain.tiles import bar_colours, grey_tile, map_tile, overlay_
 from medtransfer.paths import FitPaths
 from medtransfer.training.auditing import question
 from medtransfer.training.engine import Engine
-from medtransfer.training.explaining import Subject, centre, open_subject, permuted_twin, score_maps
+from medtransfer.training.explaining import BATCH, Subject, centre, open_subject, permuted_twin, score_maps
 from medtransfer.training.loading import grey_images, open_dataset
 from medtransfer.training.progress import console
 
@@ -85,7 +85,8 @@ def answers(subject: Subject, data: PackedDataset, rows: Rows) -> tuple[list[str
 
     The answer is the likeliest class of a head with one label, else whether the score is 0.5 or more.
     """
-    scores = subject.scores(subject.inputs(data, rows))
+    chunks = np.split(rows, range(BATCH, len(rows), BATCH))
+    scores = np.concatenate([subject.scores(subject.inputs(data, chunk)) for chunk in chunks])
     own = scores[:, subject.head.outputs.index(subject.output)]
     if subject.head.one_label:
         return [subject.head.outputs[best] for best in scores.argmax(1)], own
