@@ -49,10 +49,17 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": cpu or platform.processor(),
         "bf16_units": "avx512_bf16" in flags or "amx_bf16" in flags,
+        "gpu": _gpu(),
         "cores": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "torchvision", "numpy", "scikit-learn", "timm")},
     }
+
+
+def _gpu() -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else ""
 
 
 def _seconds(call: Callable[[], Any]) -> float:

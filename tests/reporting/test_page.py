@@ -1,3 +1,5 @@
+import base64
+import hashlib
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -6,8 +8,10 @@ from xml.etree import ElementTree
 import pytest
 
 from medtransfer.reporting.content import Column, Figure, Table, TableCell
+from medtransfer.reporting.formatting import NOT_PRINTED
 from medtransfer.reporting.origin import Origin
 from medtransfer.reporting.page import render_html, render_markdown, write_report
+from medtransfer.reporting.tables import badged
 from medtransfer.studies.attentive_transfer.report import build
 
 FRONT = "../index.html"
@@ -90,13 +94,55 @@ def test_a_drawing_is_a_complete_file(tmp_path, content):
 
 def test_the_page_loads_nothing_from_any_host(page):
     for tag, attributes in tags(page):
-        assert tag not in ("script", "link", "iframe", "object", "embed", "image")
+        assert tag not in ("link", "iframe", "object", "embed", "image")
+        assert tag != "script" or not attributes
         assert attributes.get("src", "data:image/").startswith("data:image/")
         assert attributes.get("href", "#").startswith("#") or attributes["href"] == FRONT
         assert attributes.get("xlink:href", "#").startswith("#")
         assert not any(name.startswith("on") for name in attributes)
     assert "@import" not in page
     assert all(url.startswith("url(#") for url in re.findall(r"url\([^)]*", page))
+
+
+def test_only_the_script_that_sorts_tables_may_run(page):
+    script = re.search(r"<script>(.*?)</script>", page, re.DOTALL)[1]
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]
+    assert f"script-src 'sha256-{allowed}'" in policy
+    assert "default-src 'none'" in policy
+
+
+def test_the_answer_is_beside_a_drawing_and_each_drawing_is_there_once(content, page):
+    answer = page[page.index('id="answer"') : page.index('id="results"')]
+    assert f'<figure id="{content.lead.key}"' in answer
+    assert page.count(f'<figure id="{content.lead.key}"') == 1
+
+
+def test_columns_without_a_value_become_a_note(content):
+    columns = (Column("network", number=False), Column("paper", "AUROC"), Column("ours", "AUROC"))
+    rows = tuple((TableCell(name), NOT_PRINTED, TableCell("0.8")) for name in "ab")
+    table = Table("t", "T", "", columns, rows)
+    page, text = render_html(replace(content, results=(table,))), render_markdown(replace(content, results=(table,)))
+    for found in (page, text):
+        assert "Not available, so not shown: " in found
+        assert "n/a" not in found
+    one = replace(table, rows=(*rows, (TableCell("c"), TableCell("0.7"), TableCell("0.8"))))
+    text = render_markdown(replace(content, results=(one,)))
+    assert "AUROC paper" in text.split("### T")[1].split("###")[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("holds", '<b class="badge for">holds</b>'),
+        ("A − B: +0.1, 95 % interval 0.0 … 0.2 (one seed): not decidable (one seed).", ': <b class="badge open">'),
+        ("this holds in part", None),
+        ("the claim: holdings", None),
+    ],
+)
+def test_a_verdict_has_a_badge_and_other_words_have_none(text, found):
+    marked = str(badged(text))
+    assert (found in marked) if found else ("badge" not in marked)
 
 
 def test_identifiers_are_unique_and_every_link_has_its_target(page):
@@ -115,7 +161,7 @@ def test_a_report_without_figures_has_no_place_for_them(content):
 
 def test_labels_cannot_become_markup_in_the_page(evil):
     page = render_html(evil)
-    assert "<script" not in page
+    assert page.count("<script") == 1, "the one that sorts tables"
     assert "&lt;script&gt;" in page
     tags(page)
 

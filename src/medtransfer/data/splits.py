@@ -144,7 +144,8 @@ def _fill(patients: Sequence[str], images: Mapping[str, int], shares: Mapping[st
 
 def _classes(rows: pd.DataFrame) -> list[tuple[str, ...]]:
     """Return the classes of each row: its label, else its positive findings, else one nameless class."""
-    positive = positive_findings(rows, [column for column in rows if column.startswith("y_")])
+    findings = [column for column in rows if column.startswith("y_")]
+    positive = positive_findings(rows, findings) if findings else [("",)] * len(rows)
     return [(label,) if label else names for label, names in zip(rows["label"].fillna(""), positive, strict=True)]
 
 

@@ -36,6 +36,8 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[TableCell, ...], ...]
     notes: tuple[str, ...] = ()
+    folded: bool = False
+    """Whether the page shows the title alone until a reader opens the table."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,11 @@ class Figure:
     title: str
     caption: str
     svg: str
+
+    @property
+    def drawn(self) -> bool:
+        """Whether it is a drawing; everything else may hold images of patients."""
+        return self.svg.startswith("<svg")
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,7 @@ class ReportContent:
     results: tuple[Table, ...]
     """The first leads the study on the front page."""
     figures: tuple[Figure, ...]
+    """The first that is a drawing is beside the answer, here and on the front page."""
     data: tuple[Table, ...]
     provenance: tuple[Table, ...]
     limits: tuple[str, ...]
@@ -73,6 +81,11 @@ class ReportContent:
     """The study's own terms; the page explains them on hovering, like the shared ones."""
     links: tuple[tuple[str, str], ...] = ()
     """Further pages: title and address relative to this one."""
+
+    @property
+    def lead(self) -> Figure | None:
+        """The drawing beside the answer; None = there is none."""
+        return next((figure for figure in self.figures if figure.drawn), None)
 
 
 @dataclass(frozen=True)
@@ -86,13 +99,20 @@ class Summary:
     headline: tuple[str, ...]
     lead: Table
     glossary: dict[str, str] = field(default_factory=dict)
+    figure: Figure | None = None
 
 
 def summary_of(study: str, content: ReportContent) -> Summary:
     """Return what the front page shows about a study."""
-    glossary = dict(content.glossary)
     return Summary(
-        study, content.title, content.origin, content.phantoms, content.headline, content.results[0], glossary
+        study=study,
+        title=content.title,
+        origin=content.origin,
+        phantoms=content.phantoms,
+        headline=content.headline,
+        lead=content.results[0],
+        glossary=dict(content.glossary),
+        figure=content.lead,
     )
 
 

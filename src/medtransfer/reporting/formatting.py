@@ -94,6 +94,11 @@ def estimate(row: Row | None, *, difference: bool = False) -> TableCell:
     return TableCell(main, interval(*bounds(row), difference=difference), hover)
 
 
+def with_caveat(title: str, caveat: str) -> TableCell:
+    """Return a cell with the first words of a caveat, up to a colon, below its title; all of it on hovering."""
+    return TableCell(title, caveat.partition(":")[0], caveat)
+
+
 def no_interval(reason: str | None) -> str:
     """Return what is in the place of an interval that does not exist: that patients are too few or not known."""
     return next((why for why in (TOO_FEW, NO_IDS) if (reason or "").startswith(why)), "")

@@ -1,5 +1,7 @@
 """Reports as self-contained HTML pages and as Markdown; text from data is always escaped."""
 
+import base64
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -10,8 +12,10 @@ from medtransfer.files import write_text
 from medtransfer.reporting.content import Column, Figure, ReportContent, Summary, Table, TableCell
 from medtransfer.reporting.drawing import standalone
 from medtransfer.reporting.formatting import GLOSSARY
+from medtransfer.reporting.tables import badged, shown
 
 _HERE = Path(__file__).parent
+_TERMS = "<!-- terms -->"
 FRONT = "Which pretrained knowledge transfers?"
 _ABOUT = "One study per published paper, all built from the same parts. Each page has tables, figures, runs and limits."
 
@@ -45,7 +49,7 @@ def write_overview(folder: Path, studies: Sequence[Summary]) -> None:
 
 
 def render_html(content: ReportContent) -> str:
-    """Return the HTML page: styles and figures are inline, it has no script and loads nothing."""
+    """Return the HTML page: styles, figures and the one script, which sorts tables, are inline; it loads nothing."""
     return render("page.html", content.glossary, report=content)
 
 
@@ -71,15 +75,24 @@ def render(template: str, glossary: Mapping[str, str], **values: Any) -> str:
     from markupsafe import Markup
 
     environment = _environment(GLOSSARY | dict(glossary))
-    return str(environment.get_template(template).render(style=Markup(_style()), **values))
+    script = _text("page.js")
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    frame = {"style": Markup(_style()), "script": Markup(script), "allowed": allowed}
+    body = str(environment.get_template(template).render(frame=frame, **values))
+    used = {term: meaning for term, meaning in (GLOSSARY | dict(glossary)).items() if f">{term}</abbr>" in body}
+    return body.replace(_TERMS, str(environment.get_template("terms.html").render(terms=used)))
 
 
 def _style() -> str:
-    return (_HERE / "page.css").read_text(encoding="utf-8")
+    return _text("page.css")
+
+
+def _text(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")
 
 
 def _drawings(content: ReportContent) -> list[Figure]:
-    return [figure for figure in content.figures if figure.svg.startswith("<svg")]
+    return [figure for figure in content.figures if figure.drawn]
 
 
 def _file(figure: Figure) -> str:
@@ -93,7 +106,8 @@ def _environment(glossary: Mapping[str, str]) -> Any:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"explained": partial(_explained, glossary, _terms(glossary)), "drawn": _drawn}
+    explained = partial(_explained, glossary, _terms(glossary))
+    environment.filters |= {"explained": explained, "drawn": _drawn, "shown": shown, "badged": badged}
     environment.globals |= {"groups": _groups}
     return environment
 
@@ -132,6 +146,7 @@ def _groups(columns: tuple[Column, ...]) -> list[tuple[str, int]]:
 
 
 def _markdown_table(table: Table) -> list[str]:
+    table = shown(table)
     heads = [" ".join(part for part in (column.group, column.name) if part) for column in table.columns]
     marks = ["---:" if column.number else "---" for column in table.columns]
     rows = [[_cell(value) for value in row] for row in table.rows]

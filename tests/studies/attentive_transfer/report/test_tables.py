@@ -145,7 +145,9 @@ def test_a_row_says_that_chance_in_pretraining_is_not_in_it_where_it_is_not(stud
     once = "pretrained once: chance in pretraining is not in the interval"
 
     def details(results):
-        return {row[1].main: row[0].detail for row in grid_table(results).rows if row[0].main == "resnet50"}
+        rows = [row for row in grid_table(results).rows if row[0].main == "resnet50"]
+        assert all(row[0].hover.startswith(row[0].detail) for row in rows)
+        return {row[1].main: row[0].hover for row in rows}
 
     assert set(details(study_results).values()) == {"", once}
     assert details(study_results)["no transfer"] == ""

@@ -79,7 +79,7 @@ def test_a_sleeping_control_is_marked_and_decides_nothing_about_attention(warmed
 
 
 def test_rows_from_ready_made_weights_say_that_these_were_trained_once(warmed_content):
-    details = {row[1].main: row[0].detail for row in table(warmed_content, "grid").rows if row[0].main == "resnet50"}
+    details = {row[1].main: row[0].hover for row in table(warmed_content, "grid").rows if row[0].main == "resnet50"}
     assert set(details.values()) == {"STL-N trained once: its chance is not in the interval"}
 
 

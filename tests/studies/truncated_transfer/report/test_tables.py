@@ -96,14 +96,14 @@ def test_tests_name_both_variants_their_pretraining_and_delong_as_images_only(st
     tests = paired_tests(study_results.cells, pairs(study_results.config, "b_transfusion"), METRICS)
     table = tables.tests_table(tests)
     assert mains(table.rows[0])[:3] == ["ct · all · tuned", "Dens-T1 · TL", "Dens-S1 · transfusion"]
-    assert [cell.detail for cell in table.rows[0][1:3]] == [ONCE, ONCE]
+    assert [cell.hover for cell in table.rows[0][1:3]] == [ONCE, ONCE]
     assert (table.columns[-1].name, table.columns[-1].group) == ("AUROC, p", "images only")
     assert table.rows[0][-1].main == probability(tests[0]["p_images"])
 
 
 def test_a_row_without_pretraining_says_nothing_of_it(study_results, rows, costs):
     table = tables.networks_table(study_results, rows, costs)
-    assert {row[1].main: row[1].detail for row in table.rows} == {"RI": "", "TL": ONCE, "transfusion": ONCE}
+    assert {row[1].main: row[1].hover for row in table.rows} == {"RI": "", "TL": ONCE, "transfusion": ONCE}
 
 
 CUT = Claim(

@@ -20,6 +20,7 @@ from medtransfer.reporting.formatting import (
     number,
     probability,
     signed,
+    with_caveat,
 )
 from medtransfer.studies.attentive_transfer.claims import attention_pairs, not_in_interval, warmed_pairs
 from medtransfer.studies.attentive_transfer.paper.values import (
@@ -203,12 +204,14 @@ def network_cell(results: Results, key: Key) -> TableCell:
         return TableCell(title)
     once = not_in_interval(results.config, [key[1]])
     if not inserted_layers(key[0]):
-        return TableCell(title, once)
+        return with_caveat(title, once)
+    short = with_caveat(title, once).detail
     if key not in results.change:
-        return TableCell(title, _joined(f"{'control' if is_control(key[0]) else 'attention'} not checked", once))
+        unchecked = f"{'control' if is_control(key[0]) else 'attention'} not checked"
+        return TableCell(title, _joined(unchecked, short), once)
     change = results.change[key]
     hover = f"switching the inserted layers off changes probabilities by at most {change['largest']:.3f}"
-    return TableCell(title, _joined(inactive_mark(key[0], change), once), hover)
+    return TableCell(title, _joined(inactive_mark(key[0], change), short), _joined(hover, once))
 
 
 def outside_columns(results: Results, what: str) -> list[Column]:

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from medtransfer.evaluation.cells import Key
 from medtransfer.reporting.content import TableCell
-from medtransfer.reporting.formatting import labels
+from medtransfer.reporting.formatting import labels, with_caveat
 from medtransfer.studies.truncated_transfer.claims import left_out
 from medtransfer.studies.truncated_transfer.config import TruncatedTransferConfig
 from medtransfer.studies.truncated_transfer.paper import values as printed
@@ -57,7 +57,7 @@ def fit_cells(key: Key) -> tuple[TableCell, TableCell, TableCell]:
     """Return setting, network and start of a (variant, condition)."""
     variant, condition = key
     network = TableCell(network_title(variant), hover=network_of(variant))
-    return TableCell(condition_title(condition)), network, TableCell(start_title(variant), left_out([variant]))
+    return TableCell(condition_title(condition)), network, with_caveat(start_title(variant), left_out([variant]))
 
 
 def in_order(config: TruncatedTransferConfig, parts: Mapping[Key, T]) -> Iterator[tuple[Key, T]]:

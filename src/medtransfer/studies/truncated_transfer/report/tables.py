@@ -24,6 +24,7 @@ from medtransfer.reporting.formatting import (
     probability,
     signed,
     spread,
+    with_caveat,
 )
 from medtransfer.studies.truncated_transfer.claims import DECIDING, METRICS, Ties, left_out
 from medtransfer.studies.truncated_transfer.config import TruncatedTransferConfig
@@ -154,7 +155,7 @@ def tests_table(tests: Sequence[Row]) -> Table:
     for part in by_pair(tests):
         cells = [TableCell(condition_title(part[0]["condition"]))]
         variants = [part[0][side] for side in ("variant", "variant_b")]
-        cells += [TableCell(variant_title(variant), left_out([variant])) for variant in variants]
+        cells += [with_caveat(variant_title(variant), left_out([variant])) for variant in variants]
         for row in part:
             cells += [estimate(row, difference=True), *(TableCell(probability(row[p])) for p in ("p", "p_holm"))]
         cells += [TableCell(probability(row["p_images"])) for row in part if row["metric"] == "auroc"]
@@ -217,7 +218,7 @@ def ties_table(ties: Iterable[Ties]) -> Table:
 
 
 def _network(variant: str) -> TableCell:
-    return TableCell(network_title(variant), left_out([variant]))
+    return with_caveat(network_title(variant), left_out([variant]))
 
 
 def _compared(

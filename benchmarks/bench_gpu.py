@@ -1,0 +1,130 @@
+"""On a GPU: real training steps by precision, memory format and compilation, and after how many steps compiling pays.
+
+``python benchmarks/bench_gpu.py [ROUNDS]``. Batches of 64 noise images of 224 px come from the loader, on the CPU. Bare
+passes beside the steps show what loader, loss, optimiser and journal take. Every round waits for the GPU.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from harness import record
+from PIL import Image
+
+from medtransfer.data.manifest import build_manifest
+from medtransfer.data.packed import PackConfig, PackedDataset, pack
+from medtransfer.data.transforms import AugmentConfig
+from medtransfer.models.classifier import NetworkConfig, build_network
+from medtransfer.tracking.tracker import NullTracker
+from medtransfer.training.engine import Engine, HardwareConfig
+from medtransfer.training.loading import supervised_loader
+from medtransfer.training.loop import Fit
+from medtransfer.training.optim import SGDConfig, TrainConfig
+from medtransfer.training.supervised import SupervisedTask
+
+BATCH, SIDE = 64, 224
+NETWORKS = ("resnet50", "tf_efficientnet_lite0", "densenet121")
+SETTINGS: dict[str, dict[str, Any]] = {
+    "fp32": {"precision": "fp32"},
+    "fp16": {"precision": "fp16"},
+    "bf16": {"precision": "bf16"},
+    "bf16, contiguous": {"precision": "bf16", "channels_last": False},
+    "bf16, compiled": {"precision": "bf16", "compile": True},
+}
+
+
+class Phase:
+    """The settings that a loader reads, as a study's phase has them."""
+
+    dataset = "noise"
+    augment = AugmentConfig(crop=SIDE, hflip=0.5)
+    train = TrainConfig(
+        steps=10**6, validate_every=10**6, batch_size=BATCH, optimizer=SGDConfig(lr=0.001), save_every_s=10**9
+    )
+
+
+def noise_data(root: Path) -> PackedDataset:
+    """Pack four batches of grey noise."""
+    generator = np.random.default_rng(0)
+    rows = []
+    for number in range(4 * BATCH):
+        file = root / f"{number}.png"
+        Image.fromarray(generator.integers(0, 255, (SIDE + 16, SIDE + 16), dtype=np.uint8)).save(file)
+        names = {"image_id": f"noise/{number}", "patient_id": f"noise:{number}", "dataset": "noise", "path": file.name}
+        rows.append(names | {"modality": "CT", "split": "train", "label": "ab"[number % 2]})
+    meta = {"classes": ("a", "b")}
+    pack(pd.DataFrame(build_manifest(rows)), root, root / "packed", PackConfig(size=SIDE + 16), meta=meta)
+    return PackedDataset.open(root / "packed")
+
+
+def seconds(call: Any) -> float:
+    """Return how long a call takes until the GPU is done."""
+    torch.cuda.synchronize()
+    begun = time.perf_counter()
+    call()
+    torch.cuda.synchronize()
+    return time.perf_counter() - begun
+
+
+def measure(backbone: str, name: str, data: PackedDataset, *, rounds: int) -> dict[str, Any]:
+    """Return the row of one network under one setting: its first step, and medians of steps and of bare passes."""
+    engine = Engine(HardwareConfig(device="cuda", **SETTINGS[name]))
+    task = SupervisedTask(build_network(NetworkConfig(backbone=backbone), 2, seed=0), data.meta.classes)
+    loader = supervised_loader(data, Phase, 0, engine)
+    with tempfile.TemporaryDirectory() as scratch:
+        fit = Fit(task, loader, Phase.train, engine=engine, tracker=NullTracker(), scratch=Path(scratch), seed=0)
+        twin = engine.wrap(engine.place(build_network(NetworkConfig(backbone=backbone), 2, seed=0)).train())
+        images = engine.batch({"image": torch.rand(BATCH, 3, SIDE, SIDE)})["image"]
+
+        def bare() -> None:
+            with engine.autocast():
+                output = twin(images)
+            output.float().square().mean().backward()
+            twin.zero_grad(set_to_none=True)
+
+        with closing(fit._stream("")) as stream:
+            streams = {"": stream}
+
+            def step() -> None:
+                fit._step(fit._next(streams))
+
+            first = seconds(step)
+            for _ in range(3):
+                step()
+                bare()
+            pairs = [(seconds(bare), seconds(step)) for _ in range(rounds)]
+    bare_s, step_s = (statistics.median(values) for values in zip(*pairs, strict=True))
+    return {
+        "step": f"{backbone} {SIDE}px batch {BATCH} {name}",
+        "first_s": first,
+        "step_s": step_s,
+        "bare_s": bare_s,
+        "images_per_s": BATCH / step_s,
+        "efficiency": statistics.median(a / b for a, b in pairs),
+    }
+
+
+def main() -> None:
+    """Measure every network under every setting; compiled rows say after how many steps they are ahead."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 30
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        data = noise_data(Path(temporary))
+        for backbone in NETWORKS:
+            found = {name: measure(backbone, name, data, rounds=rounds) for name in SETTINGS}
+            plain, compiled = found["bf16"], found["bf16, compiled"]
+            gain = plain["step_s"] - compiled["step_s"]
+            compiled["break_even_steps"] = (compiled["first_s"] - plain["first_s"]) / gain if gain > 0 else float("inf")
+            rows.extend(found.values())
+    record("gpu", rows, goal="step efficiency at least 0.90; compiled rows: steps until compiling has paid")
+
+
+if __name__ == "__main__":
+    main()

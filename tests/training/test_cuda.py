@@ -1,0 +1,48 @@
+"""The same training on a GPU: every precision, memory format and compilation against fp32 on the CPU."""
+
+import math
+
+import pytest
+import torch
+
+from medtransfer.training.engine import Engine, HardwareConfig
+from medtransfer.training.supervised import SupervisedTask
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
+
+DEVIATION = {"fp32": 1e-3, "bf16": 5e-2, "fp16": 2e-2}
+"""Largest difference of a weight after six steps, ÷ the largest change of a weight by these steps."""
+
+
+def fitted(make_fit, toys, scratch, **hardware):
+    task = SupervisedTask(toys.net(dropout=0.0), toys.classes)
+    before = {name: tensor.clone() for name, tensor in toys.weights(task).items()}
+    engine = Engine(HardwareConfig(**hardware))
+    history = make_fit(task, toys.config(steps=6), engine=engine, scratch=scratch).run().history
+    after = {name: tensor.cpu() for name, tensor in toys.weights(task).items()}
+    return before, after, history
+
+
+def largest(one, other):
+    return max(float((one[name] - other[name].cpu()).abs().max()) for name in one if one[name].is_floating_point())
+
+
+@pytest.mark.parametrize("last", [True, False], ids=["channels-last", "contiguous"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_fit_on_a_gpu_ends_where_the_cpu_ends(make_fit, toys, tmp_path, precision, last):
+    before, expected, _ = fitted(make_fit, toys, tmp_path / "cpu", device="cpu", precision="fp32")
+    found = fitted(make_fit, toys, tmp_path / "gpu", device="cuda", precision=precision, channels_last=last)
+    assert all(math.isfinite(row["train/loss"]) for row in found[2])
+    assert largest(expected, found[1]) <= DEVIATION[precision] * largest(expected, before)
+
+
+def test_auto_takes_the_gpu_and_bf16():
+    engine = Engine(HardwareConfig())
+    assert engine.device.type == "cuda"
+    assert engine.precision in ("bf16", "fp16")
+
+
+def test_a_compiled_fit_on_a_gpu_ends_where_the_plain_one_ends(make_fit, toys, tmp_path):
+    before, expected, _ = fitted(make_fit, toys, tmp_path / "plain", device="cuda", precision="fp32")
+    _, found, _ = fitted(make_fit, toys, tmp_path / "compiled", device="cuda", precision="fp32", compile=True)
+    assert largest(expected, found) <= DEVIATION["fp32"] * largest(expected, before)
