@@ -129,19 +129,20 @@ def _user_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def _audit_verb(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     audit = _verb(verbs, "audit", "look for shortcuts in the data, and in what a model uses", stage="audit")
     model = audit.add_mutually_exclusive_group(required=True)
+    model.add_argument("study", nargs="?", choices=with_verb("audit"), help="the best network of each contest")
     model.add_argument("--model", help="for example models:/covid-ct@champion")
     model.add_argument("--weights", type=Path, help="folder of a fit's weights")
     model.add_argument(
         "--predictions", type=Path, help="of a model from elsewhere: CSV table with image and score columns"
     )
-    source = audit.add_mutually_exclusive_group(required=True)
+    source = audit.add_mutually_exclusive_group()
     source.add_argument("--manifest", type=Path, help="CSV table of images; with a split column its test images count")
     source.add_argument("--dataset", help="the test images of a prepared data set")
     audit.add_argument("--positive", help="class or finding in question (default: the model's positive class)")
     audit.add_argument(
         "--annotations", type=Path, help="CSV table: image, and left, top, right, bottom of a marker, sex"
     )
-    audit.add_argument("--out", type=Path, default=Path("metrics/audit.json"))
+    audit.add_argument("--out", type=Path, default=Path("out/audits.json"))
 
 
 def _prevalence_verb(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -56,6 +56,7 @@ def workspace() -> Path:
 PARAMS = Path("params.yaml")
 OUT = Path("out")
 METRICS = Path("metrics")
+AUDITS = METRICS / "audit.json"
 SCRATCH = Path(".scratch")
 REPORT = OUT / "report"
 CODE = OUT / "code"
@@ -129,6 +130,21 @@ def study_folder(study: str) -> Path:
 def results(study: str) -> Path:
     """Folder of what was computed from a study's weights: predictions, explanations, measurements, champions."""
     return study_folder(study) / "results"
+
+
+def explanations(study: str) -> Path:
+    """Folder of a study's panels and gallery."""
+    return results(study) / "explanations"
+
+
+def audit(study: str) -> Path:
+    """File with the audits of a study's candidates."""
+    return results(study) / "audit.json"
+
+
+def audit_report(study: str) -> Path:
+    """Folder of the page of a study's audits."""
+    return REPORT / f"audit-{plain_name(study, 'study')}"
 
 
 def metrics(study: str) -> Path:

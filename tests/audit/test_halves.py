@@ -104,3 +104,9 @@ def test_a_probe_without_a_source_is_scored_there(clean):
 def test_the_surroundings_of_another_image_mean_nothing_to_a_model_of_the_lesion(seed):
     row = rows(audit(blobs(marker=0.9, seed=seed), LESION))["surroundings of another image"]
     assert row.low < 0.5 < row.high
+
+
+def test_an_attribute_without_two_frequent_values_says_so(clean):
+    values = np.array(["elm"] * 230 + ["fir"] * 10, object)
+    row = rows(audit(blobs(attributes={"source": values}), LESION))["source readable"]
+    assert row.reason == "not applicable: fewer than two values of source have 20 patients each"

@@ -1,10 +1,10 @@
 import pytest
 
 from medtransfer.audit.offered import offered
-from medtransfer.audit.record import add_audit, audit_entry, read_audits
+from medtransfer.audit.record import add_audit, audit_entry, audit_tag, gravest, read_audits
 from medtransfer.audit.used import Answer, used
 from medtransfer.errors import DataError
-from medtransfer.reporting.audit import audit_content
+from medtransfer.reporting.audit import audit_content, audit_sentence, audit_table
 from medtransfer.reporting.page import render_html, render_markdown
 
 from .conftest import LESION
@@ -37,10 +37,28 @@ def test_a_file_of_another_kind_is_not_overwritten(entry, tmp_path):
 
 
 def test_the_page_says_both_verdicts_the_rule_and_the_limits(entry):
-    content = audit_content(entry, limits=(0.7, 0.55, 0.1, 0.02), phantoms=True)
+    content = audit_content([entry], title="Audit", limits=(0.7, 0.55, 0.1, 0.02), phantoms=True)
     html, text = render_html(content), render_markdown(content)
-    assert "Does the data offer a shortcut? No sign in: source, border" in text
+    assert "\nDoes the data offer a shortcut? No sign in: source, border" in text
     assert "Cannot tell: only predictions are known" in text
     assert "interval is above 0.7 (an AUROC) or 0.1 (a difference)" in text
     assert "models:/toy@champion" in html
     assert "none shows a patient" in html
+
+
+def found(entry, verdict):
+    return entry | {"model": entry["model"] | {"verdict": verdict}}
+
+
+def test_of_several_questions_the_gravest_verdict_is_the_version_s(entry):
+    order = ("no sign", "cannot tell", "suspicious", "confounded")
+    for worst, verdict in enumerate(order):
+        asked = [found(entry, one) for one in (*order[: worst + 1], "no sign")]
+        assert audit_tag(gravest(asked)).startswith(verdict)
+
+
+def test_a_report_shows_both_verdicts_of_every_candidate(entry):
+    asked = [entry, found(entry, "confounded")]
+    assert "data no sign, model cannot tell; " in audit_sentence(asked)
+    assert audit_sentence(asked).endswith("model confounded.")
+    assert [row[-1].main for row in audit_table(asked).rows] == ["cannot tell", "confounded"]

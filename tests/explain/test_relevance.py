@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from medtransfer.errors import ModelError
+from medtransfer.explain.explainers import explain, fitting
 from medtransfer.explain.methods import Method, heat_maps, map_sizes
 from medtransfer.explain.relevance import conserved_relevance, relevance_map, rolled_out
 from medtransfer.explain.relevance_rules import ratio, through_linear, through_product, through_sum
+from medtransfer.explain.sanity import cascade
 from medtransfer.explain.transformer_pass import pass_block
 from medtransfer.models.classifier import NetworkConfig, build_network
 from medtransfer.models.multitask import MultitaskConfig
@@ -147,3 +149,18 @@ def test_networks_and_classes_that_cannot_be_explained_are_refused(model, images
         relevance_map(model, images, 3)
     with pytest.raises(ModelError, match="class -1 does not exist"):
         conserved_relevance(model, images, -1)
+
+
+def test_a_network_with_two_heads_is_explained_by_every_explainer_that_fits_it(model, images):
+    names = ("grad_cam", "saliency", "smoothed_saliency", "attention_rollout", "relevance")
+    assert fitting(model) == names
+    for name in names:
+        heat = explain(name, model, images[:1], 2)
+        assert heat.shape == (1, 128, 128)
+        assert heat.max() == 1
+    assert torch.equal(explain("relevance", model, images, 2), relevance_map(model, images, 2))
+
+
+def test_the_cascade_of_a_network_with_two_heads_begins_at_the_label(model):
+    names = [name for name, _ in cascade(model, seed=0)]
+    assert names[0] == "head.label"

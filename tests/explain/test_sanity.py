@@ -1,7 +1,9 @@
+import numpy as np
+import pytest
 import torch
 
 from medtransfer.explain.gradcam import grad_cam
-from medtransfer.explain.sanity import cascade, weight_randomisation
+from medtransfer.explain.sanity import cascade, likeness, weight_randomisation
 
 
 def test_the_cascade_goes_from_the_output_down_and_leaves_the_network_alone(plain):
@@ -21,7 +23,25 @@ def test_the_cascade_goes_from_the_output_down_and_leaves_the_network_alone(plai
 
 
 def test_a_map_that_ignores_the_network_fails_and_grad_cam_does_not(plain, images):
-    constant = weight_randomisation(plain, lambda network: images.abs().mean(1), every=20)
-    assert {round(value, 6) for _, value in constant} == {1}
-    found = weight_randomisation(plain, lambda network: grad_cam(network, images, 0), every=20)
-    assert abs(found[-1][1]) < 0.7
+    def heats(network):
+        return {"edges": images.abs().mean(1).numpy(), "grad_cam": grad_cam(network, images, 0).numpy()}
+
+    found = weight_randomisation(plain, heats, shares=(0.0, 1.0))
+    assert [layer for layer, _ in found["edges"]] == ["head", "trunk.conv1"]
+    assert {round(value, 6) for _, value in found["edges"]} == {1}
+    assert abs(found["grad_cam"][-1][1]) < 0.7  # of few cells
+
+
+def test_maps_that_are_flat_or_not_finite_are_like_nothing():
+    heat = np.random.default_rng(0).random((2, 4, 4))
+    assert likeness(heat, heat) == pytest.approx(1)
+    broken = heat.copy()
+    broken[0, 0, 0], broken[1] = np.nan, 1
+    assert likeness(heat, broken) == 0
+
+
+def test_the_layer_next_to_the_output_is_the_first_of_the_cascade(attentive):
+    names = [name for name, _ in cascade(attentive, seed=0)]
+    assert names[0] == "head"
+    assert names[1].startswith("attention.")
+    assert names[-1] == "trunk.conv1"

@@ -12,7 +12,7 @@ from medtransfer.evaluation.predictions import read_predictions
 from medtransfer.evaluation.summary import patient_interval
 from medtransfer.files import sha256_file
 from medtransfer.params import load_params
-from medtransfer.studies import STUDIES, module
+from medtransfer.studies import STUDIES, module, with_verb
 
 pytestmark = pytest.mark.sample
 STUDY = "attentive_transfer"
@@ -116,6 +116,32 @@ def test_the_champion_of_every_contest_is_registered_by_its_run(study):
     ]
     keys = {json.loads(path.read_text())["run_key"] for path in paths.study_folder(study).rglob("run.json")}
     assert {each["run_key"] for each in champions} <= keys
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_what_was_registered_was_audited_before(study):
+    champions = json.loads((paths.results(study) / "champions.json").read_text())
+    audits = json.loads(paths.AUDITS.read_text())["audits"]
+    models = {(model.variant, model.condition, model.seed): model for model in _fitted(study)}
+    for each in champions:
+        weights = models[each["variant"], each["condition"], each["seed"]].weights / "model.safetensors"
+        verdicts = {one["model"]["verdict"] for one in audits if one["weights"] == sha256_file(weights)}
+        assert verdicts
+        assert not each["alias"] or "confounded" not in verdicts
+
+
+def _fitted(study):
+    return module(study, "predictions").fitted(load_params().study(study))
+
+
+@pytest.mark.parametrize("study", with_verb("explain"))
+def test_the_report_links_the_gallery_which_has_cases_and_scores(study):
+    page = Path("out/report", study, "index.html").read_text()
+    assert 'href="gallery/index.html"' in page
+    assert "Maps scored" in page
+    gallery = Path("out/report", study, "gallery", "index.html").read_text()
+    assert gallery.count('<section class="case">') >= 2
+    assert "noise" in gallery
 
 
 def test_weights_are_stored_once():

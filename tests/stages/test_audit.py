@@ -52,7 +52,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def audited(folder):
-    (entry,) = json.loads((folder / "metrics/audit.json").read_text())["audits"]
+    (entry,) = json.loads((folder / "out/audits.json").read_text())["audits"]
     return entry
 
 
@@ -93,6 +93,12 @@ def test_predictions_alone_give_the_data_half_and_the_sources(folder):
     assert set(rows(entry, "model")) == {"model", "source elm", "source fir", "between sources"}
     assert rows(entry, "model")["source elm"]["value"] > 0.9
     assert entry["weights"] is None
+
+
+@pytest.mark.parametrize("line", [["--weights", "w"], ["--predictions", "scores.csv"]])
+def test_an_audit_without_images_asks_for_them(folder, line, capsys):
+    assert run(["audit", *line]) == 2
+    assert "on which images? Give --manifest FILE or --dataset NAME" in capsys.readouterr().err
 
 
 def test_a_table_without_patients_is_not_judged(folder):

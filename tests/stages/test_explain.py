@@ -8,14 +8,21 @@ import torch
 from PIL import Image
 
 from medtransfer.cli import run
+from medtransfer.errors import DataError, ModelError
+from medtransfer.explain.explainers import TITLES
 from medtransfer.models.classifier import attention_layers, build_network
 from medtransfer.models.weights import save_weights
 from medtransfer.params import load_params
+from medtransfer.reporting.gallery import write_gallery_page
 from medtransfer.studies.attentive_transfer import study
+from medtransfer.training.engine import Engine, HardwareConfig
+from medtransfer.training.explaining import open_subject
+from medtransfer.training.gallery import write_gallery
 from network_heads import class_heads
 
 STUDY = "attentive_transfer"
 NETWORKS = ("resnet18_attn0", "resnet18_attn5")
+VIEW = {"crop": 56, "mean": [0.4], "std": [0.3]}
 HEADS = class_heads(("non-covid", "covid"))
 FINDINGS = f"out/{STUDY}/results/explanations"
 
@@ -33,7 +40,7 @@ def study_of_two(toy):
         for layer in attention_layers(model).values():
             torch.nn.init.normal_(layer.norm.weight)
         folder = study.finetuned(name, "none", 0).weights
-        save_weights(model, folder, config=config.network(name), heads=HEADS, preprocessing={})
+        save_weights(model, folder, config=config.network(name), heads=HEADS, preprocessing=VIEW)
     return toy
 
 
@@ -59,10 +66,29 @@ def test_with_masks_every_network_and_method_is_scored_and_boxes_are_measured(st
     for row in found["scores"]:
         assert row["images"] + row["flat"] == {"lesion": 3, "lungs": 6}[row["region"]]
         assert row["ratio"] is None or row["ratio"] >= 0
+    assert_gallery(study_of_two.folder / FINDINGS / "gallery")
     regions = found["regions"]
     assert (regions["images"], regions["without_lungs"]) == (12, 0)
     assert set(regions["coverage"]) == {"reference", "axial"}
     assert regions["coverage"]["axial"]["rl"] > 0.7
+
+
+def assert_gallery(folder):
+    facts = json.loads((folder / "gallery.json").read_text(encoding="utf-8"))
+    assert facts["scored"] == 3
+    assert [len(network["flat"]) for network in facts["networks"]] == [3, 4]
+    for network in facts["networks"]:
+        *rows, floor = network["scores"]
+        assert [row["explainer"] for row in rows] == list(network["flat"])
+        assert floor["explainer"] == "noise"
+        assert floor["weights"] is None
+        for row in rows:
+            assert row["lesion_images"] + row["flat"] == 3
+            assert all(0 <= row[key] <= 1 for key in ("in_lungs", "deletion", "insertion"))
+            assert all(-1 <= row[key] <= 1 for key in ("head", "weights", "labels"))
+    count = len(facts["cases"])
+    assert count
+    assert len(list((folder / "tiles").iterdir())) == count * (1 + 2 * (3 + 4))
 
 
 @pytest.mark.slow
@@ -74,6 +100,41 @@ def test_without_masks_nothing_is_scored_and_slices_without_lungs_are_counted(st
     assert found["regions"]["coverage"] is None
     assert found["regions"]["without_lungs"] == 1
     assert "ct/00.png" in found["regions"]["slices"]
+
+
+@pytest.mark.slow
+def test_maps_of_a_constant_network_are_called_flat_and_none_is_drawn_empty(study_of_two, capsys):
+    study_of_two.draw_phantoms(masks=True)
+    config = load_params().attentive_transfer
+    for name in NETWORKS:
+        model = build_network(config.network(name), classes=2, seed=0)
+        torch.nn.init.zeros_(model.head.weight)
+        folder = study.finetuned(name, "none", 0).weights
+        save_weights(model, folder, config=config.network(name), heads=HEADS, preprocessing=VIEW)
+    for words in (["prepare", "ct"], ["explain", STUDY]):
+        assert run(words) == 0, capsys.readouterr().err[-2000:]
+    folder = study_of_two.folder / FINDINGS / "gallery"
+    facts = json.loads((folder / "gallery.json").read_text(encoding="utf-8"))
+    for network in facts["networks"]:
+        for name in ("grad_cam", "saliency", "smoothed_saliency"):
+            assert all(network["flat"][name])
+        assert [row["pointing"] for row in network["scores"][:3]] == [None] * 3
+    write_gallery_page(study_of_two.folder / "page", folder, facts, titles=TITLES, origin="Drawn.", phantoms=True)
+    page = (study_of_two.folder / "page" / "index.html").read_text(encoding="utf-8")
+    assert page.count("no heat: nothing in this image") == 2 * 3 * len(facts["cases"])
+
+
+def test_a_class_that_nobody_has_is_one_line(study_of_two, capsys):
+    study_of_two.draw_phantoms(masks=False)
+    assert run(["prepare", "ct"]) == 0, capsys.readouterr().err[-2000:]
+    fits = {name: study.finetuned(name, "none", 0) for name in NETWORKS}
+    engine = Engine(HardwareConfig(device="cpu"))
+    with pytest.raises(
+        DataError, match="explain: no image has the label or finding 'flu', expected one of: covid, non"
+    ):
+        write_gallery(study_of_two.folder / "g", fits, dataset="ct", positive="flu", engine=engine)
+    with pytest.raises(ModelError, match="explain: plain has no output 'flu', expected one of non-covid, covid"):
+        open_subject("plain", fits[NETWORKS[0]], "flu", engine)
 
 
 def test_weights_that_are_absent_are_one_line(study_of_two, capsys):

@@ -22,6 +22,7 @@ def test_from_images_to_a_champion_and_its_evaluation(toy, capsys):
         ["fit", STUDY, "finetune", NETWORK, "--condition", "none"],
         ["predict", STUDY],
         ["score", STUDY],
+        ["audit", STUDY],
         ["register", STUDY],
         ["transferability", STUDY],
         ["explain", STUDY],
@@ -42,11 +43,15 @@ def test_from_images_to_a_champion_and_its_evaluation(toy, capsys):
     ].data.tags.items()
     champion = client.get_model_version_by_alias("covid-ct", "champion")
     assert champion.tags["condition"] == "none"
+    assert champion.tags["audit"].startswith("cannot tell: too few patients")
     (written,) = json.loads((toy.folder / f"out/{STUDY}/results/champions.json").read_text(encoding="utf-8"))
     assert (written["model"], written["variant"], written["run_key"]) == ("covid-ct", NETWORK, record["run_key"])
     assert (toy.folder / f"out/report/{STUDY}/index.html").stat().st_size > 1000
     front = (toy.folder / "out/report/index.html").read_text(encoding="utf-8")
     assert f'href="{STUDY}/index.html"' in front
+    assert "model cannot tell" in front
+    (audit,) = json.loads((toy.folder / "metrics/audit.json").read_text(encoding="utf-8"))["audits"]
+    assert audit["weights"] == champion.tags["sha256"]
     evaluate_the_champion(toy, capsys)
 
 

@@ -37,7 +37,10 @@ def fitted(toy):
 
 @pytest.mark.slow
 def test_networks_are_measured_and_the_report_shows_it(fitted, capsys):
-    for words in (*([verb, STUDY] for verb in ("predict", "measure", "score", "register", "report")), ["overview"]):
+    for words in (
+        *([verb, STUDY] for verb in ("predict", "measure", "score", "audit", "explain", "register", "report")),
+        ["overview"],
+    ):
         assert run(words) == 0, f"{words}: {capsys.readouterr().err[-2000:]}"
     folder = fitted.folder / "out" / STUDY / "results"
     assert_costs(json.loads((folder / "cost.json").read_text(encoding="utf-8")))
@@ -47,7 +50,22 @@ def test_networks_are_measured_and_the_report_shows_it(fitted, capsys):
     page = (report / STUDY / "index.html").read_text(encoding="utf-8")
     for words in ("Fig. 3", "Fig. 5", "Fig. 7", "Pareto", "CKA", "Holm", CUT):
         assert words in page
+    assert_gallery(report / STUDY, fitted.folder)
     assert f'href="{STUDY}/index.html"' in (report / "index.html").read_text(encoding="utf-8")
+
+
+def assert_gallery(report, folder):
+    """Every cell has a map or says why not; the sheets are artefacts of the networks' runs."""
+    page = (report / "gallery" / "index.html").read_text(encoding="utf-8")
+    assert page.count("<img") > 12
+    assert 'src=""' not in page
+    assert 'href="gallery/index.html"' in (report / "index.html").read_text(encoding="utf-8")
+    facts = json.loads((folder / "out" / STUDY / "results/explanations/gallery/gallery.json").read_text())
+    assert facts["not_scored"].startswith("not applicable")
+    assert not list(report.rglob("*.png"))
+    sheets = list((folder / "mlartifacts").rglob("explanations/*.png"))
+    assert {path.stem for path in sheets} <= {"correct", "failed"}
+    assert len({path.parent for path in sheets}) == len(facts["networks"])
 
 
 def assert_costs(found):

@@ -6,6 +6,7 @@ import pytest
 
 from medtransfer import studies
 from medtransfer.errors import ConfigError
+from medtransfer.params import load_params
 from medtransfer.studies.phases import Phase
 
 
@@ -106,3 +107,17 @@ def test_a_condition_that_one_variant_lacks_is_refused_before_the_first_is_plann
     plans = studies.plans("toy", None, "finetune", "all", None, conditions=["tuned"])
     with pytest.raises(ConfigError, match="condition 'tuned': toy finetune small has none of this name"):
         next(plans)
+
+
+@pytest.mark.parametrize("name", studies.with_verb("explain"))
+def test_a_gallery_shows_networks_that_the_study_fits_on_data_that_it_reads(name, checkout):
+    config = load_params(checkout / "params.yaml").study(name)
+    asked = studies.module(name, "explanations").explained(config)
+    fitted = {
+        (fit.folder, fit.variant, fit.condition, fit.seed) for fit in studies.module(name, "predictions").fitted(config)
+    }
+    shown = {(fit.folder, fit.variant, fit.condition, fit.seed) for fit in asked.networks.values()}
+    assert 1 < len(shown) == len(asked.networks)
+    assert shown <= fitted
+    assert asked.dataset in studies.module(name, "study").datasets(config)
+    assert asked.positive

@@ -24,7 +24,7 @@ VERBS = [
     ["gate"],
     *([*FIT, network] for network in NETWORKS),
     [*FIT, "all"],
-    *([verb, STUDY] for verb in ("predict", "score", "register", "report")),
+    *([verb, STUDY] for verb in ("predict", "score", "audit", "explain", "register", "report")),
     ["overview"],
     ["evaluate", "--model", MODEL, "--manifest", "data/chest/labels.csv"],
 ]
@@ -94,6 +94,23 @@ def test_the_predictions_table_has_the_outputs_of_both_heads(done):
     unknown = table[table["target"].isna()]
     assert set(unknown["output"]) == set(ZONES)
     assert {int(Path(image).stem) % 5 for image in unknown["image_id"]} == {0}
+
+
+@pytest.mark.slow
+def test_the_gallery_shows_the_same_cases_under_both_networks(done):
+    facts = done.read(f"out/{STUDY}/results/explanations/gallery/gallery.json")
+    assert [network["title"] for network in facts["networks"]] == list(NETWORKS)
+    assert all(len(network["answers"]) == len(facts["cases"]) > 1 for network in facts["networks"])
+    assert {given["answer"] for network in facts["networks"] for given in network["answers"]} <= set(CLASSES)
+    page = (done.folder / "out/report" / STUDY / "gallery/index.html").read_text(encoding="utf-8")
+    assert page.count('<section class="case">') == len(facts["cases"])
+
+
+@pytest.mark.slow
+def test_the_candidate_is_audited_for_each_class(done):
+    audits = done.read("metrics/audit.json")["audits"]
+    assert [one["positive"] for one in audits] == list(CLASSES)
+    assert {one["model"]["verdict"] for one in audits} == {"cannot tell"}
 
 
 @pytest.mark.slow
@@ -213,5 +230,5 @@ def test_the_guide_s_block_of_a_phase_is_one_that_dvc_runs(tmp_path):
         assert stage["cmd"] == f"python -m medtransfer fit {STUDY} multitask {network}"
         assert stage["outs"] == [f"out/{STUDY}/{kind}/multitask/{network}" for kind in ("weights", "records")]
         assert "out/gate/datasets/chest.json" in stage["deps"]
-    assert {f"{verb}@{STUDY}" for verb in ("predict", "score", "register", "report")} <= set(stages)
+    assert {f"{verb}@{STUDY}" for verb in ("predict", "score", "audit", "register", "report")} <= set(stages)
     assert f"out/{STUDY}/weights" in stages[f"register@{STUDY}"]["deps"]

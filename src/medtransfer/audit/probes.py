@@ -9,6 +9,7 @@ from medtransfer.audit.cases import Bits, Floats
 from medtransfer.evaluation.summary import NO_IDS
 
 FOLDS = 5
+SINGLE = "a single class"
 STRENGTH = 1.0
 """Of the penalty, per feature, of standardised features: one number for all probes, chosen once (decisions.md)."""
 
@@ -56,7 +57,7 @@ def enough(labels: NDArray[np.int64], patients: NDArray[np.object_], *, fewest: 
         return f"{NO_IDS}: which images are of one patient is not known"
     counts = [len(set(patients[labels == one])) for one in np.unique(labels)]
     if len(counts) < 2:
-        return "a single class"
+        return SINGLE
     return (
         "" if min(counts) >= fewest else f"too few patients: {min(counts)} in the smallest class, {fewest} are needed"
     )

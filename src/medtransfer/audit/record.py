@@ -1,5 +1,6 @@
 """audit.json: a list of audits, one per model and set of images; what a promotion gate reads."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from medtransfer.errors import DataError
 from medtransfer.files import read_json, write_json
 
 FORMAT = "medtransfer-audit-1"
+GRAVITY = ("no sign", "cannot tell", "suspicious", "confounded")
+"""Verdicts by how much they say against a model."""
 
 
 def audit_entry(
@@ -57,6 +60,16 @@ def audit_tag(entry: dict[str, Any]) -> str:
     )
 
 
+def gravest(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the entry whose model half says most against the model: an alarm, else what cannot be told."""
+    return max(entries, key=lambda entry: GRAVITY.index(entry["model"]["verdict"]))
+
+
+def write_audits(file: Path, entries: Sequence[dict[str, Any]]) -> None:
+    """Write audits as the only content of a file."""
+    write_json(file, {"format": FORMAT, "audits": list(entries)})
+
+
 def add_audit(file: Path, entry: dict[str, Any]) -> None:
     """Add an entry to the file, in the place of an earlier audit of the same model on the same images.
 
@@ -64,7 +77,7 @@ def add_audit(file: Path, entry: dict[str, Any]) -> None:
         DataError: the file exists and holds something else.
     """
     audits = [one for one in read_audits(file) if _key(one) != _key(entry)] if file.exists() else []
-    write_json(file, {"format": FORMAT, "audits": [*audits, entry]})
+    write_audits(file, [*audits, entry])
 
 
 def read_audits(file: Path) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from medtransfer.audit.cases import Bits, Cases, Floats
 from medtransfer.audit.changes import exchange_surroundings, fill, lenders, occlude, shuffle_patches
 from medtransfer.audit.markers import DETECTOR, find_text
-from medtransfer.audit.probes import codes, enough, fitted, held_out
+from medtransfer.audit.probes import SINGLE, codes, enough, fitted, held_out
 from medtransfer.audit.rows import FEWEST, Row, auroc_row, excess_row, loss_row, strata_row, unasked
 from medtransfer.audit.verdicts import DIFFERENCE, Half, conclude, judged
 
@@ -157,6 +157,8 @@ def _readable(cases: Cases, features: Floats) -> list[Row]:
             about = f"AUROC (mean over values) of the {name} from the model’s features"
             labels, keep = codes(values[at], cases.patients[at], fewest=FEWEST)
             few = enough(labels, cases.patients[at][keep], fewest=FEWEST)
+            if few == SINGLE:
+                few = f"fewer than two values of {name} have {FEWEST} patients each"
             if few:
                 rows.append(unasked(f"{name} readable{title}", about, few))
                 continue

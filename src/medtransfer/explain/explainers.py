@@ -11,11 +11,21 @@ from torch import Tensor, nn
 from medtransfer.errors import ModelError
 from medtransfer.explain.attention_maps import attention_maps
 from medtransfer.explain.gradcam import grad_cam
+from medtransfer.explain.relevance import relevance_map
 from medtransfer.explain.rollout import attention_blocks, attention_rollout
 from medtransfer.explain.saliency import saliency
+from medtransfer.explain.transformer_pass import has_transformer
 from medtransfer.models.classifier import Classifier, attention_layers
 
-SAMPLES, NOISE = 16, 0.15
+TITLES = {
+    "grad_cam": "Grad-CAM",
+    "saliency": "saliency",
+    "smoothed_saliency": "smoothed saliency",
+    "attention": "attention",
+    "attention_rollout": "attention rollout",
+    "relevance": "relevance",
+}
+SAMPLES, NOISE = 10, 0.15
 """Of smoothed saliency: Smilkov et al. use 10 to 50 samples and noise of 10 to 20 % of the range."""
 
 
@@ -56,6 +66,7 @@ def explainers() -> dict[str, Explainer]:
         "smoothed_saliency": Explainer(smoothed, _always),
         "attention": Explainer(_attention, _has_layers),
         "attention_rollout": Explainer(_rollout, _has_blocks),
+        "relevance": Explainer(relevance_map, has_transformer),
     }
 
 

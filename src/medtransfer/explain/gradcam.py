@@ -59,7 +59,7 @@ def layer_grad_cam(
     """
     module = named_layer(model, layer)
     with undisturbed(model), outputs_of(module) as seen, torch.enable_grad():
-        score = class_score(model(images.detach().requires_grad_()), output)
+        score = class_score(joined(model(images.detach().requires_grad_())), output)
         (gradient,) = torch.autograd.grad(score.sum(), seen[-1])
     return _heat(as_map(seen[-1].detach(), layer), as_map(gradient, layer), (images.shape[2], images.shape[3]))
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from medtransfer.explain.capture import to_unit_heat, undisturbed
 from medtransfer.explain.scores import class_score
+from medtransfer.models.heads import joined
 
 
 def saliency(
@@ -20,7 +21,7 @@ def saliency(
     """Return how much the class's score changes with each pixel: the largest absolute gradient of the channels, on 0–1.
 
     Args:
-        model: any network from images to logits ``[batch, outputs]``.
+        model: any network from images to logits; of several heads they are side by side.
         images: normalised images.
         output: column of the class.
         samples: noisy copies of each image over which absolute gradients are averaged; 1 without noise is plain.
@@ -38,6 +39,6 @@ def saliency(
             drawn = torch.randn(images.shape, generator=generator).to(images)
             leaf = (images + spread * drawn).detach().requires_grad_()
             with torch.enable_grad():
-                (gradient,) = torch.autograd.grad(class_score(model(leaf), output).sum(), leaf)
+                (gradient,) = torch.autograd.grad(class_score(joined(model(leaf)), output).sum(), leaf)
             total += gradient.abs()
     return to_unit_heat(total.amax(1) / samples, (images.shape[2], images.shape[3]))

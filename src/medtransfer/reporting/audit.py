@@ -1,6 +1,6 @@
 """The page of an audit: both verdicts first, every number behind them, the rule, and what the audit cannot see."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medtransfer.reporting.content import Column, ReportContent, Table, TableCell
@@ -29,32 +29,70 @@ GLOSSARY = {
 
 
 def audit_content(
-    audit: Mapping[str, Any], *, limits: tuple[float, float, float, float], phantoms: bool
+    audits: Sequence[Mapping[str, Any]], *, title: str, limits: tuple[float, float, float, float], phantoms: bool
 ) -> ReportContent:
-    """Return the page of one audit.
+    """Return the page of one audit or several.
 
     Args:
-        audit: one entry of audit.json.
+        audits: entries of audit.json, one at least.
+        title: of the page.
         limits: confounded and suspicious, of an AUROC and of a difference.
         phantoms: whether the images are drawn.
     """
-    facts = (
-        f"{audit['images']} images of {audit['patients']} patients, {audit['positives']} of them {audit['positive']}"
-    )
+    rule = RULE.format(*limits)
+    tables = [_table(half, audit, number, rule) for number, audit in enumerate(audits) for half in TITLES]
+    drawn = "Every image is a drawn phantom; none shows a patient." if phantoms else ""
     return ReportContent(
-        title=f"Audit of {audit['name']} on {audit['dataset']}",
+        title=title,
         about=ABOUT,
-        origin=f"{facts}." + (" Every image is a drawn phantom; none shows a patient." if phantoms else ""),
+        origin=" ".join([*dict.fromkeys(map(_images, audits)), drawn]).strip(),
         phantoms=phantoms,
-        headline=tuple(f"{TITLES[half]} {_sentence(audit[half])}" for half in TITLES),
+        headline=tuple(
+            f"{_called(audit)}: " * (len(audits) > 1) + f"{TITLES[half]} {_sentence(audit[half])}"
+            for audit in audits
+            for half in TITLES
+        ),
         champions=(),
-        results=tuple(_table(half, audit[half], RULE.format(*limits)) for half in TITLES),
+        results=tuple(tables),
         figures=(),
         data=(),
-        provenance=(_provenance(audit),),
+        provenance=(_provenance(audits),),
         limits=LIMITS,
         glossary=GLOSSARY,
     )
+
+
+def audit_sentence(audits: Sequence[Mapping[str, Any]]) -> str:
+    """Return the verdicts on the candidates of a study in one sentence, for its report and the front page."""
+    parts = [f"{_called(one)}: data {one['data']['verdict']}, model {one['model']['verdict']}" for one in audits]
+    return f"Audit of shortcuts. {'; '.join(parts)}."
+
+
+def audit_table(audits: Sequence[Mapping[str, Any]]) -> Table:
+    """Return both verdicts of every candidate with their reasons."""
+    names = ("Candidate", "Question", "Images", "The data offers a shortcut", "The model uses one")
+    columns = tuple(Column(name, number=name == "Images") for name in names)
+    rows = tuple(
+        (
+            TableCell(one["name"]),
+            TableCell(one["positive"]),
+            TableCell(f"{one['images']} of {one['dataset']}"),
+            *(TableCell(one[half]["verdict"], one[half]["reason"]) for half in TITLES),
+        )
+        for one in audits
+    )
+    return Table(
+        "audit", "Audit of shortcuts", ABOUT, columns, rows, (f"{LIMITS[-1]} All numbers: page of the audit.",)
+    )
+
+
+def _images(audit: Mapping[str, Any]) -> str:
+    of_class = f"{audit['positives']} of them {audit['positive']}"
+    return f"{audit['dataset']}: {audit['images']} images of {audit['patients']} patients, {of_class}."
+
+
+def _called(audit: Mapping[str, Any]) -> str:
+    return f"{audit['name']}, {audit['positive']}"
 
 
 def _sentence(half: Mapping[str, Any]) -> str:
@@ -62,7 +100,7 @@ def _sentence(half: Mapping[str, Any]) -> str:
     return f"{reason[0].upper()}{reason[1:]}." if reason.startswith(verdict) else f"{verdict.capitalize()}: {reason}."
 
 
-def _table(half: str, content: Mapping[str, Any], rule: str) -> Table:
+def _table(half: str, audit: Mapping[str, Any], number: int, rule: str) -> Table:
     names = {"Row": False, "Value": True, "Images": True, "Sign": False, "What it is": False}
     columns = tuple(Column(name, number=is_number) for name, is_number in names.items())
     rows = tuple(
@@ -73,16 +111,22 @@ def _table(half: str, content: Mapping[str, Any], rule: str) -> Table:
             TableCell(row["sign"] or "—"),
             TableCell(row["about"], row["reason"]),
         )
-        for row in content["rows"]
+        for row in audit[half]["rows"]
     )
-    return Table(half, TITLES[half], rule, columns, rows, ("Intervals hold 95 % and are over patients.",))
+    title = f"{_called(audit)}: {TITLES[half]}"
+    return Table(f"{half}-{number}", title, rule, columns, rows, ("Intervals hold 95 % and are over patients.",))
 
 
 def _bounds(row: Mapping[str, Any]) -> str:
     return "" if row["low"] is None else f"[{row['low']:.3f}, {row['high']:.3f}]"
 
 
-def _provenance(audit: Mapping[str, Any]) -> Table:
+def _provenance(audits: Sequence[Mapping[str, Any]]) -> Table:
     names = {"name": "Model", "weights": "SHA-256 of the weights", "dataset": "Images", "left_out": "Images left out"}
-    rows = tuple((TableCell(title), TableCell(str(audit[key] or "not known"))) for key, title in names.items())
-    return Table("origin", "Model and images", "", (Column("What", number=False), Column("Value", number=False)), rows)
+    facts = [
+        (title, str(audit[key] if audit[key] is not None else "not known"))
+        for audit in audits
+        for key, title in names.items()
+    ]
+    rows = tuple((TableCell(title), TableCell(value)) for title, value in dict.fromkeys(facts))
+    return Table("origin", "Models and images", "", (Column("What", number=False), Column("Value", number=False)), rows)

@@ -10,7 +10,7 @@ from medtransfer.evaluation.noninferiority import anonymous
 from medtransfer.evaluation.scorecard import fit_intervals
 from medtransfer.reporting.model_card import CardFacts, model_card, version_description
 from medtransfer.tracking.chain import Opening, in_words, is_dirty, rebuild
-from medtransfer.tracking.gates import LEAKS, METRIC, NOT_AUDITED
+from medtransfer.tracking.gates import AUDIT, LEAKS, METRIC
 from medtransfer.tracking.registry import About
 from medtransfer.tracking.tracker import DatasetInput
 
@@ -29,6 +29,7 @@ def card_facts(
     rows: pd.DataFrame,
     evaluation: EvaluationConfig,
     neg_pos_ratio: Mapping[Key, float],
+    audit: str,
 ) -> CardFacts:
     """Return what the card of a candidate says.
 
@@ -43,6 +44,7 @@ def card_facts(
         rows: the candidate's rows of the predictions table.
         evaluation: how scores become numbers.
         neg_pos_ratio: as in ``cells.measure``.
+        audit: what the audit found, its verdict on the model first.
     """
     own, results = chain[-1], fit_intervals(rows, evaluation, neg_pos_ratio=neg_pos_ratio)
     read = {each["name"] for run in chain for each in run["datasets"]} | {name for name, _ in results}
@@ -58,7 +60,7 @@ def card_facts(
         metric=best["metric"],
         value=best["value"],
         rivals=rivals,
-        audit=NOT_AUDITED,
+        audit=audit,
         steps=[in_words(run) for run in chain],
         rebuild=rebuild(chain, f"register@{own['experiment']}"),
         dirty=any(is_dirty(run) for run in chain),
@@ -79,6 +81,7 @@ def about(
     """
     own = {key: str(best[key]) for key in ("variant", "condition", "seed", "metric")}
     own |= {f"val_{best['metric']}": f"{best['value']:.4f}", LEAKS: gate, METRIC: best["metric"]}
+    own[AUDIT] = facts.audit
     validation = rows[(rows["split"] == "val") & (rows["dataset"] == facts.dataset)]
     return About(
         tags={**own, **tags},

@@ -79,6 +79,8 @@ class ReportContent:
     limits: tuple[str, ...]
     glossary: Mapping[str, str] = field(default_factory=dict)
     """The study's own terms; the page explains them on hovering, like the shared ones."""
+    links: tuple[tuple[str, str], ...] = ()
+    """Further pages: title and address relative to this one."""
 
     @property
     def lead(self) -> Figure | None:

@@ -1,5 +1,5 @@
 // Tables are sorted by a click on the head of a column: numbers by value, texts by letters, empty cells last.
-for (const head of document.querySelectorAll("thead tr:last-child th")) {
+for (const head of document.querySelectorAll("table:not(.maps) thead tr:last-child th")) {
   const button = document.createElement("button");
   button.append(...head.childNodes);
   head.append(button);

@@ -39,7 +39,7 @@ def write_drawing(path: Path, figure: Figure) -> None:
 def write_overview(folder: Path, studies: Sequence[Summary]) -> None:
     """Write the front page of all studies, ``index.html`` and ``results.md``, each atomically."""
     terms = {term: meaning for study in studies for term, meaning in study.glossary.items()}
-    write_text(folder / "index.html", _page("overview.html", terms, title=FRONT, about=_ABOUT, studies=studies))
+    write_text(folder / "index.html", render("overview.html", terms, title=FRONT, about=_ABOUT, studies=studies))
     lines = [f"# {FRONT}", "", _ABOUT, ""]
     for study in studies:
         lines += [f"## {_plain(study.title)}", "", f"**{_plain(study.origin)}**", ""]
@@ -50,7 +50,7 @@ def write_overview(folder: Path, studies: Sequence[Summary]) -> None:
 
 def render_html(content: ReportContent) -> str:
     """Return the HTML page: styles, figures and the one script, which sorts tables, are inline; it loads nothing."""
-    return _page("page.html", content.glossary, report=content)
+    return render("page.html", content.glossary, report=content)
 
 
 def render_markdown(content: ReportContent) -> str:
@@ -66,11 +66,12 @@ def render_markdown(content: ReportContent) -> str:
     for title, tables in (("Data", content.data), ("Provenance", content.provenance)):
         lines += [f"## {title}", "", *(line for table in tables for line in _markdown_table(table))]
     lines += ["## Limits", "", *(f"- {_plain(limit)}" for limit in content.limits), ""]
+    lines += [f"[{_plain(title)}]({address})\n" for title, address in content.links]
     return "\n".join(lines)
 
 
-def _page(template: str, glossary: Mapping[str, str], **values: Any) -> str:
-    """Return a filled-in template; ``glossary`` is added to the shared terms."""
+def render(template: str, glossary: Mapping[str, str], **values: Any) -> str:
+    """Return a filled-in template of this folder; ``glossary`` is added to the shared terms."""
     from markupsafe import Markup
 
     environment = _environment(GLOSSARY | dict(glossary))

@@ -1,4 +1,4 @@
-"""``medtransfer audit --model models:/name@alias --manifest FILE``: shortcuts in the data and in the model."""
+"""``medtransfer audit STUDY`` or ``--model models:/name@alias --manifest FILE``: shortcuts in data and in models."""
 
 import re
 import tempfile
@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from medtransfer import paths
+from medtransfer.audit.cases import Cases
 from medtransfer.audit.offered import offered
 from medtransfer.audit.record import add_audit, audit_entry, audit_tag
 from medtransfer.audit.used import Answer, Model, used
-from medtransfer.audit.verdicts import AUROC, DIFFERENCE
 from medtransfer.data.add import scan_to_manifest
 from medtransfer.data.packed import PackConfig, PackedDataset, Rows, pack
 from medtransfer.data.sources import CsvSource
@@ -20,13 +20,11 @@ from medtransfer.data.sources.base import read_table
 from medtransfer.errors import ConfigError, DataError
 from medtransfer.models.weights import load_model
 from medtransfer.params import load_params
-from medtransfer.reporting.audit import audit_content
-from medtransfer.reporting.page import write_report
+from medtransfer.stages.audit_study import audit_study, write_audit_page
 from medtransfer.tracking.fetching import fetch_model, note_audit
 from medtransfer.training.auditing import cases_of, network_model, read_annotations
 from medtransfer.training.engine import Engine, HardwareConfig
 from medtransfer.training.loading import open_dataset
-from medtransfer.training.progress import console
 
 ELSEWHERE = PackConfig(size=224, channels=1)
 """How images are packed for a model of which only predictions are known: no network reads them."""
@@ -44,7 +42,12 @@ class Images(NamedTuple):
 
 
 def run(options: Namespace) -> None:
-    """Audit one model on one set of images; add the audit to ``--out`` and write its page."""
+    """Audit the candidates of a study, or one model on one set of images: add it to ``--out`` and write its page."""
+    if options.study:
+        audit_study(options.study)
+        return
+    if not options.manifest and not options.dataset:
+        raise ConfigError("audit: on which images? Give --manifest FILE or --dataset NAME")
     network, description = (
         (None, {}) if options.predictions else load_model(options.weights or fetch_model(options.model))
     )
@@ -53,11 +56,7 @@ def run(options: Namespace) -> None:
         raise ConfigError("audit: which class or finding is the question? The model names none; give --positive")
     with tempfile.TemporaryDirectory() as temporary:
         images = _images(options, description, Path(temporary) / "data")
-        notes = (
-            read_annotations(options.annotations, images.data.manifest, images.root) if options.annotations else None
-        )
-        crop = description["preprocessing"]["crop"] if description else images.data.meta.size
-        cases, rows = cases_of(images.data, images.rows, positive=positive, crop=crop, annotations=notes)
+        cases, rows = _cases(options, description, images, positive)
         model: Model | None = None
         if network is None:
             answer = Answer(_scores(options.predictions, images.data, rows))
@@ -78,17 +77,15 @@ def run(options: Namespace) -> None:
     add_audit(options.out, entry)
     if options.model:
         note_audit(options.model, audit_tag(entry))
-    _report(entry, phantoms=images.phantoms)
-
-
-def _report(entry: dict[str, Any], *, phantoms: bool) -> None:
-    limits = AUROC.confounded, AUROC.suspicious, DIFFERENCE.confounded, DIFFERENCE.suspicious
     slug = re.sub(r"[^A-Za-z0-9_-]+", "-", f"audit-{entry['name']}-{entry['dataset']}").strip("-")
-    folder = paths.report(slug[: paths.LONGEST])
-    write_report(folder, audit_content(entry, limits=limits, phantoms=phantoms))
-    for half in ("data", "model"):
-        console.print(f"{half}: {entry[half]['verdict']} ({entry[half]['reason']})", markup=False, soft_wrap=True)
-    console.print(f"page: {paths.workspace() / folder / 'index.html'}", markup=False, soft_wrap=True)
+    title = f"Audit of {entry['name']} on {entry['dataset']}"
+    write_audit_page(paths.report(slug[: paths.LONGEST]), [entry], title=title, phantoms=images.phantoms)
+
+
+def _cases(options: Namespace, description: dict[str, Any], images: Images, positive: str) -> tuple[Cases, Rows]:
+    notes = read_annotations(options.annotations, images.data.manifest, images.root) if options.annotations else None
+    crop = description["preprocessing"]["crop"] if description else images.data.meta.size
+    return cases_of(images.data, images.rows, positive=positive, crop=crop, annotations=notes)
 
 
 def _images(options: Namespace, description: dict[str, Any], folder: Path) -> Images:

@@ -3,6 +3,7 @@
 from argparse import Namespace
 
 from medtransfer import paths
+from medtransfer.audit.record import read_audits, write_audits
 from medtransfer.errors import DataError
 from medtransfer.reporting.content import read_summary
 from medtransfer.reporting.page import write_overview
@@ -11,7 +12,7 @@ from medtransfer.training.progress import console
 
 
 def run(options: Namespace) -> None:
-    """Write ``out/report/index.html`` and ``results.md``.
+    """Write ``out/report/index.html`` and ``results.md``, and the audits of all studies as ``metrics/audit.json``.
 
     Raises:
         DataError: no study has a report.
@@ -22,4 +23,6 @@ def run(options: Namespace) -> None:
     if not summaries:
         raise DataError(f"{paths.REPORT}: no study has a report; run: medtransfer report {STUDIES[0]}")
     write_overview(paths.REPORT, summaries)
+    audits = [file for file in map(paths.audit, STUDIES) if file.exists()]
+    write_audits(paths.AUDITS, [entry for file in audits for entry in read_audits(file)])
     console.print(f"reports: {paths.workspace() / paths.REPORT / 'index.html'}", markup=False, soft_wrap=True)

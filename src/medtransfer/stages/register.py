@@ -6,17 +6,20 @@ from typing import Any
 import pandas as pd
 
 from medtransfer import paths
+from medtransfer.audit.record import audit_tag, gravest, read_audits
 from medtransfer.data.packed import PackedDataset
+from medtransfer.errors import DataError
 from medtransfer.evaluation.noninferiority import compare_models
 from medtransfer.evaluation.predictions import read_predictions
 from medtransfer.evaluation.scorecard import best_fit
-from medtransfer.files import read_json, write_json
+from medtransfer.files import read_json, sha256_file, write_json
 from medtransfer.params import Params, load_params
 from medtransfer.reporting.candidate import about, card_facts, data_facts, fits_rows
 from medtransfer.reporting.model_card import model_description
 from medtransfer.studies import VERBS, module
 from medtransfer.studies.base import Contest, FittedModel
 from medtransfer.tracking.chain import chain_of
+from medtransfer.tracking.gates import CONFOUNDED, WEIGHTS
 from medtransfer.tracking.history import describe, refresh
 from medtransfer.tracking.promotions import promote, promotions
 from medtransfer.tracking.registry import register_model
@@ -57,6 +60,7 @@ def _register(
         rows=rows,
         evaluation=params.evaluation,
         neg_pos_ratio={} if ratio is None else {key: ratio},
+        audit=_audited(model),
     )
     gate = f"open: {len(read_json(paths.gate_study(model.study)))} data sets"
     tags = {"study": model.study, "network": model.network, "profile": params.profile}
@@ -64,14 +68,36 @@ def _register(
         model.weights, records=model.records, name=contest.model, about=about(facts, best, rows, gate=gate, tags=tags)
     )
     describe(contest.model, model_description(facts))
-    alias = _promote_the_first(contest.model, version, params.registry.alias, why=f"best validation {contest.metric}")
+    why = f"best validation {contest.metric}"
+    alias = _promote_the_first(contest.model, version, params.registry.alias, why=why, audit=facts.audit)
     run_key = read_json(model.records / "run.json")["run_key"]
     return best | {"model": contest.model, "alias": alias, "version": version, "run_key": run_key}
 
 
-def _promote_the_first(name: str, version: int, alias: str, *, why: str) -> str:
-    """Give the alias to a model's first version; a later one is compared and waits for a person. Return its alias."""
+def _audited(model: FittedModel) -> str:
+    """Return what the audit of the study found about a network, its gravest verdict first.
+
+    Raises:
+        DataError: there is no audit of these weights.
+    """
+    file, weights = paths.audit(model.study), sha256_file(model.weights / WEIGHTS)
+    own = [one for one in read_audits(file) if one["weights"] == weights] if file.exists() else []
+    if not own:
+        raise DataError(f"{file}: holds no audit of {model.weights}; run: medtransfer audit {model.study}")
+    return audit_tag(gravest(own))
+
+
+def _promote_the_first(name: str, version: int, alias: str, *, why: str, audit: str) -> str:
+    """Give the alias to a model's first version; a later one is compared and waits for a person. Return its alias.
+
+    A first version that uses a shortcut waits too: it needs a reason of a person.
+    """
     entries = promotions(name, alias)
+    if not entries and audit.startswith(CONFOUNDED):
+        command = f"medtransfer registry promote {name} --version {version} --why REASON --override REASON"
+        said = f"{name}: version {version} is a candidate without @{alias}, the audit says {audit}; {command}"
+        console.print(said, markup=False, soft_wrap=True)
+        return ""
     if not entries:
         entries = [promote(name, version, alias, f"{why}, the first version", compare=compare_models)]
     refresh(name, entries)

@@ -18,6 +18,7 @@ from medtransfer.reporting.notes import experiment_note
 from medtransfer.reporting.origin import Origin
 from medtransfer.reporting.page import write_report
 from medtransfer.reporting.summary_files import write_summary_files
+from medtransfer.stages.attachments import with_audit, with_gallery
 from medtransfer.studies import VERBS, module
 from medtransfer.tracking.describing import describe_experiment, write_summary
 from medtransfer.training.progress import console
@@ -40,6 +41,7 @@ def run(options: Namespace) -> None:
     content = module(study, VERBS["report"]).build(source)
     if tuned := _tuned(params, study):
         content = replace(content, provenance=(tuned, *content.provenance))
+    content = with_gallery(with_audit(content, study), study, folder)
     write_report(folder, content)
     write_text(folder / "content.json", summary_json(summary_of(study, content)))
     paper, view = module(study, "study").PAPER, module(study, VERBS["score"]).comparison(config)

@@ -23,6 +23,7 @@ ALL = "all"
 VERBS = {
     "predict": "predictions",
     "score": "predictions",
+    "audit": "predictions",
     "register": "predictions",
     "transferability": "transferability",
     "explain": "explanations",

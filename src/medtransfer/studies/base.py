@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 
@@ -12,6 +12,9 @@ from medtransfer.tracking.views import RunView
 from medtransfer.training.engine import Engine
 from medtransfer.training.fitting import Setting
 from medtransfer.training.run import Plan
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,21 @@ class Contest:
     dataset: str
     metric: str
     fits: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explained:
+    """Networks whose heat maps are shown side by side and scored, and the images for it.
+
+    Attributes:
+        networks: title → fit; the first one decides which cases are shown as correct and which as failed.
+        dataset: the data set whose test images are shown.
+        positive: class or finding that the maps explain, an output of every network.
+    """
+
+    networks: Mapping[str, FitPaths]
+    dataset: str
+    positive: str
 
 
 class StudyModule(Protocol):
@@ -85,3 +103,13 @@ class PredictionsModule(Protocol):
 
     def contests(self, config: Any) -> tuple[Contest, ...]:
         """Return the registered models of the study and the fits that compete for each."""
+
+
+class ExplanationsModule(Protocol):
+    """``explanations.py``: what the verb ``explain`` draws and scores."""
+
+    def explained(self, config: Any) -> Explained:
+        """Return the networks and images of the gallery and of the table of scores."""
+
+    def explanations(self, config: Any, engine: Engine) -> tuple[dict[str, "Figure"], dict[str, Any]]:
+        """Return panels of the study's own by name, and facts fit for JSON; a study without any leaves it out."""

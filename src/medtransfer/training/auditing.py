@@ -19,6 +19,7 @@ from medtransfer.data.transforms import evaluate_view
 from medtransfer.errors import DataError, ModelError
 from medtransfer.models.classifier import Classifier
 from medtransfer.models.heads import Heads, activate, require_trained
+from medtransfer.models.structures import MapHead
 from medtransfer.training.engine import Engine
 from medtransfer.training.loading import EVALUATION_BATCH
 
@@ -27,7 +28,7 @@ ATTRIBUTES = ("sex",)
 """Columns of annotations beside the box of a marker; source and view are in the manifest."""
 
 
-def question(manifest: pd.DataFrame, positive: str) -> NDArray[np.float64]:
+def question(manifest: pd.DataFrame, positive: str, *, what: str = "audit") -> NDArray[np.float64]:
     """Return 1, 0 or NaN (not known) for every row: is it of the class, or has it the finding, ``positive``?
 
     Raises:
@@ -40,7 +41,7 @@ def question(manifest: pd.DataFrame, positive: str) -> NDArray[np.float64]:
         return np.asarray(manifest[f"y_{positive}"], np.float64)
     findings = [str(name).removeprefix("y_") for name in manifest if str(name).startswith("y_")]
     known = ", ".join(sorted({*labels, *findings} - {""})) or "none"
-    raise DataError(f"audit: no image has the label or finding {positive!r}, expected one of: {known}; give --positive")
+    raise DataError(f"{what}: no image has the label or finding {positive!r}, expected one of: {known}; ask for one")
 
 
 def cases_of(
@@ -80,7 +81,9 @@ def cases_of(
 
 
 def network_model(network: Classifier, heads: Heads, prepared: Mapping[str, Any], engine: Engine, output: str) -> Model:
-    """Return a stored network as an audit calls it: the score of one output, and the features that its head reads.
+    """Return a stored network as an audit calls it: the score of one output, and its features.
+
+    These are what a linear head reads; under any other head they are the mean of the last map.
 
     Args:
         network: it is moved to the engine's device.
@@ -99,7 +102,7 @@ def network_model(network: Classifier, heads: Heads, prepared: Mapping[str, Any]
     require_trained({head: heads[head]}, what="audit")
     column = heads[head].outputs.index(output)
     engine.place(network).eval()
-    view = {"mean": _numbers(prepared["mean"]), "std": _numbers(prepared["std"])}
+    view = {"mean": numbers(prepared["mean"]), "std": numbers(prepared["std"])}
 
     @torch.inference_mode()
     def model(images: NDArray[Any]) -> Answer:
@@ -107,12 +110,28 @@ def network_model(network: Classifier, heads: Heads, prepared: Mapping[str, Any]
         for start in range(0, len(images), EVALUATION_BATCH):
             chunk = torch.from_numpy(np.ascontiguousarray(images[start : start + EVALUATION_BATCH]))
             with engine.autocast():
-                features = network.features(evaluate_view(chunk.to(engine.device), images.shape[-1], **view))
-                score = activate(network.head(features), heads)[head][:, column]
+                maps = network.feature_map(evaluate_view(chunk.to(engine.device), images.shape[-1], **view))
+                score = activate(network.classify(maps), heads)[head][:, column]
+                features = maps.mean((2, 3)) if isinstance(network.head, MapHead) else network.pool(maps)
             parts.append((score.double().cpu().numpy(), features.double().cpu().numpy()))
         return Answer(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]))
 
     return model
+
+
+def questions(heads: Heads, extra: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what a stored network is audited for: its positive class, else every class, else every finding.
+
+    Raises:
+        ModelError: it has none of these, only severities and values.
+    """
+    if extra.get("positive"):
+        return (str(extra["positive"]),)
+    classes = [head.outputs for head in heads.values() if head.one_label]
+    findings = [head.outputs for head in heads.values() if head.kind == "probability" and not head.one_label]
+    if not classes + findings:
+        raise ModelError(f"audit: heads {', '.join(heads)} answer no yes-or-no question; register another network")
+    return (classes + findings)[0]
 
 
 def read_annotations(file: Path, manifest: pd.DataFrame, root: Path) -> dict[str, Any]:
@@ -179,5 +198,6 @@ def _centre(images: NDArray[Any], crop: int) -> NDArray[Any]:
     return images[..., top : top + crop, left : left + crop]
 
 
-def _numbers(value: Any) -> tuple[float, ...]:
+def numbers(value: Any) -> tuple[float, ...]:
+    """Return one number or several as a tuple: mean and standard deviation of ``preprocessing`` are either."""
     return tuple(value) if isinstance(value, (list, tuple)) else (value,)

@@ -20,7 +20,8 @@ from medtransfer.ssl.lungs import lung_mask
 from medtransfer.ssl.regions import TABLES, coverage, locate
 from medtransfer.studies.attentive_transfer import study
 from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
-from medtransfer.studies.attentive_transfer.titles import attention_layers, network_title, plain
+from medtransfer.studies.attentive_transfer.titles import attention_layers, chain_title, network_title, plain
+from medtransfer.studies.base import Explained
 from medtransfer.training.engine import Engine
 from medtransfer.training.loading import EVALUATION_BATCH, grey_images, open_dataset
 from medtransfer.training.progress import console
@@ -40,6 +41,16 @@ def explanations(config: AttentiveTransferConfig, engine: Engine) -> tuple[dict[
     sheet, regions = _regions(config)
     facts |= {"study": study.NAME, "regions": regions, "phantoms": phantom_coverage()}
     return {"figure4": figure, "regions": sheet}, facts
+
+
+def explained(config: AttentiveTransferConfig) -> Explained:
+    """Return every network after the whole chain, as in Fig. 4."""
+    chains = {network: whole_chain(config, network) for network in config.networks}
+    networks = {
+        f"{network_title(network)} · {chain_title(chain)}": study.finetuned(network, chain, config.seeds[0])
+        for network, chain in chains.items()
+    }
+    return Explained(networks=networks, dataset=config.finetune.dataset, positive=config.positive)
 
 
 def whole_chain(config: AttentiveTransferConfig, network: str) -> str:
