@@ -56,7 +56,8 @@ def _point_up(tree: dict[str, Any]) -> None:
             for key in ("root", "pointer"):
                 if key in place and not Path(place[key]).is_absolute():
                     place[key] = f"{UP}/{place[key]}"
-    for start in _ready_made(tree):
+    # a section that YAML names twice (an alias) is one mapping in memory, and moves once
+    for start in {id(start): start for start in _ready_made(tree)}.values():
         if not Path(start["path"]).is_absolute():
             start["path"] = f"{UP}/{start['path']}"
 
