@@ -57,7 +57,8 @@ def _point_up(tree: dict[str, Any]) -> None:
                 if key in place and not Path(place[key]).is_absolute():
                     place[key] = f"{UP}/{place[key]}"
     for start in _ready_made(tree):
-        if not Path(start["path"]).is_absolute():
+        # what an earlier stage writes is in the workspace itself
+        if not Path(start["path"]).is_absolute() and not Path(start["path"]).is_relative_to(paths.OUT):
             start["path"] = f"{UP}/{start['path']}"
 
 
