@@ -58,7 +58,8 @@ def _point_up(tree: dict[str, Any]) -> None:
                     place[key] = f"{UP}/{place[key]}"
     # a section that YAML names twice (an alias) is one mapping in memory, and moves once
     for start in {id(start): start for start in _ready_made(tree)}.values():
-        if not Path(start["path"]).is_absolute():
+        # what an earlier stage writes is in the workspace itself
+        if not Path(start["path"]).is_absolute() and not Path(start["path"]).is_relative_to(paths.OUT):
             start["path"] = f"{UP}/{start['path']}"
 
 
