@@ -19,6 +19,10 @@ class ModelError(MedTransferError):
     """A network, site or weight does not exist or does not fit."""
 
 
+class UnreachableError(ModelError):
+    """Ready-made weights could not be fetched."""
+
+
 class CheckpointError(MedTransferError):
     """A checkpoint is damaged or belongs to another run, network or data set."""
 

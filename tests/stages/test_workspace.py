@@ -11,6 +11,7 @@ from PIL import Image
 
 from medtransfer.cli import run
 from medtransfer.params import parse_params
+from medtransfer.stages.workspace import _point_up
 
 
 def digests(folder):
@@ -34,6 +35,12 @@ def test_a_workspace_leaves_the_sample_alone_and_is_complete(checkout_copy, caps
     assert (made / ".dvc").is_dir()
     assert run(["workspace", "mine", "--profile", "paper"]) == 2
     assert "workspaces/mine: exists already" in capsys.readouterr().err
+
+
+def test_weights_that_two_sections_share_by_a_yaml_alias_move_up_once():
+    tree = yaml.safe_load("datasets: {}\na: {start: &x {kind: file, path: weights/x}}\nb: {start: *x}")
+    _point_up(tree)
+    assert tree["a"]["start"]["path"] == tree["b"]["start"]["path"] == "../../weights/x"
 
 
 def test_a_workspace_of_an_unknown_profile_is_not_begun(checkout_copy, capsys):

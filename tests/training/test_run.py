@@ -64,6 +64,18 @@ def run(engine, toys):
     return all_of
 
 
+def test_fits_can_start_from_weights_that_the_same_plan_writes(fit, engine, toys):
+    order = []
+
+    def then(reached):
+        order.append(("then", list(reached)))
+        return [fit()]
+
+    run_plan(Plan(write=lambda: order.append("write"), then=then), toys.setting(engine))
+    assert order == ["write", ("then", [])]
+    assert (WEIGHTS / "seed0/model.safetensors").is_file()
+
+
 class Failing(SupervisedTask):
     """Breaks behind the fourth step."""
 

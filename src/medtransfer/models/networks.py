@@ -23,8 +23,12 @@ from medtransfer.models.cbr import CBRConfig
 from medtransfer.models.classifier import NetworkConfig
 from medtransfer.models.multitask import MultitaskConfig
 from medtransfer.models.slim import SlimConfig
+from medtransfer.models.visual import BenchmarkConfig, ConvolutionHeadConfig
 
-AnyNetwork = Annotated[NetworkConfig | SlimConfig | CBRConfig | MultitaskConfig, Field(discriminator="kind")]
+AnyNetwork = Annotated[
+    NetworkConfig | SlimConfig | CBRConfig | MultitaskConfig | BenchmarkConfig | ConvolutionHeadConfig,
+    Field(discriminator="kind"),
+]
 
 _CUTS = {
     "resnet50_t1": "layer3.0",

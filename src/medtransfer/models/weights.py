@@ -11,7 +11,7 @@ from torch import Tensor
 
 from medtransfer import files
 from medtransfer.config import Config
-from medtransfer.errors import CheckpointError, ModelError
+from medtransfer.errors import CheckpointError, ModelError, UnreachableError
 from medtransfer.models.classifier import Classifier, build_network
 from medtransfer.models.heads import Head, Heads, check_heads, parse_heads
 from medtransfer.models.networks import AnyNetwork
@@ -285,7 +285,7 @@ def _from_hub(name: str) -> dict[str, Tensor]:
     try:
         state: dict[str, Tensor] = timm.create_model(name, pretrained=True).state_dict()
     except Exception as error:  # hub, network and timm errors have no common type
-        raise ModelError(
+        raise UnreachableError(
             f"weights {name!r} could not be fetched from timm's hub ({type(error).__name__}); "
             "check the name and the network, or give a file"
         ) from error

@@ -56,8 +56,10 @@ def _point_up(tree: dict[str, Any]) -> None:
             for key in ("root", "pointer"):
                 if key in place and not Path(place[key]).is_absolute():
                     place[key] = f"{UP}/{place[key]}"
-    for start in _ready_made(tree):
-        if not Path(start["path"]).is_absolute():
+    # a section that YAML names twice (an alias) is one mapping in memory, and moves once
+    for start in {id(start): start for start in _ready_made(tree)}.values():
+        # what an earlier stage writes is in the workspace itself
+        if not Path(start["path"]).is_absolute() and not Path(start["path"]).is_relative_to(paths.OUT):
             start["path"] = f"{UP}/{start['path']}"
 
 

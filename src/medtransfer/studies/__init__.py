@@ -15,6 +15,7 @@ STUDIES = (
     "attentive_transfer",
     "truncated_transfer",
     "multitask_vit",
+    "visual_transfer",
 )
 
 ALL = "all"

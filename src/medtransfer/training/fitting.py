@@ -1,6 +1,6 @@
 """One fit from its parts: what is trained on which data, how it is tracked, what identifies it, how it is stored."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -78,6 +78,7 @@ class FitSpec(paths.FitPaths):
         positive: the class of two-class metrics, if any.
         trial: it only helps to choose how others are trained; tracked as the phase ``trial``.
         counts: what was counted in the data, by metric name; tracked once, at step 0.
+        normalization: mean and standard deviation on 0–1 of its images; those of the first data set when not given.
     """
 
     phase: str
@@ -96,6 +97,7 @@ class FitSpec(paths.FitPaths):
     positive: str = ""
     trial: bool = False
     counts: Mapping[str, int] = field(default_factory=dict)
+    normalization: tuple[Sequence[float], Sequence[float]] | None = None
 
     @property
     def run_name(self) -> str:
@@ -168,12 +170,15 @@ def save(spec: FitSpec, task: Task, folder: Path, result: FitResult) -> None:
         folder,
         config=spec.network,
         heads=task.heads(),
-        preprocessing=preprocessing(first, spec.crop),
+        preprocessing=preprocessing(first, spec.crop, spec.normalization),
         extra=extra,
     )
 
 
-def preprocessing(data: PackedDataset, crop: int) -> dict[str, Any]:
+def preprocessing(
+    data: PackedDataset, crop: int, normalization: tuple[Sequence[float], Sequence[float]] | None = None
+) -> dict[str, Any]:
     """Return how images must be prepared for a network trained on this data set; stored beside its weights."""
     pack = data.meta.pack.model_dump(mode="json")
-    return pack | {"crop": crop, "mean": list(data.meta.mean), "std": list(data.meta.std)}
+    mean, std = normalization or (data.meta.mean, data.meta.std)
+    return pack | {"crop": crop, "mean": list(mean), "std": list(std)}

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from medtransfer.config import Config
+from medtransfer.errors import TrackingError
 from medtransfer.files import write_json
 from medtransfer.models.classifier import Classifier, build_network
 from medtransfer.models.heads import Head, Heads
@@ -41,6 +42,21 @@ class RegistryInit(Config):
 
 StartConfig = Annotated[TrainInit | TimmInit | FileInit | RegistryInit, Field(discriminator="kind")]
 """``train`` trains the network here; ``file`` also takes the weights folder of any earlier stage."""
+
+
+def absence(start: TimmInit | FileInit | RegistryInit) -> str:
+    """Return why ready-made weights are not at hand: no such file, no such registered model; else empty.
+
+    Of timm's hub, which may be out of reach, it is known only when the weights are fetched.
+    """
+    if isinstance(start, FileInit):
+        return "" if start.path.exists() else f"{start.path} does not exist"
+    if isinstance(start, RegistryInit):
+        try:
+            _fetched(start)
+        except TrackingError as error:
+            return str(error)
+    return ""
 
 
 def write_untrained(network: Structure, fits: Sequence[FitPaths]) -> None:

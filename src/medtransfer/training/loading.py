@@ -50,14 +50,16 @@ def supervised_loader(
     blank: bool = False,
     lungs: bool = False,
     like: PackedDataset | None = None,
+    among: np.ndarray | None = None,
 ) -> Loader:
     """Return the training loader of a phase with labels; only rows of the training split reach it.
 
     With ``outputs`` (findings, zones) the targets are these instead of the classes; a flipped image has its left and
     right zones exchanged. With ``blank`` findings that the data set does not label are accepted, with ``lungs`` a batch
-    holds lung masks. Images are normalised ``like`` those of another data set that the network reads too.
+    holds lung masks. Images are normalised ``like`` those of another data set that the network reads too. Only rows
+    ``among`` the true ones of a mask over the manifest count.
     """
-    targets, rows_of = _targets(data, outputs, blank)
+    targets, rows_of = _targets(data, outputs, blank, among)
     known = (like or data).meta
     views: dict[str, Any] = {"targets": targets, "mirror": mirrored_columns(outputs), "lungs": lungs}
     views["normalization"] = (known.mean, known.std)
@@ -66,7 +68,7 @@ def supervised_loader(
 
 def evaluation_loader(
     data: PackedDataset,
-    split: str,
+    split: str | None,
     crop: int,
     engine: Engine,
     *,
@@ -74,17 +76,20 @@ def evaluation_loader(
     outputs: Sequence[str] = (),
     blank: bool = False,
     lungs: bool = False,
+    among: np.ndarray | None = None,
 ) -> Loader:
-    """Return a loader over the labelled rows of one split in the evaluation view: centre crop, no randomness.
+    """Return a loader over the labelled rows of one split, or of all, in the evaluation view: no randomness.
 
     Images of a data set that the network was not trained on are normalised like those that it was ``trained_on``.
     With ``outputs`` (findings, zones) the targets are these instead of the classes, with ``blank`` also findings that
-    the data set does not label. With ``lungs`` a batch holds lung masks.
+    the data set does not label. With ``lungs`` a batch holds lung masks. Only rows ``among`` the true ones of a mask
+    over the manifest count.
     """
-    targets, rows_of = _targets(data, outputs, blank)
+    targets, rows_of = _targets(data, outputs, blank, among)
     rows = rows_of(split)
     if len(rows) == 0:
-        raise DataError(f"{data.meta.name}: the {split} split has no labelled image; check its split settings")
+        where = f"the {split} split has" if split else "these rows have"
+        raise DataError(f"{data.meta.name}: {where} no labelled image; check its split settings")
     known = (trained_on or data).meta
     return Loader(
         data,
@@ -115,16 +120,17 @@ def mirrored_columns(outputs: Sequence[str]) -> tuple[int, ...] | None:
 
 
 def _targets(
-    data: PackedDataset, outputs: Sequence[str], blank: bool
-) -> tuple[np.ndarray | None, Callable[[str], np.ndarray]]:
+    data: PackedDataset, outputs: Sequence[str], blank: bool, among: np.ndarray | None
+) -> tuple[np.ndarray | None, Callable[[str | None], np.ndarray]]:
     """Return the targets that replace the classes, if any, and a function from a split to its rows with a target.
 
     Of several outputs one must be known; a known finding or severity zone is no class.
     """
     targets = data.targets(outputs, blank=blank) if outputs else None
     known = np.asarray(data.class_index >= 0 if targets is None else ~np.isnan(targets).all(axis=1))
+    known = known if among is None else known & among
 
-    def rows(split: str) -> np.ndarray:
+    def rows(split: str | None) -> np.ndarray:
         labelled = data.rows(split=split)
         return labelled[known[labelled]]
 

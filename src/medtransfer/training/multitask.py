@@ -79,7 +79,7 @@ class MultitaskTask(NetworkTask):
             if name == LABEL:
                 losses[name] = masked_bce(logits := self.head.diagnose(rows), _one_hot(part["target"], logits.shape[1]))
             else:
-                losses[name] = _zone_loss(self.head.grade(rows, part["lungs"]), part["target"])
+                losses[name] = _zone_loss(self.head.grade(rows, part.get("lungs")), part["target"])
         weights = {LABEL: 1.0, SEVERITY: self.severity_weight if len(losses) > 1 else 1.0}
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         return losses | {"total": total}

@@ -46,21 +46,21 @@ class Plan:
 
     Attributes:
         fits: the fits of one variant; they can be resumed one by one.
-        then: makes further fits from what ``fits`` reached, in their order: trials decide how the rest is trained.
-        write: writes untrained or ready-made weights to their final place.
+        write: writes untrained or ready-made weights to their final place, before any fit.
+        then: makes further fits, from weights that ``write`` left or from what ``fits`` reached, in their order: trials
+            decide how the rest is trained.
     """
 
     fits: Sequence[FitSpec] = ()
-    then: Callable[[Sequence[FitMetrics]], Sequence[FitSpec]] | None = None
     write: Callable[[], None] | None = None
+    then: Callable[[Sequence[FitMetrics]], Sequence[FitSpec]] | None = None
 
 
 def run_plan(plan: Plan, setting: Setting) -> None:
     """Run the fits of a plan and put weights and records of all conditions of their variant in place."""
     if plan.write and setting.engine.is_main:
         plan.write()
-    if not plan.fits:
-        return
+    setting.engine.share(None)  # no process reads what the main one still writes
     reached = [_run_fit(spec, setting) for spec in plan.fits]
     further = list(plan.then(reached)) if plan.then else []
     for spec in further:

@@ -63,3 +63,35 @@ def test_limits_draw_whole_patients_the_same_each_time_and_are_reported(tmp_path
 def test_what_the_two_sources_left_out_is_reported_below_their_folders(tmp_path, tree):
     skipped = CovidxLikeSource(root=tmp_path).scan().skipped
     assert ("covid-chestxray-dataset/images/c.png", 4) in [(each.file, each.row) for each in skipped]
+
+
+BRIXIA = "filename," + ",".join(f"{who}-{zone}" for who in "SJ" for zone in [*"ABCDEF", "Global"]) + "\n"
+
+
+def test_findings_scores_and_hospitals_make_one_set_for_every_step_of_a_chain(tmp_path, tree, text):
+    table = (
+        "patientid,finding,view,folder,filename,location\n"
+        '1,COVID-19,PA,images,a.png,"Rome,  Italy"\n2,No Finding,PA,images,b.png,\n'
+    )
+    text("covid-chestxray-dataset/metadata.csv", table)
+    text("brixia/scores.csv", BRIXIA + "a.png,0,1,2,3,0,0,6,0,0,0,0,0,0,0\nb.png" + ",0" * 14 + "\n")
+    source = CovidxLikeSource(
+        root=tmp_path, findings=("edema", "lung_opacity"), annotations="brixia/scores.csv", hospital="location"
+    )
+    scan = source.scan()
+    rows = {row["path"].rpartition("/")[2]: row for row in scan.rows}
+    assert len(rows) == 14
+    assert (rows["10.png"]["label"], rows["10.png"]["y_edema"]) == ("", 1.0)
+    assert {name for name in rows["0.png"] if name.startswith("y_")} == {"y_edema", "y_lung_opacity"}
+    assert rows["a.png"]["source"] == "cohen/rome, italy"
+    assert [rows["a.png"][f"zone_{place}"] for place in range(6)] == [0, 1, 1, 1, 0, 0]
+    assert rows["a.png"]["v_senior_3"] == 3
+    assert (rows["b.png"]["label"], rows["b.png"]["source"], rows["b.png"]["zone_0"]) == ("", "cohen", 0)
+    assert rows["b.png"]["patient_id"] == "cohen:2"
+    assert "brixia/scores.csv" in scan.metadata
+    validate_manifest(build_manifest([row | {"dataset": "d"} for row in scan.rows]), classes=scan.classes)
+
+
+def test_other_classes_of_the_collection_can_be_kept(tmp_path, tree):
+    scan = CovidxLikeSource(root=tmp_path, collection_classes=("normal", "covid")).scan()
+    assert Counter((row["label"], row["source"]) for row in scan.rows)["normal", "cohen"] == 1

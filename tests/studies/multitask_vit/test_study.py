@@ -7,6 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from medtransfer.errors import DataError
 from medtransfer.evaluation.cells import EvaluationConfig
 from medtransfer.evaluation.predictions import validate_predictions
 from medtransfer.models.weights import load_model
@@ -14,6 +15,7 @@ from medtransfer.reporting.input import ReportInput
 from medtransfer.reporting.origin import Origin
 from medtransfer.studies.multitask_vit import predictions, study
 from medtransfer.studies.multitask_vit.config import MultitaskVitConfig
+from medtransfer.studies.multitask_vit.reading import Reading
 from medtransfer.studies.multitask_vit.report.collect import collect
 from medtransfer.training.loading import open_dataset
 
@@ -25,9 +27,9 @@ def test_every_variant_is_trained_stored_and_predicts_its_tasks(workspace, make_
     config = make_config()
     fit(config, "corpus")
     fit(config, "finetune")
-    corpus, _ = load_model(study.backbone("test_resnet_pcam").weights)
+    corpus, _ = load_model(study.backbone("corpus").weights)
     table = validate_predictions(pd.concat(list(predictions.predictions(config, engine)), ignore_index=True))
-    assert set(table["variant"]) == set(config.variants)
+    assert set(table["variant"]) == {*config.variants, "constant", "thumbnails"}
     for variant in config.variants:
         tasks = TASKS.get(variant, ("label", "zones"))
         network, description = load_model(study.fitted(variant, 0).weights)
@@ -86,9 +88,9 @@ def test_a_pretrained_variant_starts_from_the_corpus_backbone(workspace, make_co
     names = ("multitask", "no_pretraining")
     variants = {name: make_config().variants[name].model_dump() for name in names}
     config = make_config(finetune=finetune, variants=variants)
-    fit(config, "corpus", "test_resnet_pcam")
+    fit(config, "corpus", "corpus")
     fit(config, "finetune")
-    corpus, _ = load_model(study.backbone("test_resnet_pcam").weights)
+    corpus, _ = load_model(study.backbone("corpus").weights)
     trunks = {name: load_model(study.fitted(name, 0).weights)[0].trunk.state_dict() for name in names}
     for key, value in corpus.trunk.state_dict().items():
         if value.ndim > 1:
@@ -98,9 +100,7 @@ def test_a_pretrained_variant_starts_from_the_corpus_backbone(workspace, make_co
 
 
 def test_only_images_with_zones_teach_the_severity(workspace, make_config, fit):
-    config = make_config(
-        variants={"severity": {"backbone": "test_resnet_pcam", "tasks": ["zones"], "pretrained": False}}
-    )
+    config = make_config(variants={"severity": {"tasks": ["zones"], "pretrained": False}})
     fit(config, "finetune")
     _, tracker = workspace["finetune · severity · seed 0"]
     table = open_dataset("chest").manifest
@@ -110,11 +110,80 @@ def test_only_images_with_zones_teach_the_severity(workspace, make_config, fit):
     assert counted[0] > 0
 
 
+ROTATED = {"held_out": {"one": "hospital1"}, "variants": ["severity"]}
+
+
+def test_a_hospital_that_is_held_out_is_read_in_no_split_and_graded_as_a_whole(workspace, make_config, fit, engine):
+    variants = {"severity": {"tasks": ["zones"], "pretrained": False}, "multitask": {"pretrained": False}}
+    config = make_config(variants=variants, hospitals=ROTATED, floors={"thumbnail": 4})
+    assert study.conditions(config, "finetune", "severity") == ("pooled", "without_one")
+    assert study.conditions(config, "finetune", "multitask") == ("pooled",)
+    table = open_dataset("chest").manifest
+    theirs = set(table.loc[(table["source"] == "hospital1") & table["zone_0"].notna(), "image_id"])
+    reading = Reading.open(config, "severity", "without_one", engine)
+    for loader in (*reading.training(0).values(), *reading.evaluation("val").values()):
+        assert not set(table["image_id"].iloc[loader.rows]) & theirs
+    fit(config, "finetune")
+    rows = pd.concat(list(predictions.predictions(config, engine)), ignore_index=True)
+    held_out = rows[rows["condition"] == "without_one"]
+    assert set(held_out["image_id"]) == theirs
+    assert set(held_out["split"]) == {"test"}
+    floors = rows[rows["condition"] == "floor"]
+    assert set(zip(floors["variant"], floors["kind"], strict=True)) == {
+        ("constant", "value"),
+        ("thumbnails", "value"),
+        ("thumbnails", "probability"),
+    }
+    train = table[(table["split"] == "train") & table["zone_0"].notna()]
+    score = (train[[f"zone_{place}" for place in range(6)]] > 0).sum(axis=1)
+    assert set(floors.loc[floors["variant"] == "constant", "score"]) == {score.mean()}
+
+
+def test_a_hospital_whose_findings_the_backbone_has_learnt_cannot_be_held_out(workspace, make_config, fit):
+    config = make_config(hospitals=ROTATED)
+    with pytest.raises(DataError, match="hospital 'hospital1' cannot be held out of 'severity': its backbone 'corpus'"):
+        fit(config, "finetune", "severity")
+
+
+def test_a_backbone_learns_findings_from_ready_made_weights_on(workspace, make_config, fit, tmp_path):
+    made = make_config()
+    still = {"steps": 1, "batch_size": 4, "optimizer": {"name": "sgd", "lr": 1e-12}, "frozen_norm": True}
+    corpus = made.corpus.model_dump() | {"train": still | {"selection": {"metric": "val/macro_auroc"}}}
+    fit(make_config(backbones={"first": {"network": "test_resnet_pcam"}}, variants=ALONE, corpus=corpus), "corpus")
+    start = {"kind": "file", "path": str(study.backbone("first").weights)}
+    backbones = {
+        "corpus": {"network": "test_resnet_pcam", "start": start},
+        "ready": {"network": "test_resnet_pcam", "start": start, "findings": False},
+    }
+    config = make_config(
+        backbones=backbones, variants={"multitask": {}, "no_findings": {"backbone": "ready"}}, corpus=corpus
+    )
+    fit(config, "corpus")
+    first = load_model(study.backbone("first").weights)[0].trunk.state_dict()
+    for name in backbones:
+        assert (study.pretrained(config, name).condition == "ready") == (name == "ready")
+        again = load_model(study.pretrained(config, name).weights)[0].trunk.state_dict()
+        for key, value in first.items():
+            if value.ndim > 1:
+                torch.testing.assert_close(again[key], value)
+    assert config.lacks("no_findings") == {"pretrained"}
+    assert config.lacks("multitask") == frozenset()
+
+
+ALONE = {"multitask": {"backbone": "first"}}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"start": {}}, "variant 'multitask': start has no weights for 'test_resnet_pcam'"),
+        ({"backbones": {}}, "variant 'multitask': there is no backbone 'corpus'; add it to backbones"),
         ({"variants": {}}, "at least 1 item"),
+        ({"floors": {"frozen": "corpus"}}, "floors.frozen: 'corpus' is no backbone with ready-made weights"),
+        ({"hospitals": {"variants": ["classification"]}}, "'classification' is no variant with the task zones"),
+        (
+            {"backbones": {"corpus": {"network": "resnet18", "findings": False}}},
+            "resnet18: random weights without findings know nothing; set pretrained: false",
+        ),
     ],
 )
 def test_variants_that_cannot_start_are_refused(make_config, changes, message):
@@ -132,7 +201,7 @@ def test_images_of_a_step_add_up(make_config):
 def test_the_defaults_are_the_papers_sizes(make_config):
     paper = MultitaskVitConfig.model_validate(
         make_config().model_dump(exclude={"transformer", "upsizing", "cuts"})
-        | {"variants": {"multitask": {}}, "start": {"densenet121_pcam": {"kind": "train"}}}
+        | {"variants": {"multitask": {}}, "backbones": {"corpus": {"network": "densenet121_pcam"}}}
     )
     network = paper.network("multitask")
     assert (network.transformer.width, network.transformer.layers, network.transformer.heads) == (768, 12, 12)

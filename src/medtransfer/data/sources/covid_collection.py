@@ -21,6 +21,7 @@ from medtransfer.data.sources.base import Listing, Scan, Source, read_table
 from medtransfer.errors import DataError
 
 CLASSES = ("normal", "pneumonia", "covid")
+COVID_OR_OTHER = ("other", "covid")
 VIEWS = ("PA", "AP", "AP Supine")
 MASKS = "annotations/lungVAE-masks"
 SCORES = "annotations/covid-severity-scores.csv"
@@ -40,12 +41,15 @@ class CovidCollectionSource(Source):
         views: views to keep.
         hospital: what the manifest's ``source`` is: ``collection`` for ``cohen`` everywhere, ``location`` for the
             place that the table names, normalised; empty where it names none.
+        labels: ``classes`` for ``normal``, ``pneumonia`` and ``covid``; ``covid_or_other`` for COVID-19 against
+            any other finding or none (West et al. 2020, W-1).
         unclassified: keep images whose finding is none of the classes, without a label.
     """
 
     name: Literal["covid_collection"] = "covid_collection"
     views: tuple[str, ...] = VIEWS
     hospital: Literal["collection", "location"] = "collection"
+    labels: Literal["classes", "covid_or_other"] = "classes"
     unclassified: bool = False
     citation: ClassVar[str] = (
         "Cohen et al. 2020, COVID-19 Image Data Collection, arXiv 2003.11597 and 2006.11988; scores: arXiv 2005.11856"
@@ -66,13 +70,15 @@ class CovidCollectionSource(Source):
         ):
             self._add_entry(listing, row, {key: cell.strip() for key, cell in entry.items()}, scores)
         tables = ("metadata.csv", *([SCORES] if scores else []))
-        return listing.scan(CLASSES, metadata=tables)
+        return listing.scan(CLASSES if self.labels == "classes" else COVID_OR_OTHER, metadata=tables)
 
     def _add_entry(
         self, listing: Listing, row: int, entry: dict[str, str], scores: dict[str, dict[str, float]]
     ) -> None:
         path = f"{entry['folder']}/{entry['filename']}"
         label = class_of(entry["finding"]) or ("" if self.unclassified else None)
+        if self.labels == "covid_or_other" and entry["finding"]:
+            label = "covid" if label == "covid" else "other"
         if reason := objection(entry, self.views, label):
             listing.skip(path, row, reason)
         else:

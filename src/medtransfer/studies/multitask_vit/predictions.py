@@ -4,13 +4,15 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from medtransfer.data.loaders import Loader
 from medtransfer.evaluation.severity import score_rows
 from medtransfer.models.multitask import LABEL, SEVERITY
 from medtransfer.models.weights import load_model
 from medtransfer.studies.base import Contest, FittedModel
 from medtransfer.studies.multitask_vit import study
 from medtransfer.studies.multitask_vit.config import MultitaskVitConfig
-from medtransfer.studies.multitask_vit.finetuning import evaluation_loaders, open_sources
+from medtransfer.studies.multitask_vit.floors import floors
+from medtransfer.studies.multitask_vit.reading import Reading
 from medtransfer.tracking.views import RunView
 from medtransfer.training.engine import Engine
 from medtransfer.training.inference import predicted_rows
@@ -20,27 +22,42 @@ def fitted(config: MultitaskVitConfig) -> Iterator[FittedModel]:
     """Yield every network."""
     for variant, chosen in config.variants.items():
         dataset = config.finetune.task(chosen.tasks[0]).dataset
-        for seed in config.seeds:
-            yield FittedModel(
-                **vars(study.fitted(variant, seed)), network=config.network(variant).title, dataset=dataset
-            )
+        for condition in study.conditions(config, study.FINETUNE, variant):
+            for seed in config.seeds:
+                yield FittedModel(
+                    **vars(study.fitted(variant, seed, condition)),
+                    network=config.network(variant).title,
+                    dataset=dataset,
+                )
 
 
 def predictions(config: MultitaskVitConfig, engine: Engine) -> Iterator[pd.DataFrame]:
-    """Yield the rows of every network: classes, zones, and the score that the zones add up to."""
-    crop = config.finetune.augment.crop
+    """Yield the rows of every network: classes, zones, and the score that the zones add up to; then the floors.
+
+    A network without a hospital grades all images of this hospital, which count as test images.
+    """
     for model in fitted(config):
-        network, description = load_model(model.weights)
-        engine.place(network)
-        names = {"study": model.study, "variant": model.variant, "condition": model.condition}
-        sources = open_sources(config.finetune, config.variants[model.variant].tasks)
-        for split in ("val", "test"):
-            for task, loader in evaluation_loaders(sources, split, crop, engine).items():
-                heads = {task: description["heads"][task]}
-                rows = predicted_rows(network, heads, loader, engine, **names, seed=model.seed)
-                yield rows
-                if task == SEVERITY:
-                    yield score_rows(rows)
+        reading = Reading.open(config, model.variant, model.condition, engine)
+        if model.condition == study.POOLED:
+            seen = [reading.evaluation(split) for split in ("val", "test")]
+            loaders = [(task, loader) for split in seen for task, loader in split.items()]
+            yield from _predicted(model, loaders, engine)
+        else:
+            for rows in _predicted(model, [(SEVERITY, reading.held_out())], engine):
+                yield rows.assign(split="test")
+    yield from floors(config, engine)
+
+
+def _predicted(model: FittedModel, loaders: list[tuple[str, Loader]], engine: Engine) -> Iterator[pd.DataFrame]:
+    network, description = load_model(model.weights)
+    engine.place(network)
+    names = {"study": model.study, "variant": model.variant, "condition": model.condition}
+    for task, loader in loaders:
+        heads = {task: description["heads"][task]}
+        rows = predicted_rows(network, heads, loader, engine, **names, seed=model.seed)
+        yield rows
+        if task == SEVERITY:
+            yield score_rows(rows)
 
 
 def comparison(config: MultitaskVitConfig) -> RunView:

@@ -13,37 +13,52 @@ PAPER = "Park et al. 2022"
 CORPUS, FINETUNE = "corpus", "finetune"
 PRETRAIN = "pretrain"
 PHASES = {CORPUS: Phase("corpus", PRETRAIN), FINETUNE: Phase("finetuning", FINETUNE)}
-FINDINGS = "findings"
-"""The condition of a corpus backbone: trained on findings, or ready-made."""
+READY, FINDINGS = "ready", "findings"
+"""The conditions of a backbone: ready-made weights, and trained on findings from these or from random ones."""
 POOLED = "pooled"
-"""The condition of a network: all sources together. Sources held out in turn are conditions of their own, not built."""
+"""The condition of a network: all hospitals together."""
+WITHOUT = "without_"
+"""Before the name of a hospital: the condition of a network that is trained without it."""
+SPLITS = ("train", "val", "test")
 CORPUS_SEED = 0
 """All fits start from one backbone, as in the paper."""
 
 
 def variants(config: "MultitaskVitConfig", phase: str) -> tuple[str, ...]:
     """Return the corpus backbones, or the networks."""
-    return tuple(config.start) if phase == CORPUS else tuple(config.variants)
+    return tuple(config.backbones) if phase == CORPUS else tuple(config.variants)
 
 
 def conditions(config: "MultitaskVitConfig", phase: str, variant: str) -> tuple[str, ...]:
-    """Return the one condition of each phase."""
-    del config, variant
-    return (FINDINGS,) if phase == CORPUS else (POOLED,)
+    """Return what a backbone ends as, or which hospitals a network is trained on."""
+    if phase == CORPUS:
+        return (FINDINGS,) if config.backbones[variant].findings else (READY,)
+    rotated = config.hospitals.held_out if variant in config.hospitals.variants else ()
+    return (POOLED, *(f"{WITHOUT}{name}" for name in rotated))
 
 
 def datasets(config: "MultitaskVitConfig") -> tuple[str, ...]:
     """Return the data sets of the corpus, if it is trained here, of the diagnosis and of the severity."""
-    trained = any(start.kind == "train" for start in config.start.values())
+    trained = any(backbone.findings for backbone in config.backbones.values())
     tasks = (config.finetune.label.dataset, config.finetune.zones.dataset)
     return tuple(dict.fromkeys((*((config.corpus.dataset,) if trained else ()), *tasks)))
 
 
-def backbone(name: str) -> FitPaths:
-    """Return where the weights of a corpus backbone are."""
-    return FitPaths(study=NAME, folder=PRETRAIN, variant=name, condition=FINDINGS, seed=CORPUS_SEED)
+def backbone(name: str, condition: str = FINDINGS) -> FitPaths:
+    """Return where the weights of a backbone are."""
+    return FitPaths(study=NAME, folder=PRETRAIN, variant=name, condition=condition, seed=CORPUS_SEED)
 
 
-def fitted(variant: str, seed: int) -> FitPaths:
+def pretrained(config: "MultitaskVitConfig", name: str) -> FitPaths:
+    """Return where the weights are that networks on a backbone start from."""
+    return backbone(name, *conditions(config, CORPUS, name))
+
+
+def fitted(variant: str, seed: int, condition: str = POOLED) -> FitPaths:
     """Return where the weights of a network are."""
-    return FitPaths(study=NAME, folder=FINETUNE, variant=variant, condition=POOLED, seed=seed)
+    return FitPaths(study=NAME, folder=FINETUNE, variant=variant, condition=condition, seed=seed)
+
+
+def held_out(config: "MultitaskVitConfig", condition: str) -> str:
+    """Return the ``source`` that a condition leaves out of training and validation; empty where it is none."""
+    return "" if condition == POOLED else config.hospitals.held_out[condition.removeprefix(WITHOUT)]

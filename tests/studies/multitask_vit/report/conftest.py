@@ -12,12 +12,11 @@ from medtransfer.studies.multitask_vit.report import collect
 from medtransfer.studies.multitask_vit.report.results import results
 
 CLASSES = ("normal", "other", "covid")
-BACKBONE = "test_resnet_pcam"
 VARIANTS = {
-    "multitask": {"backbone": BACKBONE},
-    "classification": {"backbone": BACKBONE, "tasks": ["label"]},
-    "severity": {"backbone": BACKBONE, "tasks": ["zones"]},
-    "no_transformer": {"backbone": BACKBONE, "transformer": False},
+    "multitask": {},
+    "classification": {"tasks": ["label"]},
+    "severity": {"tasks": ["zones"]},
+    "no_transformer": {"transformer": False},
 }
 PULL = {"multitask": 0.5, "classification": 0.25, "severity": 0.4, "no_transformer": 0.1}
 COUNT = 90
@@ -63,6 +62,8 @@ def manifest(readers=False):
     rows = pd.concat([images(split, ("a", "b"), ("PA",)) for split in ("train", "test")], ignore_index=True)
     rows["label"] = np.where(rows["source"] == "a", "covid", "normal")
     rows.loc[::6, "label"] = "other"
+    rows["mask_row"] = np.arange(len(rows)) % 3 - 1
+    rows[[f"zone_{place}" for place in range(6)]] = 1.0
     if readers:
         true = np.random.default_rng(2).integers(0, 7, COUNT)
         for name, extra in (("senior", 0), ("junior", 1)):

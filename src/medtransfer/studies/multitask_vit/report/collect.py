@@ -20,10 +20,12 @@ from medtransfer.studies.multitask_vit.paper.values import PREVALENCE, printed
 from medtransfer.studies.multitask_vit.report.calibration import calibration_figure, calibration_table
 from medtransfer.studies.multitask_vit.report.diagnosis import classes_table, diagnosis_table
 from medtransfer.studies.multitask_vit.report.failures import failures_table
+from medtransfer.studies.multitask_vit.report.floors import floors_table
 from medtransfer.studies.multitask_vit.report.groups import hospitals_table, source_table, views_table
+from medtransfer.studies.multitask_vit.report.hospitals import rotation_table
 from medtransfer.studies.multitask_vit.report.paper_tables import paper_tables, single_task
 from medtransfer.studies.multitask_vit.report.results import Results, covid_of, results
-from medtransfer.studies.multitask_vit.report.severity import severity_table
+from medtransfer.studies.multitask_vit.report.severity import masks_table, severity_table
 from medtransfer.studies.multitask_vit.report.significance import significance_table
 
 SHOWN_SEEDS = 3
@@ -34,7 +36,7 @@ def collect(data: ReportInput[MultitaskVitConfig]) -> ReportContent:
     """Compute the content of the report."""
     found = results(data.predictions, data.config, data.evaluation, _manifests(data.config))
     rarer = _over_prevalence(found)
-    fits = provenance(recorded_fits(data.folder, (*data.config.start, *data.config.variants)))
+    fits = provenance(recorded_fits(data.folder, (*data.config.backbones, *data.config.variants)))
     return ReportContent(
         title="Multi-task ViT: diagnosis and severity from a chest X-ray feature corpus",
         about=f"{study.PAPER}: a backbone that knows common findings, a transformer on its feature map, and two heads.",
@@ -44,9 +46,12 @@ def collect(data: ReportInput[MultitaskVitConfig]) -> ReportContent:
         results=(
             diagnosis_table(found),
             severity_table(found),
+            floors_table(found),
             classes_table(found),
             significance_table(found),
             calibration_table(found),
+            masks_table(found),
+            rotation_table(found),
             hospitals_table(found),
             views_table(found),
             source_table(found),

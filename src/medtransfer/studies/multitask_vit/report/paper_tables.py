@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from medtransfer.evaluation.summary import brief
 from medtransfer.reporting.content import Column, Table, TableCell
 from medtransfer.reporting.formatting import READING, estimate, labels, number
-from medtransfer.studies.multitask_vit.config import MultitaskVitConfig, VariantConfig
+from medtransfer.studies.multitask_vit.config import MultitaskVitConfig
 from medtransfer.studies.multitask_vit.paper.values import DIAGNOSIS, HOSPITALS, SEVERITY, WORST, printed
-from medtransfer.studies.multitask_vit.report.results import NOT_AVAILABLE, Results, is_whole
+from medtransfer.studies.multitask_vit.report.results import NOT_AVAILABLE, Results
 
 NOT_RUN = TableCell("not run", hover="no variant of these parameters is this network")
 OURS = "ours, pooled test images"
@@ -24,7 +24,8 @@ DETAILS = {
 """Task → our metric → the paper's."""
 TITLES = {"auroc": "AUC", "mse": "MSE", "mae": "MAE", "pearson": "CC", "r2": "R²"}
 RELATED_SEVERITY = 10
-Match = Callable[[VariantConfig], bool]
+Match = Callable[[MultitaskVitConfig, str], bool]
+"""Whether a variant of these parameters is what a row is about."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,9 @@ def _pairs() -> tuple[Pair, ...]:
     whole = Line("proposed model", _is_main, model=True)
     compared = tuple(Line(title, _plain(backbone)) for title, backbone in _NETWORKS)
     ablated = (
-        Line("without PCAM", lambda one: _lacks(one, "pcam")),
-        Line("without Transformer", lambda one: _lacks(one, "transformer")),
-        Line("without positional embedding", lambda one: _lacks(one, "positions")),
+        Line("without PCAM", _without("pcam")),
+        Line("without Transformer", _without("transformer")),
+        Line("without positional embedding", _without("positions")),
     )
     single = [Line("single-task", _single(task)) for task in ("label", "zones")]
     return (
@@ -83,7 +84,7 @@ def _pairs() -> tuple[Pair, ...]:
         Pair(
             13,
             "without pre-training of the backbone",
-            (whole, Line("without pre-training", lambda one: _lacks(one, "pretrained"))),
+            (whole, Line("without pre-training", _without("pretrained"))),
         ),
     )
 
@@ -175,32 +176,36 @@ def single_task(task: str, config: MultitaskVitConfig) -> str | None:
 
 
 def _variant(line: Line, config: MultitaskVitConfig) -> str | None:
-    return next((name for name, one in config.variants.items() if line.match and line.match(one)), None)
+    return next((name for name in config.variants if line.match and line.match(config, name)), None)
 
 
 def _unbuilt(model: tuple[str, str]) -> Line:
     return Line(model[0], why=model[1])
 
 
-def _is_main(one: VariantConfig) -> bool:
-    return is_whole(one) and len(one.tasks) == 2
+def _is_main(config: MultitaskVitConfig, variant: str) -> bool:
+    return _both(config, variant) and not config.lacks(variant)
+
+
+def _both(config: MultitaskVitConfig, variant: str) -> bool:
+    return len(config.variants[variant].tasks) == 2
 
 
 def _single(task: str) -> Match:
-    return lambda one: is_whole(one) and one.tasks == (task,)
+    return lambda config, variant: config.variants[variant].tasks == (task,) and not config.lacks(variant)
 
 
-def _lacks(one: VariantConfig, part: str) -> bool:
-    """Return whether a multi-task variant lacks this part of the paper's model and no other."""
-    has = {
-        "pcam": one.backbone.endswith("_pcam"),
-        "transformer": one.transformer,
-        "positions": one.positions,
-        "pretrained": one.pretrained,
-    }
-    return len(one.tasks) == 2 and not has.pop(part) and all(has.values())
+def _without(part: str) -> Match:
+    """Match a multi-task variant that lacks this part of the paper's model and no other."""
+    return lambda config, variant: _both(config, variant) and config.lacks(variant) == {part}
 
 
-def _plain(backbone: str) -> Match:
+def _plain(network: str) -> Match:
     """Match a network with both heads on its own feature map."""
-    return lambda one: one.backbone == backbone and not one.transformer and len(one.tasks) == 2
+
+    def match(config: MultitaskVitConfig, variant: str) -> bool:
+        chosen = config.variants[variant]
+        own = config.backbones[chosen.backbone].network == network
+        return own and not chosen.transformer and _both(config, variant)
+
+    return match

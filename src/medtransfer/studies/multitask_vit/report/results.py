@@ -8,7 +8,9 @@ import pandas as pd
 from medtransfer.evaluation.cells import Cell, EvaluationConfig, measure
 from medtransfer.evaluation.predictions import Kind
 from medtransfer.reporting.content import TableCell
-from medtransfer.studies.multitask_vit.config import MultitaskVitConfig, VariantConfig
+from medtransfer.studies.multitask_vit import study
+from medtransfer.studies.multitask_vit.config import MultitaskVitConfig
+from medtransfer.studies.multitask_vit.floors import FLOOR
 
 NOT_AVAILABLE = TableCell("not available")
 BOTH = ("label", "zones")
@@ -21,22 +23,27 @@ class Results:
 
     Attributes:
         config: the study's parameters.
-        table: rows of probabilities and scores of validation and test images.
+        table: rows of probabilities and scores of validation and test images, of networks trained on all hospitals.
+        rotated: rows of scores of networks without a hospital, on images of this hospital.
         evaluation: with the operating point of the paper, sensitivity at least 0.80 on validation rows.
         cells: of the test images by variant and kind.
+        floors: the same of predictors that need no network to be trained.
         manifests: of the packed data sets that are there, by name.
     """
 
     config: MultitaskVitConfig
     table: pd.DataFrame
+    rotated: pd.DataFrame
     evaluation: EvaluationConfig
     cells: Mapping[tuple[str, Kind], Cell]
+    floors: Mapping[tuple[str, Kind], Cell]
     manifests: Mapping[str, pd.DataFrame]
 
     @property
     def main(self) -> str:
         """The variant that is the paper's model: both tasks and every part; else the first variant."""
-        whole = [name for name, one in self.config.variants.items() if is_whole(one) and set(one.tasks) == set(BOTH)]
+        both = [name for name, one in self.config.variants.items() if set(one.tasks) == set(BOTH)]
+        whole = [name for name in both if not self.config.lacks(name)]
         return (whole or list(self.config.variants))[0]
 
     def cell(self, variant: str, kind: Kind) -> Cell | None:
@@ -59,13 +66,15 @@ class Results:
             & (table["output"] == output)
         ]
 
-    def among(self, rows: pd.Series) -> dict[Kind, Cell]:
-        """Measure the main variant on some test images, at the thresholds of all validation images.
+    def among(self, rows: pd.Series, variant: str = "") -> dict[Kind, Cell]:
+        """Measure a variant on some test images, at the thresholds of all validation images.
 
         Args:
             rows: whether a row of ``table`` counts if it is of a test image.
+            variant: its name; the main one when empty.
         """
-        own = self.table[(self.table["variant"] == self.main) & ((self.table["split"] == "val") | rows)]
+        variant = variant or self.main
+        own = self.table[(self.table["variant"] == variant) & ((self.table["split"] == "val") | rows)]
         return {cell.kind: cell for cell in measure(own, self.evaluation, splits=("test",), metrics=METRICS)}
 
 
@@ -74,14 +83,23 @@ def results(
 ) -> Results:
     """Measure a study's predictions; single zones are left out, their sum is the score."""
     at_80 = evaluation.model_copy(update={"threshold": "sensitivity_80"})
-    own = table[(table["intervention"] == "") & (table["kind"] != "severity") & table["variant"].isin(config.variants)]
-    cells = {(cell.variant, cell.kind): cell for cell in measure(own, at_80, splits=("test",), metrics=METRICS)}
-    return Results(config=config, table=own, evaluation=at_80, cells=cells, manifests=manifests)
+    whole = table[(table["intervention"] == "") & (table["kind"] != "severity")]
+    own = whole[whole["variant"].isin(config.variants)]
+    pooled = own["condition"] == study.POOLED
 
+    def cells(rows: pd.DataFrame) -> dict[tuple[str, Kind], Cell]:
+        measured = measure(rows, at_80, splits=("test",), metrics=METRICS) if len(rows) else ()
+        return {(cell.variant, cell.kind): cell for cell in measured}
 
-def is_whole(variant: VariantConfig) -> bool:
-    """Return whether a variant lacks no part of the paper's model: corpus with PCAM pooling, transformer, positions."""
-    return variant.pretrained and variant.transformer and variant.positions and variant.backbone.endswith("_pcam")
+    return Results(
+        config=config,
+        table=own[pooled],
+        rotated=own[~pooled],
+        evaluation=at_80,
+        cells=cells(own[pooled]),
+        floors=cells(whole[whole["condition"] == FLOOR]),
+        manifests=manifests,
+    )
 
 
 def one_output(cell: Cell, output: str) -> Cell:

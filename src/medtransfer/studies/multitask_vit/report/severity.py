@@ -32,6 +32,34 @@ def severity_table(found: Results) -> Table:
     return Table("severity", "Severity", intro, columns, tuple(rows), () if readers else (READERS,))
 
 
+def masks_table(found: Results) -> Table:
+    """Return each network's error on test images with and without a lung mask of their own."""
+    cells = found.of("value")
+    manifest = found.manifests.get(cells[0].dataset) if cells else None
+    rows: list[tuple[TableCell, ...]] = []
+    if manifest is not None:
+        masked = set(manifest.loc[manifest["mask_row"] >= 0, "image_id"])
+        groups = {"with a mask": found.table["image_id"].isin(masked)}
+        groups["without one"] = ~groups["with a mask"]
+        for name, mine in groups.items():
+            of = {cell.variant: found.among(mine, cell.variant).get("value") for cell in cells}
+            rows += [_masked_row(variant, name, cell) for variant, cell in of.items() if cell]
+    intro = f"An image without a lung mask counts as lung as a whole. {READING}"
+    columns = (*labels("Network", "Test images"), Column("Images"))
+    return Table(
+        "masks",
+        "Severity with and without lung masks",
+        intro,
+        (*columns, *(Column(title, "Severity score 0–6") for title in COLUMNS.values())),
+        tuple(rows),
+    )
+
+
+def _masked_row(variant: str, name: str, cell: Cell) -> tuple[TableCell, ...]:
+    numbers = (estimate(brief(cell.samples[metric])) for metric in COLUMNS)
+    return (TableCell(variant), TableCell(name), TableCell(str(len(cell.images))), *numbers)
+
+
 def reader_scores(manifest: pd.DataFrame) -> dict[str, pd.Series]:
     """Return the score 0–6 of each reader by image id, from the columns ``v_<reader>_0`` … ``5`` (zones above 0).
 

@@ -1,0 +1,1 @@
+"""The printed numbers of West et al. 2020."""
