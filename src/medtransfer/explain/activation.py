@@ -1,6 +1,6 @@
 """Activation maximisation as West et al. 2020 used it (keras-vis): the image that a unit responds to most."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -54,6 +54,11 @@ def filter_unit(number: int) -> Callable[[Tensor], Tensor]:
     return lambda outputs: outputs[:, number].mean((1, 2))
 
 
+def filter_units(numbers: Sequence[int]) -> Callable[[Tensor], Tensor]:
+    """Return the units of several filters, one for each image of a batch."""
+    return lambda outputs: outputs[range(len(numbers)), list(numbers)].mean((1, 2))
+
+
 def maximize(
     model: nn.Module,
     unit: Callable[[Tensor], Tensor],
@@ -76,10 +81,28 @@ def maximize(
     Raises:
         ModelError: the layer or the unit does not exist.
     """
+    return maximize_all(model, unit, config, count=1, shape=shape, normalize=normalize, layer=layer)[0]
+
+
+def maximize_all(
+    model: nn.Module,
+    unit: Callable[[Tensor], Tensor],
+    config: MaximizationConfig,
+    *,
+    count: int,
+    shape: tuple[int, int, int],
+    normalize: Callable[[Image], Image],
+    layer: str = "",
+) -> Float[Tensor, "batch channels h w"]:
+    """Return an image for each of ``count`` units, searched side by side, each with noise of its own.
+
+    Arguments and errors as of :func:`maximize`; ``unit`` gives the number of unit i for image i.
+    """
     module = named_layer(model, layer) if layer else model
     generator = torch.Generator().manual_seed(config.seed)
-    image = start_noise(shape, generator).to(next(model.parameters()).device)
-    cache, best, lowest = torch.zeros_like(image), image, float("inf")
+    noise = [start_noise(shape, generator) for _ in range(count)]
+    image = torch.cat(noise).to(next(model.parameters()).device)
+    cache, best, lowest = torch.zeros_like(image), image, image.new_full((count,), float("inf"))
     reach = [int(side * config.jitter) for side in shape[1:]]
     with undisturbed(model), outputs_of(module) as seen:
         for _ in range(config.iterations):
@@ -89,12 +112,13 @@ def maximize(
                 seen.clear()
                 model(normalize(leaf))
                 loss = objective(_activation(unit, seen[-1], layer), leaf, config)
-                (gradient,) = torch.autograd.grad(loss, leaf)
+                (gradient,) = torch.autograd.grad(loss.sum(), leaf)
             step, cache = rmsprop_step(gradient, cache)
             image = leaf.detach() + config.rate * step
-            if loss.item() < lowest:
-                lowest, best = loss.item(), image
-    return deprocess(best[0])
+            better = loss.detach() < lowest
+            lowest = torch.where(better, loss.detach(), lowest)
+            best = torch.where(better[:, None, None, None], image, best)
+    return torch.stack([deprocess(one) for one in best])
 
 
 def start_noise(shape: tuple[int, int, int], generator: torch.Generator) -> Float[Tensor, "1 channels h w"]:
@@ -104,29 +128,32 @@ def start_noise(shape: tuple[int, int, int], generator: torch.Generator) -> Floa
 
 
 def objective(activation: Float[Tensor, " batch"], image: Image, config: MaximizationConfig) -> Tensor:
-    """Return the loss: − activation + norm and total variation, each per value of the image."""
-    loss = -config.activation_weight * activation.mean()
+    """Return the loss of each image: − activation + norm and total variation, each per value of the image."""
+    loss = -config.activation_weight * activation
     if config.norm_weight:
         loss = loss + config.norm_weight * l6_norm(image)
     return loss + config.variation_weight * total_variation(image) if config.variation_weight else loss
 
 
-def l6_norm(image: Image) -> Tensor:
-    """Return ``(Σ |x|⁶)^(1/6)`` per value."""
-    top = image.detach().abs().amax().clamp(min=EPSILON)  # sixth powers of grey levels are large in float32
-    return top * (image / top).abs().pow(6).sum().pow(1 / 6) / image.numel()
+def l6_norm(image: Image) -> Float[Tensor, " batch"]:
+    """Return ``(Σ |x|⁶)^(1/6)`` per value, by image."""
+    # sixth powers of grey levels are large in float32
+    top = image.detach().abs().amax((1, 2, 3), keepdim=True).clamp(min=EPSILON)
+    root = (image / top).abs().pow(6).sum((1, 2, 3)).pow(1 / 6)
+    return top[:, 0, 0, 0] * root / image[0].numel()
 
 
-def total_variation(image: Image) -> Tensor:
-    """Return the squared differences of neighbours (β = 2) over the (h − 1) × (w − 1) grid, per value."""
+def total_variation(image: Image) -> Float[Tensor, " batch"]:
+    """Return the squared differences of neighbours (β = 2) over the (h − 1) × (w − 1) grid, per value, by image."""
     down = image[:, :, 1:, :-1] - image[:, :, :-1, :-1]
     across = image[:, :, :-1, 1:] - image[:, :, :-1, :-1]
-    return (down.square() + across.square()).sum() / image.numel()
+    return (down.square() + across.square()).sum((1, 2, 3)) / image[0].numel()
 
 
-def rmsprop_step(gradient: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the step and the new cache for a gradient, which is scaled to length 1 first."""
-    unit = gradient / gradient.norm().clamp(min=EPSILON)
+def rmsprop_step(gradient: Image, cache: Image) -> tuple[Image, Image]:
+    """Return the step and the new cache for a gradient, which is scaled to length 1 first, image by image."""
+    length = gradient.flatten(1).norm(dim=1).clamp(min=EPSILON)
+    unit = gradient / length[:, None, None, None]
     cache = DECAY * cache + (1 - DECAY) * unit.square()
     return -unit / (cache + EPSILON).sqrt(), cache
 

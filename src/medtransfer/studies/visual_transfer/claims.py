@@ -1,11 +1,11 @@
 """The statements of West et al. 2020 as contrasts of columns; the verdicts follow from our predictions and maps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from medtransfer.evaluation.cells import Key
 from medtransfer.evaluation.claims import Claim, Contrast, mean_contrast
 from medtransfer.studies.visual_transfer import study
-from medtransfer.studies.visual_transfer.config import VisualTransferConfig
+from medtransfer.studies.visual_transfer.config import ColumnConfig, VisualTransferConfig
 from medtransfer.studies.visual_transfer.paper.values import table1
 
 AUROC, SHARE = "auroc", "share"
@@ -19,12 +19,17 @@ def key(column: str) -> Key:
     return column, study.AGAINST_REST
 
 
-def pairs(config: VisualTransferConfig, *, frozen: bool) -> list[tuple[str, str]]:
+def pairs(config: VisualTransferConfig, present: Collection[str], *, frozen: bool) -> list[tuple[str, str]]:
     """Return columns that differ in what their base was pretrained on alone: (nearer the domain, natural images).
 
     Both have the same network, layers that learn, augmentation and training.
+
+    Args:
+        config: the study's parameters.
+        present: columns that have numbers; others are left out.
+        frozen: columns on a frozen base, or those with all layers trained.
     """
-    based = {name: one for name, one in config.columns.items() if one.base and one.frozen == frozen}
+    based = {name: one for name, one in _based(config, present).items() if one.frozen == frozen}
 
     def alike(first: str, second: str) -> bool:
         same = {"base": "", "paper": ""}
@@ -36,9 +41,16 @@ def pairs(config: VisualTransferConfig, *, frozen: bool) -> list[tuple[str, str]
     return [(a, b) for a in based for b in based if near[a] and not near[b] and alike(a, b)]
 
 
-def claims(config: VisualTransferConfig, about: str) -> list[Claim]:
-    """Return the claims on test scores or on attribution; those without columns have no contrast."""
-    return [*_nearer(config, about), *([_transfer(config), _layers(config), _augmentation(config)] * (about == AUROC))]
+def claims(config: VisualTransferConfig, about: str, present: Collection[str]) -> list[Claim]:
+    """Return the claims on test scores or on attribution about columns that are present; others have no contrast."""
+    if about == SHARE:
+        return _nearer(config, about, present)
+    return [
+        *_nearer(config, about, present),
+        _transfer(config, present),
+        _layers(config, present),
+        _augmentation(config),
+    ]
 
 
 def printed(config: VisualTransferConfig) -> Mapping[Key, float]:
@@ -46,7 +58,7 @@ def printed(config: VisualTransferConfig) -> Mapping[Key, float]:
     return {key(name): table1()[one.paper, "auc"] for name, one in config.columns.items() if one.paper}
 
 
-def _nearer(config: VisualTransferConfig, about: str) -> list[Claim]:
+def _nearer(config: VisualTransferConfig, about: str, present: Collection[str]) -> list[Claim]:
     end, source = {
         AUROC: ("score better", "Table 1, 3.1"),
         SHARE: ("have more of their Grad-CAM heat inside the lungs", "Fig. 1, 3.2"),
@@ -54,7 +66,7 @@ def _nearer(config: VisualTransferConfig, about: str) -> list[Claim]:
     result = []
     for frozen in (True, False):
         what = "a frozen base" if frozen else "all layers trained"
-        found = pairs(config, frozen=frozen)
+        found = pairs(config, present, frozen=frozen)
         names = "; ".join(f"{a} − {b}" for a, b in found)
         result.append(
             Claim(
@@ -69,9 +81,8 @@ def _nearer(config: VisualTransferConfig, about: str) -> list[Claim]:
     return result
 
 
-def _transfer(config: VisualTransferConfig) -> Claim:
-    scratch = _standing_for(config, "benchmark_cnn")
-    based = [name for name, one in config.columns.items() if one.base and name in config.variants]
+def _transfer(config: VisualTransferConfig, present: Collection[str]) -> Claim:
+    scratch, based = _standing_for(config, "benchmark_cnn"), _based(config, present)
     return Claim(
         key="transfer",
         statement="Pretrained networks score better than the benchmark CNN.",
@@ -81,13 +92,13 @@ def _transfer(config: VisualTransferConfig) -> Claim:
     )
 
 
-def _layers(config: VisualTransferConfig) -> Claim:
-    columns = config.columns
+def _layers(config: VisualTransferConfig, present: Collection[str]) -> Claim:
+    based = _based(config, present)
     found = [
         (a, b)
-        for a, one in columns.items()
-        for b, other in columns.items()
-        if one.base and one.base == other.base and not one.frozen and other.frozen and a in config.variants
+        for a, one in based.items()
+        for b, other in based.items()
+        if one.base == other.base and not one.frozen and other.frozen
     ]
     return Claim(
         key="layers",
@@ -107,6 +118,10 @@ def _augmentation(config: VisualTransferConfig) -> Claim:
         how="benchmark CNN − benchmark CNN without augmentation",
         contrast=_pair(both[0][0], both[1][0]) if all(both) else {},
     )
+
+
+def _based(config: VisualTransferConfig, present: Collection[str]) -> dict[str, ColumnConfig]:
+    return {name: one for name, one in config.columns.items() if one.base and name in present}
 
 
 def _standing_for(config: VisualTransferConfig, row: str) -> Sequence[str]:

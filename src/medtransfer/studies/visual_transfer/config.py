@@ -123,6 +123,7 @@ class VisualTransferConfig(Config):
         augmentations: recipes by name.
         tried: recipes that the benchmark CNN is trained with, each alone.
         tried_budget: training length of these.
+        tried_seeds: their seeds; those of the columns if empty.
         views: augmented views of every image that a frozen base sees, in turn; without augmentation there is one.
         cache: keep what a frozen base makes of an image; the result is the same without.
         floor: the base whose frozen features are probed by logistic regression, if any.
@@ -140,6 +141,7 @@ class VisualTransferConfig(Config):
     augmentations: dict[Word, KerasAugmentConfig]
     tried: tuple[Word, ...] = ()
     tried_budget: Budget = Budget()
+    tried_seeds: tuple[int, ...] = ()
     views: PositiveInt = 4
     cache: bool = True
     floor: Name | Literal[""] = ""
@@ -174,6 +176,10 @@ class VisualTransferConfig(Config):
         if variant in self.columns:
             return self.columns[variant]
         return ColumnConfig(augmentation=variant.removeprefix(TRIED), budget=self.tried_budget)
+
+    def seeds_of(self, variant: str) -> tuple[int, ...]:
+        """Return the seeds of a variant."""
+        return self.seeds if variant in self.columns else self.tried_seeds or self.seeds
 
     def train_of(self, variant: str) -> TrainConfig:
         """Return the training of a variant."""

@@ -29,7 +29,7 @@ def plan(config: VisualTransferConfig, phase: str, variant: str, conditions: Seq
         console.print(f"{variant}: not available, its base has no weights", markup=False, soft_wrap=True)
         return Plan()
     maker = _Maker(config, variant, setting)
-    return Plan(fits=[maker.fit(seed) for seed in config.seeds])
+    return Plan(fits=[maker.fit(seed) for seed in config.seeds_of(variant)])
 
 
 class _Maker:

@@ -1,12 +1,13 @@
 """The images that outputs and filters respond to most (Fig. 2 and 3), with the settings of the paper's figures."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medtransfer.explain.activation import MaximizationConfig, class_unit, filter_unit, maximize, preset
+from medtransfer.explain.activation import MaximizationConfig, class_unit, filter_units, maximize_all, preset
 from medtransfer.explain.generated import image_sheet
 from medtransfer.models.weights import load_model
 from medtransfer.studies.visual_transfer import study
@@ -37,7 +38,7 @@ def maximized(config: VisualTransferConfig, engine: Engine) -> tuple[dict[str, "
             images.append(search.of_class("2a" if figure == "2a" else "2b"))
         layers[name], convolution = last_convolution(model)
         some = np.linspace(0, convolution.out_channels - 1, config.maximized.filters).astype(int)
-        filters.append((column_title(name), [search.of_filter(layers[name], int(number)) for number in some]))
+        filters.append((column_title(name), search.of_filters(layers[name], some.tolist())))
         console.print(f"maximised {name}", markup=False, soft_wrap=True)
     labels = {"2a": "(a) no jitter", "2b": "(b) 5 % jitter,\nno total variation"}
     rows = [(labels[figure], images) for figure, images in classes.items()]
@@ -60,18 +61,18 @@ class _Search:
 
     def of_class(self, figure: Literal["2a", "2b"]) -> Any:
         """Return the image that the positive class's logit is highest for."""
-        return self._found(preset(figure), class_unit(0), "")
+        return self._found(preset(figure), class_unit(0), "", count=1)[0]
 
-    def of_filter(self, layer: str, number: int) -> Any:
-        """Return the image that one filter responds to most."""
-        return self._found(preset("3"), filter_unit(number), layer)
+    def of_filters(self, layer: str, numbers: Sequence[int]) -> list[Any]:
+        """Return the images that filters respond to most."""
+        return self._found(preset("3"), filter_units(numbers), layer, count=len(numbers))
 
-    def _found(self, settings: MaximizationConfig, unit: Any, layer: str) -> Any:
-        shorter = settings.model_copy(update={"iterations": self.iterations})
-        found = maximize(
-            self.model, unit, shorter, shape=(3, self.crop, self.crop), normalize=self._normalize, layer=layer
+    def _found(self, settings: MaximizationConfig, unit: Any, layer: str, *, count: int) -> list[Any]:
+        shorter, shape = settings.model_copy(update={"iterations": self.iterations}), (3, self.crop, self.crop)
+        found = maximize_all(
+            self.model, unit, shorter, count=count, shape=shape, normalize=self._normalize, layer=layer
         )
-        return found.cpu().numpy()
+        return [*found.cpu().numpy()]
 
     def _normalize(self, image: Tensor) -> Tensor:
         return (image / 255 - self.mean.to(image.device)) / self.std.to(image.device)

@@ -26,7 +26,7 @@ def fitted(config: VisualTransferConfig) -> Iterator[FittedModel]:
     """Yield every fit; those of a base without weights are left out."""
     for variant in config.variants:
         if study.available(config, variant):
-            for seed in config.seeds:
+            for seed in config.seeds_of(variant):
                 yield FittedModel(
                     **vars(study.fitted(variant, seed)), network=config.network(variant).title, dataset=config.dataset
                 )

@@ -45,7 +45,7 @@ class Results:
         metric, paper = (AUROC, printed(self.config)) if about == AUROC else (MEAN, {})
         return [
             (claim, {about: judge(claim, cells, metric, title=_title, paper=paper)})
-            for claim in claims(self.config, about)
+            for claim in claims(self.config, about, {variant for variant, _ in cells})
         ]
 
 
