@@ -118,7 +118,7 @@ def test_hospitals_are_apart_and_external_only_without_validation_images(found):
     assert [row[0] for row in rows] == ["a", "b", "c (external)"]
     assert sum(int(row[1]) for row in rows) == COUNT
     (one,) = texts(hospitals_table(found(sources=("a",))))
-    assert one == ["fewer than two hospitals", *["not available"] * 6]
+    assert one == ["fewer than two usable hospitals", *["not available"] * 6]
     table = hospitals_table(found(sources=("a", "b", "")))
     assert table.notes == ("30 test images name no hospital and are in no row of one.",)
 

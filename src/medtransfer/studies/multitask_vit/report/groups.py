@@ -38,8 +38,8 @@ def hospitals_table(found: Results) -> Table:
     whole = dict.fromkeys(collection_of(name) for name in named if "/" in name)
     rows = [_row(f"{name}, all", found, found.table["source"].map(collection_of) == name) for name in whole]
     rows += [_row(_told(name, seen), found, found.table["source"] == name) for name in large]
-    if len(named) < 2:
-        rows = [(TableCell("fewer than two hospitals"), *(NOT_AVAILABLE for _ in _HEAD[1:]))]
+    if len(named) < 2 or not rows:
+        rows = [(TableCell("fewer than two usable hospitals"), *(NOT_AVAILABLE for _ in _HEAD[1:]))]
     note = _left_out(images, named, large) if len(named) > 1 else ()
     intro = (
         f"{found.main}: means over the classes at the thresholds of all validation images. Only a row marked external "
