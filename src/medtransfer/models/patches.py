@@ -24,7 +24,8 @@ def as_map(trunk: nn.Module) -> nn.Module:
         trunk: a network of ``is_patch_network``, made with ``dynamic_img_size=True``: its images may have any side that
             its patches divide.
     """
-    trunk.__class__ = _patch_map(type(trunk))
+    kind: Any = type(trunk)
+    trunk.__class__ = _patch_map(kind)
     return trunk
 
 
@@ -32,14 +33,14 @@ def as_map(trunk: nn.Module) -> nn.Module:
 def _patch_map(network: Any) -> Any:
     """Return the class of a vision transformer with a map in the place of its tokens."""
 
-    class PatchMap(network):
+    class PatchMap(network):  # type: ignore[misc]  # timm ships no types
         def forward_features(
             self, x: Float[Tensor, "batch 3 h w"], **options: Any
         ) -> Float[Tensor, "batch width rows columns"]:
             """Return the tokens of the patches, without class token, folded to a map."""
             rows, columns = self.patch_embed.dynamic_feat_size(x.shape[-2:])
             tokens: Tensor = super().forward_features(x, **options)[:, self.num_prefix_tokens :]
-            return tokens.transpose(1, 2).unflatten(2, (rows, columns))
+            return tokens.transpose(1, 2).reshape(len(tokens), -1, rows, columns)
 
         def forward_head(self, x: Tensor, pre_logits: bool = False) -> Float[Tensor, "batch width"]:
             """Return the mean over the map, normalised as timm does."""

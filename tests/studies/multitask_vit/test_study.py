@@ -76,7 +76,7 @@ def _check_report(config, table, gate):
     tables = {one.key: [[cell.main for cell in row] for row in one.rows] for one in content.results}
     assert content.headline[0].startswith("On test images of sources that it was trained on, multitask tells 3 classes")
     assert [row[0] for row in tables["hospitals"]] == ["fewer than two usable hospitals"]
-    assert [row[1] for row in tables["views"]] == ["not applicable"]
+    assert {row[1] for row in tables["views"]} == {"not applicable"}
     assert tables["severity"][-1][0] == "second reader"
     ours = [row[-1] for number in (3, 4, 11, 12, 13, 14) for row in tables[f"table-{number}"]]
     assert "not run" not in ours
