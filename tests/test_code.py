@@ -55,7 +55,6 @@ def test_every_fit_phase_and_verb_has_a_token(written):
             {f"{FIT}stl_n", f"{FIT}warm_up", f"{FIT}stl_m", f"{FIT}finetune"}
             | {f"fit-truncated_transfer-{phase}" for phase in ("pretrain", "finetune")}
             | {f"fit-multitask_vit-{phase}" for phase in ("corpus", "finetune")}
-            | {f"{verb}-multitask_vit" for verb in ("predict", "score", "audit", "register")}
             | {"fit-visual_transfer-finetune"},
         ),
         ("studies.attentive_transfer.claims", {"report-attentive_transfer"}),

@@ -79,8 +79,10 @@ def test_every_condition_that_a_study_needs_is_fitted_once(resolved, params):
     for stage in resolved.values():
         for o in called(stage):
             if o.stage == "fit":
-                known = studies.module(o.study, "study").conditions(params.study(o.study), o.phase, o.variant)
-                called_for += [(o.study, o.phase, o.variant, condition) for condition in o.condition or known]
+                wiring, config = studies.module(o.study, "study"), params.study(o.study)
+                for variant in wiring.variants(config, o.phase) if o.variant == studies.ALL else (o.variant,):
+                    known = wiring.conditions(config, o.phase, variant)
+                    called_for += [(o.study, o.phase, variant, condition) for condition in o.condition or known]
     assert sorted(called_for) == sorted(expected)
 
 

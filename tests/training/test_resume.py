@@ -163,3 +163,25 @@ def test_the_precision_of_fp16_resumes_with_its_scale(make_fit, toys, tmp_path):
     assert_same(outcome(again, again.run(), toys), expected, toys)
     assert again.scaler.get_scale() == straight.scaler.get_scale()
     assert torch.isfinite(expected[0]["head.weight"]).all()
+
+
+class Both(SupervisedTask):
+    """Learns from a batch of each of two loaders."""
+
+    def losses(self, batch):
+        return {"total": sum(super(Both, self).losses(part)["total"] for part in batch.values())}
+
+
+def test_two_loaders_with_epochs_of_their_own_resume_exactly(make_fit, data, toys, tmp_path):
+    def fit(scratch, seed=0):
+        loaders = {"eight": toys.loader(data), "three": toys.loader(data, batch_size=3, seed=7)}
+        return make_fit(Both(toys.net(seed=seed), toys.classes), toys.config(), loaders, scratch=tmp_path / scratch)
+
+    straight = fit("straight")
+    assert len({loader.steps for loader in straight.loaders.values()}) == 2
+    expected = outcome(straight, straight.run(), toys)
+    for step in (1, 4, 8):
+        with pytest.raises(StopError):
+            stop_after(fit(f"stopped{step}"), step).run()
+        again = fit(f"stopped{step}", seed=99)
+        assert_same(outcome(again, again.run(), toys), expected, toys)

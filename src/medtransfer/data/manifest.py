@@ -5,7 +5,7 @@ and ``zone_<0-5>`` (not known, which is neither 0 nor 1), ``-1`` in ``mask_row``
 (a mask file relative to the data set's root) exists between scanning and packing only; packing makes it ``mask_row``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,16 @@ def read_manifest(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a readable parquet file ({error}); prepare the data set again") from error
     return validate_manifest(manifest)
+
+
+def collection_of(source: str) -> str:
+    """Return the collection of a ``source``: what is before a ``/``, else the source itself."""
+    return source.partition("/")[0]
+
+
+def names_no_hospital(source: str, among: Collection[str]) -> bool:
+    """Return whether a ``source`` is empty, or a collection whose other images name their hospitals."""
+    return not source or any(other.startswith(f"{source}/") for other in among)
 
 
 def classes_of(manifest: pd.DataFrame) -> tuple[str, ...]:

@@ -22,18 +22,22 @@ HEAT, OPACITY = "inferno", 0.75
 REGION_COLOURS = ("#0072b2", "#56b4e9", "#009e73", "#d55e00", "#e69f00")
 """One hue a region (Okabe & Ito): blues and green for the patient's right lung, warm ones for the left."""
 SIDE_BY_SIDE = 2
-LUNG_COLOUR, LESION_COLOUR = "#f0e442", "#ffffff"
+LUNG_COLOUR, LESION_COLOUR, OUTLINE_COLOUR = "#f0e442", "#ffffff", "#56b4e9"
 DPI = 150
 _STYLE = {"font.size": 8, "axes.titlesize": 8, "text.parse_math": False}
 
 
 @dataclass(frozen=True)
 class HeatRow:
-    """One row of a heat panel: its label, one map an image ``[N, h, w]`` on 0–1, and a caption for each."""
+    """One row of a heat panel: its label, one map an image ``[N, h, w]`` on 0–1, and a caption for each.
+
+    ``outline`` ``[N, h, w]`` is drawn around what the map itself calls affected.
+    """
 
     label: str
     heat: NDArray[np.floating]
     captions: Sequence[str]
+    outline: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,8 @@ def heat_panel(
                     axis.contour(lesions[column], [0.5], colors=LESION_COLOUR, linewidths=0.7)
             for axis, row in zip(axes[1:, column], rows, strict=True):
                 _warm(axis, row.heat[column], row.captions[column])
+                if row.outline is not None and row.outline[column].any():
+                    axis.contour(row.outline[column], [0.5], colors=OUTLINE_COLOUR, linewidths=0.7)
         scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(0, 1), HEAT)
         bar = figure.colorbar(scale, ax=axes, shrink=0.4, aspect=30, pad=0.01, ticks=[0, 1])
         bar.set_label("heat, each map over its own range")

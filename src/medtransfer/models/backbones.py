@@ -1,4 +1,4 @@
-"""Convolutional trunks from timm, and the named sites in them where a layer can be inserted."""
+"""Trunks from timm that end in a map, and the named sites in them where a layer can be inserted."""
 
 import difflib
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from medtransfer.errors import ModelError
+from medtransfer.models.patches import as_map, is_patch_network
 
 _PROBE = 96
 """Side in pixels of the empty image that is sent through a trunk to see its maps, unless the trunk takes one side."""
@@ -39,8 +40,9 @@ class Site:
 def create_trunk(name: str, *, drop_path: float = 0.0, cut: bool = False) -> nn.Module:
     """Return a randomly initialised timm network without classifier.
 
-    Its ``forward_features`` gives the last map, its ``forward_head(map, pre_logits=True)`` pools it as timm does. A
-    network that will be ``cut`` may end otherwise, in tokens for example, as long as it has maps before.
+    Its ``forward_features`` gives the last map, its ``forward_head(map, pre_logits=True)`` pools it as timm does; of a
+    vision transformer the patches are the map. A network that will be ``cut`` may end otherwise, in tokens for example,
+    as long as it has maps before.
 
     Raises:
         ModelError: timm has no such network (the message lists close names), or it is not convolutional.
@@ -50,9 +52,13 @@ def create_trunk(name: str, *, drop_path: float = 0.0, cut: bool = False) -> nn.
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, timm.list_models(), n=5)
         raise ModelError(f"network {name!r} is not known to timm; close names: {', '.join(close) or 'none'}")
-    options = {"drop_path_rate": drop_path} if drop_path else {}
+    options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
+    folded = is_patch_network(name) and not cut
     try:
-        trunk: nn.Module = timm.create_model(name, num_classes=0, **options)
+        trunk: nn.Module = timm.create_model(
+            name, num_classes=0, **options, **({"dynamic_img_size": True} if folded else {})
+        )
+        trunk = as_map(trunk) if folded else trunk
         shape = _probe(trunk, ())["map"]
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         raise ModelError(f"network {name!r} cannot be a trunk here ({error}); take a convolutional network") from error

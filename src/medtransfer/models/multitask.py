@@ -30,7 +30,8 @@ class MultitaskConfig(Structure):
         side: of the images, pixels.
         transformer: its size.
         tasks: ``label``, ``zones`` or both.
-        upsizing: channels of the map head's blocks but the last, which has one; every block doubles the map's side.
+        upsizing: channels of the map head's blocks but the last, which has one; every block doubles the map's side. A
+            map that needs fewer doublings takes the last of them.
         lines, cuts: how the lungs are cut into zones, see ``zones.lung_zones``.
     """
 
@@ -116,13 +117,7 @@ class MultitaskHead(MapHead):
         self.label: nn.Module | None = None
         if classes:
             self.label = nn.Linear(width, classes) if deep else PcamHead(width, classes)
-        self.severity = SeverityMap(width, config.upsizing) if self.reads_lungs else None
-        reached = grid[0] * 2 ** (len(config.upsizing) + 1)
-        if self.severity and reached != config.side:
-            raise ModelError(
-                f"network {config.title!r}: {len(config.upsizing) + 1} upsizing blocks make {reached} px of a map of "
-                f"{grid[0]}, the images have {config.side}; change upsizing or side"
-            )
+        self.severity = SeverityMap(width, _widths(config, grid[0])) if self.reads_lungs else None
         self._warned = False
 
     def forward(
@@ -157,6 +152,18 @@ class MultitaskHead(MapHead):
     def severity_logits(self, encoded: Encoded) -> Float[Tensor, "batch h w"]:
         """Return the logit of a lesion at every pixel, before the lung mask; its sigmoid is the severity map."""
         return cast(Tensor, cast(nn.Module, self.severity)(encoded.maps))
+
+
+def _widths(config: MultitaskConfig, rows: int) -> tuple[int, ...]:
+    """Return the channels of all blocks but the last that bring a map to the images' side."""
+    most = len(config.upsizing)
+    for blocks in range(1, most + 2):
+        if rows * 2**blocks == config.side:
+            return config.upsizing[most + 1 - blocks :]
+    raise ModelError(
+        f"network {config.title!r}: {most + 1} upsizing blocks make {rows * 2 ** (most + 1)} px of a map of {rows}, "
+        f"the images have {config.side}; change upsizing or side"
+    )
 
 
 class SeverityMap(nn.Sequential):

@@ -10,14 +10,21 @@ from pydantic import ValidationError
 from medtransfer.errors import DataError
 from medtransfer.evaluation.cells import EvaluationConfig
 from medtransfer.evaluation.predictions import validate_predictions
+from medtransfer.models.classifier import build_network
 from medtransfer.models.weights import load_model
+from medtransfer.params import parse_params
+from medtransfer.profiles import with_profile
 from medtransfer.reporting.input import ReportInput
 from medtransfer.reporting.origin import Origin
 from medtransfer.studies.multitask_vit import predictions, study
 from medtransfer.studies.multitask_vit.config import MultitaskVitConfig
+from medtransfer.studies.multitask_vit.explanations import explanations
 from medtransfer.studies.multitask_vit.reading import Reading
 from medtransfer.studies.multitask_vit.report.collect import collect
 from medtransfer.training.loading import open_dataset
+from medtransfer.training.multitask import MultitaskTask, multitask_validation
+
+ROOT = Path(__file__).parents[3]
 
 TASKS = {"classification": ("label",), "severity": ("zones",)}
 
@@ -47,12 +54,13 @@ def test_every_variant_is_trained_stored_and_predicts_its_tasks(workspace, make_
             assert {"val/mse_score", "train/lr_severity", "data/without_lungs"} <= history
         assert network.reads_lungs == ("zones" in tasks)
     _check_scores(table)
+    _check_explanations(config, engine)
     _check_report(config, table, gate)
     assert corpus.head.out_features == 5
 
 
 def _check_report(config, table, gate):
-    """The packed X-rays name no hospital, view or second reader."""
+    """The packed X-rays name no view or second reader, and the test images of both hospitals are few."""
     origin, settings = Origin({}, gate=gate), EvaluationConfig(draws=20)
     content = collect(
         ReportInput(
@@ -67,11 +75,28 @@ def _check_report(config, table, gate):
     )
     tables = {one.key: [[cell.main for cell in row] for row in one.rows] for one in content.results}
     assert content.headline[0].startswith("On test images of sources that it was trained on, multitask tells 3 classes")
-    assert [row[0] for row in tables["hospitals"]] == ["fewer than two hospitals"]
-    assert [row[1] for row in tables["views"]] == ["not applicable"]
+    assert [row[0] for row in tables["hospitals"]] == ["fewer than two usable hospitals"]
+    assert {row[1] for row in tables["views"]} == {"not applicable"}
     assert tables["severity"][-1][0] == "second reader"
     ours = [row[-1] for number in (3, 4, 11, 12, 13, 14) for row in tables[f"table-{number}"]]
     assert "not run" not in ours
+
+
+def _check_explanations(config, engine):
+    """Maps of the main network, scored on the test images that have a mask."""
+    panels, facts = explanations(config, engine)
+    table = open_dataset("chest").manifest
+    assert facts["images_with_masks"] == ((table["split"] == "test") & (table["mask_row"] >= 0)).sum()
+    assert (facts["variant"], facts["output"]) == ("multitask", "covid")
+    scores = {(row["map"], row["region"]): row for row in facts["scores"]}
+    assert set(scores) == {(name, of) for name in ("relevance", "severity map") for of in ("lesion", "lungs")}
+    assert scores["severity map", "lungs"]["energy"] == pytest.approx(1)
+    assert 0 < scores["relevance", "lungs"]["energy"] < 1
+    assert all(0 <= row["overlap"] <= 1 and 0 <= row["pointing"] <= 1 for row in scores.values())
+    assert [axis.get_ylabel() for axis in panels["maps"].axes if axis.get_ylabel()][:2] == [
+        "slice",
+        "relevance\nof covid",
+    ]
 
 
 def _check_scores(table):
@@ -208,3 +233,37 @@ def test_the_defaults_are_the_papers_sizes(make_config):
     assert network.upsizing == (256, 128, 64, 32)
     assert network.cuts == ((5, 12), (2, 3))
     assert paper.finetune.severity_weight == 5
+
+
+COMPARED = {
+    "resnet50": "resnet50",
+    "resnet152": "resnet152",
+    "densenet121": "densenet121",
+    "efficientnet_b7": "tf_efficientnet_b7",
+    "nasnet": "nasnetalarge",
+    "senet154": "legacy_senet154",
+    "vit_b16": "vit_base_patch16_224",
+    "r50_vit_b16": "vit_base_r50_s16_224",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMPARED)
+def test_every_network_for_comparison_trains_two_steps_and_is_evaluated(workspace, make_config, engine, name):
+    variant = {"backbone": "corpus", "transformer": False, "pretrained": False}
+    config = make_config(variants={name: variant}, backbones={"corpus": {"network": COMPARED[name]}})
+    reading, classes = Reading.open(config, name, "pooled", engine), open_dataset("chest").meta.classes
+    task = MultitaskTask(build_network(config.network(name), len(classes) + 6, seed=0), classes)
+    optimizer = torch.optim.SGD(task.module.parameters(), lr=1e-3)
+    before = task.head.severity[-1][1].weight.detach().clone()
+    for step in range(2):
+        batch = {part: loader.batch(0, step) for part, loader in reading.training(0).items()}
+        optimizer.zero_grad()
+        task.losses(batch)["total"].backward()
+        optimizer.step()
+    assert not torch.equal(before, task.head.severity[-1][1].weight)
+    metrics = multitask_validation(reading.evaluation("val"), classes, engine)(task)
+    assert 0 <= metrics["val/mse_score"] <= 36
+    paper = parse_params(with_profile(ROOT, "paper-multitask")).multitask_vit
+    assert paper.backbones[name].network == COMPARED[name]
+    assert not paper.variants[name].transformer

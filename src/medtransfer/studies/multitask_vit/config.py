@@ -193,6 +193,12 @@ class MultitaskVitConfig(Config):
                 raise ValueError(f"hospitals.variants: {name!r} is no variant with the task zones; take another one")
         return self
 
+    @property
+    def main(self) -> str:
+        """The variant that is the paper's model: both tasks and every part; else the first variant."""
+        whole = [name for name, one in self.variants.items() if len(set(one.tasks)) == 2 and not self.lacks(name)]
+        return (whole or list(self.variants))[0]
+
     def lacks(self, variant: str) -> frozenset[str]:
         """Return which parts of the paper's model a variant lacks; nothing for the model itself."""
         chosen = self.variants[variant]

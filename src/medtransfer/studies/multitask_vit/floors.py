@@ -121,12 +121,17 @@ def _constant(x: Array, y: Array, x_val: Array, y_val: Array) -> Callable[[Array
 
 
 def _linear(x: Array, y: Array, x_val: Array, y_val: Array) -> Callable[[Array], Array]:
-    """Return ridge regression; the penalty with the least squared error of the validation rows."""
+    """Return ridge regression within the range of scores; the penalty with the least error of the validation rows."""
     from sklearn.linear_model import Ridge
 
     models = [Ridge(alpha=penalty).fit(x, y[:, 0]) for penalty in PENALTIES]
-    best = min(models, key=lambda model: float(((model.predict(x_val) - y_val[:, 0]) ** 2).mean()))
-    return lambda features: np.asarray(best.predict(features)).reshape(-1, 1)
+
+    def score(model: Ridge, features: Array) -> Array:
+        within: Array = np.clip(np.asarray(model.predict(features)), 0, len(ZONES))
+        return within
+
+    best = min(models, key=lambda model: float(((score(model, x_val) - y_val[:, 0]) ** 2).mean()))
+    return lambda features: score(best, features).reshape(-1, 1)
 
 
 def _logistic(x: Array, y: Array, x_val: Array, y_val: Array) -> Callable[[Array], Array]:

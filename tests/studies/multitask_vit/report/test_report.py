@@ -1,19 +1,27 @@
 """The report on made-up predictions: every number is recomputed from the table."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 
+from medtransfer.data.manifest import collection_of
+from medtransfer.evaluation.cells import EvaluationConfig
 from medtransfer.evaluation.compare import delong_interval, paired_t_test
 from medtransfer.reporting.page import render_html, render_markdown
+from medtransfer.studies.multitask_vit.config import HospitalsConfig
 from medtransfer.studies.multitask_vit.paper.values import printed
 from medtransfer.studies.multitask_vit.report.calibration import calibration_figure, calibration_table
 from medtransfer.studies.multitask_vit.report.collect import answer
 from medtransfer.studies.multitask_vit.report.diagnosis import classes_table
 from medtransfer.studies.multitask_vit.report.failures import failures_table
+from medtransfer.studies.multitask_vit.report.floors import floors_table
 from medtransfer.studies.multitask_vit.report.groups import hospitals_table, source_auroc, source_table, views_table
+from medtransfer.studies.multitask_vit.report.hospitals import rotation_table
 from medtransfer.studies.multitask_vit.report.paper_tables import paper_tables
 from medtransfer.studies.multitask_vit.report.results import results
-from medtransfer.studies.multitask_vit.report.severity import reader_scores, severity_table
+from medtransfer.studies.multitask_vit.report.severity import masks_table, reader_scores, severity_table
 from medtransfer.studies.multitask_vit.report.significance import significance_table, stars
 
 from .conftest import CLASSES, COUNT, VARIANTS, manifest, predictions
@@ -110,9 +118,9 @@ def test_hospitals_are_apart_and_external_only_without_validation_images(found):
     assert [row[0] for row in rows] == ["a", "b", "c (external)"]
     assert sum(int(row[1]) for row in rows) == COUNT
     (one,) = texts(hospitals_table(found(sources=("a",))))
-    assert one == ["fewer than two hospitals", *["not available"] * 6]
+    assert one == ["fewer than two usable hospitals", *["not available"] * 6]
     table = hospitals_table(found(sources=("a", "b", "")))
-    assert table.notes == ("30 test images name no hospital and are in no row.",)
+    assert table.notes == ("30 test images name no hospital and are in no row of one.",)
 
 
 def test_a_hospital_has_the_thresholds_of_all_validation_images(found):
@@ -220,3 +228,106 @@ def test_a_study_of_severity_alone_has_a_report(found, make_config):
     assert calibration_figure(measured) is None
     assert [row[4] for row in texts(paper_tables(measured)[0])] == ["not run", "not run"]
     assert first(texts(paper_tables(measured)[1])[1][4]) > 0
+
+
+ROTATION = {"held_out": {"a": "a", "b": "b"}, "variants": ["multitask"], "least_images": 45}
+
+
+def rotated(config, sources=("a", "b"), **rotation):
+    """Scores of a network without each hospital, one above the others on the second."""
+    table = predictions()
+    graded = (table["variant"] == "multitask") & (table["split"] == "test") & (table["kind"] == "value")
+    parts = [table]
+    for name in sources:
+        mine = table[graded & (table["source"] == name)]
+        parts.append(mine.assign(condition=f"without_{name}", score=mine["score"] + (name == "b")))
+    changed = config.model_copy(update={"hospitals": config.hospitals.model_validate(ROTATION | rotation)})
+    return results(
+        pd.concat(parts, ignore_index=True),
+        changed,
+        EvaluationConfig(draws=40),
+        {"cxr": manifest(), "chest": manifest()},
+    )
+
+
+def test_hospitals_held_out_have_a_row_each_and_enter_no_other_number(config, found):
+    measured = rotated(config)
+    table = rotation_table(measured)
+    expected = []
+    for name in ("a", "b"):
+        own = measured.rotated[measured.rotated["condition"] == f"without_{name}"]
+        expected.append(((own["score"] - own["target"]) ** 2).mean())
+    assert [(row[0], row[1], row[2]) for row in texts(table)] == [("multitask", "a", "46"), ("multitask", "b", "44")]
+    assert [first(row[3]) for row in texts(table)] == pytest.approx(expected, abs=5e-4)
+    assert texts(severity_table(measured)) == texts(severity_table(found({"cxr": manifest()})))
+    assert "table of their own" in answer(measured)
+    assert "no hospital was held out" in answer(found())
+
+
+def test_fewer_than_two_usable_hospitals_are_not_available(config):
+    table = rotation_table(rotated(config, least_images=91))
+    assert [row[0] for row in texts(table)] == ["fewer than two usable hospitals"]
+    assert {cell for row in texts(table) for cell in row[2:]} == {"not available"}
+    assert table.notes == ("1 hospitals with 88 scored images have fewer than 91 each.",)
+
+
+def test_images_that_name_no_hospital_are_counted_and_held_out_with_none(config):
+    measured = rotated(config)
+    rows = manifest()
+    rows["source"] = rows["source"].map({"a": "c/rome", "b": "c"})
+    measured.manifests["chest"] = rows
+    notes = " ".join(rotation_table(measured).notes)
+    assert "88 scored images name no hospital and are held out with none." in notes
+    assert "Not held out by these parameters: c/rome." in notes
+
+
+def test_a_collection_is_a_row_and_small_hospitals_are_counted(found):
+    measured = found(sources=("c/rome", "c", "d"))
+    names = [row[0] for row in texts(hospitals_table(measured))]
+    assert names == ["c, all", "c/rome", "d (external)"]
+    assert hospitals_table(measured).notes == ("30 test images name no hospital and are in no row of one.",)
+    few = replace(measured, config=measured.config.model_copy(update={"hospitals": HospitalsConfig(least_images=31)}))
+    assert [row[0] for row in texts(hospitals_table(few))] == ["c, all"]
+    assert "2 hospitals with 60 test images are too small for a row." in hospitals_table(few).notes
+
+
+def test_an_unseen_hospital_is_told_by_its_collection():
+    sources = {"c/rome": "covid", "c/milan": "covid", "nih": "normal"}
+    rows = pd.DataFrame(
+        [{"source": s, "label": name, "split": "train"} for s, name in sources.items()]
+        + [{"source": s, "label": name, "split": "test"} for s, name in (("c/paris", "covid"), ("nih", "normal"))]
+    )
+    assert source_auroc(rows, "covid") == source_auroc(rows, "covid", of=collection_of) == 1
+
+
+def test_floors_are_beside_the_main_network_and_in_no_other_table(config, found):
+    table = predictions()
+    mine = table[(table["variant"] == "multitask") & (table["seed"] == 0)].assign(condition="floor")
+    parts = [
+        mine[mine["kind"] == "value"].assign(variant="constant", score=3.0),
+        mine.assign(variant="thumbnails", score=mine["score"] / 2),
+    ]
+    whole = pd.concat([table, *parts], ignore_index=True)
+    measured = results(whole, config, EvaluationConfig(draws=40), {})
+    rows = {row[0]: row for row in texts(floors_table(measured))}
+    test = parts[0][parts[0]["split"] == "test"]
+    assert first(rows["mean of the training scores"][2]) == pytest.approx(((3 - test["target"]) ** 2).mean(), abs=5e-4)
+    assert list(rows) == ["multitask", "mean of the training scores", "linear model of 32 × 32 pixels"]
+    assert texts(severity_table(measured)) == texts(severity_table(found()))
+
+
+def test_images_with_a_lung_mask_are_measured_apart(found):
+    measured = found({"cxr": manifest()})
+    rows = texts(masks_table(measured))
+    masked = manifest().loc[lambda rows: (rows["mask_row"] >= 0) & (rows["split"] == "test")]
+    counts = {(row[0], row[1]): int(row[2]) for row in rows}
+    assert counts["multitask", "with a mask"] == len(masked)
+    assert counts["multitask", "without one"] == COUNT - len(masked)
+    own = measured.table[
+        (measured.table["variant"] == "severity") & measured.table["image_id"].isin(masked["image_id"])
+    ]
+    own = own[own["split"] == "test"]
+    expected = ((own["score"] - own["target"]) ** 2).mean()
+    assert first(next(row for row in rows if row[:2] == ["severity", "with a mask"])[3]) == pytest.approx(
+        expected, abs=5e-4
+    )

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from medtransfer.data.manifest import ZONES, names_no_hospital
 from medtransfer.evaluation.cells import Cell, measure
 from medtransfer.evaluation.summary import brief
 from medtransfer.reporting.content import Column, Table, TableCell
@@ -38,16 +39,16 @@ def rotation_table(found: Results) -> Table:
 def scored(found: Results) -> dict[str, int]:
     """Return the number of images with six known zones by ``source``, those of all splits."""
     manifest = found.manifests.get(found.config.finetune.zones.dataset)
-    if manifest is None or "zone_0" not in manifest:
+    if manifest is None:
         return {}
-    known = manifest[manifest[[name for name in manifest if name.startswith("zone_")]].notna().all(axis=1)]
+    known = manifest[manifest[list(ZONES)].notna().all(axis=1)]
     return {str(name): len(rows) for name, rows in known.groupby("source")}
 
 
 def _notes(found: Results, counted: dict[str, int]) -> tuple[str, ...]:
     least, used = found.config.hospitals.least_images, set(found.config.hospitals.held_out.values())
-    unnamed = sum(count for name, count in counted.items() if unnamed_hospital(name, list(counted)))
-    named = {name: count for name, count in counted.items() if not unnamed_hospital(name, list(counted))}
+    unnamed = sum(count for name, count in counted.items() if names_no_hospital(name, counted))
+    named = {name: count for name, count in counted.items() if not names_no_hospital(name, counted)}
     small = {name: count for name, count in named.items() if count < least}
     large = [name for name, count in named.items() if count >= least and name not in used]
     notes = [f"{unnamed} scored images name no hospital and are held out with none."] if unnamed else []
@@ -56,11 +57,6 @@ def _notes(found: Results, counted: dict[str, int]) -> tuple[str, ...]:
     if large:
         notes.append(f"Not held out by these parameters: {', '.join(sorted(large))}.")
     return tuple(notes)
-
-
-def unnamed_hospital(source: str, among: list[str]) -> bool:
-    """Return whether a source names no hospital: it is empty, or a collection whose other images name theirs."""
-    return not source or any(other.startswith(f"{source}/") for other in among)
 
 
 def _row(variant: str, name: str, source: str, found: Results) -> tuple[TableCell, ...]:

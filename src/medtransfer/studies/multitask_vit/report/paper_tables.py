@@ -131,7 +131,10 @@ def _comparison(key: int, about: str, lines: tuple[Line, ...], task: str, found:
     return Table(f"table-{key}", title, f"In shape: {what}. {_CELLS} {READING}", columns, rows, tuple(notes))
 
 
-_CELLS = "A cell that the paper's text does not repeat is not available. Ours are other images and other hospitals."
+_CELLS = (
+    "A cell that the paper's text does not repeat is not available. Ours are other images and other hospitals; all our "
+    "rows have the same steps, images per step and optimiser."
+)
 
 
 def _worst() -> str:

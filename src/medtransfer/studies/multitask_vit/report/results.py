@@ -13,7 +13,6 @@ from medtransfer.studies.multitask_vit.config import MultitaskVitConfig
 from medtransfer.studies.multitask_vit.floors import FLOOR
 
 NOT_AVAILABLE = TableCell("not available")
-BOTH = ("label", "zones")
 METRICS = ("auroc", "sensitivity", "specificity", "accuracy", "ece")
 
 
@@ -42,9 +41,7 @@ class Results:
     @property
     def main(self) -> str:
         """The variant that is the paper's model: both tasks and every part; else the first variant."""
-        both = [name for name, one in self.config.variants.items() if set(one.tasks) == set(BOTH)]
-        whole = [name for name in both if not self.config.lacks(name)]
-        return (whole or list(self.config.variants))[0]
+        return self.config.main
 
     def cell(self, variant: str, kind: Kind) -> Cell | None:
         """Return a variant's cell of one kind; None where it was not predicted."""
