@@ -29,6 +29,10 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
         with staged.open("rb") as handle:
             os.fsync(handle.fileno())
         staged.replace(path)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk does not say which file
     finally:
         staged.unlink(missing_ok=True)
 

@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from medtransfer.data.hashing import perceptual_hash, pixel_sha, sha256_file, to_hex
-from medtransfer.data.images import read_image
+from medtransfer.data.images import Pixels, read_image, window
 from medtransfer.data.manifest import build_manifest, validate_manifest
 from medtransfer.data.sources import Scan, Skipped, SourceConfig
 from medtransfer.data.sources.base import inside
@@ -63,7 +64,7 @@ class AddReport:
 
 
 def scan_to_manifest(
-    source: SourceConfig, dataset_name: str, *, scan: Scan | None = None
+    source: SourceConfig, dataset_name: str, *, scan: Scan | None = None, raw: bool = False
 ) -> tuple[pd.DataFrame, list[Skipped]]:
     """Decode every image of a source once and return its manifest, and what was left out.
 
@@ -73,13 +74,14 @@ def scan_to_manifest(
         source: the layout to read.
         dataset_name: prefix of image and patient ids.
         scan: what ``source.scan()`` returned, to save a second one.
+        raw: accept numbers that only a window makes an image; see ``read_image``.
 
     Raises:
         DataError: the layout is wrong, or no image can be read.
     """
     listed = scan or source.scan()
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # decoding and hashing release the lock
-        prints = list(pool.map(lambda row: _fingerprint(source.root, row["path"]), listed.rows))
+        prints = list(pool.map(lambda row: _fingerprint(source.root, row["path"], raw=raw), listed.rows))
     skipped = [*listed.skipped, *(each for each in prints if isinstance(each, Skipped))]
     pairs = zip(listed.rows, prints, strict=True)
     rows = [_named(row, dataset_name) | each for row, each in pairs if not isinstance(each, Skipped)]
@@ -101,7 +103,7 @@ def add_dataset(source: SourceConfig, name: str, *, copy_to: Path) -> AddReport:
     target = below(copy_to, name, "data set")
     _require_free(target)
     scan = source.scan()
-    manifest, skipped = scan_to_manifest(source, name, scan=scan)
+    manifest, skipped = scan_to_manifest(source, name, scan=scan, raw=True)
     masks = {row["mask"] for row in scan.rows if row.get("mask")}
     files = sorted({row["path"] for row in scan.rows} | masks | set(scan.metadata))
     copied = _copy_whole(source.root, files, target)
@@ -142,13 +144,21 @@ def write_pointer(folder: Path, *, workspace: Path) -> Path:
     return workspace / folder.with_name(f"{folder.name}.dvc")
 
 
-def _fingerprint(root: Path, path: str) -> dict[str, str] | Skipped:
+def _fingerprint(root: Path, path: str, *, raw: bool) -> dict[str, str] | Skipped:
     try:
-        image = read_image(root / path, channels=3)
+        image = read_image(root / path, channels=3, raw=raw)
     except DataError as error:
         return Skipped(path, None, str(error).removeprefix(f"{root / path}: "))
-    look = to_hex(perceptual_hash(image))
+    look = to_hex(perceptual_hash(_levels(image)))
     return {"sha256": sha256_file(root / path), "pixel_sha": pixel_sha(image), "phash": look}
+
+
+def _levels(image: Pixels) -> Pixels:
+    """Return raw numbers stretched to 16 bits, which does not change a perceptual hash; grey levels as they are."""
+    if image.dtype in (np.uint8, np.uint16):
+        return image
+    low, high = float(image.min()), float(image.max())
+    return window(image, (low + high) / 2, max(high - low, 1.0), bits=16)
 
 
 def _named(row: dict[str, Any], dataset: str) -> dict[str, Any]:

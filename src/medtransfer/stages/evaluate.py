@@ -42,7 +42,8 @@ def run(options: Namespace) -> None:
     model, description = load_model(fetch_model(options.model))
     source, scan = _scan(options)
     name = source.root.name or "images"
-    manifest, skipped = scan_to_manifest(source, name, scan=scan)
+    raw = description["preprocessing"].get("window") is not None
+    manifest, skipped = scan_to_manifest(source, name, scan=scan, raw=raw)
     manifest["split"] = "test"
     engine = Engine(HardwareConfig(precision="fp32"))
     with tempfile.TemporaryDirectory(dir=_create(options.out)) as temporary:

@@ -32,7 +32,8 @@ def run(options: Namespace) -> None:
     """Read every image once, split whole patients and write ``out/datasets/<name>``."""
     config = load_params().dataset(options.dataset)
     scan = config.source.scan()
-    manifest, skipped = scan_to_manifest(config.source, options.dataset, scan=scan)
+    raw = config.pack.window is not None
+    manifest, skipped = scan_to_manifest(config.source, options.dataset, scan=scan, raw=raw)
     for entry in skipped[:SHOWN]:
         console.print(f"{options.dataset}: left out {entry.file}: {entry.reason}")
     if len(skipped) > SHOWN:
