@@ -119,7 +119,7 @@ def parse_params(tree: Mapping[str, Any]) -> Params:
     try:
         return params_model().model_validate(tree)
     except ValidationError as error:
-        lines = explain(error, _field_names())
+        lines = explain(error, _field_names)
         raise ConfigError("\n".join(f"{paths.PARAMS}: {line}" for line in lines)) from error
 
 

@@ -1,7 +1,7 @@
 """What pydantic finds wrong, in the words of this project: one short line per fault."""
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -34,14 +34,14 @@ EXPECTED = {
 """Pydantic's kind of a fault, or the first word of it → what was expected, with the fault's own numbers."""
 
 
-def explain(error: ValidationError, known: Collection[str]) -> list[str]:
+def explain(error: ValidationError, known: Callable[[], Collection[str]]) -> list[str]:
     """Return ``dotted.path: what is wrong`` for every fault.
 
     A misspelt key is one fault and not two: the key that is missing because of it is not named again.
 
     Args:
         error: what pydantic raised.
-        known: names of all keys, to suggest the one that was meant.
+        known: gives the names of all keys, to suggest the one that was meant.
     """
     entries = error.errors()
     missing = {entry["loc"] for entry in entries if entry["type"] == "missing"}
@@ -54,7 +54,7 @@ def explain(error: ValidationError, known: Collection[str]) -> list[str]:
             above, key = entry["loc"][:-1], str(entry["loc"][-1])
             beside = difflib.get_close_matches(key, [str(loc[-1]) for loc in missing if loc[:-1] == above], n=1)
             meant |= {(*above, name) for name in beside}
-            close = beside or difflib.get_close_matches(key, known, n=2)
+            close = beside or difflib.get_close_matches(key, known(), n=2)
             what = f"did you mean {' or '.join(close)}?" if close else "remove it"
             lines.append((entry["loc"], f"unknown key; {what}"))
         elif entry["type"] == "missing":

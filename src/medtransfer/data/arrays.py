@@ -74,13 +74,13 @@ def write_images(table: pd.DataFrame, root: Path, file: Path, config: PackConfig
     return sums
 
 
-def allocate(file: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+def allocate(file: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> "np.memmap[Any, Any]":
     """Return a new memory-mapped array whose place on the disk is taken: writing to it cannot run out of space.
 
     Raises:
         OSError: the disk is full, with the file's name.
     """
-    array: npt.NDArray[Any] = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
+    array: np.memmap[Any, Any] = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
     with file.open("r+b") as handle:
         try:
             os.posix_fallocate(handle.fileno(), 0, max(file.stat().st_size, 1))

@@ -18,20 +18,20 @@ def run(options: Namespace) -> None:
         ConfigError: one line per fault.
     """
     del options
-    root, built, faults = paths.workspace(), set[str](), list[str]()
+    root, faults = paths.workspace(), list[str]()
     tree = read_tree(root / paths.PARAMS)
     params = parse_params(tree)
     _say(f"params.yaml: profile {params.profile}; data sets: {', '.join(params.datasets)}")
     for study in STUDIES:
         _say(f"{study}: {_planned(params, study)}")
-    found = find_faults(params, tree, root, studies_of(root, params.profile), built=built)
+    found = find_faults(params, tree, root, studies_of(root, params.profile))
     faults += [f"{paths.PARAMS}: {line}" for line in (*found.wrong, *found.absent.values())]
     known = set(found.wrong)
     for file in sorted((root / paths.PROFILES).glob("*.yaml")):
         where = f"{paths.PROFILES}/{file.name}"
         try:
             tree = with_profile(root, file.stem)
-            found = find_faults(parse_params(tree), tree, root, studies_of(root, file.stem), built=built)
+            found = find_faults(parse_params(tree), tree, root, studies_of(root, file.stem))
         except ConfigError as error:
             faults += [f"{where}: {line}" for line in str(error).splitlines()]
             continue

@@ -30,7 +30,7 @@ def _draw(target: Path) -> None:
 
 def _add(options: Namespace) -> None:
     """Copy the data set, read every image once, report, and let DVC version the copy."""
-    from medtransfer.data.add import add_dataset, write_pointer
+    from medtransfer.data.add import add_dataset, require_repository, write_pointer
     from medtransfer.data.sources import SourceConfig
 
     layout = next(
@@ -47,9 +47,10 @@ def _add(options: Namespace) -> None:
     try:
         source = TypeAdapter(SourceConfig).validate_python(settings)
     except ValidationError as error:
-        lines = explain(error, fields)
+        lines = explain(error, lambda: fields)
         raise ConfigError("\n".join(f"source {options.source}: {line}" for line in lines)) from error
     root = paths.workspace()
+    require_repository(root)
     name = options.source if options.name is None else options.name
     report = add_dataset(source, name, copy_to=root / paths.RAW)
     pointer = write_pointer(root / paths.RAW / report.name, workspace=root)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,7 +45,7 @@ def not_here(found: Faults) -> str:
     return f"; not here yet: {', '.join(map(str, found.absent))}" if found.absent else ""
 
 
-def find_faults(params: Params, tree: Any, root: Path, studies: Sequence[str], *, built: set[str]) -> Faults:
+def find_faults(params: Params, tree: Any, root: Path, studies: Sequence[str]) -> Faults:
     """Compare parameters with what exists: networks, data sets, classes, findings, files, searches.
 
     Args:
@@ -52,7 +53,6 @@ def find_faults(params: Params, tree: Any, root: Path, studies: Sequence[str], *
         tree: the mapping that they were validated from.
         root: folder that relative paths begin at.
         studies: those to look at; see ``studies_of``.
-        built: networks that were found to exist, to build none twice; filled here.
     """
     scans, found = dict[str, Scan](), Faults([], {})
     for name, dataset in params.datasets.items():
@@ -76,7 +76,7 @@ def find_faults(params: Params, tree: Any, root: Path, studies: Sequence[str], *
             if isinstance(what, FileInit) and not (root / what.path).exists():
                 remedy = "put the weights there or correct the path"
                 found.absent[what.path] = f"{where}.path: {what.path}: no such file; {remedy}"
-        found.wrong.extend(dict.fromkeys(_networks(study, config, built)))
+        found.wrong.extend(dict.fromkeys(_networks(study, config)))
     for name, search in params.tuning.items():
         if search.study not in studies:
             continue
@@ -130,7 +130,7 @@ def _known(value: Any) -> bool:
     return not (isinstance(value, float) and math.isnan(value))
 
 
-def _networks(study: str, config: Any, built: set[str]) -> Iterator[str]:
+def _networks(study: str, config: Any) -> Iterator[str]:
     """Build every network that a study fine-tunes, without weights: its backbone, cut and sites exist."""
     wiring = module(study, "study")
     of_variant: Callable[[str], Structure] = getattr(config, "structure", None) or config.network
@@ -138,8 +138,12 @@ def _networks(study: str, config: Any, built: set[str]) -> Iterator[str]:
     for variant in variants:
         try:
             structure = of_variant(variant)
-            if (key := structure.model_dump_json()) not in built:
-                require_structure(structure)
-                built.add(key)
+            _require(type(structure), structure.model_dump_json())
         except (MedTransferError, ValueError) as error:
             yield f"{study}: variant {variant!r}: {error}"
+
+
+@cache
+def _require(kind: type[Structure], settings: str) -> None:
+    """Refuse a network that cannot be built; profiles share most of theirs, so each is built once."""
+    require_structure(kind.model_validate_json(settings))

@@ -33,7 +33,7 @@ def run(options: Namespace) -> None:
             f"workspaces/{options.name}: exists already; choose another name or continue there with dvc repro"
         )
     tree = with_profile(root, options.profile)
-    found = find_faults(parse_params(tree), tree, root, studies_of(root, options.profile), built=set())
+    found = find_faults(parse_params(tree), tree, root, studies_of(root, options.profile))
     if found.wrong:
         raise ConfigError("\n".join(f"{paths.PROFILES}/{options.profile}.yaml: {line}" for line in found.wrong))
     _point_up(tree)

@@ -32,9 +32,19 @@ def prepare_store(uri: str | None = None) -> None:
     client(uri)
 
 
-def client(uri: str | None = None) -> Any:
-    """Return an ``MlflowClient`` of a prepared store, which tracks runs and holds the model registry."""
+def client(uri: str | None = None, *, new: bool = True) -> Any:
+    """Return an ``MlflowClient`` of a prepared store, which tracks runs and holds the model registry.
+
+    Args:
+        uri: tracking address.
+        new: make a local store that does not exist yet; otherwise that is refused.
+    """
     address = tracking_uri(uri)
+    if not new and address.startswith("sqlite") and not database_file(address).is_file():
+        raise TrackingError(
+            f"{portable_uri(address)}: there is no such store; run this in the folder of a project, or set "
+            "MLFLOW_TRACKING_URI"
+        )
     import_mlflow()
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
