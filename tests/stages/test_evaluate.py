@@ -272,7 +272,7 @@ def test_one_class_or_hardly_a_patient_gives_no_number_that_looks_sure(folder_ev
     *_, said = folder_evaluated("in")
     assert "AUROC not defined" in said
     assert "nan" not in said
-    assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]
+    assert [f"{w.filename}:{w.lineno} {w.message}" for w in recwarn if issubclass(w.category, RuntimeWarning)] == []
 
 
 def test_outside_of_a_project_no_store_is_made(tmp_path, monkeypatch, capsys):

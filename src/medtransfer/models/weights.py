@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
@@ -94,7 +94,7 @@ def save_weights(
         "extra": dict(extra or {}),
         "sha256": files.sha256_file(folder / WEIGHTS),
     }
-    files.write_json(folder / DESCRIPTION, description)
+    files.write_sealed(folder / DESCRIPTION, description)
 
 
 def load_model(folder: Path) -> tuple[Classifier, dict[str, Any]]:
@@ -246,7 +246,12 @@ def _describe(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: format {written!r} is not that of this version, expected {_FORMAT!r}; run its stage again"
         )
-    return description
+    try:
+        return cast(dict[str, Any], files.read_sealed(path))
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path}: not sealed by the fit that wrote it; restore it or run its stage again"
+        ) from error
 
 
 def _own_state(folder: Path, description: dict[str, Any]) -> dict[str, Tensor]:

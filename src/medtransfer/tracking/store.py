@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from medtransfer.errors import TrackingError
 from medtransfer.paths import below, workspace
 from medtransfer.tracking.address import SQL_PORTS, database_file, portable_uri, tracking_uri
+from medtransfer.tracking.database import make_database
 from medtransfer.tracking.names import check_run_key
 from medtransfer.tracking.refusals import meaning
 
@@ -55,6 +56,8 @@ def client(uri: str | None = None, *, new: bool = True) -> Any:
     _reach(address)
     try:
         with _schema_lock(address):
+            if address.startswith("sqlite"):
+                make_database(database_file(address))
             made = MlflowClient(address, registry_uri=address)
             made.search_experiments(max_results=1)  # the first use of a database store creates its tables
     except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
