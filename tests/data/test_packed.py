@@ -211,7 +211,7 @@ def test_damage_is_found_when_opening_or_verifying(root):
     folder = data.folder
     whole = (folder / "images.npy").read_bytes()
     (folder / "images.npy").write_bytes(whole[:-100])
-    with pytest.raises(DataError, match=r"images\.npy: absent or cut short; prepare the data set again"):
+    with pytest.raises(DataError, match=r"images\.npy: absent or damaged; prepare the data set again"):
         PackedDataset.open(folder)
     (folder / "images.npy").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(DataError, match=r"images\.npy: not the bytes that were packed"):

@@ -38,7 +38,7 @@ def scan_unseen(options: Namespace, classes: Collection[str]) -> tuple[ImageFold
         row = {"image_id": images.name, "patient_id": images.name, "path": images.name}
         return ImageFolderSource(root=images.parent, modality=MODALITY), Scan([row], [], ())
     if not images.is_dir():
-        raise DataError(f"{images}: there is no such file or folder; give --images an image or a folder of images")
+        raise DataError(f"{images}: there is no such folder or file; give --images an image or a folder of images")
     folder = ImageFolderSource(root=images, rename=rename, modality=MODALITY)
     paths, left_out = images_below(images)
     if rename or any(name in classes for path in paths for name in _label_folders(path)):
