@@ -3,12 +3,14 @@
 ``tests/stages/test_kills.py`` runs a handful, ``benchmarks/kill_campaign.py`` as many as asked for.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -104,20 +106,21 @@ class Campaign:
         return state | self.tracked()
 
     def tracked(self):
-        """Return the number of runs by name and status, of points by metric, and of registered versions."""
-        if not (self.work / "mlflow.db").exists():
-            return {}
-        from medtransfer.tracking.store import client
+        """Return the number of runs by name and status, of points by metric, and of versions and logged models.
 
-        store = client(f"sqlite:///{self.work / 'mlflow.db'}")
-        runs = store.search_runs([each.experiment_id for each in store.search_experiments()])
-        names = sorted((run.info.run_name, run.info.status) for run in runs)
-        points = {
-            f"{run.info.run_name} {metric}": len(store.get_metric_history(run.info.run_id, metric))
-            for run in runs
-            for metric in run.data.metrics
-            if not any(part in metric for part in UNEQUAL)
-        }
-        versions = sorted((each.name, int(each.version)) for each in store.search_model_versions())
-        models = len(store.search_logged_models([each.experiment_id for each in store.search_experiments()]))
-        return {"runs": names, "versions": versions, "logged models": models} | points
+        Read off the file itself: MLflow keeps databases open, also those whose file was replaced.
+        """
+        file = self.work / "mlflow.db"
+        if not file.exists():
+            return {}
+        with contextlib.closing(sqlite3.connect(file)) as store:
+            runs = store.execute(
+                "SELECT name, status FROM runs WHERE lifecycle_stage = 'active' ORDER BY 1, 2"
+            ).fetchall()
+            points = store.execute(
+                "SELECT runs.name, key, count(*) FROM metrics JOIN runs USING (run_uuid) GROUP BY runs.name, key"
+            ).fetchall()
+            versions = store.execute("SELECT name, version FROM model_versions ORDER BY 1, 2").fetchall()
+            models = store.execute("SELECT count(*) FROM logged_models WHERE lifecycle_stage = 'active'").fetchone()
+        counted = {f"{run} {key}": n for run, key, n in points if not any(part in key for part in UNEQUAL)}
+        return {"runs": runs, "versions": versions, "logged models": models} | counted

@@ -30,7 +30,7 @@ from medtransfer.data.arrays import PackConfig, mask_files, write_images, write_
 from medtransfer.data.images import Pixels
 from medtransfer.data.manifest import BEFORE_PACKING, ZONES, classes_of, finding_columns, read_manifest, write_manifest
 from medtransfer.errors import DataError
-from medtransfer.files import new_folder, read_json, read_sealed, sha256_file, write_sealed
+from medtransfer.files import new_folder, read_sealed, sha256_file, write_sealed
 
 __all__ = ["DatasetMeta", "PackConfig", "PackedDataset", "Patients", "Rows", "pack"]
 
@@ -134,8 +134,7 @@ class PackedDataset:
             DataError: a part is absent, damaged, of another size than dataset.json says, or of an older format.
         """
         try:
-            description = read_json(folder / META)
-            _require_format(folder, description)
+            _require_format(folder, json.loads((folder / META).read_text(encoding="utf-8")))
             meta = DatasetMeta.model_validate(read_sealed(folder / META))
         except FileNotFoundError as error:
             raise DataError(f"{folder}: no packed data set (dataset.json is absent); prepare it first") from error
