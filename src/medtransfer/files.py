@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from medtransfer.errors import DataError
+from medtransfer.errors import DamagedFile, DataError
 from medtransfer.processes import is_gone, this_process
 
 SEAL = "seal"
@@ -132,11 +132,11 @@ def read_sealed(path: Path) -> Any:
     """Read what ``write_sealed`` wrote.
 
     Raises:
-        ValueError: it has no seal, or is not what was sealed.
+        DamagedFile: it has no seal, or is not what was sealed.
     """
     value = read_json(path)
     if not isinstance(value, dict) or f'"{SEAL}": ' not in path.read_text(encoding="utf-8"):
-        raise ValueError(f"{path}: no seal")
+        raise DamagedFile(f"{path}: no seal, which what wrote it puts there; run its stage again")
     return value
 
 
@@ -144,11 +144,15 @@ def read_json(path: Path) -> Any:
     """Read a JSON file; an object with a seal is returned without it.
 
     Raises:
-        ValueError: it is no JSON, or not what was sealed.
+        DamagedFile: it is no JSON, or not what was sealed.
     """
-    value = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise DamagedFile(f"{path}: damaged JSON ({reason}); restore it, or run its stage again") from error
     if isinstance(value, dict) and SEAL in value and value.pop(SEAL) != _seal(value):
-        raise ValueError(f"{path}: its content is not what was written; restore it, or run its stage again")
+        raise DamagedFile(f"{path}: its content is not what was written; restore it, or run its stage again")
     return value
 
 
