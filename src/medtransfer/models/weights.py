@@ -1,5 +1,6 @@
 """Weights on disk: a folder with model.safetensors and config.json, and plain checkpoints of timm and torchvision."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -238,7 +239,7 @@ def _plain(model: Classifier, state: dict[str, Tensor]) -> dict[str, Tensor]:
 def _describe(folder: Path) -> dict[str, Any]:
     path = folder / DESCRIPTION
     try:
-        description = files.read_json(path)
+        description = json.loads(path.read_text(encoding="utf-8"))  # its format is named before its seal
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: missing or damaged; expected what a fit writes beside its weights") from error
     if not isinstance(description, dict) or description.get("format") != _FORMAT:
