@@ -27,6 +27,7 @@ $(VENV)/.stamp: requirements.lock pyproject.toml
 setup: $(VENV)/.stamp  ## virtual environment with the exact pins
 
 repro: $(VENV)/.stamp  ## the whole pipeline on the embedded sample
+	@git rev-parse --git-dir > /dev/null 2>&1 || { echo "make repro: no git checkout, which DVC needs; git clone the project, or run git init here" >&2; exit 2; }
 	dvc pull -q data.dvc
 	dvc repro
 	@echo

@@ -17,7 +17,7 @@ FILES = {
 }
 MODULES = list(FILES)
 LEAVES = ("losses", "models", "data", "evaluation", "tracking")
-GROUND = ("errors", "processes", "files", "paths", "types", "config")
+GROUND = ("errors", "processes", "files", "paths", "types", "config", "yaml_text")
 LAYERS = (
     GROUND,
     LEAVES,

@@ -14,7 +14,7 @@ from medtransfer.cli import run
 from medtransfer.config import flatten
 from medtransfer.data.sources.chexpert import FINDINGS as CHEXPERT_FINDINGS
 from medtransfer.errors import ConfigError
-from medtransfer.params import load_params, parse_params
+from medtransfer.params import load_params, parse_params, read_tree
 from medtransfer.profiles import overlay, targets, with_profile
 
 ROOT = Path(__file__).parent.parent
@@ -169,7 +169,7 @@ BAD = [
     (without("attentive_transfer.finetune.dataset"), f"{STUDY}.finetune.dataset: missing; add it"),
     (
         misspelt("attentive_transfer.seeds", "sedes"),
-        f"{STUDY}.seeds: missing; add it; {STUDY}.sedes: unknown key; did you mean seeds",
+        f"{STUDY}.sedes: unknown key; did you mean seeds?",
     ),
     (
         changed("attentive_transfer.chains", ["sstl_m"]),
@@ -181,17 +181,27 @@ BAD = [
     ),
     (
         changed("attentive_transfer.finetune.train.batch_size", 0),
-        f"{STUDY}.finetune.train.batch_size: Input should be greater than 0 (found 0)",
+        f"{STUDY}.finetune.train.batch_size: expected a number above 0 (found 0)",
     ),
     (
         changed("hardware.device", "tpu"),
-        "params.yaml: hardware.device: Input should be 'auto', 'cpu' or 'cuda' (found 'tpu')",
+        "params.yaml: hardware.device: expected 'auto', 'cpu' or 'cuda' (found 'tpu')",
     ),
     (
         changed("datasets.cxr.split", {"train": 0.9, "val": 0.2, "test": 0.1}),
         "params.yaml: datasets.cxr.split: train + val + test is 1.2, expected 1",
     ),
-    ("datasets: [", "params.yaml: not valid YAML ("),
+    ("datasets: [", "params.yaml: not valid YAML (line 1, column 12: "),
+    ("a: 1\nb: 2\na: 3\n", "params.yaml: not valid YAML (line 3, column 1: the key 'a' occurs twice; remove one)"),
+    ("a:\n  b: 2020-13-45\n", "params.yaml: not valid YAML (line 2, column 6: month must be in 1..12)"),
+    ("a: " + "9" * 5000, "params.yaml: not valid YAML (line 1, column 4: Exceeds the limit"),
+    ("[" * 2000, "params.yaml: not valid YAML (line 1, column 51: nested more than 50 levels deep)"),
+    (b"a: 1\nb: caf\xe9\n", "params.yaml: line 2 is not UTF-8 text; save the file as UTF-8"),
+    ("a: \x01", "params.yaml: not valid YAML (line 1 holds a control character)"),
+    (
+        "k0: &k0 [0, 0]\n" + "".join(f"k{i}: &k{i} [{', '.join([f'*k{i - 1}'] * 9)}]\n" for i in range(1, 30)),
+        "params.yaml: not valid YAML (line 6, column 5: aliases stand for more than 100000 values",
+    ),
     ("- 1", "params.yaml: expected a mapping at the top level"),
     (None, "params.yaml: not found in "),
 ]
@@ -201,12 +211,28 @@ BAD = [
 def test_a_mistake_is_one_line_and_exit_code_2(content, text, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     if content is not None:
-        written = content if isinstance(content, str) else yaml.safe_dump(content)
-        (tmp_path / "params.yaml").write_text(written, encoding="utf-8")
+        written = content if isinstance(content, (str, bytes)) else yaml.safe_dump(content)
+        (tmp_path / "params.yaml").write_bytes(written.encode() if isinstance(written, str) else written)
     assert run(["check"]) == 2
     message = capsys.readouterr().err
     assert message.startswith(f"medtransfer: {text}")
     assert message.count("\n") == 1
+
+
+def test_a_key_that_is_misspelt_in_six_places_is_six_short_lines(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    wrong = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("batch_size: ", "batch_sise: ")
+    (tmp_path / "params.yaml").write_text(wrong, encoding="utf-8")
+    assert run(["check"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == wrong.count("batch_sise") > 3
+    assert all(line.endswith("batch_sise: unknown key; did you mean batch_size?") for line in lines)
+    assert max(map(len, lines)) < 120
+
+
+def test_yes_and_no_are_names_like_any_other_as_they_are_for_dvc(tmp_path):
+    (tmp_path / "params.yaml").write_text("rename: {yes: ill, no: well, on: off}\ntrue: false\n", encoding="utf-8")
+    assert read_tree(tmp_path / "params.yaml") == {"rename": {"yes": "ill", "no": "well", "on": "off"}, True: False}
 
 
 def test_a_network_without_a_number_of_layers_is_refused():

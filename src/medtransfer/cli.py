@@ -35,12 +35,14 @@ def run(arguments: Sequence[str]) -> int:
         stage = importlib.import_module(f"medtransfer.stages.{options.stage}")
         stage.run(options)
     except MedTransferError as error:
-        print(f"medtransfer: {error}", file=sys.stderr)  # noqa: T201
+        for line in str(error).splitlines():
+            print(f"medtransfer: {line}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     except OSError as error:
         if error.errno is None:
             raise
-        print(f"medtransfer: {error.strerror}: {error.filename}; partly written files are not used", file=sys.stderr)  # noqa: T201
+        place = "" if error.filename is None else f": {error.filename}"
+        print(f"medtransfer: {error.strerror}{place}; partly written files are not used", file=sys.stderr)  # noqa: T201
         return 2
     return 0
 

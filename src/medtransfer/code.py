@@ -12,7 +12,19 @@ from typing import Any
 
 import medtransfer
 
-GLUE_OF_RECORDS = ("cli", "code", "errors", "files", "params", "paths", "processes", "profiles", "stages", "__main__")
+GLUE_OF_RECORDS = (
+    "cli",
+    "code",
+    "errors",
+    "files",
+    "params",
+    "paths",
+    "processes",
+    "profiles",
+    "stages",
+    "yaml_text",
+    "__main__",
+)
 """Rooms that determine no number: verbs, wiring, layer zero."""
 GLUE = (*GLUE_OF_RECORDS, "tracking")
 """The same and tracking, which records what others compute; stages that record do depend on it."""

@@ -15,6 +15,10 @@ class DataError(MedTransferError):
     """A file, table or label does not match its layout."""
 
 
+class DamagedFile(DataError, ValueError):  # noqa: N818  # what is wrong is the file
+    """A file of ours is not what was written: no JSON, or other content than was sealed."""
+
+
 class ModelError(MedTransferError):
     """A network, site or weight does not exist or does not fit."""
 

@@ -6,14 +6,15 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from medtransfer.errors import DataError
+from medtransfer.errors import DamagedFile, DataError
 from medtransfer.processes import is_gone, this_process
 
+SEAL = "seal"
 _LEFTOVER = re.compile(r"\..+\.([0-9a-f]{6}-[0-9]+-[0-9]+)(?:\.[a-z0-9_]+)?\.part")
 
 
@@ -29,6 +30,10 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
         with staged.open("rb") as handle:
             os.fsync(handle.fileno())
         staged.replace(path)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk does not say which file
     finally:
         staged.unlink(missing_ok=True)
 
@@ -114,9 +119,45 @@ def remove_made(folder: Path, made: Collection[str], *, mark: str = "") -> None:
         shutil.rmtree(folder)
 
 
+def write_sealed(path: Path, value: Mapping[str, Any], *, nan: bool = False) -> None:
+    """Write a JSON object with a hash of its content, which ``read_json`` and ``read_sealed`` check.
+
+    With ``nan`` it may hold NaN, for which strict JSON has no word.
+    """
+    content = json.loads(json.dumps(value, allow_nan=nan))
+    write_text(path, json.dumps({**content, SEAL: _seal(content)}, indent=2) + "\n")
+
+
+def read_sealed(path: Path) -> Any:
+    """Read what ``write_sealed`` wrote.
+
+    Raises:
+        DamagedFile: it has no seal, or is not what was sealed.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict) or f'"{SEAL}": ' not in path.read_text(encoding="utf-8"):
+        raise DamagedFile(f"{path}: no seal, which what wrote it puts there; run its stage again")
+    return value
+
+
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file; an object with a seal is returned without it.
+
+    Raises:
+        DamagedFile: it is no JSON, or not what was sealed.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise DamagedFile(f"{path}: damaged JSON ({reason}); restore it, or run its stage again") from error
+    if isinstance(value, dict) and SEAL in value and value.pop(SEAL) != _seal(value):
+        raise DamagedFile(f"{path}: its content is not what was written; restore it, or run its stage again")
+    return value
+
+
+def _seal(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def sha256_file(path: Path) -> str:

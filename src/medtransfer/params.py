@@ -1,16 +1,15 @@
 """The typed params.yaml, assembled from the configuration classes of all rooms; nothing else is configurable."""
 
-import difflib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, ValidationError, create_model
 
 from medtransfer import paths
 from medtransfer.config import Config, Name
+from medtransfer.config.faults import explain
 from medtransfer.data.leaks import GateConfig
 from medtransfer.data.packed import PackConfig
 from medtransfer.data.sources import SourceConfig
@@ -20,9 +19,7 @@ from medtransfer.evaluation.cells import EvaluationConfig
 from medtransfer.studies import STUDIES, module
 from medtransfer.training.engine import HardwareConfig
 from medtransfer.tuning.config import SearchConfig
-
-KEY = "[key]"
-"""Marks, in the location of a validation error, that the error is about a key and not about its value."""
+from medtransfer.yaml_text import read_yaml
 
 
 class DatasetConfig(Config):
@@ -111,46 +108,24 @@ def read_tree(path: Path) -> dict[str, Any]:
     """Read a YAML file whose top level is a mapping."""
     if not path.exists():
         raise ConfigError(f"{path.name}: not found in {path.parent.name or '.'}; run this in a workspace that has one")
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ConfigError(
-            f"{path.name}: not valid YAML ({str(error).splitlines()[-1].strip()}); fix the file"
-        ) from error
+    tree = read_yaml(path)
     if not isinstance(tree, dict):
         raise ConfigError(f"{path.name}: expected a mapping at the top level")
     return tree
 
 
 def parse_params(tree: Mapping[str, Any]) -> Params:
-    """Validate a nested mapping; see ``load_params``."""
+    """Validate a nested mapping; see ``load_params``. The message has one line per fault."""
     try:
         return params_model().model_validate(tree)
     except ValidationError as error:
-        raise ConfigError("; ".join(_explain(tree, entry) for entry in error.errors())) from error
+        lines = explain(error, _field_names)
+        raise ConfigError("\n".join(f"{paths.PARAMS}: {line}" for line in lines)) from error
 
 
-def _explain(tree: Mapping[str, Any], entry: Any) -> str:
-    """Turn one validation error into 'dotted.path: what is wrong'."""
-    location = [_printable(str(part)) for part in entry["loc"] if part != KEY]
-    path = f"{paths.PARAMS}: {'.'.join(location)}"
-    if entry["type"] == "missing":
-        return f"{path}: missing; add it"
-    if entry["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(location[-1], _field_names(params_model()), n=2)
-        return f"{path}: unknown key" + (f"; did you mean {' or '.join(close)}?" if close else "; remove it")
-    return f"{path}: {entry['msg'].removeprefix('Value error, ')} (found {entry['input']!r})"
-
-
-def _printable(part: str) -> str:
-    """Return a key unchanged, or escaped if it would break the line."""
-    return part if part.isprintable() else repr(part)[1:-1]
-
-
-def _field_names(model: Any) -> set[str]:
-    """Return all field names of a model and of the models below it."""
-    names: set[str] = set()
-    schema = model.model_json_schema()
-    for part in (schema, *schema.get("$defs", {}).values()):
-        names |= set(part.get("properties", ()))
-    return names
+@cache
+def _field_names() -> frozenset[str]:
+    """Return all field names of the parameters."""
+    schema = params_model().model_json_schema()
+    parts = (schema, *schema.get("$defs", {}).values())
+    return frozenset(name for part in parts for name in part.get("properties", ()))

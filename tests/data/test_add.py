@@ -87,7 +87,9 @@ def test_the_report_says_what_was_read_what_was_not_and_whom_to_cite(source, tmp
     assert report.labels == {"test": {"normal": 1}, "train": {"covid": 2}}
     text = report.to_text()
     assert "ward: 3 images of 2 patients" in text
-    assert "left out 2" in text
+    assert "left out 3" in text
+    assert "1 files in no list: ./" in text
+    assert "note     1 of 5 listed files (20%) are not below" in text
     assert "1  file is absent: images/gone.png (row 6)" in text
     assert "damaged image" in text
     assert "flaws    those of the table" in text

@@ -182,7 +182,7 @@ def test_the_pixel_limit_counts_pixels(tmp_path, monkeypatch):
     ],
 )
 def test_pixels_without_a_window_are_refused(tmp_path, values, message):
-    with pytest.raises(DataError, match=f"{message}.*window the image first"):
+    with pytest.raises(DataError, match=f"{message}.*set pack.window to their centre and width"):
         read_image(saved(tmp_path / "a.tif", values), channels=1)
 
 
@@ -281,3 +281,9 @@ def test_size_is_read_from_the_header_and_turned_like_the_pixels(tmp_path):
         image_size(file)
     with pytest.raises(DataError, match="not a readable image"):
         image_size(tmp_path / "absent.png")
+
+
+def test_lab_colours_are_refused_in_one_line(tmp_path):
+    Image.new("LAB", (4, 4)).save(tmp_path / "lab.tif")
+    with pytest.raises(DataError, match="colours in the LAB space"):
+        read_image(tmp_path / "lab.tif", channels=1)

@@ -92,6 +92,38 @@ def test_windowing_happens_before_quantising_and_sixteen_bits_are_kept(root):
     np.testing.assert_array_equal(sixteen.images[0, 0], deep)
 
 
+def test_twelve_bits_in_a_file_of_sixteen_are_refused_with_the_window_that_shows_them(root):
+    deep = (np.arange(1600) * 4095 // 1599).astype(np.uint16).reshape(40, 40)
+    for i in range(8):
+        Image.fromarray(deep).save(root / f"{i}.png")
+    said = r"8 images have 16 bits per pixel, but no grey level above 4095: .* set pack.window: \[2048, 4096\]"
+    with pytest.raises(DataError, match=said):
+        packed(root, PackConfig(size=40))
+    shown = packed(root, PackConfig(size=40, window=(2048, 4096)))
+    assert len(np.unique(shown.images[0])) == 256
+
+
+def test_hounsfield_units_and_floats_are_windowed_before_any_range_is_asked_for(root):
+    units = np.linspace(-1000, 400, 1600).reshape(40, 40)
+    for i in range(8):
+        values = units.astype(np.int16) if i % 2 else units.astype(np.float32)
+        Image.fromarray(values).save(root / f"{i}.tif")
+    table = manifest(path=[f"{i}.tif" for i in range(8)])
+    data = packed(root, PackConfig(size=40, window=(-300, 1400)), table)
+    np.testing.assert_allclose(data.images[1, 0], (units + 1000) / 1400 * 255, atol=1)
+    with pytest.raises(DataError, match=r"pixels.*set pack.window to their centre and width"):
+        packed(root, PackConfig(size=40), table)
+
+
+def test_a_full_disk_is_an_error_with_the_files_name_and_not_a_signal(root, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("medtransfer.data.arrays.os.posix_fallocate", full)
+    with pytest.raises(OSError, match=r"No space left on device: .*images\.npy"):
+        packed(root, PackConfig(size=40))
+
+
 def test_masks_are_resized_to_nearest_and_binary_ones_become_lung(root):
     lobes = np.kron(np.array([[0, 1], [5, 13]], np.uint8), np.ones((20, 20), np.uint8))
     Image.fromarray(lobes).save(root / "lobes.png")
@@ -179,7 +211,7 @@ def test_damage_is_found_when_opening_or_verifying(root):
     folder = data.folder
     whole = (folder / "images.npy").read_bytes()
     (folder / "images.npy").write_bytes(whole[:-100])
-    with pytest.raises(DataError, match=r"images\.npy: absent or cut short; prepare the data set again"):
+    with pytest.raises(DataError, match=r"images\.npy: absent or damaged; prepare the data set again"):
         PackedDataset.open(folder)
     (folder / "images.npy").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(DataError, match=r"images\.npy: not the bytes that were packed"):

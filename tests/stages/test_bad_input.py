@@ -188,3 +188,12 @@ def test_a_site_that_does_not_exist_is_refused(toy, capsys):
     toy.params[STUDY]["attention"]["sites"] = {"resnet18_attn1": ["layer9.0"]}
     toy.write_params()
     assert "attention site 'layer9.0' does not exist; this network has " in refused(START, capsys)
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"[" * 5000, b""])
+def test_damaged_json_of_any_stage_is_one_line(toy, capsys, content):
+    file = toy.folder / f"metrics/{STUDY}.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(content)
+    said = refused(["register", STUDY], capsys)
+    assert f"metrics/{STUDY}.json: damaged JSON (" in said

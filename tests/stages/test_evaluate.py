@@ -1,6 +1,9 @@
 """The verb evaluate obeys the heads of the model: which rows, targets and metrics there are."""
 
+import fcntl
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,6 +12,8 @@ import torch
 from PIL import Image
 
 from medtransfer.cli import run
+from medtransfer.data.add import scan_to_manifest
+from medtransfer.data.sources import ImageFolderSource, Scan
 from medtransfer.evaluation.predictions import read_predictions
 from medtransfer.models.classifier import NetworkConfig, build_network
 from medtransfer.models.weights import load_model, save_weights
@@ -154,3 +159,126 @@ def test_a_head_that_was_never_trained_is_not_evaluated(evaluated, capsys):
     heads = {name: head.model_copy(update={"trained": False}) for name, head in FINDINGS.items()}
     assert evaluated(heads, {}) is None
     assert "head 'findings' was never trained" in capsys.readouterr().err
+
+
+@pytest.fixture
+def folder_evaluated(tmp_path, monkeypatch, capsys):
+    """Evaluate a network of two classes on a folder or file; return exit code, answers, metrics, report and output."""
+    monkeypatch.chdir(tmp_path)
+    heads = class_heads(("non-covid", "covid"))
+    extra = {"dataset": "old", "positive": "covid"}
+    extra["fit"] = {"study": "toy", "variant": "test_resnet", "condition": "none", "seed": "3"}
+    model = build_network(NETWORK, 2, seed=0)
+    save_weights(model, tmp_path / "w", config=NETWORK, heads=heads, preprocessing=PREPROCESSING, extra=extra)
+    monkeypatch.setattr(evaluate, "fetch_model", lambda model: tmp_path / "w")
+
+    def evaluated(place, *more):
+        code = run(["evaluate", "--model", "models:/toy@champion", "--images", place, *more])
+        said, out = capsys.readouterr().err, tmp_path / "out/evaluate"
+        if code:
+            return code, None, None, None, said
+        metrics = json.loads((out / "metrics.json").read_text())
+        return code, pd.read_csv(out / "predictions.csv"), metrics, (out / "report.md").read_text(), said
+
+    return evaluated
+
+
+def draw(*places):
+    rng = np.random.default_rng(len(places))
+    for place in places:
+        Path(place).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (40, 40), dtype=np.uint8)).save(place)
+
+
+def test_folders_that_are_no_classes_are_patients_and_what_is_not_read_is_named(folder_evaluated):
+    draw("in/pat01/1.png", "in/pat01/2.png", "in/pat02/1.png", "in/.ipynb_checkpoints/1.png", "in/__MACOSX/x.png")
+    Path("in/pat02/scan").write_bytes(b"\0" * 128 + b"DICM")
+    code, answers, metrics, report, said = folder_evaluated("in")
+    assert code == 0
+    assert (metrics["patients"], metrics["images"], metrics["metrics"]) == (2, 3, {})
+    assert sorted(answers["file"]) == ["pat01/1.png", "pat01/2.png", "pat02/1.png"]
+    assert set(answers["label"]) <= {"non-covid", "covid"}
+    np.testing.assert_allclose(answers["probability_covid"] + answers["probability_non-covid"], 1, atol=1e-6)
+    left_out = {each["file"]: each["reason"] for each in metrics["left_out_files"]}
+    assert left_out["pat02/scan"] == "DICOM; convert it to PNG or TIFF"
+    assert len(left_out) == 3
+    for text in (report, said):
+        assert "pat02/scan" in text
+    assert "pat01/1.png" in said
+
+
+def test_a_flat_folder_with_a_hidden_one_and_one_file_are_read(folder_evaluated):
+    draw("in/1.png", "in/.ipynb_checkpoints/1.png", "in/deep/2.png")
+    assert folder_evaluated("in")[2]["images"] == 2
+    code, answers, *_ = folder_evaluated("in/1.png")
+    assert (code, list(answers["file"])) == (0, ["1.png"])
+
+
+def test_dicom_alone_is_no_image_and_is_counted(folder_evaluated):
+    Path("in").mkdir()
+    Path("in/a.dcm").write_bytes(b"\0" * 128 + b"DICM")
+    code, *_, said = folder_evaluated("in")
+    assert code == 2
+    assert "no image found, 1 left out; first: a.dcm: DICOM; convert it to PNG or TIFF" in said
+
+
+def test_labels_that_are_exchanged_are_noticed(folder_evaluated):
+    draw(*(f"in/{n}.png" for n in range(40)))
+    answers = folder_evaluated("in")[1].sort_values("probability_covid")
+    for number, file in enumerate(answers["file"]):  # the likeliest images become the negatives
+        target = Path("in") / ("covid" if number < 20 else "non-covid")
+        target.mkdir(exist_ok=True)
+        (Path("in") / file).rename(target / file)
+    _, answers, metrics, report, said = folder_evaluated("in")
+    assert metrics["metrics"]["auroc"]["value"] == 0
+    for text in (said, report, *metrics["warnings"][:1]):
+        assert "further below 0.5 than chance explains" in text
+    assert set(answers["known_label"]) == {"covid", "non-covid"}
+
+
+def test_copies_of_training_images_are_noticed(folder_evaluated):
+    draw("in/1.png", "in/2.png")
+    manifest, _ = scan_to_manifest(ImageFolderSource(root=Path("in")), "old", scan=flat("1.png"))
+    Path("out/datasets/old").mkdir(parents=True)
+    manifest.assign(split="train").to_parquet("out/datasets/old/manifest.parquet")
+    assert "1 images are probably copies of images that the model was trained on: 1.png" in folder_evaluated("in")[-1]
+
+
+def flat(*names):
+    return Scan([{"image_id": name, "patient_id": name, "path": name} for name in names], [], ())
+
+
+def test_a_second_evaluation_at_the_same_time_overwrites_nothing(folder_evaluated):
+    draw("in/1.png")
+    Path("out/evaluate").mkdir(parents=True)
+    handle = os.open("out/evaluate", os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    code, *_, said = folder_evaluated("in")
+    os.close(handle)
+    assert code == 2
+    assert "another evaluation is writing here" in said
+
+
+def test_a_rename_of_no_folder_is_refused_and_a_name_is_no_markup(folder_evaluated):
+    draw("<script>x/covid/1.png")
+    code, *_, said = folder_evaluated("<script>x", "--rename", "ill=covid")
+    assert code == 2
+    assert "there is no class folder 'ill'; there are covid" in said
+    assert "<script>" not in folder_evaluated("<script>x")[3]
+
+
+def test_one_class_or_hardly_a_patient_gives_no_number_that_looks_sure(folder_evaluated, recwarn):
+    draw("in/covid/1.png", "in/covid/2.png")
+    *_, said = folder_evaluated("in")
+    assert "AUROC not defined" in said
+    assert "nan" not in said
+    assert [f"{w.filename}:{w.lineno} {w.message}" for w in recwarn if issubclass(w.category, RuntimeWarning)] == []
+
+
+def test_outside_of_a_project_no_store_is_made(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    draw("in/1.png")
+    assert run(["evaluate", "--model", "models:/covid-ct@champion", "--images", "in"]) == 2
+    assert "there is no such store; run this in the folder of a project" in capsys.readouterr().err
+    assert not list(tmp_path.glob("mlflow.db*"))

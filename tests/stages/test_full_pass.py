@@ -62,8 +62,8 @@ def evaluate_the_champion(toy, capsys):
     assert measured["images"] == 36
     assert 0 <= measured["metrics"]["auroc"]["value"] <= 1
     capsys.readouterr()
-    assert run([*model, "--images", "data"]) == 2
-    assert "label 'ct' is not a class of the model (non-covid, covid); name it with --rename" in capsys.readouterr().err
+    assert run([*model, "--images", "data"]) == 0
+    assert "no folder is named like a class: images have no labels" in capsys.readouterr().err
     assert run([*model, "--images", "nowhere"]) == 2
     assert "nowhere: there is no such folder" in capsys.readouterr().err
     assert run(["evaluate", "--model", "models:/absent@champion", "--images", "data/ct/images"]) == 2

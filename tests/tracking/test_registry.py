@@ -117,14 +117,14 @@ def test_the_registered_model_predicts_like_the_network(here, registered, monkey
         expected = network(view).double().softmax(1).numpy()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here / 'mlflow.db'}")
     served = load_registered("models:/covid-ct@champion")
-    table = served.predict(images)
+    table = served.predict(images.astype(np.float32))
     assert list(table.columns) == ["label", "probability_non-covid", "probability_covid"]
     np.testing.assert_allclose(table.iloc[:, 1:].to_numpy(), expected, atol=1e-6)
     assert list(table["label"]) == [("non-covid", "covid")[i] for i in expected.argmax(1)]
     with pytest.raises(MlflowException, match="shape"):
-        served.predict(np.zeros((1, 3, 40, 40), np.uint8))
-    with pytest.raises(MlflowException, match="float64 does not match expected dtype uint8"):
-        served.predict(np.full((1, 1, 40, 40), np.nan))
+        served.predict(np.zeros((1, 3, 40, 40), np.float32))
+    with pytest.raises(MlflowException, match="uint8 does not match expected dtype float32"):
+        served.predict(np.full((1, 1, 40, 40), 9, np.uint8))
 
 
 def served_and_raw(here, records, monkeypatch, heads):
@@ -140,7 +140,7 @@ def served_and_raw(here, records, monkeypatch, heads):
         raw = network(prepare(images, PREPROCESSING)).numpy()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here / 'mlflow.db'}")
     served = load_registered("models:/covid-ct@champion")
-    return served.predict(images), served.metadata.get_output_schema().input_names(), raw
+    return served.predict(images.astype(np.float32)), served.metadata.get_output_schema().input_names(), raw
 
 
 def test_findings_are_served_as_independent_probabilities(here, records, monkeypatch):
@@ -179,7 +179,7 @@ def test_a_clean_process_loads_the_champion_with_pickles_refused(here, registere
     script = (
         "import mlflow, numpy as np\n"
         "model = mlflow.pyfunc.load_model('models:/covid-ct@champion')\n"
-        "print(len(model.predict(np.zeros((3, 1, 50, 60), np.uint8))))\n"
+        "print(len(model.predict(np.full((3, 1, 50, 60), 9, np.float32))))\n"
     )
     uri = f"sqlite:///{here / 'mlflow.db'}"
     environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}

@@ -9,8 +9,11 @@ from medtransfer.data.transforms import evaluate_view
 from medtransfer.errors import DataError
 from medtransfer.tracking.serving import MAX_IMAGES, check_images, prepare
 
-GREY = np.zeros((2, 1, 8, 8), np.uint8)
+GREY = np.full((2, 1, 8, 8), 9, np.uint8)
 WRONG = [
+    (GREY[:, 0], r"shape \[2, 8, 8\], expected \[N, 1, height, width\]"),
+    (np.eye(8, dtype=np.uint8)[None, None], "nothing above 1, .* not scaled to 0–1"),
+    (np.zeros((1, 1, 8, 8), np.float32), "nothing above 1"),
     (np.zeros((8, 8), np.uint8), r"shape \[8, 8\], expected \[N, 1, height, width\]"),
     (np.zeros((2, 3, 8, 8), np.uint8), r"shape \[2, 3, 8, 8\]"),
     (np.zeros((0, 1, 8, 8), np.uint8), r"shape \[0, 1, 8, 8\]"),
@@ -18,7 +21,7 @@ WRONG = [
     (np.full((1, 1, 8, 8), np.nan), "NaN or infinity"),
     (np.full((1, 1, 8, 8), 256), "values 256 to 256, expected grey levels 0 to 255"),
     (np.full((1, 1, 8, 8), -1000.0), "values -1000.0"),
-    (np.full((1, 1, 8, 8), 0.5), "fractions, expected whole grey levels"),
+    (np.full((1, 1, 8, 8), 9.5), "fractions, expected whole grey levels"),
     (np.full((1, 1, 8, 8), "x"), "type <U1, expected uint8"),
 ]
 
@@ -29,8 +32,7 @@ def test_input_outside_the_contract_is_refused(images, message):
         check_images(images, 1)
 
 
-def test_grey_images_need_no_channel_axis_and_whole_floats_pass():
-    assert check_images(GREY[:, 0], 1).shape == (2, 1, 8, 8)
+def test_whole_floats_pass():
     assert check_images(GREY.astype(float) + 7, 1).dtype == np.uint8
 
 

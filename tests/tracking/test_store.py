@@ -114,3 +114,39 @@ def test_postgresql_takes_runs_and_credentials_stay_out_of_the_record(here, spec
 def test_eight_processes_open_one_fresh_postgresql(here, spec, postgres):
     record_in_eight_processes(here, spec, postgres)
     check_eight_runs(client(postgres), spec)
+
+
+HALF_MADE = {
+    "empty": [],
+    "first tables": ["CREATE TABLE runs (x)", "CREATE TABLE experiments (x)"],
+    "between two versions": ["CREATE TABLE runs (x)", "CREATE TABLE alembic_version (version_num)"],
+}
+
+
+@pytest.mark.parametrize("steps", HALF_MADE.values(), ids=HALF_MADE)
+def test_a_store_whose_making_was_killed_is_made_again(here, steps):
+    import sqlite3
+
+    database = here / "mlflow.db"
+    database.unlink(missing_ok=True)
+    with sqlite3.connect(database) as store:
+        for step in steps:
+            store.execute(step)
+        if len(steps) == 2 and "alembic_version" in steps[1]:
+            store.execute("INSERT INTO alembic_version VALUES ('451aebb31d03')")
+    database.touch()
+    assert client().search_experiments()
+    assert (here / "mlflow.db.half-made-0").exists()
+
+
+def test_a_kill_while_the_schema_is_made_leaves_no_store(here, monkeypatch):
+    (here / "mlflow.db").unlink(missing_ok=True)
+
+    def killed(path):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("medtransfer.tracking.database._write_schema", killed)
+    with pytest.raises(KeyboardInterrupt):
+        client()
+    assert not (here / "mlflow.db").exists()

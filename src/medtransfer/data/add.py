@@ -5,18 +5,22 @@ import shutil
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from medtransfer.data.hashing import perceptual_hash, pixel_sha, sha256_file, to_hex
-from medtransfer.data.images import read_image
+from medtransfer.data.images import Pixels, read_image, window
 from medtransfer.data.manifest import build_manifest, validate_manifest
-from medtransfer.data.sources import Scan, Skipped, SourceConfig
+from medtransfer.data.sources import ImageFolderSource, Scan, Skipped, SourceConfig
 from medtransfer.data.sources.base import inside
+from medtransfer.data.sources.imagefolder import require_two_classes
+from medtransfer.data.sources.listing import images_below
 from medtransfer.errors import DataError
 from medtransfer.files import new_folder, require_made, write_json
 from medtransfer.paths import below
@@ -36,6 +40,7 @@ class AddReport:
     known_overlaps: str
     patients_known: bool
     skipped: list[Skipped]
+    notes: list[str]
     flaws: str
     licence: str
     citation: str
@@ -50,20 +55,51 @@ class AddReport:
         lines = [f"{self.name}: {self.images} images {of}, {self.bytes / 1e6:.1f} MB, {self.source}"]
         for split, counts in self.labels.items():
             lines.append(f"  {split:<9}" + "  ".join(f"{label} {count}" for label, count in counts.items()))
+        lines += [f"  note     {note}" for note in self.notes]
         lines.append(f"  left out {len(self.skipped)}")
-        reasons: dict[str, list[str]] = defaultdict(list)
-        for each in self.skipped:
-            reasons[each.reason].append(each.file if each.row is None else f"{each.file} (row {each.row})")
-        for reason, files in sorted(reasons.items(), key=lambda item: -len(item[1])):
-            lines.append(f"  {len(files):>6}  {reason}: {', '.join(files[:3])}{', …' if len(files) > 3 else ''}")
+        lines += [f"  {count:>6}  {reason}" for count, reason in by_reason(self.skipped)]
         if self.known_overlaps:
             lines.append(f"  overlaps {self.known_overlaps}")
         lines += [f"  flaws    {self.flaws}", f"  licence  {self.licence}", f"  cite     {self.citation}"]
         return "\n".join(lines)
 
 
+def by_reason(skipped: Sequence[Skipped]) -> list[tuple[int, str]]:
+    """Return how many were left out for each reason, the most frequent first, and the reason with its first files."""
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for each in skipped:
+        reasons[each.reason].append(each.file if each.row is None else f"{each.file} (row {each.row})")
+    return [
+        (len(files), f"{reason}: {', '.join(files[:3])}{', …' if len(files) > 3 else ''}")
+        for reason, files in sorted(reasons.items(), key=lambda item: -len(item[1]))
+    ]
+
+
+def decoded_classes(source: SourceConfig, scan: Scan, manifest: pd.DataFrame) -> tuple[str, ...]:
+    """Return the classes of a data set: those that the layout declares, else those of the images that were decoded.
+
+    Raises:
+        DataError: folders give one class alone, which nobody named.
+    """
+    labels = set(manifest["label"])
+    found = tuple(name for name in scan.classes if name in labels) if scan.classes_as_found else scan.classes
+    if isinstance(source, ImageFolderSource):
+        require_two_classes(source, found)
+    return found
+
+
+def unlisted(source: SourceConfig, scan: Scan) -> list[Skipped]:
+    """Return, by folder, how many images and other files below the root the layout's lists do not name."""
+    named = {row["path"] for row in scan.rows} | {row["mask"] for row in scan.rows if row.get("mask")}
+    named |= set(scan.metadata) | {each.file for each in scan.skipped}
+    images, others = images_below(source.root)
+    left = [path for path in (*images, *(each.file for each in others)) if path not in named]
+    folders = Counter(path.rpartition("/")[0] for path in left)
+    return [Skipped(f"{folder or '.'}/", None, f"{count} files in no list") for folder, count in folders.items()]
+
+
 def scan_to_manifest(
-    source: SourceConfig, dataset_name: str, *, scan: Scan | None = None
+    source: SourceConfig, dataset_name: str, *, scan: Scan | None = None, raw: bool = False
 ) -> tuple[pd.DataFrame, list[Skipped]]:
     """Decode every image of a source once and return its manifest, and what was left out.
 
@@ -73,13 +109,14 @@ def scan_to_manifest(
         source: the layout to read.
         dataset_name: prefix of image and patient ids.
         scan: what ``source.scan()`` returned, to save a second one.
+        raw: accept numbers that only a window makes an image; see ``read_image``.
 
     Raises:
         DataError: the layout is wrong, or no image can be read.
     """
     listed = scan or source.scan()
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # decoding and hashing release the lock
-        prints = list(pool.map(lambda row: _fingerprint(source.root, row["path"]), listed.rows))
+        prints = list(pool.map(lambda row: _fingerprint(source.root, row["path"], raw=raw), listed.rows))
     skipped = [*listed.skipped, *(each for each in prints if isinstance(each, Skipped))]
     pairs = zip(listed.rows, prints, strict=True)
     rows = [_named(row, dataset_name) | each for row, each in pairs if not isinstance(each, Skipped)]
@@ -99,9 +136,10 @@ def add_dataset(source: SourceConfig, name: str, *, copy_to: Path) -> AddReport:
         DataError: the target holds files, no image can be read, or a file of the data set is outside its folder.
     """
     target = below(copy_to, name, "data set")
-    _require_free(target)
+    _require_free(target, source.root)
     scan = source.scan()
-    manifest, skipped = scan_to_manifest(source, name, scan=scan)
+    manifest, skipped = scan_to_manifest(source, name, scan=scan, raw=True)
+    decoded_classes(source, scan, manifest)
     masks = {row["mask"] for row in scan.rows if row.get("mask")}
     files = sorted({row["path"] for row in scan.rows} | masks | set(scan.metadata))
     copied = _copy_whole(source.root, files, target)
@@ -115,13 +153,33 @@ def add_dataset(source: SourceConfig, name: str, *, copy_to: Path) -> AddReport:
         official_splits=scan.official_splits,
         known_overlaps=scan.known_overlaps,
         patients_known=scan.patients == "known",
-        skipped=skipped,
+        skipped=[*skipped, *unlisted(source, scan)],
+        notes=list(scan.notes),
         flaws=source.flaws,
         licence=source.licence,
         citation=source.citation,
     )
     write_json(copy_to / f"{name}.report.json", report.to_json())
     return report
+
+
+def require_repository(workspace: Path) -> None:
+    """Refuse a folder in which DVC versions nothing, before anything is copied.
+
+    Raises:
+        DataError: there is no DVC repository, or it belongs to a git repository that is not there.
+    """
+    places = [workspace, *workspace.absolute().parents]
+    home = next((place for place in places if (place / ".dvc").is_dir()), None)
+    if home is None:
+        raise DataError(f"{workspace}: no DVC repository, expected a checkout; git clone the project, or run dvc init")
+    config = home / ".dvc" / "config"
+    alone = config.is_file() and "no_scm = true" in config.read_text(encoding="utf-8", errors="replace").lower()
+    if not alone and not any((place / ".git").exists() for place in places):
+        raise DataError(
+            f"{workspace}: no git checkout, which DVC needs; git clone the project instead of unpacking an archive, or "
+            "run git init here"
+        )
 
 
 def write_pointer(folder: Path, *, workspace: Path) -> Path:
@@ -142,13 +200,21 @@ def write_pointer(folder: Path, *, workspace: Path) -> Path:
     return workspace / folder.with_name(f"{folder.name}.dvc")
 
 
-def _fingerprint(root: Path, path: str) -> dict[str, str] | Skipped:
+def _fingerprint(root: Path, path: str, *, raw: bool) -> dict[str, str] | Skipped:
     try:
-        image = read_image(root / path, channels=3)
+        image = read_image(root / path, channels=3, raw=raw)
     except DataError as error:
         return Skipped(path, None, str(error).removeprefix(f"{root / path}: "))
-    look = to_hex(perceptual_hash(image))
+    look = to_hex(perceptual_hash(_levels(image)))
     return {"sha256": sha256_file(root / path), "pixel_sha": pixel_sha(image), "phash": look}
+
+
+def _levels(image: Pixels) -> Pixels:
+    """Return raw numbers stretched to 16 bits, which does not change a perceptual hash; grey levels as they are."""
+    if image.dtype in (np.uint8, np.uint16):
+        return image
+    low, high = float(image.min()), float(image.max())
+    return window(image, (low + high) / 2, max(high - low, 1.0), bits=16)
 
 
 def _named(row: dict[str, Any], dataset: str) -> dict[str, Any]:
@@ -156,11 +222,18 @@ def _named(row: dict[str, Any], dataset: str) -> dict[str, Any]:
     return {"mask": "", **row, **names, "dataset": dataset}
 
 
-def _require_free(target: Path) -> None:
+def _require_free(target: Path, root: Path) -> None:
+    if target.exists() and root.is_dir() and target.resolve() == root.resolve():
+        raise DataError(
+            f"{target}: the data set is in its place already, nothing is copied; name the folder in a profile, and "
+            f"version it with: dvc add {target}"
+        )
     try:
         require_made(target, ())
     except DataError as error:
-        raise DataError(f"{target}: exists already, expected a new folder; remove it or choose another name") from error
+        raise DataError(
+            f"{target}: exists already, expected a new folder; choose another --name, or move what is there"
+        ) from error
 
 
 def _copy_whole(root: Path, files: list[str], target: Path) -> int:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from medtransfer.data.manifest import BEFORE_PACKING
 from medtransfer.errors import DataError
 
 MASK_VALUES = (*range(7), *range(8, 15))
+FULL_RANGE = 2**16
 LUNG = 6
 LUNG_VALUES = 7
 """Bits of a mask value that say lung, whatever the lobe and with or without a lesion."""
@@ -49,20 +50,54 @@ class PackConfig(Config):
 
 
 def write_images(table: pd.DataFrame, root: Path, file: Path, config: PackConfig) -> npt.NDArray[np.float64]:
-    """Write ``[N, C, H, W]`` and return each row's sum and sum of squares on 0–1 per channel ``[N, 2, C]``."""
+    """Write ``[N, C, H, W]`` and return each row's sum and sum of squares on 0–1 per channel ``[N, 2, C]``.
+
+    Raises:
+        DataError: an image cannot be read, or all that have 16 bits use a small part of their range without a window.
+    """
     shape = (len(table), config.channels, config.size, config.size)
     dtype, top = (np.uint8, 255) if config.depth == 8 else (np.uint16, 65_535)
-    images = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
-    sums = np.zeros((len(table), 2, config.channels))
+    images = allocate(file, dtype, shape)
+    sums, highest = np.zeros((len(table), 2, config.channels)), np.zeros(len(table), np.int64)
 
     def write(row: int) -> None:
-        images[row] = image = _prepare(read_image(root / table["path"].iloc[row], channels=config.channels), config)
+        raw = read_image(root / table["path"].iloc[row], channels=config.channels, raw=config.window is not None)
+        highest[row] = raw.max() if raw.dtype == np.uint16 else 0
+        images[row] = image = _prepare(raw, config)
         unit = image.astype(np.float64) / top
         sums[row] = unit.sum((1, 2)), (unit**2).sum((1, 2))
 
     _for_each(write, range(len(table)))
     images.flush()
+    if config.depth == 8 and not config.window and not config.equalize:  # with 16 bits no level is lost
+        _require_range(highest, root)
     return sums
+
+
+def allocate(file: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> "np.memmap[Any, Any]":
+    """Return a new memory-mapped array whose place on the disk is taken: writing to it cannot run out of space.
+
+    Raises:
+        OSError: the disk is full, with the file's name.
+    """
+    array: np.memmap[Any, Any] = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
+    with file.open("r+b") as handle:
+        try:
+            os.posix_fallocate(handle.fileno(), 0, max(file.stat().st_size, 1))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(file)) from error
+    return array
+
+
+def _require_range(highest: npt.NDArray[np.int64], root: Path) -> None:
+    """Refuse images of 16 bits whose content has fewer: as they are, all of them would be black."""
+    top, count = int(highest.max(initial=0)), int((highest > 0).sum())
+    if 0 < top < FULL_RANGE / 4:
+        bits = max(top.bit_length(), 9)
+        raise DataError(
+            f"{root}: {count} images have 16 bits per pixel, but no grey level above {top}: their content has about "
+            f"{bits} bits and would become black; set pack.window: [{2 ** (bits - 1)}, {2**bits}]"
+        )
 
 
 def _prepare(image: Pixels, config: PackConfig) -> Pixels:
@@ -87,7 +122,7 @@ def write_masks(paths: Sequence[Path], file: Path, size: int) -> int:
         DataError: a mask cannot be read or holds an unknown value.
     """
     if paths:
-        masks = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=(len(paths), size, size))
+        masks = allocate(file, np.uint8, (len(paths), size, size))
         _for_each(lambda i: masks.__setitem__(i, _read_mask(paths[i], size)), range(len(paths)))
         masks.flush()
     return len(paths)

@@ -5,11 +5,12 @@
 | 8-bit grey, colour, palette, bilevel | uint8 |
 | 16-bit grey PNG, TIFF or PGM | uint16, values kept |
 | 16-bit colour PNG | uint8 (the decoder keeps the upper byte) |
-| CMYK, YCbCr, LAB, HSV | converted to RGB, uint8 |
+| CMYK, YCbCr, HSV | converted to RGB, uint8 |
+| LAB | ``DataError`` |
 | alpha channel or transparent colour | composited on black, uint8 |
 | EXIF orientation | applied |
 | animation, several pages | first frame |
-| 32-bit integers beyond 0–65535, floats | ``DataError`` |
+| 32-bit or signed integers beyond 0–65535, floats | ``DataError``; with ``raw`` as they are, for a window |
 | truncated, empty, absent, not an image | ``DataError`` |
 | more than 67,108,864 pixels or a side above 32,768 | ``DataError``, from the header alone, before decoding |
 
@@ -38,13 +39,18 @@ _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
 
-def read_image(path: Path, *, channels: Literal[1, 3]) -> Pixels:
+def read_image(path: Path, *, channels: Literal[1, 3], raw: bool = False) -> Pixels:
     """Return an image as uint8 or uint16 ``[channels, height, width]``; see the module's table.
 
     Colour becomes grey by ITU-R 601 luma; grey becomes colour by repetition.
 
+    Args:
+        path: the file.
+        channels: of the result.
+        raw: keep numbers that no image of 16 bits holds (Hounsfield units, floats), because a window follows.
+
     Raises:
-        DataError: the file is absent, empty, truncated, too large or not an image.
+        DataError: the file is absent, empty, truncated, too large or not an image, or holds other numbers.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such image; restore the file or take it off the list")
@@ -61,7 +67,7 @@ def read_image(path: Path, *, channels: Literal[1, 3]) -> Pixels:
         raise DataError(f"{path}: not an image, expected one of {', '.join(FORMATS)}; remove or convert it") from error
     except _DAMAGE as error:
         raise DataError(f"{path}: damaged image ({error}), expected a whole file; download it again") from error
-    return _to_array(path, image, channels)
+    return _to_array(path, image, channels, raw=raw)
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -142,11 +148,13 @@ def _check_size(path: Path, size: tuple[int, int]) -> None:
         )
 
 
-def _to_array(path: Path, image: Image.Image, channels: int) -> Pixels:
-    if image.mode.startswith("I"):
-        grey = _sixteen_bits(path, np.asarray(image))
-    elif image.mode == "F":
-        raise DataError(f"{path}: floating-point pixels, expected 8 or 16 bits; window the image first")
+def _to_array(path: Path, image: Image.Image, channels: int, *, raw: bool) -> Pixels:
+    if image.mode.startswith("I") or image.mode == "F":
+        grey = np.asarray(image)
+        if not raw or _fits(grey) or not np.isfinite(grey).all():
+            grey = _sixteen_bits(path, grey)
+    elif image.mode == "LAB":
+        raise DataError(f"{path}: colours in the LAB space, expected grey or RGB; convert the image")
     else:
         image = _opaque(image)
         if channels == 3:
@@ -155,9 +163,18 @@ def _to_array(path: Path, image: Image.Image, channels: int) -> Pixels:
     return np.repeat(grey[None], channels, axis=0)
 
 
+def _fits(values: Pixels) -> bool:
+    return values.dtype.kind != "f" and values.min() >= 0 and values.max() <= 65_535
+
+
 def _sixteen_bits(path: Path, values: Pixels) -> Pixels:
-    if values.min() < 0 or values.max() > 65_535:
-        raise DataError(f"{path}: pixels {values.min()} to {values.max()}, expected 0 to 65535; window the image first")
+    remedy = "set pack.window to their centre and width, or convert the image"
+    if not np.isfinite(values).all():
+        raise DataError(f"{path}: pixels that are no numbers (NaN or infinite); correct the image")
+    if values.dtype.kind == "f":
+        raise DataError(f"{path}: floating-point pixels, expected 8 or 16 bits; {remedy}")
+    if not _fits(values):
+        raise DataError(f"{path}: pixels {values.min()} to {values.max()}, expected 0 to 65535; {remedy}")
     return values.astype(np.uint16)
 
 

@@ -15,8 +15,9 @@ Mask values are listed in ``data/arrays.py``.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Literal
 
 import numpy as np
@@ -29,7 +30,7 @@ from medtransfer.data.arrays import PackConfig, mask_files, write_images, write_
 from medtransfer.data.images import Pixels
 from medtransfer.data.manifest import BEFORE_PACKING, ZONES, classes_of, finding_columns, read_manifest, write_manifest
 from medtransfer.errors import DataError
-from medtransfer.files import new_folder, read_json, sha256_file, write_json
+from medtransfer.files import new_folder, read_sealed, sha256_file, write_sealed
 
 __all__ = ["DatasetMeta", "PackConfig", "PackedDataset", "Patients", "Rows", "pack"]
 
@@ -105,7 +106,7 @@ def pack(manifest: pd.DataFrame, root: Path, out: Path, config: PackConfig, *, m
             files=files,
             content_hash=hashlib.sha256(json.dumps(files).encode()).hexdigest(),
         )
-        write_json(staged / META, known.model_dump(mode="json"))
+        write_sealed(staged / META, known.model_dump(mode="json"))
 
 
 class PackedDataset:
@@ -122,21 +123,27 @@ class PackedDataset:
         self.meta = meta
 
     @classmethod
-    def open(cls, folder: Path) -> "PackedDataset":
-        """Open a packed data set and check that its parts fit together; ``verify`` also reads every byte.
+    def open(cls, folder: Path, *, arrays: bool = True) -> "PackedDataset":
+        """Open a packed data set and check that its parts are what packing wrote.
+
+        Args:
+            folder: the data set.
+            arrays: also compare the images and masks with their hashes, once per process: every byte is read.
 
         Raises:
             DataError: a part is absent, damaged, of another size than dataset.json says, or of an older format.
         """
         try:
-            description = read_json(folder / META)
-            _require_format(folder, description)
-            meta = DatasetMeta.model_validate(description)
+            _require_format(folder, json.loads((folder / META).read_text(encoding="utf-8")))
+            meta = DatasetMeta.model_validate(read_sealed(folder / META))
         except FileNotFoundError as error:
             raise DataError(f"{folder}: no packed data set (dataset.json is absent); prepare it first") from error
         except (ValueError, ValidationError) as error:
             raise DataError(f"{folder}/dataset.json: damaged, expected what packing wrote; prepare it again") from error
+        _verify(folder, "manifest.parquet", meta.files)
         data = cls(folder, read_manifest(folder / "manifest.parquet"), meta)
+        if arrays:
+            _verify_once(folder.absolute(), meta.content_hash, tuple(meta.files.items()))
         size = meta.size
         expected: dict[str, tuple[Pixels | None, tuple[int, ...]]] = {
             "images.npy": (data.images, (meta.images, meta.pack.channels, size, size)),
@@ -212,16 +219,28 @@ class PackedDataset:
         Raises:
             DataError: a file is absent or its bytes have changed.
         """
-        for file, expected in self.meta.files.items():
-            if not (self.folder / file).is_file() or sha256_file(self.folder / file) != expected:
-                raise DataError(f"{self.folder}/{file}: not the bytes that were packed; prepare the data set again")
+        for file in self.meta.files:
+            _verify(self.folder, file, self.meta.files)
 
     def _map(self, file: str) -> Pixels:
         try:
             array: Pixels = np.load(self.folder / file, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{self.folder}/{file}: absent or cut short; prepare the data set again") from error
+        except (OSError, ValueError, EOFError, SyntaxError, TokenError) as error:
+            raise DataError(f"{self.folder}/{file}: absent or damaged; prepare the data set again") from error
         return array
+
+
+@cache
+def _verify_once(folder: Path, content_hash: str, files: tuple[tuple[str, str], ...]) -> None:
+    """Compare the files of a packed data set with their hashes, the first time that a process opens it."""
+    del content_hash
+    for file, _ in files:
+        _verify(folder, file, dict(files))
+
+
+def _verify(folder: Path, file: str, expected: Mapping[str, str]) -> None:
+    if file not in expected or not (folder / file).is_file() or sha256_file(folder / file) != expected[file]:
+        raise DataError(f"{folder}/{file}: not the bytes that were packed; prepare the data set again")
 
 
 def _require_format(folder: Path, description: Any) -> None:

@@ -1,5 +1,6 @@
 """The predictions table: one row per image and output; metrics are computed from nothing else."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -23,6 +24,9 @@ PREDICTION_COLUMNS = (*_RUN, "seed", *_IMAGE, "output", "kind", "intervention", 
 
 KEY = [*_RUN, "seed", "dataset", "split", "image_id", "output", "intervention"]
 """The columns that identify one row."""
+
+HASH = "medtransfer.sha256"
+"""Key of the file's metadata with a hash of all values, which is checked on reading."""
 
 
 def prediction_rows(
@@ -117,9 +121,12 @@ def write_predictions(parts: Iterable[pd.DataFrame], path: Path) -> None:
 
     def write(staged: Path) -> None:
         with ParquetWriter(staged, schema) as writer:
+            content = _Content()
             for part in parts:
                 checked = validate_predictions(part)
+                content.add(checked)
                 writer.write_table(pa.Table.from_pandas(checked, schema=schema, preserve_index=False))
+            writer.add_key_value_metadata({HASH: content.digest()})
 
     write_atomic(path, write)
 
@@ -132,11 +139,40 @@ def read_predictions(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise DataError(f"{path}: there is no predictions table; run the predict stage first")
+    from pyarrow import ArrowException
+    from pyarrow.parquet import ParquetFile
+
     try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not a readable parquet file ({error}); run the predict stage again") from error
-    return validate_predictions(table)
+        with ParquetFile(path) as file:
+            noted = (file.metadata.metadata or {}).get(HASH.encode(), b"").decode("ascii", "replace")
+            table = file.read().to_pandas()
+    except (OSError, ValueError, TypeError, ArrowException) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"{path}: not a readable parquet file ({reason}); run the predict stage again") from error
+    table = validate_predictions(table)
+    content = _Content()
+    content.add(table)
+    if noted != content.digest():
+        raise DataError(f"{path}: not the predictions that were written; restore it or run the predict stage again")
+    return table
+
+
+class _Content:
+    """A hash of a table's values that does not depend on how the table is cut into parts."""
+
+    def __init__(self) -> None:
+        self.columns = {name: hashlib.sha256() for name in PREDICTION_COLUMNS}
+
+    def add(self, table: pd.DataFrame) -> None:
+        """Append rows out of ``validate_predictions``."""
+        for name, column in self.columns.items():
+            values = table[name]
+            is_text = name in _TEXT
+            column.update("".join(f"{v}\0" for v in values).encode() if is_text else values.to_numpy().tobytes())
+
+    def digest(self) -> str:
+        """Return the hash of all columns."""
+        return hashlib.sha256("".join(column.hexdigest() for column in self.columns.values()).encode()).hexdigest()
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:

@@ -178,6 +178,19 @@ def require_network(config: Structure, *, side: int) -> None:
         _pass(config, side)
 
 
+def require_structure(config: Structure) -> None:
+    """Refuse a network that cannot be built, whatever the images: its backbone, its cut or a site does not exist.
+
+    Raises:
+        ModelError: names the network and what is wrong.
+    """
+    try:
+        with torch.device("meta"):
+            build_network(config, config.least_outputs)
+    except (RuntimeError, TypeError, ValueError, AssertionError):
+        build_network(config, config.least_outputs)
+
+
 def _pass(config: Structure, side: int) -> None:
     model = build_network(config, config.least_outputs)
     try:

@@ -1,9 +1,10 @@
 """Weights on disk: a folder with model.safetensors and config.json, and plain checkpoints of timm and torchvision."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
@@ -94,7 +95,7 @@ def save_weights(
         "extra": dict(extra or {}),
         "sha256": files.sha256_file(folder / WEIGHTS),
     }
-    files.write_json(folder / DESCRIPTION, description)
+    files.write_sealed(folder / DESCRIPTION, description)
 
 
 def load_model(folder: Path) -> tuple[Classifier, dict[str, Any]]:
@@ -238,7 +239,7 @@ def _plain(model: Classifier, state: dict[str, Tensor]) -> dict[str, Tensor]:
 def _describe(folder: Path) -> dict[str, Any]:
     path = folder / DESCRIPTION
     try:
-        description = files.read_json(path)
+        description = json.loads(path.read_text(encoding="utf-8"))  # its format is named before its seal
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: missing or damaged; expected what a fit writes beside its weights") from error
     if not isinstance(description, dict) or description.get("format") != _FORMAT:
@@ -246,7 +247,12 @@ def _describe(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: format {written!r} is not that of this version, expected {_FORMAT!r}; run its stage again"
         )
-    return description
+    try:
+        return cast(dict[str, Any], files.read_sealed(path))
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path}: not sealed by the fit that wrote it; restore it or run its stage again"
+        ) from error
 
 
 def _own_state(folder: Path, description: dict[str, Any]) -> dict[str, Tensor]:

@@ -1,25 +1,49 @@
-"""``medtransfer check``: validate params.yaml and every profile."""
+"""``medtransfer check``: validate params.yaml and every profile, and look for all that they name."""
 
 from argparse import Namespace
 
 from medtransfer import paths
-from medtransfer.params import Params, load_params, parse_params
+from medtransfer.errors import ConfigError
+from medtransfer.params import Params, parse_params, read_tree
 from medtransfer.profiles import with_profile
+from medtransfer.stages.faults import find_faults, not_here, studies_of
 from medtransfer.studies import STUDIES, module
 from medtransfer.training.progress import console
 
 
 def run(options: Namespace) -> None:
-    """Validate all of them and print what the studies would train."""
+    """Print what the studies would train; what params.yaml names must be here, of a profile's data it is said.
+
+    Raises:
+        ConfigError: one line per fault.
+    """
     del options
-    root = paths.workspace()
-    params = load_params()
-    console.print(f"params.yaml: profile {params.profile}; data sets: {', '.join(params.datasets)}")
+    root, faults = paths.workspace(), list[str]()
+    tree = read_tree(root / paths.PARAMS)
+    params = parse_params(tree)
+    _say(f"params.yaml: profile {params.profile}; data sets: {', '.join(params.datasets)}")
     for study in STUDIES:
-        console.print(f"{study}: {_planned(params, study)}", markup=False)
+        _say(f"{study}: {_planned(params, study)}")
+    found = find_faults(params, tree, root, studies_of(root, params.profile))
+    faults += [f"{paths.PARAMS}: {line}" for line in (*found.wrong, *found.absent.values())]
+    known = set(found.wrong)
     for file in sorted((root / paths.PROFILES).glob("*.yaml")):
-        parse_params(with_profile(root, file.stem))
-        console.print(f"{paths.PROFILES}/{file.name}: valid")
+        where = f"{paths.PROFILES}/{file.name}"
+        try:
+            tree = with_profile(root, file.stem)
+            found = find_faults(parse_params(tree), tree, root, studies_of(root, file.stem))
+        except ConfigError as error:
+            faults += [f"{where}: {line}" for line in str(error).splitlines()]
+            continue
+        faults += [f"{where}: {line}" for line in found.wrong if line not in known]
+        if not found.wrong:
+            _say(f"{where}: valid{not_here(found)}")
+    if faults:
+        raise ConfigError("\n".join(faults))
+
+
+def _say(line: str) -> None:
+    console.print(line, markup=False, soft_wrap=True)
 
 
 def _planned(params: Params, study: str) -> str:

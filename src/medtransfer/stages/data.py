@@ -2,13 +2,15 @@
 
 from argparse import Namespace
 from pathlib import Path
+from typing import Any, get_args
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from medtransfer import paths
+from medtransfer.config.faults import explain
 from medtransfer.errors import ConfigError
 from medtransfer.training.progress import console
+from medtransfer.yaml_text import parse_yaml
 
 
 def run(options: Namespace) -> None:
@@ -28,21 +30,27 @@ def _draw(target: Path) -> None:
 
 def _add(options: Namespace) -> None:
     """Copy the data set, read every image once, report, and let DVC version the copy."""
-    from medtransfer.data.add import add_dataset, write_pointer
+    from medtransfer.data.add import add_dataset, require_repository, write_pointer
     from medtransfer.data.sources import SourceConfig
 
+    layout = next(
+        (each for each in get_args(get_args(SourceConfig)[0]) if each.model_fields["name"].default == options.source),
+        None,
+    )
+    fields = {name: field.annotation for name, field in layout.model_fields.items()} if layout else {}
     settings = {"name": options.source, "root": options.origin}
     for entry in options.set:
         key, equals, value = entry.partition("=")
         if not equals:
             raise ConfigError(f"--set {entry}: expected KEY=VALUE")
-        settings[key] = yaml.safe_load(value)
+        settings[key] = value if fields.get(key) is str else _value(value, f"--set {entry}")
     try:
         source = TypeAdapter(SourceConfig).validate_python(settings)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(f"source {options.source}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        lines = explain(error, lambda: fields)
+        raise ConfigError("\n".join(f"source {options.source}: {line}" for line in lines)) from error
     root = paths.workspace()
+    require_repository(root)
     name = options.source if options.name is None else options.name
     report = add_dataset(source, name, copy_to=root / paths.RAW)
     pointer = write_pointer(root / paths.RAW / report.name, workspace=root)
@@ -50,3 +58,9 @@ def _add(options: Namespace) -> None:
     console.print(
         f"versioned by {pointer.relative_to(root)}; name its folder in a profile: root: {paths.RAW / report.name}"
     )
+
+
+def _value(text: str, where: str) -> Any:
+    """Return the value of an option that is not text; its parts stay text, which the layout's types convert."""
+    value = parse_yaml(text, where, as_text=True)
+    return None if value in ("", "~", "null") else value

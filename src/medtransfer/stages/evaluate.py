@@ -1,23 +1,29 @@
 """``medtransfer evaluate --model models:/name@alias --images DIR``: a registered model on new images."""
 
+import fcntl
 import os
 import tempfile
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from medtransfer.data.add import scan_to_manifest
+import pandas as pd
+
+from medtransfer import paths
+from medtransfer.data.add import by_reason, scan_to_manifest
 from medtransfer.data.loaders import without_lungs
-from medtransfer.data.sources import CsvSource, ImageFolderSource, Scan
-from medtransfer.data.sources.base import is_image
-from medtransfer.errors import ConfigError, DataError
+from medtransfer.data.sources import Skipped
+from medtransfer.errors import DataError
 from medtransfer.evaluation.intervals import Interval
 from medtransfer.evaluation.predictions import write_predictions
 from medtransfer.evaluation.summary import NO_IDS
 from medtransfer.files import read_json, write_json, write_text
 from medtransfer.models.weights import load_model
-from medtransfer.reporting.evaluation import bounds_or_reason, evaluation_markdown
+from medtransfer.reporting.evaluation import answers, below_chance, bounds_or_reason, evaluation_markdown
+from medtransfer.stages.unseen import scan_unseen
+from medtransfer.tracking.columns import head_columns
 from medtransfer.tracking.fetching import fetch_model
 from medtransfer.training.engine import Engine, HardwareConfig
 from medtransfer.training.evaluating import (
@@ -29,57 +35,100 @@ from medtransfer.training.evaluating import (
 )
 from medtransfer.training.progress import console
 
-MODALITY: Literal["CT"] = "CT"
-"""Of a folder of images: none is natural, so each is of a patient, who is not known. Nothing else reads it here."""
-PREDICTIONS, METRICS, REPORT = "predictions.parquet", "metrics.json", "report.md"
+PREDICTIONS, METRICS, REPORT, ANSWERS = "predictions.parquet", "metrics.json", "report.md", "predictions.csv"
 OWN = {"name", "images", "patients", "left_out", "trained_on"}
 """Keys that distinguish the metrics of an earlier evaluation from another file of that name."""
+UNKNOWN_PATIENTS = (
+    f"{NO_IDS}: metrics have no interval; give --manifest with a column patient_id (each image counts as a patient)"
+)
+SHOWN = 10
+"""Images whose answer is also printed."""
 
 
 def run(options: Namespace) -> None:
     """Fetch the model, prepare the images as in its training, and write predictions, metrics and a short report."""
-    _require_own(options.out)
+    with _alone(options.out):
+        _evaluate(options)
+
+
+def _evaluate(options: Namespace) -> None:
     model, description = load_model(fetch_model(options.model))
-    source, scan = _scan(options)
-    name = source.root.name or "images"
-    manifest, skipped = scan_to_manifest(source, name, scan=scan)
+    heads, positive = description["heads"], description["extra"]["positive"]
+    classes = {name for head in heads.values() if head.one_label for name in head.outputs}
+    source, scan = scan_unseen(options, classes)
+    name = source.root.resolve().name or "images"
+    raw = description["preprocessing"].get("window") is not None
+    manifest, skipped = scan_to_manifest(source, name, scan=scan, raw=raw)
     manifest["split"] = "test"
     engine = Engine(HardwareConfig(precision="fp32"))
-    with tempfile.TemporaryDirectory(dir=_create(options.out)) as temporary:
+    with tempfile.TemporaryDirectory(dir=options.out) as temporary:
         data = pack_like_training(manifest, source.root, Path(temporary) / "data", description, patients=scan.patients)
         table = predict_network(model, description, data, engine, name=options.model)
-    positive = description["extra"]["positive"]
-    asked = asked_questions(description["heads"], positive=positive)
+        no_lungs = {"without_lung_mask": without_lungs(data, data.rows(labelled=False))} if model.reads_lungs else {}
+    asked = asked_questions(heads, positive=positive)
     metrics = score_questions(table, asked)
+    known = scan.patients == "known"
+    warnings = [
+        *scan.notes,
+        *(below_chance(question, table, outputs) for question, outputs in asked.items() if len(outputs) == 1),
+        _copies(manifest, description["extra"]["dataset"]),
+        "" if known else UNKNOWN_PATIENTS,
+    ]
     facts = {
         "name": name,
         "images": len(manifest),
-        "patients": manifest["patient_id"].nunique() if scan.patients == "known" else None,
+        "patients": manifest["patient_id"].nunique() if known else None,
         "left_out": len(skipped),
-        **({"without_lung_mask": without_lungs(data, data.rows(labelled=False))} if model.reads_lungs else {}),
+        **no_lungs,
         **({"positive_class": positive} if positive else {}),
         "trained_on": description["extra"]["dataset"],
     }
-    write_json(options.out / METRICS, facts | _measured(metrics, list(asked)))
-    write_predictions([table], options.out / PREDICTIONS)
-    write_text(options.out / REPORT, evaluation_markdown(options.model, facts, metrics, asked=list(asked)))
+    stored = {head: one.model_dump() for head, one in heads.items()}
+    shown = answers(table, manifest, head_columns(stored, where=options.model))
+    _write(options, facts, metrics, list(asked), table, shown, skipped, [text for text in warnings if text])
+
+
+def _write(
+    options: Namespace,
+    facts: Mapping[str, Any],
+    metrics: Mapping[str, Metrics],
+    asked: Sequence[str],
+    table: pd.DataFrame,
+    shown: pd.DataFrame,
+    skipped: Sequence[Skipped],
+    warnings: Sequence[str],
+) -> None:
+    out = options.out
+    left_out = {"left_out_files": [{"file": each.file, "reason": each.reason} for each in skipped]}
+    write_json(out / METRICS, {**facts, **_measured(metrics, asked), "warnings": list(warnings), **left_out})
+    write_predictions([table], out / PREDICTIONS)
+    write_text(out / ANSWERS, shown.to_csv(index=False))
+    reasons = [f"{count} × {reason}" for count, reason in by_reason(skipped)]
+    page = evaluation_markdown(options.model, facts, metrics, asked=asked, warnings=warnings, left_out=reasons)
+    write_text(out / REPORT, page)
+    _say(shown.head(SHOWN).to_string(index=False, float_format="{:.3f}".format))
+    if len(shown) > SHOWN:
+        _say(f"… {len(shown) - SHOWN} more in {out / ANSWERS}")
     for question, values in metrics.items():
         metric, interval = next(iter(values.items()))
         about = f"{question}: " if len(asked) > 1 else ""
-        value = f"{interval.value:.3f} ({bounds_or_reason(interval)})"
-        console.print(f"{about}{metric.replace('_', ' ').upper()} {value}", markup=False)
-    if scan.patients != "known":
-        console.print(
-            f"{NO_IDS}: metrics have no interval; give --manifest with a column patient_id",
-            markup=False,
-            soft_wrap=True,
-        )
-    console.print(f"{len(manifest)} images, {len(skipped)} left out; see {options.out / REPORT}")
+        value = "not defined" if interval.value != interval.value else f"{interval.value:.3f}"
+        _say(f"{about}{metric.replace('_', ' ').upper()} {value} ({bounds_or_reason(interval)})")
+    for warning in warnings:
+        _say(f"note: {warning}")
+    for reason in reasons:
+        _say(f"left out {reason}")
+    _say(f"{facts['images']} images, {len(skipped)} left out; see {out / REPORT}")
 
 
-def _require_own(folder: Path) -> None:
-    """Refuse to overwrite files that no evaluation wrote: the folder is the user's and may hold anything."""
-    existing = [name for name in (PREDICTIONS, METRICS, REPORT) if os.path.lexists(folder / name)]
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder for one evaluation at a time, and refuse to overwrite files that none wrote.
+
+    Raises:
+        DataError: another process evaluates into the folder, or it holds files of somebody else.
+    """
+    existing = [name for name in (PREDICTIONS, METRICS, REPORT, ANSWERS) if os.path.lexists(folder / name)]
     try:
         own = not existing or set(read_json(folder / METRICS)) >= OWN
     except (OSError, ValueError, TypeError):
@@ -88,30 +137,34 @@ def _require_own(folder: Path) -> None:
         raise DataError(
             f"{folder / existing[0]}: not from an evaluation and would be overwritten; move it or give another --out"
         )
-
-
-def _scan(options: Namespace) -> tuple[ImageFolderSource | CsvSource, Scan]:
-    """List the images: a table, class folders, or one flat folder without labels."""
-    if options.manifest:
-        table = CsvSource(root=options.manifest.parent, table=options.manifest.name)
-        return table, table.scan()
-    rename = dict(entry.partition("=")[::2] for entry in options.rename)
-    if not all(rename.values()):
-        raise ConfigError("--rename: expected FOLDER=CLASS")
-    if not options.images.is_dir():
-        raise DataError(f"{options.images}: there is no such folder; give --images a folder of images")
-    folder = ImageFolderSource(root=options.images, rename=rename, modality=MODALITY)
-    if any(path.is_dir() for path in options.images.iterdir()):
-        return folder, folder.scan()
-    files = sorted(path.name for path in options.images.iterdir() if is_image(path))
-    if not files:
-        raise DataError(f"{options.images}: there is no image in it; give --images a folder of images")
-    return folder, Scan([{"image_id": f, "patient_id": f, "path": f} for f in files], [], ())
-
-
-def _create(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise DataError(f"{folder}: another evaluation is writing here; wait, or give another --out") from error
+    finally:
+        os.close(handle)
+
+
+def _copies(manifest: pd.DataFrame, trained_on: str) -> str:
+    """Say how many images are probably in the training data; empty when none is, or these are not here."""
+    try:
+        packed = paths.workspace() / paths.dataset(trained_on) / "manifest.parquet"
+        known = pd.read_parquet(packed, columns=["pixel_sha", "phash", "split"])
+    except (OSError, ValueError, KeyError):
+        return ""
+    known = known[known["split"] != "test"]
+    same = manifest["pixel_sha"].isin(known["pixel_sha"]) | manifest["phash"].isin(known["phash"])
+    if not same.any():
+        return ""
+    names = ", ".join(manifest["path"][same].iloc[:3]) + (", …" if same.sum() > 3 else "")
+    return f"{same.sum()} images are probably copies of images that the model was trained on: {names}"
+
+
+def _say(line: str) -> None:
+    console.print(line, markup=False, soft_wrap=True)
 
 
 def _measured(metrics: Mapping[str, Metrics], asked: Sequence[str]) -> dict[str, Any]:

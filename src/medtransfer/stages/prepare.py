@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from medtransfer import paths
-from medtransfer.data.add import scan_to_manifest
+from medtransfer.data.add import by_reason, decoded_classes, scan_to_manifest, unlisted
 from medtransfer.data.packed import pack
 from medtransfer.data.splits import assign_splits
 from medtransfer.errors import DataError
@@ -32,14 +32,20 @@ def run(options: Namespace) -> None:
     """Read every image once, split whole patients and write ``out/datasets/<name>``."""
     config = load_params().dataset(options.dataset)
     scan = config.source.scan()
-    manifest, skipped = scan_to_manifest(config.source, options.dataset, scan=scan)
+    raw = config.pack.window is not None
+    manifest, skipped = scan_to_manifest(config.source, options.dataset, scan=scan, raw=raw)
+    for note in scan.notes:
+        _say(f"{options.dataset}: {note}")
+    skipped += unlisted(config.source, scan)
     for entry in skipped[:SHOWN]:
-        console.print(f"{options.dataset}: left out {entry.file}: {entry.reason}")
+        _say(f"{options.dataset}: left out {entry.file}: {entry.reason}")
     if len(skipped) > SHOWN:
-        console.print(f"{options.dataset}: left out {len(skipped)} files in all")
+        _say(f"{options.dataset}: left out {len(skipped)} files in all")
+        for count, reason in by_reason(skipped):
+            _say(f"{count:>8} {reason}")
     split = assign_splits(without(manifest, config.exclude), config.split)
     meta = {
-        "classes": scan.classes,
+        "classes": decoded_classes(config.source, scan, manifest),
         "licence": config.source.licence,
         "citation": config.source.citation,
         "official_splits": scan.official_splits,
@@ -48,4 +54,8 @@ def run(options: Namespace) -> None:
     }
     pack(split, config.source.root, paths.dataset(options.dataset), config.pack, meta=meta)
     counts = split.groupby(["split", "label"]).size()
-    console.print(f"{options.dataset}: " + ", ".join(f"{s} {label} {n}" for (s, label), n in counts.items()))
+    _say(f"{options.dataset}: " + ", ".join(f"{s} {label} {n}" for (s, label), n in counts.items()))
+
+
+def _say(line: str) -> None:
+    console.print(line, markup=False, soft_wrap=True)

@@ -110,6 +110,6 @@ def _promote_the_first(name: str, version: int, alias: str, *, why: str, audit: 
 
 
 def _dataset(params: Params, name: str) -> dict[str, Any]:
-    data = PackedDataset.open(paths.dataset(name))
+    data = PackedDataset.open(paths.dataset(name), arrays=False)
     content = data.meta.model_dump(mode="json")
     return data_facts(content, data.manifest, phantoms=params.dataset(name).phantoms)

@@ -67,6 +67,6 @@ def origin(params: Params, names: tuple[str, ...]) -> Origin:
 
 def _dataset(params: Params, name: str) -> dict[str, Any]:
     """Return what a report shows of a data set, with the day of a chronological split."""
-    data, settings = PackedDataset.open(paths.dataset(name)), params.dataset(name)
+    data, settings = PackedDataset.open(paths.dataset(name), arrays=False), params.dataset(name)
     facts = data_facts(data.meta.model_dump(mode="json"), data.manifest, phantoms=settings.phantoms)
     return facts | {"until": settings.split.until}

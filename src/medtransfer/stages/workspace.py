@@ -19,6 +19,7 @@ from medtransfer.errors import ConfigError, DataError
 from medtransfer.files import new_folder, write_text
 from medtransfer.params import parse_params
 from medtransfer.profiles import targets, with_profile
+from medtransfer.stages.faults import find_faults, not_here, studies_of
 
 UP = "../.."
 
@@ -32,7 +33,9 @@ def run(options: Namespace) -> None:
             f"workspaces/{options.name}: exists already; choose another name or continue there with dvc repro"
         )
     tree = with_profile(root, options.profile)
-    parse_params(tree)
+    found = find_faults(parse_params(tree), tree, root, studies_of(root, options.profile))
+    if found.wrong:
+        raise ConfigError("\n".join(f"{paths.PROFILES}/{options.profile}.yaml: {line}" for line in found.wrong))
     _point_up(tree)
     pipeline = (root / "dvc.yaml").read_text(encoding="utf-8").replace("src/medtransfer", f"{UP}/src/medtransfer")
     with new_folder(target) as folder:
@@ -46,7 +49,7 @@ def run(options: Namespace) -> None:
         ):
             _dvc(command, folder)
     repro = " ".join(("dvc repro", *targets(root, options.profile)))
-    print(f"made workspaces/{options.name}; next: cd workspaces/{options.name} && {repro}")  # noqa: T201
+    print(f"made workspaces/{options.name}{not_here(found)}; next: cd workspaces/{options.name} && {repro}")  # noqa: T201
 
 
 def _point_up(tree: dict[str, Any]) -> None:

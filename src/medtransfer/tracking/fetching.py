@@ -31,7 +31,7 @@ def fetch_model(model: str, *, folder: Path | None = None, uri: str | None = Non
         TrackingError: no such model, or the bytes are not those that were registered.
     """
     name, alias, version = _address(model)
-    store = client(uri)
+    store = client(uri, new=False)
     entry = _resolve(store, model, name, alias, version)
     target = folder or workspace() / fetched_model(name, int(entry.version))
     target.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def fetch_validation(model: str, *, uri: str | None = None) -> "pd.DataFrame":
     import pandas as pd
 
     name, alias, version = _address(model)
-    store = client(uri)
+    store = client(uri, new=False)
     entry = _resolve(store, model, name, alias, version)
     with tempfile.TemporaryDirectory() as folder:
         return pd.read_parquet(checked_download(store, entry, VALIDATION, Path(folder)))
@@ -72,7 +72,7 @@ def note_audit(model: str, found: str, *, uri: str | None = None) -> None:
         TrackingError: no such model, or the store refuses.
     """
     name, alias, version = _address(model)
-    store = client(uri)
+    store = client(uri, new=False)
     entry = _resolve(store, model, name, alias, version)
     with refused(store, f"{model}: no such version"):
         store.set_model_version_tag(name, entry.version, AUDIT, found)

@@ -23,6 +23,8 @@ _SIGNS = (
     ("proxyerror", "cannot be reached through the proxy: correct HTTP_PROXY and HTTPS_PROXY, or set NO_PROXY"),
     ("too many 503", "is not available now (503): repeat later"),
     ("too many 429", "refuses so many requests (429): repeat later"),
+    ("disk is full", "has no room left on its disk: make room, and repeat"),
+    ("no space left", "has no room left on its disk: make room, and repeat"),
     ("database is locked", "is locked by another process: wait until it ends, and repeat"),
     ("timeout", "does not answer in time: repeat later"),
     ("max retries exceeded", "does not answer: start the server, or correct MLFLOW_TRACKING_URI"),

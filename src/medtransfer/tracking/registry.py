@@ -195,8 +195,9 @@ def _save(path: Path, folder: Path, config: Mapping[str, Any]) -> None:
     for head in head_columns(config["heads"], where=str(folder)).values():
         columns += [ColSpec("string", head.label)] if head.label else []
         columns += [ColSpec("double", score) for score in head.scores]
-    images = TensorSpec(np.dtype("uint8"), (-1, channels, -1, -1))
-    ramp = np.linspace(0, 255, _EXAMPLE_SIDE, dtype=np.uint8)
+    # MLflow casts JSON to this type before the model sees it: with uint8, images scaled to 0–1 would become black
+    images = TensorSpec(np.dtype("float32"), (-1, channels, -1, -1))
+    ramp = np.linspace(0, 255, _EXAMPLE_SIDE).astype(np.uint8).astype(np.float32)
     save_model(
         path,
         python_model=str(Path(__file__).with_name("serving.py")),

@@ -1,9 +1,10 @@
 """The registered model: this file is stored beside the weights and run by MLflow (models from code, no pickle).
 
-Contract. Input: images as whole grey levels 0–255, uint8 ``[N, C, H, W]`` (the registered signature; the class itself
-takes grey ``[N, H, W]`` too), any height and width, already windowed, at most 256 images per call. Output: a table with
-one row per image, whose columns follow the network's heads: ``probability_<output>``, ``severity_<output>`` or
-``value_<output>``, and of exclusive classes the ``label`` before them (``label_<head>`` where there are several).
+Contract. Input: images as whole grey levels 0–255, float32 ``[N, C, H, W]`` (the registered signature: a type that can
+hold what is outside the contract, so that it can be refused), any height and width, already windowed, at most 256
+images per call. Output: a table with one row per image, whose columns follow the network's heads:
+``probability_<output>``, ``severity_<output>`` or ``value_<output>``, and of exclusive classes the ``label`` before
+them (``label_<head>`` where there are several).
 
 Images are prepared by the functions that prepared the training data, so that nothing is done twice or differently.
 """
@@ -86,8 +87,6 @@ def check_images(images: Any, channels: int) -> npt.NDArray[np.uint8]:
         DataError: wrong rank, channels, number or type; NaN; values outside 0–255 or between whole numbers.
     """
     array = np.asarray(images)
-    if array.ndim == 3 and channels == 1:
-        array = array[:, None]
     if array.ndim != 4 or array.shape[1] != channels or 0 in array.shape:
         raise DataError(f"images have shape {list(array.shape)}, expected [N, {channels}, height, width]")
     if len(array) > MAX_IMAGES:
@@ -110,14 +109,14 @@ def prepare(images: npt.NDArray[np.uint8], preprocessing: dict[str, Any]) -> Any
 
 
 def _grey_levels(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    if array.dtype == np.uint8:
-        return array
     if array.dtype.kind not in "iuf":
         raise DataError(f"images have the type {array.dtype}, expected uint8")
     if not np.isfinite(array).all():
         raise DataError("images hold NaN or infinity, expected grey levels 0 to 255")
     if array.min() < 0 or array.max() > 255:
         raise DataError(f"images hold values {array.min()} to {array.max()}, expected grey levels 0 to 255")
+    if array.max() <= 1:
+        raise DataError("images hold nothing above 1, expected grey levels 0 to 255 (not scaled to 0–1)")
     whole = array.astype(np.uint8)
     if (whole != array).any():
         raise DataError("images hold fractions, expected whole grey levels 0 to 255 (not scaled to 0–1)")

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from medtransfer.errors import TrackingError
 from medtransfer.paths import below, workspace
 from medtransfer.tracking.address import SQL_PORTS, database_file, portable_uri, tracking_uri
+from medtransfer.tracking.database import make_database
 from medtransfer.tracking.names import check_run_key
 from medtransfer.tracking.refusals import meaning
 
@@ -32,9 +33,19 @@ def prepare_store(uri: str | None = None) -> None:
     client(uri)
 
 
-def client(uri: str | None = None) -> Any:
-    """Return an ``MlflowClient`` of a prepared store, which tracks runs and holds the model registry."""
+def client(uri: str | None = None, *, new: bool = True) -> Any:
+    """Return an ``MlflowClient`` of a prepared store, which tracks runs and holds the model registry.
+
+    Args:
+        uri: tracking address.
+        new: make a local store that does not exist yet; otherwise that is refused.
+    """
     address = tracking_uri(uri)
+    if not new and address.startswith("sqlite") and not database_file(address).is_file():
+        raise TrackingError(
+            f"{portable_uri(address)}: there is no such store; run this in the folder of a project, or set "
+            "MLFLOW_TRACKING_URI"
+        )
     import_mlflow()
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
@@ -45,6 +56,8 @@ def client(uri: str | None = None) -> Any:
     _reach(address)
     try:
         with _schema_lock(address):
+            if address.startswith("sqlite"):
+                make_database(database_file(address))
             made = MlflowClient(address, registry_uri=address)
             made.search_experiments(max_results=1)  # the first use of a database store creates its tables
     except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:

@@ -4,7 +4,6 @@ A state is a set of named tensors plus named scalars. ``state.json`` is the comm
 SHA-256 and the generation before it, which is used, with a message, when the newest is damaged.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from medtransfer.errors import CheckpointError
-from medtransfer.files import read_json, sha256_file, write_atomic, write_text
+from medtransfer.files import read_sealed, sha256_file, write_atomic, write_sealed
 
 COMMIT = "state.json"
 
@@ -34,8 +33,8 @@ def save_state(folder: Path, step: int, tensors: Mapping[str, Tensor], scalars: 
         write_atomic(file, lambda staged: save_file(plain, staged))
         newest = {"file": file.name, "sha256": sha256_file(file), "step": step, "scalars": dict(scalars)}
         previous = _previous(folder, file.name)
-        # An undefined validation metric is NaN, which strict JSON has no word for.
-        write_text(folder / COMMIT, json.dumps({"newest": newest, "previous": previous}))
+        # an undefined validation metric is NaN
+        write_sealed(folder / COMMIT, {"newest": newest, "previous": previous}, nan=True)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"{file}: cannot be written ({error}); free disk space and run the same command again, "
@@ -69,7 +68,7 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], list[st
 
 def _generations(folder: Path) -> Any:
     try:
-        return read_json(folder / COMMIT)
+        return read_sealed(folder / COMMIT)
     except ValueError as error:
         raise CheckpointError(
             f"{folder / COMMIT}: damaged, expected JSON; delete the folder to start this fit from the beginning"

@@ -39,18 +39,46 @@ def test_positive_and_negative_lists_have_two_classes(tmp_path, write_images, te
 
 
 def test_lines_that_cannot_be_read_are_reported_with_their_row(tmp_path, write_images, text):
-    text("labels/train_COVIDx4.txt", "1 a.png normal rsna\n2 b.png normal\n3 c.png flu sirm\n4 d.png normal rsna\n")
+    text("labels/train_COVIDx4.txt", "1 a.png normal rsna\nb.png normal\n3 c.png flu sirm\n4 d.png normal rsna\n")
     text("labels/test_COVIDx4.txt", "")
     write_images("train/a.png")
     scan = CovidxSource(root=tmp_path).scan()
     assert len(scan.rows) == 1
     assert scan.skipped == [
-        Skipped("2 b.png normal", 2, "expected four fields: patient, file, label, source"),
-        Skipped("c.png", 3, "label flu is not one of normal, pneumonia, COVID-19, negative, positive"),
+        Skipped("b.png normal", 2, "expected patient, file, label and, where it is known, source"),
+        Skipped("3 c.png flu sirm", 3, "no label, expected one of normal, pneumonia, COVID-19, negative, positive"),
         Skipped("train/d.png", 4, "file is absent"),
     ]
 
 
-def test_lists_of_another_version_are_an_error(tmp_path):
-    with pytest.raises(DataError, match=r"neither labels/train_COVIDx3\.txt nor .* exists; set the version"):
+def test_lines_without_a_source_are_read_and_belong_to_the_patient_that_another_line_names(
+    tmp_path, write_images, text
+):
+    text("labels/train_COVIDx5.txt", "a b 1.png normal rsna\n8 2.png COVID-19 cohen\n8 3.png COVID-19 sirm\n")
+    text("labels/test_COVIDx5.txt", "a b 4.png normal\n8 5.png pneumonia\nc 6.png normal\n9 7.png COVID-19 cohen\n")
+    write_images(*(f"train/{n}.png" for n in (1, 2, 3)), *(f"test/{n}.png" for n in (4, 5, 6, 7)))
+    scan = CovidxSource(root=tmp_path, version="5").scan()
+    test = [(r["patient_id"], r["label"], r["source"]) for r in scan.rows if r["split"] == "test"]
+    assert test == [
+        ("rsna:a b", "normal", ""),
+        (":8", "pneumonia", ""),
+        (":c", "normal", ""),
+        ("cohen:9", "covid", "cohen"),
+    ]
+    assert scan.known_overlaps.endswith("rsna:a b")
+    assert scan.skipped == []
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("labels/train_COVIDx9A.txt", r"there are lists of version 9A; set the version"),
+        ("train.txt", r"there is train\.txt, whose first line is '1 a\.png positive cohen'; this layout reads patient"),
+        ("", "there is no list at all"),
+    ],
+)
+def test_lists_of_another_version_are_an_error_that_says_which_are_there(tmp_path, text, file, said):
+    if file:
+        text(file, "1 a.png positive cohen\n")
+    with pytest.raises(DataError, match=rf"neither labels/train_COVIDx3\.txt nor .* exists; {said}"):
         CovidxSource(root=tmp_path, version="3").scan()

@@ -65,7 +65,7 @@ def test_what_is_no_image_is_reported(tmp_path, write_images, text):
     assert set(scan.skipped) == {
         Skipped("train/cat/notes.txt", None, "not an image by its name"),
         Skipped("train/empty", None, "class folder without images"),
-        Skipped("extra", None, "folder is beside the split folders"),
+        Skipped("extra/x/b.png", None, "beside the split folders"),
     }
     assert scan.classes == ("cat",)
 

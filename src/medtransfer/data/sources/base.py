@@ -1,33 +1,41 @@
-"""What every source adapter shares: the result of a scan, a list that checks its files, and table reading.
+"""What every source adapter shares: the result of a scan, and a list that checks its files.
 
 A source turns a publisher's layout into manifest rows. It neither splits nor resizes, and does not decode images.
 """
 
-import csv
 import hashlib
-import io
+import re
 from abc import ABC, abstractmethod
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from medtransfer.config import Config
-from medtransfer.data.images import SUFFIXES
 from medtransfer.data.packed import Patients
+from medtransfer.data.sources.listing import Skipped, is_image, leads_out
+from medtransfer.data.sources.tables import read_table
 from medtransfer.errors import DataError
 
+__all__ = [
+    "Listing",
+    "Row",
+    "Scan",
+    "Skipped",
+    "Source",
+    "inside",
+    "is_image",
+    "read_lines",
+    "read_table",
+    "shared_patients",
+    "thin",
+]
+
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A file or list entry that was left out, and why; ``row`` counts from 1, a table's header included."""
-
-    file: str
-    row: int | None
-    reason: str
+ABSENT = "file is absent"
+_CLASS = re.compile(r"[\w. :-]{1,100}")
+"""A class becomes part of the names of metrics."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,8 @@ class Scan:
         known_overlaps: patients that the publisher's splits share, in words; empty when there are none.
         metadata: lists and tables of the layout, relative to the source's root.
         patients: whether ``patient_id`` is known of every image.
+        notes: what the source chose or assumed, in words.
+        classes_as_found: whether the classes are those of the images, and not declared.
     """
 
     rows: list[Row]
@@ -51,6 +61,8 @@ class Scan:
     known_overlaps: str = ""
     metadata: tuple[str, ...] = ()
     patients: Patients = "each_image"
+    notes: tuple[str, ...] = ()
+    classes_as_found: bool = False
 
 
 class Source(Config, ABC):
@@ -76,16 +88,19 @@ class Listing:
         self.root = root
         self.rows: list[Row] = []
         self.skipped: list[Skipped] = []
+        self.notes: list[str] = []
         self.patients: Patients = "known"
         self._listed: set[str] = set()
+        self._splits: Counter[str] = Counter()
 
     def add(self, path: str, *, row: int | None = None, **fields: Any) -> None:
         """Append an image by its path relative to the root; without ``patient_id`` it is a patient of its own.
 
         The list then says that its patients are not known, unless the image is natural: such an image has no patient.
         """
-        reason = self._objection(path)
-        if reason:
+        path = self.place(path)
+        self._splits[fields.get("split", "")] += 1
+        if reason := self._objection(path):
             self.skip(path, row, reason)
             return
         self._listed.add(path)
@@ -93,6 +108,21 @@ class Listing:
             self.patients = self.patients if fields.get("modality") == "natural" else "each_image"
             fields["patient_id"] = path
         self.rows.append({"image_id": path, "path": path, **fields})
+
+    def place(self, path: str) -> str:
+        """Return a listed path relative to the root: Windows' and absolute ones too, without ``./`` and ``//``.
+
+        A path that leads elsewhere is returned unchanged.
+        """
+        if "\\" in path and not (self.root / path).exists():
+            path = path.replace("\\", "/")
+        pure = PurePosixPath(path)
+        if pure.is_absolute():
+            for root in (self.root.absolute(), self.root.resolve()):
+                if pure.is_relative_to(root.as_posix()):
+                    return pure.relative_to(root.as_posix()).as_posix()
+            return path
+        return pure.as_posix() if path else path
 
     def skip(self, file: str, row: int | None, reason: str) -> None:
         """Record what is left out."""
@@ -102,20 +132,42 @@ class Listing:
         """Return the finished scan.
 
         Raises:
-            DataError: no image was found.
+            DataError: no image was found, none of an official split is here, or a class has a name that no metric has.
         """
+        if odd := next((name for name in classes if not _CLASS.fullmatch(name)), None):
+            raise DataError(
+                f"{self.root}: class {odd!r}, expected letters, digits, blanks and any of '_-.:'; rename it"
+            )
         if not self.rows:
             first = f"; first reason: {self.skipped[0].file}: {self.skipped[0].reason}" if self.skipped else ""
             raise DataError(
                 f"{self.root}: no image found, {len(self.skipped)} left out{first}; check folder and layout"
             )
-        return Scan(self.rows, self.skipped, tuple(classes), patients=self.patients, **facts)
+        notes = (*self._absences(facts.get("official_splits", False)), *self.notes)
+        return Scan(self.rows, self.skipped, tuple(classes), patients=self.patients, notes=notes, **facts)
+
+    def _absences(self, official: bool) -> list[str]:
+        """Return which share of the listed files is not here.
+
+        Raises:
+            DataError: none of an official split is.
+        """
+        absent, listed = sum(each.reason == ABSENT for each in self.skipped), self._splits.total()
+        if not absent:
+            return []
+        share = f"{absent} of {listed} listed files ({absent / listed:.0%}) are not below {self.root}"
+        here = {row.get("split", "") for row in self.rows}
+        if official and (empty := [s for s, n in self._splits.items() if s and n > 1 and s not in here]):
+            raise DataError(f"{share}, and none of the split {empty[0]}; add the other parts of the data set")
+        return [share]
 
     def _objection(self, path: str) -> str:
         if not inside(path):
             return "path leaves the data set's folder"
         if not (self.root / path).is_file():
-            return "file is absent"
+            return ABSENT
+        if leads_out(self.root, path):
+            return "a link that leads out of the data set's folder"
         return "listed twice" if path in self._listed else ""
 
 
@@ -123,11 +175,6 @@ def inside(path: str) -> bool:
     """Whether a relative path stays below the folder it is relative to."""
     pure = PurePosixPath(path)
     return bool(path) and not pure.is_absolute() and ".." not in pure.parts
-
-
-def is_image(path: Path) -> bool:
-    """Whether a file's name has the suffix of an image format."""
-    return path.suffix.lower() in SUFFIXES
 
 
 def read_lines(path: Path) -> list[tuple[int, str]]:
@@ -140,35 +187,6 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
         raise DataError(f"{path}: no such list, expected it in this layout; correct the source's root")
     text = path.read_bytes().decode("utf-8-sig", errors="replace")
     return [(row, line.strip()) for row, line in enumerate(text.split("\n"), start=1) if line.strip()]
-
-
-def read_table(path: Path, required: Sequence[str], *, comment: str = "") -> list[tuple[int, dict[str, str]]]:
-    """Return ``(row number, record)`` of a comma-separated table; the header is row 1, a missing cell is empty.
-
-    Bytes that are not UTF-8 become a replacement character, so that one odd letter does not lose a table. Lines before
-    the header that begin with ``comment`` are left out, and counted in the row numbers.
-
-    Raises:
-        DataError: the file is absent, is not a table, lacks a required column, or a row is longer than the header.
-    """
-    if not path.is_file():
-        raise DataError(f"{path}: no such table, expected columns {', '.join(required)}; correct the source's root")
-    text = path.read_bytes().decode("utf-8-sig", errors="replace")
-    above = 0
-    while comment and text.startswith(comment):
-        text, above = text.partition("\n")[2], above + 1
-    try:
-        reader = csv.DictReader(io.StringIO(text, newline=""), restval="")
-        records = list(enumerate(reader, start=2 + above))
-    except csv.Error as error:
-        raise DataError(f"{path}: not a comma-separated table ({error}); export it again") from error
-    missing = [column for column in required if column not in (reader.fieldnames or ())]
-    if missing:
-        raise DataError(f"{path}: column {missing[0]} is missing, expected {', '.join(required)}; correct the header")
-    long = next((row for row, record in records if None in record), None)
-    if long:
-        raise DataError(f"{path} row {long}: more cells than the header; put cells that hold a comma in quotes")
-    return records
 
 
 def thin(rows: list[Row], limit: int | None) -> list[Row]:

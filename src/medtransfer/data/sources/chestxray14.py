@@ -76,8 +76,8 @@ class ChestXray14Source(Source):
     def scan(self) -> Scan:
         """List the images of the entry table."""
         listing = Listing(self.root)
-        table = self._table()
-        places = self._places()
+        table = self._table(listing)
+        places = self._places(listing)
         splits = {name: split for file, split in LISTS.items() for name in self._names(file)}
         for row, entry in read_table(table, ("Image Index", "Finding Labels", "Patient ID")):
             self._add_entry(listing, row, entry, places, splits)
@@ -131,15 +131,23 @@ class ChestXray14Source(Source):
             )
         return ""
 
-    def _table(self) -> Path:
+    def _table(self, listing: Listing) -> Path:
+        """Return the table, of several the newest: its name ends in the year of its version."""
         tables = sorted(self.root.glob("Data_Entry_2017*.csv"))
         if not tables:
             raise DataError(f"{self.root}: no Data_Entry_2017*.csv, expected ChestX-ray14; correct the source's root")
-        return tables[0]
+        if len(tables) > 1:
+            listing.notes.append(f"{tables[-1].name} is read, {', '.join(each.name for each in tables[:-1])} is not")
+        return tables[-1]
 
-    def _places(self) -> dict[str, str]:
+    def _places(self, listing: Listing) -> dict[str, str]:
         files = (file for folder in sorted(self.root.glob("images*")) for file in sorted(folder.rglob("*")))
-        return {file.name: file.relative_to(self.root).as_posix() for file in files if is_image(file)}
+        places: dict[str, str] = {}
+        for file in filter(is_image, files):
+            path = file.relative_to(self.root).as_posix()
+            if places.setdefault(file.name, path) != path:
+                listing.skip(path, None, f"{places[file.name]} has the same name and is read")
+        return places
 
     def _names(self, file: str) -> list[str]:
         path = self.root / file

@@ -1,26 +1,33 @@
 """COVIDx V3–V9 (Wang, Lin & Wong 2020): chest X-rays merged from five collections, with train and test lists.
 
 Layout: ``labels/{train,test}_COVIDx<version>.txt`` (or the lists beside the folders) and the images in ``train/`` and
-``test/``. A line is ``patient file label source``; the patient may contain spaces, so lines are split from the right.
-Liu & Ji use V4 (473/5,459/7,966 training images, 100 test images per class).
+``test/``. A line is ``patient file label source`` or ``patient file label``; the patient may contain spaces, so lines
+are read from the right, by the words that are labels. V1 and V2 have no sources, and 197 of the 300 test lines of V3,
+V4, V5 and V7A have none. Liu & Ji use V4 (473/5,459/7,966 training images, 100 test images per class).
 
-Known flaws: the source alone predicts most labels; V9 misspells ``rsna`` as ``rnsa``; V1 and V2 have no source column
-and are not read; labels are positive/negative in V6 and in the B lists.
+A patient is a source and an id. An id without a source is taken as the patient of the one source that has this id in
+another line: two splits that may share a patient are then said to share one.
+
+Known flaws: the source alone predicts most labels; V9 misspells ``rsna`` as ``rnsa``; labels are positive/negative in
+V6 and in the B lists.
 """
 
+from collections import defaultdict
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from medtransfer.data.sources.base import Listing, Scan, Source, read_lines, shared_patients
+from medtransfer.data.sources.base import Listing, Row, Scan, Source, read_lines, shared_patients
 from medtransfer.errors import DataError
 
 THREE_CLASSES = {"normal": "normal", "pneumonia": "pneumonia", "COVID-19": "covid"}
 TWO_CLASSES = {"negative": "non-covid", "positive": "covid"}
+LABELS = THREE_CLASSES | TWO_CLASSES
 MISSPELT = {"rnsa": "rsna"}
+FIELDS = "patient, file, label and, where it is known, source"
 
 
 class CovidxSource(Source):
-    """A COVIDx list with its official test set; patients are told apart by source and id."""
+    """A COVIDx list with its official test set."""
 
     name: Literal["covidx"] = "covidx"
     version: str = "4"
@@ -35,6 +42,7 @@ class CovidxSource(Source):
         for split, path in lists.items():
             for row, line in read_lines(path):
                 self._add_line(listing, line, split, row)
+        _name_patients(listing.rows)
         labels = {row["label"] for row in listing.rows}
         names = THREE_CLASSES if labels & {"normal", "pneumonia"} else TWO_CLASSES
         return listing.scan(
@@ -45,19 +53,21 @@ class CovidxSource(Source):
         )
 
     def _add_line(self, listing: Listing, line: str, split: str, row: int) -> None:
-        fields = line.rsplit(" ", 3)
-        if len(fields) != 4:
-            listing.skip(line, row, "expected four fields: patient, file, label, source")
+        words = line.split()
+        place = next((-n for n in (1, 2) if len(words) > n + 1 and words[-n] in LABELS), None)
+        if place is None:
+            why = f"expected {FIELDS}" if len(words) < 3 else f"no label, expected one of {', '.join(LABELS)}"
+            listing.skip(line, row, why)
             return
-        patient, file, text, source = fields
-        label = (THREE_CLASSES | TWO_CLASSES).get(text)
-        if label is None:
-            listing.skip(file, row, f"label {text} is not one of {', '.join(THREE_CLASSES | TWO_CLASSES)}")
-            return
-        source = MISSPELT.get(source.lower(), source.lower())
-        patient_id = f"{source}:{patient.strip()}"
+        source = words[-1].lower() if place == -2 else ""
         listing.add(
-            f"{split}/{file}", row=row, patient_id=patient_id, label=label, split=split, source=source, modality="CXR"
+            f"{split}/{words[place - 1]}",
+            row=row,
+            patient_id=" ".join(words[: place - 1]),
+            label=LABELS[words[place]],
+            split=split,
+            source=MISSPELT.get(source, source),
+            modality="CXR",
         )
 
     def _find_list(self, split: str) -> Path:
@@ -65,4 +75,31 @@ class CovidxSource(Source):
         for folder in (self.root / "labels", self.root):
             if (folder / file).is_file():
                 return folder / file
-        raise DataError(f"{self.root}: neither labels/{file} nor {file} exists; set the version to that of the lists")
+        raise DataError(f"{self.root}: neither labels/{file} nor {file} exists; {self._remedy(split)}")
+
+    def _remedy(self, split: str) -> str:
+        """Return which lists are there, and whether this layout knows them."""
+        there = [path for folder in (self.root / "labels", self.root) for path in sorted(folder.glob("*.txt"))]
+        versions = sorted(
+            {p.stem.removeprefix(f"{split}_COVIDx") for p in there if p.stem.startswith(f"{split}_COVIDx")}
+        )
+        if versions:
+            return f"there are lists of version {', '.join(versions)}; set the version to that of the lists"
+        if not there:
+            return "there is no list at all; correct the source's root"
+        first = next((line for _, line in read_lines(there[0])), "")
+        return (
+            f"there is {there[0].name}, whose first line is {first[:60]!r}; this layout reads {FIELDS} from lists of "
+            "that name, so rename the lists if they fit, or write a table for the layout csv"
+        )
+
+
+def _name_patients(rows: list[Row]) -> None:
+    """Put the source before the ids; an id without a source gets the only source that has it elsewhere."""
+    sources = defaultdict(set)
+    for row in rows:
+        sources[row["patient_id"]].add(row["source"])
+    for row in rows:
+        known = sources[row["patient_id"]] - {""}
+        source = row["source"] or (next(iter(known)) if len(known) == 1 else "")
+        row["patient_id"] = f"{source}:{row['patient_id']}"

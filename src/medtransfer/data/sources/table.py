@@ -1,4 +1,4 @@
-"""A comma-separated table and image files: anyone's own data, and the phantom sample.
+"""A table and image files: anyone's own data, and the phantom sample.
 
 Layout: a table whose column ``image`` is a path relative to the root. Optional columns: ``patient_id`` (else every
 image is a patient of its own), ``label``, ``split``, ``source``, ``view``, ``date`` (ISO 8601), ``mask``, ``modality``,
@@ -11,11 +11,16 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 from medtransfer.data.manifest import SPLITS, ZONES
-from medtransfer.data.sources.base import Listing, Scan, Source, inside, read_table
+from medtransfer.data.sources.base import Listing, Scan, Source, inside
+from medtransfer.data.sources.listing import leads_out
+from medtransfer.data.sources.tables import Table, read_table
 from medtransfer.errors import DataError
 
 TEXTS = ("patient_id", "label", "source", "view", "modality")
 COLUMNS = frozenset({"image", "split", "date", "mask", *TEXTS, *ZONES})
+
+NOT_AVAILABLE = frozenset({"na", "n/a", "#n/a", "nan", "null"})
+"""What programs write into a cell that has no value; a class or patient of that name would be a guess."""
 
 
 class CsvSource(Source):
@@ -25,6 +30,7 @@ class CsvSource(Source):
         table: file name of the table below the root.
         classes: labels in the order of the outputs; empty takes the labels that occur, sorted.
         ignore: columns that are not read.
+        unknown: what becomes of columns that the layout does not have.
         modality: that of rows which state none.
     """
 
@@ -32,6 +38,7 @@ class CsvSource(Source):
     table: str = "labels.csv"
     classes: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
+    unknown: Literal["refuse", "ignore"] = "refuse"
     modality: Literal["natural", "CT", "CXR"] = "CXR"
     citation: str = "not stated; see the owner of the table"
     licence: str = "not stated; see the owner of the table"
@@ -45,14 +52,42 @@ class CsvSource(Source):
                 row and column.
         """
         listing = Listing(self.root)
-        entries = read_table(self.root / self.table, ("image",))
+        entries = read_table(self.root / self.table, ("image",), optional=sorted(COLUMNS - {"image"}))
+        entries[:] = [(row, {_column(name): cell for name, cell in entry.items()}) for row, entry in entries]
+        left_aside = self._left_aside(entries)
+        listing.notes += [*entries.notes, *([f"columns not read: {', '.join(left_aside)}"] if left_aside else [])]
         self._require_labels([entry for _, entry in entries])
+        seen: dict[str, str] = {}
         for row, entry in entries:
-            cells = {column: cell.strip() for column, cell in entry.items() if column not in self.ignore}
+            cells = {column: cell for column, cell in entry.items() if column not in left_aside}
+            self._require_clear(row, cells, seen, utf8=entries.utf8)
             self._add_entry(listing, row, cells)
         labels = {row["label"] for row in listing.rows} - {""}
         official = any(row["split"] for row in listing.rows)
-        return listing.scan(self.classes or sorted(labels), official_splits=official, metadata=(self.table,))
+        return listing.scan(
+            self.classes or sorted(labels),
+            official_splits=official,
+            metadata=(self.table,),
+            classes_as_found=not self.classes,
+        )
+
+    def _left_aside(self, entries: Table) -> list[str]:
+        there = list(entries[0][1]) if entries else []
+        unknown = [name for name in there if name not in COLUMNS and not name.startswith("y_")]
+        return [name for name in there if name in self.ignore or (self.unknown == "ignore" and name in unknown)]
+
+    def _require_clear(self, row: int, cells: dict[str, str], seen: dict[str, str], *, utf8: bool) -> None:
+        """Refuse a label or patient that could mean two things: NA, another spelling, letters that are a guess."""
+        for column in ("label", "patient_id"):
+            cell, expected = cells.get(column, ""), ""
+            if cell.casefold() in NOT_AVAILABLE:
+                expected = "a name, or nothing where it is not known"
+            elif column == "label" and ("\ufffd" in cell or not (utf8 or cell.isascii())):
+                expected = "readable letters; save the table as UTF-8"
+            elif column == "label" and seen.setdefault(cell.casefold(), cell) != cell:
+                expected = f"{seen[cell.casefold()]!r} as in an earlier row, or another name"
+            if expected:
+                raise DataError(f"{self.root / self.table} row {row}, column {column}: {cell!r}, expected {expected}")
 
     def _require_labels(self, entries: Sequence[dict[str, str]]) -> None:
         """Refuse a column of labels without a label: it was probably meant to be filled."""
@@ -69,8 +104,10 @@ class CsvSource(Source):
         for column, cell in cells.items():
             if column != "image" and (cell or column not in COLUMNS):
                 fields[column] = self._value(row, column, cell)
-        mask = fields.get("mask", "")
-        if mask and not (inside(mask) and (self.root / mask).is_file()):
+        mask = fields["mask"] = listing.place(fields.get("mask", ""))
+        if not mask:
+            del fields["mask"]
+        if mask and not (inside(mask) and (self.root / mask).is_file() and not leads_out(self.root, mask)):
             listing.skip(cells["image"], row, f"mask {mask} is absent")
         else:
             listing.add(cells["image"], row=row, **fields)
@@ -85,6 +122,11 @@ class CsvSource(Source):
         else:
             expected = "a column of the layout; rename it, or name it in ignore"
         raise DataError(f"{self.root / self.table} row {row}, column {column}: {cell!r}, expected {expected}")
+
+
+def _column(name: str) -> str:
+    """Return a column of findings in the layout's spelling; the others are matched when the table is read."""
+    return name.lower() if name.lower().startswith(("y_", "zone_")) else name
 
 
 def _parse(column: str, cell: str) -> Any:

@@ -33,6 +33,8 @@ def attention_change(rows: pd.DataFrame, config: AttentiveTransferConfig) -> dic
     """
     image = [*_CELL, "seed", "dataset", "split", "image_id"]
     off = rows[rows["intervention"] == INSERTED_OFF].set_index(image)[["score", "target"]]
+    if off.empty:  # no network of the study has inserted layers
+        return {}
     on = rows[rows["intervention"] == ""].set_index(image)[["score", "target"]].loc[off.index]
     seeds = (on["score"] - off["score"]).abs().groupby([*_CELL, "seed"]).agg(["mean", "max"])
     fits = seeds.groupby(_CELL)

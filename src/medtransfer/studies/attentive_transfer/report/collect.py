@@ -94,7 +94,7 @@ def collect(data: ReportInput[AttentiveTransferConfig]) -> ReportContent:
         results=(
             grid_table(results),
             source_table(data.predictions, config.networks, data.evaluation),
-            *(paper_table(table, results) for table in TABLES),
+            *(table for table in (paper_table(each, results) for each in TABLES) if table.rows),
             *_attention(recorded, results),
             leep_table(scores, results),
             routes_table(transitions(scores, results)),

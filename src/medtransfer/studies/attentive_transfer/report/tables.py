@@ -68,11 +68,13 @@ _CONTROL = (
 
 def paper_table(table: PaperTable, results: Results) -> Table:
     """Return a table of the paper with our values: one row per network and chain, column groups by metric."""
-    keys = [(network, chain) for network in results.config.networks for chain in table.rows(results.config.chains)]
+    pairs = [(network, chain) for network in results.config.networks for chain in table.rows(results.config.chains)]
+    keys = [key for key in pairs if key in results.cells]
     paper = lookup(printed().query("table == @table.number").to_dict("records"), "network", "chain", "metric")
     errors = arithmetic_errors().query("table == @table.number").to_dict("records")
     misprints = lookup(errors, "network", "chain", "metric")
-    gains = results.gains([(key, table.reference(key)) for key in keys], METRICS)
+    compared = [(key, table.reference(key)) for key in keys]
+    gains = results.gains([pair for pair in compared if pair[1] in results.cells], METRICS)
     several = len(table.chains) > 1
     rows = []
     for key in keys:

@@ -10,7 +10,7 @@ from medtransfer.evaluation.claims import Judged, Judgement
 from medtransfer.evaluation.summary import LEVEL
 from medtransfer.reporting.claims_table import claims_table as shared_claims_table
 from medtransfer.reporting.content import Column, Table
-from medtransfer.reporting.formatting import is_missing, number, signed
+from medtransfer.reporting.formatting import estimate, is_missing, number, signed
 from medtransfer.studies.attentive_transfer.claims import (
     ABOUT_ATTENTION,
     attention_pairs,
@@ -20,7 +20,7 @@ from medtransfer.studies.attentive_transfer.claims import (
 )
 from medtransfer.studies.attentive_transfer.paper.values import WHOLE_CHAIN
 from medtransfer.studies.attentive_transfer.report.results import Results
-from medtransfer.studies.attentive_transfer.titles import attention_layers, chain_title, has_warm_up
+from medtransfer.studies.attentive_transfer.titles import attention_layers, chain_title, has_warm_up, network_title
 
 
 def judgements(results: Results) -> list[Judged]:
@@ -46,12 +46,26 @@ def headline(judged: Sequence[Judged], results: Results) -> tuple[str, ...]:
     if pairs > 1:
         measured = f"{measured}, mean over {pairs} pairs of networks"
     seeds = len(next(iter(results.cells.values())).seeds)
-    return (
+    transferred = "Whole chain − no transfer, mean over networks"
+    sentences = (
         _sentence(measured, attention, "attention", "convolution", seeds),
         *(_own_work(results) if attention.estimate is not None else ()),
         *_after_warm_up(own, results, seeds),
-        _sentence("Whole chain − no transfer, mean over networks", transfer, "the chain", "no transfer", seeds),
+        _sentence(transferred, transfer, "the chain", "no transfer", seeds),
     )
+    compared = any(each.estimate is not None for each in (attention, transfer))
+    return sentences if compared else (*_values(results), *sentences)
+
+
+def _values(results: Results) -> tuple[str, ...]:
+    """State the AUROC of every network and chain, where there is nothing to compare them with."""
+    rows = [(key, results.known.get((results.own, *key, "auroc"))) for key in results.wanted if key in results.cells]
+    values = [
+        f"{network_title(network)}, {chain_title(chain)}: {cell.main} {cell.detail}".strip()
+        for (network, chain), row in rows
+        for cell in [estimate(row)]
+    ]
+    return (f"AUROC on the test images: {'; '.join(values)}.",)
 
 
 def _after_warm_up(own: Mapping[str, Judgement], results: Results, seeds: int) -> list[str]:

@@ -1,0 +1,72 @@
+"""The fault-injection campaign: kill each verb at random moments, repeat it, compare bytes, runs and points.
+
+``python benchmarks/kill_campaign.py --rounds 200 --seed 0`` writes ``benchmarks/results/kills.md`` after every round.
+"""
+
+import argparse
+import importlib.util
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results" / "kills.md"
+
+
+def main() -> None:
+    """Run the rounds and write their table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    sys.path.insert(0, str(ROOT / "tests"))
+    rounds, toys = (_load(ROOT / "tests" / name) for name in ("kill_rounds.py", "stages/conftest.py"))
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary, "work")
+        work.mkdir()
+        toy = toys.Toy(work)
+        toy.write_params()
+        toy.draw(counts=(8, 8, 8))
+        campaign = rounds.Campaign(Path(temporary), ROOT / "src")
+        campaign.prepare()
+        done: list[dict[str, Any]] = []
+        for number in range(options.rounds):
+            done.append(campaign.round(number, options.seed))
+            RESULTS.write_text(table(done, options.seed), encoding="utf-8")
+    sys.exit(any(each["differs"] for each in done))
+
+
+def table(done: list[dict[str, Any]], seed: int) -> str:
+    """Return the results as Markdown."""
+    verbs = Counter(each["verb"] for each in done)
+    killed = Counter(each["verb"] for each in done if each["code"] == -9)
+    wrong = Counter(each["verb"] for each in done if each["differs"])
+    lines = [
+        "# Kills at random moments",
+        "",
+        f"`python benchmarks/kill_campaign.py --rounds {len(done)} --seed {seed}`: each verb is killed (SIGKILL) at a "
+        "moment drawn uniformly from its running time, run again, and compared with a run that was not killed: bytes "
+        "of all outputs without times, runs by name and status, points of every metric, versions and logged models.",
+        "",
+        "| verb | rounds | killed before its end | differing |",
+        "|---|---|---|---|",
+        *(f"| {verb} | {count} | {killed[verb]} | {wrong[verb]} |" for verb, count in verbs.items()),
+        "",
+        *(f"- round {e['round']}, {e['verb']} after {e['after']} s: {e['differs'][:5]}" for e in done if e["differs"]),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _load(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+if __name__ == "__main__":
+    main()

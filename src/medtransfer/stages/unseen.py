@@ -1,0 +1,69 @@
+"""The images of ``medtransfer evaluate``: one file, a table, class folders, patients' folders, or a flat folder."""
+
+from argparse import Namespace
+from collections.abc import Collection
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from medtransfer.data.sources import CsvSource, ImageFolderSource, Scan
+from medtransfer.data.sources.imagefolder import SPLIT_FOLDERS
+from medtransfer.data.sources.listing import MASKS, THUMBNAILS, Skipped, images_below
+from medtransfer.errors import ConfigError, DataError
+
+MODALITY: Literal["CT"] = "CT"
+"""Of a folder of images: none is natural, so each is of a patient, who is not known. Nothing else reads it here."""
+
+
+def scan_unseen(options: Namespace, classes: Collection[str]) -> tuple[ImageFolderSource | CsvSource, Scan]:
+    """List images that a model has never seen.
+
+    Folders are labels if one of them is named like a class of the model, else each is a patient.
+
+    Args:
+        options: ``manifest``, or ``images`` and ``rename``.
+        classes: the model's exclusive classes.
+
+    Raises:
+        ConfigError: ``--rename`` has another form or names no folder.
+        DataError: there is no such file or folder, or no image in it.
+    """
+    if options.manifest:
+        table = CsvSource(root=options.manifest.parent, table=options.manifest.name, unknown="ignore")
+        return table, table.scan()
+    rename = dict(entry.partition("=")[::2] for entry in options.rename)
+    if not all(rename.values()):
+        raise ConfigError("--rename: expected FOLDER=CLASS")
+    images: Path = options.images
+    if images.is_file():
+        row = {"image_id": images.name, "patient_id": images.name, "path": images.name}
+        return ImageFolderSource(root=images.parent, modality=MODALITY), Scan([row], [], ())
+    if not images.is_dir():
+        raise DataError(f"{images}: there is no such folder or file; give --images an image or a folder of images")
+    folder = ImageFolderSource(root=images, rename=rename, modality=MODALITY)
+    paths, left_out = images_below(images)
+    if rename or any(name in classes for path in paths for name in _label_folders(path)):
+        return folder, folder.scan()
+    return folder, _unlabelled(images, paths, left_out)
+
+
+def _label_folders(path: str) -> tuple[str, ...]:
+    """Return the folder that would be an image's class."""
+    parts = PurePosixPath(path).parts[:-1]
+    return parts[1:2] if parts and parts[0] in SPLIT_FOLDERS else parts[:1]
+
+
+def _unlabelled(root: Path, paths: list[str], left_out: list[Skipped]) -> Scan:
+    """Return images without labels; those in folders belong to a patient per folder."""
+    aside = [path for path in paths if PurePosixPath(path).parts[0].lower() in MASKS | THUMBNAILS and "/" in path]
+    left_out = left_out + [Skipped(path, None, "in a folder of masks or thumbnails") for path in aside]
+    kept = [path for path in paths if path not in set(aside)]
+    if not kept:
+        first = f"; first: {left_out[0].file}: {left_out[0].reason}" if left_out else ""
+        raise DataError(f"{root}: no image found, {len(left_out)} left out{first}; give --images a folder of images")
+    patients = {path: path.rpartition("/")[0] for path in kept}
+    rows = [{"image_id": path, "patient_id": patients[path] or path, "path": path} for path in kept]
+    in_folders = all(patients.values())
+    notes = (
+        ["no folder is named like a class: images have no labels, and each folder is a patient"] if in_folders else []
+    )
+    return Scan(rows, left_out, (), patients="known" if in_folders else "each_image", notes=tuple(notes))
