@@ -71,6 +71,8 @@ class ReportContent:
     limits: tuple[str, ...]
     glossary: Mapping[str, str] = field(default_factory=dict)
     """The study's own terms; the page explains them on hovering, like the shared ones."""
+    home: str = "../index.html"
+    """Where the front page of all studies is; empty for a page that belongs to none."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,151 @@
+"""``medtransfer compare --data my.csv``: which network for these images? Data report, screening, fits, ranking."""
+
+import re
+import shlex
+import time
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medtransfer import code, paths
+from medtransfer.comparing.images import added, open_input, prepare, with_target
+from medtransfer.comparing.question import Asked, Columns, Question, confirmed, recognise, terminal
+from medtransfer.errors import ConfigError
+from medtransfer.training.progress import console
+
+if TYPE_CHECKING:  # torch is imported after the data report
+    from medtransfer.comparing.page import Findings
+
+RESERVED = ("weights", "records", "results")
+"""Folders beside those of comparisons."""
+ENTRY = "medtransfer.comparing.fits"
+"""What a fit of a comparison runs."""
+
+
+def run(options: Namespace) -> None:
+    """Compare; a call with the same options goes on where the last one stopped."""
+    started = time.monotonic()
+    location, layout = _location(options)
+    name = _name(options, location)
+    given = open_input(location, layout, options.modality)
+    question = _question(options, given.table, str(options.data))
+    _say(question.sentence)
+    from medtransfer.comparing.fits import Budget  # torch from here on, unless the target is not usable
+
+    budget = Budget(
+        steps=options.steps, batch_size=options.batch, lr=options.lr, crop=options.size, seeds=_seeds(options)
+    )
+    scan = with_target(given, question)
+    data, report = prepare(given, scan, question, name, crop=budget.crop, folder=_scratch(name))
+    for line in report.lines():
+        _say(line)
+    from medtransfer.comparing.candidates import defaults, read
+    from medtransfer.comparing.run import Comparison, compare, publish
+    from medtransfer.training.engine import Engine, HardwareConfig
+    from medtransfer.training.fitting import Setting
+
+    candidates = read(options.candidates, options.weights) if options.candidates else defaults(options.weights)
+    setting = Setting(engine=Engine(HardwareConfig()), profile="compare", pointers={}, code=code.digest([ENTRY]))
+    one = Comparison(
+        name=name,
+        question=question,
+        data=data,
+        report=report,
+        candidates=candidates,
+        budget=budget,
+        keep=options.keep,
+        setting=setting,
+    )
+    found, table = compare(one, started=started)
+    found = replace(found, commands=_commands(options, found, name))
+    publish(one, found)
+    if options.register:
+        if table is None:
+            raise ConfigError("--register: nothing was fine-tuned, expected --keep 1 at least")
+        from medtransfer.stages.register import register_compared
+
+        register_compared(options.register, one, table, command=_again(options, question, name))
+
+
+def _location(options: Namespace) -> tuple[Path, str]:
+    """Return what ``--data`` names: a table, a folder, or a data set that was added."""
+    data: Path = options.data
+    if data.exists() or data.suffix or len(data.parts) > 1:
+        return data, options.layout or "imagefolder"
+    folder, layout = added(str(data))
+    return folder, options.layout or layout
+
+
+def _name(options: Namespace, location: Path) -> str:
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", location.resolve().stem if location.suffix else location.resolve().name)
+    name = paths.plain_name(options.name or stem.strip("-"), "comparison")
+    if name in RESERVED:
+        raise ConfigError(f"--name {name}: the folder of all comparisons' {name}; choose another name")
+    return name
+
+
+def _question(options: Namespace, table: Columns, source: str) -> Question:
+    asked = Asked(tuple(options.target), options.task, options.positive)
+    return confirmed(recognise(table, asked, source=source), asked, ask=terminal())
+
+
+def _seeds(options: Namespace) -> tuple[int, ...]:
+    if options.seeds < 1:
+        raise ConfigError(f"--seeds {options.seeds}: expected 1 at least; 3 are usual")
+    return tuple(range(options.seeds))
+
+
+def _scratch(name: str) -> Path:
+    return paths.workspace() / paths.SCRATCH / "compare" / name
+
+
+def _commands(options: Namespace, found: "Findings", name: str) -> tuple[tuple[str, str], ...]:
+    """Return what to do next."""
+    again = _again(options, found.question, name)
+    if not found.places:
+        return (("Fine-tune the best by screening", f"{again} --keep 3"),)
+    best = found.places[0].cell
+    chain = "none" if best.condition == "random" else "stl_n"
+    start = next(each.candidate.start for each in found.screened if _key(each.candidate) == best.key)
+    given = f"--weights-file {shlex.quote(start)} " if chain != "none" else ""
+    workspace = (
+        f"medtransfer workspace {name} --data {shlex.quote(str(options.data))} {found.question.flags} "
+        f"--network {best.variant} --chain {chain} {given}".strip()
+    )
+    register = () if options.register else (("Register the best fit by validation", f"{again} --register {name}"),)
+    possible = found.question.task != "regression"
+    return (*register, *((("Go on in a workspace", workspace),) if possible else ()))
+
+
+def _key(candidate: "object") -> tuple[str, str]:
+    return candidate.variant, candidate.condition  # type: ignore[attr-defined]
+
+
+def _again(options: Namespace, question: Question, name: str) -> str:
+    """Return the command of this call, its question confirmed."""
+    said = ["medtransfer compare", "--data", shlex.quote(str(options.data)), "--name", name, question.flags]
+    for option, usual in DEFAULTS.items():
+        value = getattr(options, option)
+        if value != usual and option not in ("keep",):
+            said.append(f"--{option} {shlex.quote(str(value))}")
+    return " ".join(said)
+
+
+DEFAULTS = {
+    "layout": None,
+    "modality": "CXR",
+    "candidates": None,
+    "weights": Path("weights"),
+    "size": 160,
+    "steps": 80,
+    "batch": 16,
+    "lr": 0.0005,
+    "seeds": 3,
+    "keep": 3,
+}
+"""Options of the command line that a repetition names where they differ."""
+
+
+def _say(text: str) -> None:
+    console.print(text, markup=False, soft_wrap=True)
