@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import ValidationError
@@ -78,7 +78,8 @@ def parse(text: str, weights: Path) -> Candidate:
     match = _NAME.fullmatch(name)
     if match is None:
         raise ConfigError(f"candidate {text!r}: expected <network>[_attn<N>][_to_<block>][@<start>]")
-    parts = {key: value for key, value in match.groupdict().items() if value is not None}
+    parts: dict[str, Any] = {key: value for key, value in match.groupdict().items() if value is not None}
+    parts |= {"attention": int(parts["attention"])} if "attention" in parts else {}
     return _candidate({**parts, "start": start or _at_hand(parts["network"], weights)}, text)
 
 

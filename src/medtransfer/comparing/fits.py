@@ -116,7 +116,7 @@ def fits_of(
     weights, rows = weights_of(candidate), np.flatnonzero(data.manifest["split"] == "train")
     train = budget.train(question, len(rows))
     settings = CandidateFit(
-        dataset=name,
+        dataset=data.meta.name,
         question=question,
         candidate=candidate.model_copy(update={"start": candidate.condition}),
         augment=AugmentConfig(crop=budget.crop, hflip=0.5, rotate=10.0, jitter=(0.2, 0.2, 0.0, 0.0), jitter_p=0.5),
@@ -135,7 +135,7 @@ def fits_of(
             settings=settings,
             train=train,
             crop=budget.crop,
-            data={name: data},
+            data={data.meta.name: data},
             loaders=training_loader(data, rows, settings, seed, setting.engine, targets=targets),
             network=candidate.structure,
             task=partial(_task, candidate, weights, question, seed, None if targets is None else targets[rows]),

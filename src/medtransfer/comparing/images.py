@@ -153,7 +153,7 @@ def prepare(
         DataError: a class has too few patients. LeakError: a split that was given shares an image.
     """
     manifest, skipped = scan_to_manifest(given.source, name, scan=scan)
-    _require_enough(manifest, question)
+    require_enough(manifest, question)
     official = scan.official_splits and not scan.known_overlaps
     settings = SPLIT.model_copy(update={"official": official})
     split = assign_splits(manifest, settings)
@@ -203,7 +203,12 @@ def _without_leaks(
     return table, joined
 
 
-def _require_enough(manifest: pd.DataFrame, question: Question) -> None:
+def require_enough(manifest: pd.DataFrame, question: Question) -> None:
+    """Refuse images of too few patients of a class, or with too few known values.
+
+    Raises:
+        DataError: names the class.
+    """
     patients = manifest["patient_id"]
     if question.task in ("binary", "multiclass"):
         groups = {name: manifest["label"] == name for name in question.outputs}

@@ -38,6 +38,9 @@ GLOSSARY = {
     "not distinguishable": "the interval of the difference to the best includes zero",
 }
 
+LARGEST = 0.5
+"""From chance to perfect: no two AUROC of interest differ by more."""
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -114,6 +117,9 @@ def _could_show(found: Findings, metric: str) -> str:
     if math.isnan(smallest):
         reason = next((place.reason for place in found.places[1:] if place.reason), "")
         return f"Which differences these images could show cannot be told: {reason}."
+    if smallest > LARGEST and found.question.task != "regression":
+        seeds = len(found.budget.seeds)
+        return f"These images and {seeds} seeds could show no difference in {metric} up to {LARGEST:g}."
     return (
         f"The smallest difference in {metric} that these images and seeds could show is about {smallest:.2f} "
         "(in 80 % of repetitions)."

@@ -43,7 +43,7 @@ class Comparison:
     """What is compared, on which images, and how.
 
     Attributes:
-        name: of the comparison: its folder, and its data set's name in the tracker.
+        name: of the comparison and of its folders.
         question: the target.
         data: the packed images.
         report: what was read.
@@ -51,7 +51,6 @@ class Comparison:
         budget: of every fit.
         keep: how many candidates are fine-tuned; 0 screens alone.
         setting: device and code.
-        commands: what to do next, with its command, given the best candidate.
     """
 
     name: str
@@ -252,7 +251,7 @@ def _track(one: Comparison, chosen: Sequence[Candidate], table: pd.DataFrame) ->
     """Add the test metrics to every run, and save the view that compares them."""
     card = scorecard(table, EvaluationConfig(threshold="half"))
     for candidate in chosen:
-        entry = card["/".join((candidate.variant, candidate.condition, one.name, "test"))]
+        entry = card["/".join((candidate.variant, candidate.condition, one.data.meta.name, "test"))]
         kind = "value" if one.question.task == "regression" else "probability"
         for seed in one.budget.seeds:
             values = seed_metrics(entry[kind], entry["seeds"].index(seed), kind=kind)

@@ -5,7 +5,7 @@ from argparse import Namespace
 from medtransfer import paths
 from medtransfer.params import Params, load_params, parse_params
 from medtransfer.profiles import with_profile
-from medtransfer.studies import STUDIES, module
+from medtransfer.studies import module
 from medtransfer.training.progress import console
 
 
@@ -15,7 +15,7 @@ def run(options: Namespace) -> None:
     root = paths.workspace()
     params = load_params()
     console.print(f"params.yaml: profile {params.profile}; data sets: {', '.join(params.datasets)}")
-    for study in STUDIES:
+    for study in params.studies:
         console.print(f"{study}: {_planned(params, study)}", markup=False)
     for file in sorted((root / paths.PROFILES).glob("*.yaml")):
         parse_params(with_profile(root, file.stem))

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medtransfer import code, paths
-from medtransfer.comparing.images import added, open_input, prepare, with_target
-from medtransfer.comparing.question import Asked, Columns, Question, confirmed, recognise, terminal
+from medtransfer.comparing.images import open_input, prepare, with_target
+from medtransfer.comparing.question import Question
 from medtransfer.errors import ConfigError
+from medtransfer.stages.own_data import location_of, question_of
 from medtransfer.training.progress import console
 
 if TYPE_CHECKING:  # torch is imported after the data report
@@ -26,10 +27,11 @@ ENTRY = "medtransfer.comparing.fits"
 def run(options: Namespace) -> None:
     """Compare; a call with the same options goes on where the last one stopped."""
     started = time.monotonic()
-    location, layout = _location(options)
-    name = _name(options, location)
+    location, layout = location_of(options)
+    dataset = _dataset(location)
+    name = _name(options, dataset)
     given = open_input(location, layout, options.modality)
-    question = _question(options, given.table, str(options.data))
+    question = question_of(options, given)
     _say(question.sentence)
     from medtransfer.comparing.fits import Budget  # torch from here on, unless the target is not usable
 
@@ -37,7 +39,7 @@ def run(options: Namespace) -> None:
         steps=options.steps, batch_size=options.batch, lr=options.lr, crop=options.size, seeds=_seeds(options)
     )
     scan = with_target(given, question)
-    data, report = prepare(given, scan, question, name, crop=budget.crop, folder=_scratch(name))
+    data, report = prepare(given, scan, question, dataset, crop=budget.crop, folder=_scratch(name))
     for line in report.lines():
         _say(line)
     from medtransfer.comparing.candidates import defaults, read
@@ -63,31 +65,22 @@ def run(options: Namespace) -> None:
     if options.register:
         if table is None:
             raise ConfigError("--register: nothing was fine-tuned, expected --keep 1 at least")
-        from medtransfer.stages.register import register_compared
+        from medtransfer.stages.compared import register_compared
 
         register_compared(options.register, one, table, command=_again(options, question, name))
 
 
-def _location(options: Namespace) -> tuple[Path, str]:
-    """Return what ``--data`` names: a table, a folder, or a data set that was added."""
-    data: Path = options.data
-    if data.exists() or data.suffix or len(data.parts) > 1:
-        return data, options.layout or "imagefolder"
-    folder, layout = added(str(data))
-    return folder, options.layout or layout
+def _dataset(location: Path) -> str:
+    """Return the name of the images, whatever the comparison is called: it decides the split."""
+    path = location.resolve()
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", path.stem if location.suffix else path.name).strip("-") or "images"
 
 
-def _name(options: Namespace, location: Path) -> str:
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", location.resolve().stem if location.suffix else location.resolve().name)
-    name = paths.plain_name(options.name or stem.strip("-"), "comparison")
+def _name(options: Namespace, dataset: str) -> str:
+    name = paths.plain_name(options.name or dataset, "comparison")
     if name in RESERVED:
         raise ConfigError(f"--name {name}: the folder of all comparisons' {name}; choose another name")
     return name
-
-
-def _question(options: Namespace, table: Columns, source: str) -> Question:
-    asked = Asked(tuple(options.target), options.task, options.positive)
-    return confirmed(recognise(table, asked, source=source), asked, ask=terminal())
 
 
 def _seeds(options: Namespace) -> tuple[int, ...]:
@@ -108,13 +101,13 @@ def _commands(options: Namespace, found: "Findings", name: str) -> tuple[tuple[s
     best = found.places[0].cell
     chain = "none" if best.condition == "random" else "stl_n"
     start = next(each.candidate.start for each in found.screened if _key(each.candidate) == best.key)
-    given = f"--weights-file {shlex.quote(start)} " if chain != "none" else ""
+    given = f"--start {shlex.quote(start)} " if chain != "none" else ""
     workspace = (
         f"medtransfer workspace {name} --data {shlex.quote(str(options.data))} {found.question.flags} "
         f"--network {best.variant} --chain {chain} {given}".strip()
     )
     register = () if options.register else (("Register the best fit by validation", f"{again} --register {name}"),)
-    possible = found.question.task != "regression"
+    possible = found.question.task in ("binary", "multilabel") and "_attn" not in best.variant
     return (*register, *((("Go on in a workspace", workspace),) if possible else ()))
 
 

@@ -1,7 +1,8 @@
-"""``medtransfer workspace NAME --profile P``: make a separate folder for another profile or other data.
+"""``medtransfer workspace NAME``: make a separate folder for another profile, or for a question about own data.
 
-The workspace is a separate DVC project below ``workspaces/``: its params.yaml is the sample's with the profile applied,
-its pipeline is the same with paths to the code and raw data of this checkout. The sample's files do not change.
+The workspace is a separate DVC project below ``workspaces/``. With ``--profile`` its params.yaml is the sample's with
+the profile applied and its pipeline is the same; with ``--data`` both hold only what the question needs. Paths lead to
+the code and raw data of this checkout. The sample's files do not change.
 """
 
 import os
@@ -19,6 +20,7 @@ from medtransfer.errors import ConfigError, DataError
 from medtransfer.files import new_folder, write_text
 from medtransfer.params import parse_params
 from medtransfer.profiles import targets, with_profile
+from medtransfer.studies import STUDIES
 
 UP = "../.."
 
@@ -31,13 +33,12 @@ def run(options: Namespace) -> None:
         raise ConfigError(
             f"workspaces/{options.name}: exists already; choose another name or continue there with dvc repro"
         )
-    tree = with_profile(root, options.profile)
-    parse_params(tree)
-    _point_up(tree)
-    pipeline = (root / "dvc.yaml").read_text(encoding="utf-8").replace("src/medtransfer", f"{UP}/src/medtransfer")
+    if (options.profile is None) == (options.data is None):
+        raise ConfigError("workspace: expected --profile, or --data (--csv) with --network; give one of them")
+    params, pipeline, goals = _of_profile(root, options) if options.profile else _of_question(root, options)
     with new_folder(target) as folder:
-        write_text(folder / paths.PARAMS, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
-        write_text(folder / "dvc.yaml", pipeline)
+        write_text(folder / paths.PARAMS, params)
+        write_text(folder / "dvc.yaml", pipeline.replace("src/medtransfer", f"{UP}/src/medtransfer"))
         write_text(folder / ".dvcignore", "__pycache__/\n")
         for command in (
             ["init", "--no-scm", "-q"],
@@ -45,8 +46,32 @@ def run(options: Namespace) -> None:
             ["config", "cache.type", "hardlink,copy"],
         ):
             _dvc(command, folder)
-    repro = " ".join(("dvc repro", *targets(root, options.profile)))
+    repro = " ".join(("dvc repro", *goals))
     print(f"made workspaces/{options.name}; next: cd workspaces/{options.name} && {repro}")  # noqa: T201
+
+
+def _of_profile(root: Path, options: Namespace) -> tuple[str, str, list[str]]:
+    tree = with_profile(root, options.profile)
+    parse_params(tree)
+    _point_up(tree)
+    text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+    return text, (root / "dvc.yaml").read_text(encoding="utf-8"), targets(root, options.profile)
+
+
+def _of_question(root: Path, options: Namespace) -> tuple[str, str, list[str]]:
+    """Check every input, and return parameters and pipeline with only what the question needs."""
+    from medtransfer.comparing.workspace import STUDY, params_text, params_tree, pipeline
+    from medtransfer.stages.own_data import wanted
+
+    asked = wanted(options)
+    tree = params_tree(asked)
+    parse_params(tree)
+    _point_up(tree)
+    stages = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))
+    stages["stages"] = pipeline(stages["stages"], tree, STUDIES)
+    text = params_text(tree, asked.question)
+    goals = [f"report@{STUDY}", f"register@{STUDY}"]
+    return text, yaml.safe_dump(stages, sort_keys=False, allow_unicode=True, width=200), goals
 
 
 def _point_up(tree: dict[str, Any]) -> None:
@@ -54,7 +79,7 @@ def _point_up(tree: dict[str, Any]) -> None:
     for dataset in tree["datasets"].values():
         for place in (dataset["source"], dataset):
             for key in ("root", "pointer"):
-                if key in place and not Path(place[key]).is_absolute():
+                if place.get(key) and not Path(place[key]).is_absolute():
                     place[key] = f"{UP}/{place[key]}"
     for start in _ready_made(tree):
         if not Path(start["path"]).is_absolute():
