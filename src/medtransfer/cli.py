@@ -19,8 +19,10 @@ NAMES = {
     "condition": "condition",
     "dataset": "data set",
     "name": "name",
+    "network": "network",
     "phase": "phase",
     "profile": "profile",
+    "register": "registered model",
     "source": "source",
     "variant": "variant",
 }
@@ -115,8 +117,9 @@ def _user_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     draw.add_argument("--to", type=Path, required=True)
     workspace = _verb(verbs, "workspace", "make a separate folder for another profile or other data", stage="workspace")
     workspace.add_argument("name")
-    workspace.add_argument("--profile", help="a file in profiles/ without .yaml")
-    workspace.add_argument("--data", "--csv", type=Path, help="own images instead of a profile, as in compare")
+    what = workspace.add_mutually_exclusive_group(required=True)
+    what.add_argument("--profile", help="a file in profiles/ without .yaml")
+    what.add_argument("--data", "--csv", type=Path, help="own images, as in compare; with --network")
     _target_options(workspace)
     workspace.add_argument("--network", help="<network>[_to_<block>], for example tf_efficientnet_lite0")
     workspace.add_argument("--chain", choices=("none", "stl_n"), default="stl_n", help="random or ready-made weights")

@@ -1,32 +1,14 @@
 """The page of a comparison: the answer first, then ranking, screening, data, audit, runs and limits."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from medtransfer.audit.verdicts import Half
-from medtransfer.comparing.fits import Budget
-from medtransfer.comparing.images import DataReport
-from medtransfer.comparing.question import Question
-from medtransfer.comparing.ranking import ALIKE, BEST, WORSE, Place, smallest_difference
-from medtransfer.comparing.screening import Screened
+from medtransfer.comparing.findings import Findings, headline, name_of, title_of
 from medtransfer.evaluation.cells import Row
 from medtransfer.evaluation.intervals import Interval
 from medtransfer.models.cost import MeasuredCost
 from medtransfer.reporting.content import Column, Figure, ReportContent, Table, TableCell
 from medtransfer.reporting.drawing import BLUE, ORANGE
-from medtransfer.reporting.formatting import (
-    METRIC_TITLES,
-    MISSING,
-    bounds,
-    estimate,
-    image_count,
-    interval,
-    labels,
-    listed,
-    no_interval,
-    number,
-)
+from medtransfer.reporting.formatting import MISSING, estimate, interval, labels, listed, no_interval, number
 from medtransfer.reporting.plots import Mark, forest
 
 GLOSSARY = {
@@ -37,29 +19,6 @@ GLOSSARY = {
     "NCE": "minus the conditional entropy of the target's labels given the source's (Tran et al. 2019), in nats",
     "not distinguishable": "the interval of the difference to the best includes zero",
 }
-
-LARGEST = 0.5
-"""From chance to perfect: no two AUROC of interest differ by more."""
-
-
-@dataclass(frozen=True)
-class Findings:
-    """Everything that a comparison found, in the order in which it becomes known."""
-
-    name: str
-    question: Question
-    data: DataReport
-    audits: Mapping[str, Half]
-    """Class or finding → what the data offers."""
-    screened: Sequence[Screened]
-    """Best first."""
-    costs: Mapping[str, MeasuredCost]
-    """By variant."""
-    budget: Budget
-    places: Sequence[Place] = ()
-    commands: Sequence[tuple[str, str]] = ()
-    """What a command does, and the command."""
-    seconds: float = 0.0
 
 
 def content(found: Findings) -> ReportContent:
@@ -81,61 +40,8 @@ def content(found: Findings) -> ReportContent:
     )
 
 
-def headline(found: Findings) -> tuple[str, ...]:
-    """Return the answer in sentences, the commands that go on at the end."""
-    said = _answer(found) if found.places else [_screened_only(found)]
-    said += [f"Audit of the data, {name}: {half.verdict} ({half.reason})." for name, half in found.audits.items()]
-    return (*said, *(f"{what}: {command}" for what, command in found.commands))
-
-
-def _answer(found: Findings) -> list[str]:
-    first, others = found.places[0], found.places[1:]
-    metric, cell = _title(found.question.metric), first.cell
-    said = [
-        f"Best on {image_count(cell, 'test images')}: {_name(first)}, {metric} {_numbers(first.numbers)}, mean of "
-        f"{len(cell.seeds)} seeds."
-    ]
-    alike = [place for place in others if place.verdict == ALIKE]
-    worse = [_name(place) for place in others if place.verdict == WORSE]
-    if worse:
-        said.append(f"Worse than the best: {listed(worse)}.")
-    if alike:
-        said.append(f"Not distinguishable from the best: {listed([_name(place) for place in alike])}.")
-        cheapest = min([first, *alike], key=lambda place: found.costs[place.cell.variant].parameters)
-        if cheapest is not first:
-            millions = found.costs[cheapest.cell.variant].parameters / 1e6
-            said.append(
-                f"The smallest of those that cannot be told apart: {_name(cheapest)}, {millions:.1f} M parameters."
-            )
-    if others:
-        said.append(_could_show(found, metric))
-    return said
-
-
-def _could_show(found: Findings, metric: str) -> str:
-    smallest = smallest_difference(found.places)
-    if math.isnan(smallest):
-        reason = next((place.reason for place in found.places[1:] if place.reason), "")
-        return f"Which differences these images could show cannot be told: {reason}."
-    if smallest > LARGEST and found.question.task != "regression":
-        seeds = len(found.budget.seeds)
-        return f"These images and {seeds} seeds could show no difference in {metric} up to {LARGEST:g}."
-    return (
-        f"The smallest difference in {metric} that these images and seeds could show is about {smallest:.2f} "
-        "(in 80 % of repetitions)."
-    )
-
-
-def _screened_only(found: Findings) -> str:
-    best = found.screened[0]
-    return (
-        f"Screening alone: {best.candidate.name} ranks first of {len(found.screened)} by its linear probe. Nothing was "
-        "fine-tuned, so this is no comparison of results."
-    )
-
-
 def _ranking(found: Findings) -> Table:
-    metric = _title(found.question.metric)
+    metric = title_of(found.question.metric)
     rows = tuple(
         (
             TableCell(str(rank)),
@@ -202,7 +108,7 @@ def _screening(found: Findings) -> Table:
     columns = (
         Column("Rank", "screening"),
         *labels("Network", "Start"),
-        Column(f"linear probe, {_title(found.question.metric)}", "screening"),
+        Column(f"linear probe, {title_of(found.question.metric)}", "screening"),
         Column("LogME", "screening"),
         Column("LEEP", "screening"),
         Column("NCE", "screening"),
@@ -222,9 +128,9 @@ def _interval_cell(one: Interval) -> TableCell:
 
 
 def _forest(found: Findings) -> Figure:
-    metric = _title(found.question.metric)
+    metric = title_of(found.question.metric)
     looks = {"fine-tuned": {"color": BLUE, "marker": "o"}, "screening": {"color": ORANGE, "marker": "s"}}
-    tuned = [(_name(place), place.numbers, "fine-tuned") for place in found.places]
+    tuned = [(name_of(place), place.numbers, "fine-tuned") for place in found.places]
     probes = [(one.candidate.name, _as_row(one.probe), "screening") for one in found.screened]
     marks = [
         Mark("", f"{metric}, {'test images' if kind == 'fine-tuned' else 'linear probe'}", line, kind, looks[kind], row)
@@ -324,19 +230,3 @@ def _limits(found: Findings) -> tuple[str, ...]:
     if len(found.budget.seeds) == 1:
         said.append("One seed says nothing about what another training would give.")
     return tuple(said)
-
-
-def _title(metric: str) -> str:
-    return METRIC_TITLES.get(metric, {"r2": "R²"}.get(metric, metric))
-
-
-def _name(place: Place) -> str:
-    return f"{place.cell.variant}@{place.cell.condition}"
-
-
-def _numbers(row: Row) -> str:
-    low, high = bounds(row)
-    return f"{number(row['mean'])} {interval(low, high) or no_interval(row['reason'])}".strip()
-
-
-__all__ = ["BEST", "Findings", "content", "headline"]

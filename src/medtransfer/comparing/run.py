@@ -12,9 +12,10 @@ from medtransfer import paths
 from medtransfer.audit.offered import offered
 from medtransfer.audit.verdicts import Half
 from medtransfer.comparing.candidates import Candidate
+from medtransfer.comparing.findings import Findings, counted, headline, plain
 from medtransfer.comparing.fits import STUDY, Budget, fits_of, fitted, view
 from medtransfer.comparing.images import DataReport
-from medtransfer.comparing.page import Findings, content, headline
+from medtransfer.comparing.page import content
 from medtransfer.comparing.question import Question
 from medtransfer.comparing.ranking import ranking
 from medtransfer.comparing.screening import Screened, promising, screen
@@ -119,44 +120,6 @@ def publish(one: Comparison, found: Findings) -> None:
     say(f"page: {one.results / 'index.html'}")
 
 
-def plain(found: Findings) -> dict[str, Any]:
-    """Return what a comparison found for JSON."""
-    return {
-        "name": found.name,
-        "question": found.question.model_dump(mode="json"),
-        "budget": found.budget.model_dump(mode="json"),
-        "data": asdict(found.data),
-        "audit": {name: half.plain() for name, half in found.audits.items()},
-        "screening": [
-            {
-                "network": each.candidate.variant,
-                "start": each.candidate.condition,
-                "probe": _known({"value": each.probe.value, "low": each.probe.low, "high": each.probe.high}),
-                "reason": each.probe.reason,
-                "logme": each.logme,
-                "leep": each.leep,
-                "nce": each.nce,
-            }
-            for each in found.screened
-        ],
-        "ranking": [
-            {
-                "network": place.cell.variant,
-                "start": place.cell.condition,
-                "metric": found.question.metric,
-                "numbers": place.numbers,
-                "verdict": place.verdict,
-                "reason": place.reason,
-                "behind": place.behind,
-                **_known({"detectable": place.detectable}),
-            }
-            for place in found.places
-        ],
-        "costs": {name: asdict(cost) for name, cost in found.costs.items()},
-        "next": dict(found.commands),
-    }
-
-
 def say(text: str) -> None:
     """Print a line for the user."""
     console.print(text, markup=False, soft_wrap=True)
@@ -214,8 +177,9 @@ def _costs(one: Comparison) -> dict[str, MeasuredCost]:
 def _announce(one: Comparison, tuned: Sequence[Screened], costs: Mapping[str, MeasuredCost]) -> None:
     steps, seeds = one.budget.steps, len(one.budget.seeds)
     seconds = sum(costs[each.candidate.variant].step_seconds for each in tuned) * steps * seeds
+    names = ", ".join(each.candidate.name for each in tuned)
     say(
-        f"fine-tuning {', '.join(each.candidate.name for each in tuned)}: {len(tuned) * seeds} fits of {steps} steps, "
+        f"fine-tuning {names}: {counted(len(tuned) * seeds, 'fit')} of {steps} steps, "
         f"about {max(1, round(seconds / 60))} min at the measured speed; finished fits are kept"
     )
 
@@ -263,7 +227,3 @@ def _track(one: Comparison, chosen: Sequence[Candidate], table: pd.DataFrame) ->
     link = save_view(STUDY, RunView(name="Candidates", query=query, group_by=FIT, metric=f"test/{metric}", columns=()))
     if link:
         say(f"compare in the tracker (make ui): {link}")
-
-
-def _known(values: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: None if pd.isna(value) else value for name, value in values.items()}

@@ -16,7 +16,7 @@ from medtransfer.stages.own_data import location_of, question_of
 from medtransfer.training.progress import console
 
 if TYPE_CHECKING:  # torch is imported after the data report
-    from medtransfer.comparing.page import Findings
+    from medtransfer.comparing.findings import Findings
 
 RESERVED = ("weights", "records", "results")
 """Folders beside those of comparisons."""
@@ -30,6 +30,8 @@ def run(options: Namespace) -> None:
     location, layout = location_of(options)
     dataset = _dataset(location)
     name = _name(options, dataset)
+    if options.register and not options.keep:
+        raise ConfigError("--register: nothing was fine-tuned with --keep 0, expected 1 at least; raise it")
     given = open_input(location, layout, options.modality)
     question = question_of(options, given)
     _say(question.sentence)
@@ -38,8 +40,8 @@ def run(options: Namespace) -> None:
     budget = Budget(
         steps=options.steps, batch_size=options.batch, lr=options.lr, crop=options.size, seeds=_seeds(options)
     )
-    scan = with_target(given, question)
-    data, report = prepare(given, scan, question, dataset, crop=budget.crop, folder=_scratch(name))
+    kept = _scratch(name)
+    data, report = prepare(given, with_target(given, question), question, dataset, crop=budget.crop, folder=kept)
     for line in report.lines():
         _say(line)
     from medtransfer.comparing.candidates import defaults, read
@@ -47,24 +49,20 @@ def run(options: Namespace) -> None:
     from medtransfer.training.engine import Engine, HardwareConfig
     from medtransfer.training.fitting import Setting
 
-    candidates = read(options.candidates, options.weights) if options.candidates else defaults(options.weights)
-    setting = Setting(engine=Engine(HardwareConfig()), profile="compare", pointers={}, code=code.digest([ENTRY]))
     one = Comparison(
         name=name,
         question=question,
         data=data,
         report=report,
-        candidates=candidates,
+        candidates=read(options.candidates, options.weights) if options.candidates else defaults(options.weights),
         budget=budget,
         keep=options.keep,
-        setting=setting,
+        setting=Setting(engine=Engine(HardwareConfig()), profile="compare", pointers={}, code=code.digest([ENTRY])),
     )
     found, table = compare(one, started=started)
     found = replace(found, commands=_commands(options, found, name))
     publish(one, found)
-    if options.register:
-        if table is None:
-            raise ConfigError("--register: nothing was fine-tuned, expected --keep 1 at least")
+    if options.register and table is not None:
         from medtransfer.stages.compared import register_compared
 
         register_compared(options.register, one, table, command=_again(options, question, name))
@@ -106,7 +104,8 @@ def _commands(options: Namespace, found: "Findings", name: str) -> tuple[tuple[s
         f"medtransfer workspace {name} --data {shlex.quote(str(options.data))} {found.question.flags} "
         f"--network {best.variant} --chain {chain} {given}".strip()
     )
-    register = () if options.register else (("Register the best fit by validation", f"{again} --register {name}"),)
+    no_register = options.register or found.question.task == "regression"
+    register = () if no_register else (("Register the best fit by validation", f"{again} --register {name}"),)
     possible = found.question.task in ("binary", "multilabel") and "_attn" not in best.variant
     return (*register, *((("Go on in a workspace", workspace),) if possible else ()))
 

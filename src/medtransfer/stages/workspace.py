@@ -33,8 +33,6 @@ def run(options: Namespace) -> None:
         raise ConfigError(
             f"workspaces/{options.name}: exists already; choose another name or continue there with dvc repro"
         )
-    if (options.profile is None) == (options.data is None):
-        raise ConfigError("workspace: expected --profile, or --data (--csv) with --network; give one of them")
     params, pipeline, goals = _of_profile(root, options) if options.profile else _of_question(root, options)
     with new_folder(target) as folder:
         write_text(folder / paths.PARAMS, params)
