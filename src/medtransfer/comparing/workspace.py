@@ -130,7 +130,8 @@ def params_text(tree: Mapping[str, Any], question: Question) -> str:
         "# with their stages, from params.yaml and dvc.yaml of the checkout.",
     ]
     for key, value in tree.items():
-        text = yaml.safe_dump({key: value}, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+        style = None if isinstance(value, Mapping) else False  # a section in lines, its leaves in one line each
+        text = yaml.safe_dump({key: value}, sort_keys=False, allow_unicode=True, default_flow_style=style, width=110)
         lines += ["", f"# {COMMENTS[key]}", text.rstrip()]
     return "\n".join(lines) + "\n"
 
@@ -196,8 +197,12 @@ def _wanted_dep(dep: str, tree: Mapping[str, Any], absent: tuple[str, ...], made
 
 
 def _outs(stage: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the outputs of a stage up to the first template that a list of names does not fill in."""
+    items = stage.get("foreach")
     for out in (stage.get("do") or stage).get("outs", ()):
-        yield (out if isinstance(out, str) else next(iter(out))).partition("${")[0]
+        path = out if isinstance(out, str) else next(iter(out))
+        for item in items if isinstance(items, list) else [None]:
+            yield (path if item is None else path.replace("${item}", item)).partition("${")[0]
 
 
 def _value(tree: Mapping[str, Any], template: str) -> Any:
