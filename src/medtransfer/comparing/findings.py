@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from medtransfer.audit.verdicts import Half
+from medtransfer.audit.verdicts import ALARMS, Half
 from medtransfer.comparing.fits import Budget
 from medtransfer.comparing.images import DataReport
 from medtransfer.comparing.question import Question
@@ -40,10 +40,17 @@ class Findings:
 
 
 def headline(found: Findings) -> tuple[str, ...]:
-    """Return the answer in sentences, the commands that go on at the end."""
+    """Return the answer in sentences and the commands that go on."""
+    return (*answer(found), *(f"{what}: {command}" for what, command in found.commands))
+
+
+def answer(found: Findings) -> tuple[str, ...]:
+    """Return the answer in sentences, the audit of the data at the end."""
     said = _answer(found) if found.places else [_screened_only(found)]
-    said += [f"Audit of the data, {name}: {half.verdict} ({half.reason})." for name, half in found.audits.items()]
-    return (*said, *(f"{what}: {command}" for what, command in found.commands))
+    for name, half in found.audits.items():
+        shortcut = " A high number may then show the shortcut and not the disease." if half.verdict in ALARMS else ""
+        said.append(f"Audit of the data, {name}: {half.verdict} ({half.reason}).{shortcut}")
+    return tuple(said)
 
 
 def _answer(found: Findings) -> list[str]:

@@ -228,7 +228,7 @@ def require_enough(manifest: pd.DataFrame, question: Question) -> None:
 def _split_words(official: bool, overlaps: str) -> str:
     if official:
         return "split as given"
-    shares = f"{SPLIT.train:.0%} / {SPLIT.val:.0%} / {SPLIT.test:.0%} by patient"
+    shares = f"{SPLIT.train * 100:.0f} / {SPLIT.val * 100:.0f} / {SPLIT.test * 100:.0f} % by patient"
     return f"split here, {shares}" + (f" (the publisher's own is not used: {overlaps})" if overlaps else "")
 
 

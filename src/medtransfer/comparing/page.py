@@ -2,7 +2,7 @@
 
 import math
 
-from medtransfer.comparing.findings import Findings, headline, name_of, title_of
+from medtransfer.comparing.findings import Findings, answer, name_of, title_of
 from medtransfer.evaluation.cells import Row
 from medtransfer.evaluation.intervals import Interval
 from medtransfer.models.cost import MeasuredCost
@@ -29,9 +29,9 @@ def content(found: Findings) -> ReportContent:
         origin=found.data.lines()[0][0].upper() + found.data.lines()[0][1:] + ".",
         phantoms=False,
         home="",
-        headline=headline(found),
+        headline=answer(found),
         champions=(),
-        results=(*([_ranking(found)] if found.places else []), _screening(found)),
+        results=(*([_ranking(found)] if found.places else []), _next(found), _screening(found)),
         figures=(_forest(found),),
         data=(_counts(found), *([_left_out(found)] if found.data.left_out else []), _audit(found)),
         provenance=(_settings(found),),
@@ -91,6 +91,11 @@ def _cost(cost: MeasuredCost | None) -> tuple[TableCell, ...]:
     )
 
 
+def _next(found: Findings) -> Table:
+    rows = tuple((TableCell(what), TableCell(command)) for what, command in found.commands)
+    return Table("next", "What to do next", "Commands, in the folder of this one.", labels("What", "Command"), rows)
+
+
 def _screening(found: Findings) -> Table:
     tuned = {(place.cell.variant, place.cell.condition) for place in found.places}
     rows = tuple(
@@ -106,7 +111,7 @@ def _screening(found: Findings) -> Table:
         for rank, one in enumerate(found.screened, start=1)
     )
     columns = (
-        Column("Rank", "screening"),
+        Column("Rank"),
         *labels("Network", "Start"),
         Column(f"linear probe, {title_of(found.question.metric)}", "screening"),
         Column("LogME", "screening"),
@@ -212,7 +217,7 @@ def _settings(found: Findings) -> Table:
         "learning rate (AdamW, cosine)": f"{found.budget.lr:g}",
         "seeds": ", ".join(map(str, found.budget.seeds)),
         "minutes of this call": f"{found.seconds / 60:.1f}",
-    } | dict(found.commands)
+    }
     rows = tuple((TableCell(name), TableCell(value)) for name, value in facts.items())
     return Table(
         "settings", "Settings", "The runs are in the tracker's experiment compare.", labels("What", "Value"), rows

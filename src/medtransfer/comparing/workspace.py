@@ -1,6 +1,7 @@
 """Parameters and pipeline of a workspace for one question: only the study and phases that it needs."""
 
 import re
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -132,7 +133,8 @@ def params_text(tree: Mapping[str, Any], question: Question) -> str:
     for key, value in tree.items():
         style = None if isinstance(value, Mapping) else False  # a section in lines, its leaves in one line each
         text = yaml.safe_dump({key: value}, sort_keys=False, allow_unicode=True, default_flow_style=style, width=110)
-        lines += ["", f"# {COMMENTS[key]}", text.rstrip()]
+        comment = (f"# {line}" for line in textwrap.wrap(COMMENTS[key], 108))
+        lines += ["", *comment, text.rstrip()]
     return "\n".join(lines) + "\n"
 
 
