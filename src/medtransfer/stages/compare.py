@@ -35,16 +35,12 @@ def run(options: Namespace) -> None:
     given = open_input(location, layout, options.modality)
     question = question_of(options, given)
     _say(question.sentence)
-    from medtransfer.comparing.fits import Budget  # torch from here on, unless the target is not usable
-
-    budget = Budget(
-        steps=options.steps, batch_size=options.batch, lr=options.lr, crop=options.size, seeds=_seeds(options)
-    )
-    kept = _scratch(name)
-    data, report = prepare(given, with_target(given, question), question, dataset, crop=budget.crop, folder=kept)
+    seeds, kept = _seeds(options), _scratch(name)
+    data, report = prepare(given, with_target(given, question), question, dataset, crop=options.size, folder=kept)
     for line in report.lines():
         _say(line)
-    from medtransfer.comparing.candidates import defaults, read
+    from medtransfer.comparing.candidates import defaults, read  # torch is imported from here on
+    from medtransfer.comparing.fits import Budget
     from medtransfer.comparing.run import Comparison, compare, publish
     from medtransfer.training.engine import Engine, HardwareConfig
     from medtransfer.training.fitting import Setting
@@ -55,13 +51,12 @@ def run(options: Namespace) -> None:
         data=data,
         report=report,
         candidates=read(options.candidates, options.weights) if options.candidates else defaults(options.weights),
-        budget=budget,
+        budget=Budget(steps=options.steps, batch_size=options.batch, lr=options.lr, crop=options.size, seeds=seeds),
         keep=options.keep,
         setting=Setting(engine=Engine(HardwareConfig()), profile="compare", pointers={}, code=code.digest([ENTRY])),
     )
     found, table = compare(one, started=started)
-    found = replace(found, commands=_commands(options, found, name))
-    publish(one, found)
+    publish(one, replace(found, commands=_commands(options, found, name)))
     if options.register and table is not None:
         from medtransfer.stages.compared import register_compared
 
