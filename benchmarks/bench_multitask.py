@@ -135,7 +135,7 @@ def _loaders(folder: Path) -> dict[str, Any]:
     data = PackedDataset.open(folder / "packed")
     recipe = AugmentConfig(crop=SMALL, hflip=0.5, translate=0.05, rotate=10.0)
     shared: dict[str, Any] = {"augment": recipe, "seed": 0, "train": True}
-    zones = {"targets": data.targets(ZONES), "mirror": mirrored_columns(ZONES), "lungs": True}
+    zones: dict[str, Any] = {"targets": data.targets(ZONES), "mirror": mirrored_columns(ZONES), "lungs": True}
     return {
         "label": Loader(data, data.rows("train"), batch_size=16, **shared),
         "zones": Loader(data, data.rows("train"), batch_size=4, **shared, **zones),

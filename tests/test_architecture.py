@@ -23,7 +23,7 @@ LAYERS = (
     LEAVES,
     ("ssl", "explain", "audit", "reporting"),
     ("training",),
-    ("studies",),
+    ("studies", "comparing"),
     ("params", "tuning"),
     ("profiles",),
 )
@@ -116,6 +116,12 @@ def test_leaves_know_nothing_of_each_other():
 
 def test_the_grid_is_a_leaf():
     assert not inner(GRID)
+
+
+def test_studies_and_comparisons_know_nothing_of_each_other():
+    beside = ("studies", "comparing")
+    pairs = {(m, o) for m in MODULES if room(m) in beside for o in inner(m) if room(o) in beside}
+    assert not {(m, o) for m, o in pairs if room(m) != room(o)}
 
 
 def test_a_study_never_imports_another_study():

@@ -57,18 +57,30 @@ VALUES = {
     "dataset": "ct",
     "draws": "10",
     "folder": "out",
+    "batch": "16",
+    "candidates": "resnet18",
+    "data": "data/images.csv",
     "images": "data",
+    "keep": "3",
+    "layout": "imagefolder",
+    "lr": "0.001",
     "name": "mine",
+    "network": "resnet18",
     "on": "2026-03-01",
     "origin": "data/images",
     "override": "because",
     "phase": "finetune",
     "prevalence": "0.1",
     "profile": "paper",
+    "register": "mine",
     "seed": "0",
     "seeds": "3",
+    "size": "160",
     "source": "imagefolder",
+    "start": "weights/resnet18.safetensors",
+    "steps": "80",
     "storage": "postgresql+psycopg://localhost/tuning",
+    "target": "label",
     "to": "phantoms",
     "trial": "1",
     "until": "0",
@@ -82,6 +94,16 @@ VALUES = {
 """A value for every argument without choices; the address of a model differs from verb to verb."""
 MODEL = dict.fromkeys(("evaluate", "audit"), "models:/covid-ct@champion")
 NO_NAME = {
+    "batch": "a number",
+    "candidates": "names of networks, or a path of the user, only read",
+    "data": "a path of the user, only read",
+    "keep": "a number",
+    "layout": "a layout, looked for in a list",
+    "lr": "a number",
+    "size": "a number",
+    "start": "a path of the user, only read",
+    "steps": "a number",
+    "target": "a column, looked for in a table",
     "annotations": "a path of the user, only read",
     "draws": "a number",
     "folder": "a path of the user, only read",
@@ -111,7 +133,18 @@ NO_NAME = {
     "workers": "a number",
 }
 """Arguments without choices that become no part of a path. Any other is tried with bad names."""
-WITHOUT_PARAMS = {"audit", "code", "data", "evaluate", "import", "lineage", "overview", "prevalence", "registry"}
+WITHOUT_PARAMS = {
+    "audit",
+    "code",
+    "compare",
+    "data",
+    "evaluate",
+    "import",
+    "lineage",
+    "overview",
+    "prevalence",
+    "registry",
+}
 """Verbs that do not read params.yaml, or only for a data set that is named."""
 IN_USE = (
     "resnet18_attn0",

@@ -19,8 +19,10 @@ NAMES = {
     "condition": "condition",
     "dataset": "data set",
     "name": "name",
+    "network": "network",
     "phase": "phase",
     "profile": "profile",
+    "register": "registered model",
     "source": "source",
     "variant": "variant",
 }
@@ -103,6 +105,7 @@ def _user_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     source.add_argument("--manifest", type=Path, help="CSV table with image, label and patient_id columns")
     evaluate.add_argument("--rename", action="append", default=[], metavar="FOLDER=CLASS", help="name a folder's class")
     evaluate.add_argument("--out", type=Path, default=Path("out/evaluate"))
+    _compare_verb(verbs)
     _audit_verb(verbs)
     _prevalence_verb(verbs)
     data = _verb(verbs, "data", "add a real data set, or draw the phantoms", stage="data")
@@ -116,7 +119,14 @@ def _user_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     draw.add_argument("--to", type=Path, required=True)
     workspace = _verb(verbs, "workspace", "make a separate folder for another profile or other data", stage="workspace")
     workspace.add_argument("name")
-    workspace.add_argument("--profile", required=True, help="a file in profiles/ without .yaml")
+    what = workspace.add_mutually_exclusive_group(required=True)
+    what.add_argument("--profile", help="a file in profiles/ without .yaml")
+    what.add_argument("--data", "--csv", type=Path, help="own images, as in compare; with --network")
+    _target_options(workspace)
+    workspace.add_argument("--network", help="<network>[_to_<block>], for example tf_efficientnet_lite0")
+    workspace.add_argument("--chain", choices=("none", "stl_n"), default="stl_n", help="random or ready-made weights")
+    workspace.add_argument("--start", help="file of ready-made weights (default: that of the network in weights/)")
+    workspace.add_argument("--size", type=int, default=160, help="side of the images in pixels (default: 160)")
     _registry_verbs(_verb(verbs, "registry", "show or move an alias of a registered model", stage="registry"))
     lineage = _verb(verbs, "lineage", "show where a thing comes from and what was made of it", stage="lineage")
     lineage.add_argument("what", help="a data set, MODEL@ALIAS, MODEL/VERSION, a run or a weights hash")
@@ -126,6 +136,40 @@ def _user_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     imported.add_argument("folder", type=Path, nargs="?", default=Path("out"))
     _tuning_verbs(verbs)
     _verb(verbs, "check", "validate params.yaml and the profiles", stage="check")
+
+
+def _compare_verb(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    compare = _verb(verbs, "compare", "which network for your own images: screen, fine-tune and rank", stage="compare")
+    compare.add_argument(
+        "--data", type=Path, required=True, help="CSV table, folder of class folders, or name of an added data set"
+    )
+    _target_options(compare)
+    compare.add_argument("--candidates", help="networks with commas between, or a YAML list (default: weights at hand)")
+    compare.add_argument("--weights", type=Path, default=Path("weights"), help="folder of ready-made weights")
+    compare.add_argument("--name", help="of the comparison (default: that of the data)")
+    for option, kind, usual, what in (
+        ("size", int, 160, "side of the images in pixels"),
+        ("keep", int, 3, "how many candidates are fine-tuned; 0: screening alone"),
+        ("seeds", int, 3, "fits per candidate"),
+        ("steps", int, 80, "of every fit"),
+        ("batch", int, 16, "images per step"),
+        ("lr", float, 0.0005, "learning rate of every fit"),
+    ):
+        compare.add_argument(f"--{option}", type=kind, default=usual, help=f"{what} (default: {usual})")
+    compare.add_argument("--register", metavar="MODEL", help="register the best candidate under this name")
+
+
+def _target_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where images are and what is asked about them."""
+    parser.add_argument("--layout", help="layout of the folder: imagefolder, covid_ct, … (default: imagefolder)")
+    parser.add_argument(
+        "--modality", choices=("CXR", "CT", "natural"), default="CXR", help="of a table or class folders"
+    )
+    parser.add_argument("--target", action="append", default=[], help="column of the answer; several: findings")
+    parser.add_argument(
+        "--task", choices=("binary", "multiclass", "multilabel", "regression"), help="kind of the answer"
+    )
+    parser.add_argument("--positive", default="", help="of two classes, the one that is looked for")
 
 
 def _audit_verb(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

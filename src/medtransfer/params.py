@@ -26,8 +26,8 @@ class DatasetConfig(Config):
     """One data set: where its raw files are, and how they are split and packed."""
 
     source: SourceConfig
-    pointer: Path = Path("data.dvc")
-    """DVC pointer of the raw files, for lineage."""
+    pointer: Path | None = Path("data.dvc")
+    """DVC pointer of the raw files, for lineage; null where DVC does not version them."""
     split: SplitConfig = SplitConfig()
     pack: PackConfig
     exclude: tuple[str, ...] = ()
@@ -43,7 +43,10 @@ class RegistryConfig(Config):
 
 
 class Params(Config):
-    """Every parameter of every stage; :func:`params_model` adds a section for each study, under its name."""
+    """Every parameter of every stage; :func:`params_model` adds a section for each study, under its name.
+
+    A study without a section is not part of the workspace.
+    """
 
     profile: str
     hardware: HardwareConfig
@@ -67,8 +70,20 @@ class Params(Config):
         return self.tuning[name]
 
     def study(self, name: str) -> Any:
-        """Return the parameters of a study."""
-        return getattr(self, name)
+        """Return the parameters of a study.
+
+        Raises:
+            ConfigError: there is no section of it.
+        """
+        section = getattr(self, name)
+        if section is None:
+            raise ConfigError(f"{name}: no section in {paths.PARAMS}; there are {', '.join(self.studies) or 'none'}")
+        return section
+
+    @property
+    def studies(self) -> tuple[str, ...]:
+        """The studies that have a section."""
+        return tuple(name for name in STUDIES if getattr(self, name) is not None)
 
     def dataset(self, name: str) -> DatasetConfig:
         """Return the settings of a data set.
@@ -85,13 +100,13 @@ class Params(Config):
     @property
     def pointers(self) -> dict[str, Path]:
         """DVC pointer of every data set's raw files."""
-        return {name: dataset.pointer for name, dataset in self.datasets.items()}
+        return {name: dataset.pointer for name, dataset in self.datasets.items() if dataset.pointer}
 
 
 @cache
 def params_model() -> type[Params]:
     """Return ``Params`` with a section for every study: ``CONFIG`` of its module ``config``."""
-    sections: dict[str, Any] = {name: (module(name, "config").CONFIG, ...) for name in STUDIES}
+    sections: dict[str, Any] = {name: (module(name, "config").CONFIG | None, None) for name in STUDIES}
     return create_model("Params", __base__=Params, **sections)
 
 

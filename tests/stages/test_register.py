@@ -77,7 +77,7 @@ def registry(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(("audit", "alias"), [("confounded: by: border", ""), ("no sign: …", "champion")])
 def test_a_first_version_that_uses_a_shortcut_waits_for_a_person(registry, audit, alias, capsys):
-    assert register._promote_the_first("covid-ct", 1, "champion", why="best", audit=audit) == alias
+    assert register.promote_the_first("covid-ct", 1, "champion", why="best", audit=audit) == alias
     assert registry == ([1] if alias else [])
     said = " ".join(capsys.readouterr().err.split())
     assert ("registry promote covid-ct --version 1" in said) == (not alias)

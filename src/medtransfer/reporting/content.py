@@ -81,6 +81,8 @@ class ReportContent:
     """The study's own terms; the page explains them on hovering, like the shared ones."""
     links: tuple[tuple[str, str], ...] = ()
     """Further pages: title and address relative to this one."""
+    home: str = "../index.html"
+    """Where the front page of all studies is; empty for a page that belongs to none."""
 
     @property
     def lead(self) -> Figure | None:

@@ -7,7 +7,7 @@ from medtransfer.errors import ConfigError
 from medtransfer.params import Params, parse_params, read_tree
 from medtransfer.profiles import with_profile
 from medtransfer.stages.faults import find_faults, not_here, studies_of
-from medtransfer.studies import STUDIES, module
+from medtransfer.studies import module
 from medtransfer.training.progress import console
 
 
@@ -22,7 +22,7 @@ def run(options: Namespace) -> None:
     tree = read_tree(root / paths.PARAMS)
     params = parse_params(tree)
     _say(f"params.yaml: profile {params.profile}; data sets: {', '.join(params.datasets)}")
-    for study in STUDIES:
+    for study in params.studies:
         _say(f"{study}: {_planned(params, study)}")
     found = find_faults(params, tree, root, studies_of(root, params.profile))
     faults += [f"{paths.PARAMS}: {line}" for line in (*found.wrong, *found.absent.values())]

@@ -68,7 +68,7 @@ def find_faults(params: Params, tree: Any, root: Path, studies: Sequence[str]) -
             continue
         if unknown := sorted(set(dataset.exclude) - {row["path"] for row in scans[name].rows}):
             found.wrong.append(f"datasets.{name}.exclude: {unknown[0]} is not an image of it; correct or remove it")
-    for study in studies:
+    for study in (study for study in studies if study in params.studies):
         config = params.study(study)
         read = module(study, "study").datasets(config)
         for where, what in _walk(config, study):
@@ -87,8 +87,8 @@ def find_faults(params: Params, tree: Any, root: Path, studies: Sequence[str]) -
     return Faults(list(dict.fromkeys(found.wrong)), found.absent)
 
 
-def _bring(pointer: Path, root: Path) -> str:
-    if (root / pointer).is_file():
+def _bring(pointer: Path | None, root: Path) -> str:
+    if pointer and (root / pointer).is_file():
         return f"dvc pull {pointer}"
     return "medtransfer data add copies a downloaded data set there; or correct the path"
 

@@ -8,7 +8,7 @@ from medtransfer.data.leaks import require_no_leaks
 from medtransfer.data.packed import PackedDataset
 from medtransfer.files import remove_made, write_json
 from medtransfer.params import Params, load_params
-from medtransfer.studies import STUDIES, module
+from medtransfer.studies import module
 from medtransfer.training.progress import console
 
 MADE = ("report.json", "datasets", "chains", "studies")
@@ -42,7 +42,7 @@ def run(options: Namespace) -> None:
 def _chains(params: Params) -> dict[str, tuple[str, ...]]:
     """Return the data sets of every study; a study that reads one missing in params.yaml is named and left out."""
     chains = {}
-    for study in STUDIES:
+    for study in params.studies:
         names: tuple[str, ...] = module(study, "study").datasets(params.study(study))
         missing = [name for name in names if name not in params.datasets]
         if missing:

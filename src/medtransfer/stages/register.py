@@ -69,7 +69,7 @@ def _register(
     )
     describe(contest.model, model_description(facts))
     why = f"best validation {contest.metric}"
-    alias = _promote_the_first(contest.model, version, params.registry.alias, why=why, audit=facts.audit)
+    alias = promote_the_first(contest.model, version, params.registry.alias, why=why, audit=facts.audit)
     run_key = read_json(model.records / "run.json")["run_key"]
     return best | {"model": contest.model, "alias": alias, "version": version, "run_key": run_key}
 
@@ -87,7 +87,7 @@ def _audited(model: FittedModel) -> str:
     return audit_tag(gravest(own))
 
 
-def _promote_the_first(name: str, version: int, alias: str, *, why: str, audit: str) -> str:
+def promote_the_first(name: str, version: int, alias: str, *, why: str, audit: str) -> str:
     """Give the alias to a model's first version; a later one is compared and waits for a person. Return its alias.
 
     A first version that uses a shortcut waits too: it needs a reason of a person.

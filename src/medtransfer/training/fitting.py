@@ -30,7 +30,7 @@ class Setting:
     engine: Engine
     profile: str
     pointers: Mapping[str, Path]
-    """DVC pointer file of every data set's raw files, for the lineage."""
+    """DVC pointer file of every data set's raw files, for the lineage; files that DVC does not version have none."""
     code: str = ""
     """Hash of the code that the fits run, ``medtransfer.code.digest``."""
 
@@ -134,7 +134,8 @@ def run_spec(spec: FitSpec, setting: Setting) -> RunSpec:
     """Return how a fit appears in the tracker."""
     known = identity(spec, setting)
     names = [data.meta.name for data in spec.data.values()]
-    lineages = [collect_lineage((setting.pointers[name],), root=paths.workspace()) for name in names]
+    pointers = ([setting.pointers[name]] if name in setting.pointers else [] for name in names)
+    lineages = [collect_lineage(known, root=paths.workspace()) for known in pointers]
     raw = [",".join(lineage["data"].values()) for lineage in lineages]
     run_key = spec.parent.run_key if spec.parent else None
     tags = spec.names | {

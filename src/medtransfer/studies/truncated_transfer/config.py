@@ -101,8 +101,8 @@ class TruncatedTransferConfig(Config):
     seeds: tuple[int, ...]
     start: dict[Name, StartConfig]
     """Source of the weights of each whole backbone."""
-    pretrain: PretrainPhase
-    """How backbones whose start is ``train`` are trained."""
+    pretrain: PretrainPhase | None = None
+    """How backbones whose start is ``train`` are trained; without it all weights are ready-made."""
     augment: AugmentConfig
     class_weights: bool = False
     """Weight classes, or both values of each finding, by their frequency in the training images."""
@@ -113,6 +113,9 @@ class TruncatedTransferConfig(Config):
     def _names_fit(self) -> "TruncatedTransferConfig":
         if self.train.selection is None:
             raise ValueError("train needs a selection metric: weights and learning rates are chosen on validation rows")
+        trained = [name for name, start in self.start.items() if start.kind == "train"]
+        if trained and self.pretrain is None:
+            raise ValueError(f"start of {trained[0]!r}: kind train needs the section pretrain; add it")
         unknown = [name for task in self.tasks.values() for name in task.regimes if name not in self.regimes]
         if unknown:
             raise ValueError(f"tasks: there is no regime {unknown[0]!r}; there are {', '.join(self.regimes)}")

@@ -43,6 +43,7 @@ def require_variants(config: TruncatedTransferConfig) -> None:
 
 def _fit(config: TruncatedTransferConfig, phase: str, backbone: str, setting: Setting) -> FitSpec:
     settings, seed = config.pretrain, study.PRETRAINED_SEED
+    assert settings is not None  # the configuration requires it where a network is trained here
     data = open_dataset(settings.dataset)
     network, classes = network_config(backbone).model_copy(update={"dropout": settings.dropout}), data.meta.classes
     return FitSpec(

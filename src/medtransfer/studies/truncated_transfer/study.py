@@ -33,7 +33,7 @@ def datasets(config: "TruncatedTransferConfig") -> tuple[str, ...]:
     """Return the data sets of the tasks, and that of pretraining if it is done here."""
     pretrained = any(start.kind == "train" for start in config.start.values())
     tasks = (task.dataset for task in config.tasks.values())
-    return tuple(dict.fromkeys((*((config.pretrain.dataset,) if pretrained else ()), *tasks)))
+    return tuple(dict.fromkeys((*((config.pretrain.dataset,) if pretrained and config.pretrain else ()), *tasks)))
 
 
 def source(backbone: str) -> FitPaths:
