@@ -11,6 +11,7 @@ from PIL import Image
 
 from medtransfer.cli import run
 from medtransfer.params import parse_params
+from medtransfer.stages.workspace import _point_up
 
 
 def digests(folder):
@@ -34,6 +35,13 @@ def test_a_workspace_leaves_the_sample_alone_and_is_complete(checkout_copy, caps
     assert (made / ".dvc").is_dir()
     assert run(["workspace", "mine", "--profile", "paper"]) == 2
     assert "workspaces/mine: exists already" in capsys.readouterr().err
+
+
+def test_weights_of_an_earlier_stage_are_those_of_the_workspace_itself():
+    starts = {name: {"kind": "file", "path": path} for name, path in (("own", "out/a/seed0"), ("ready", "weights/b"))}
+    tree = {"datasets": {}, "study": starts}
+    _point_up(tree)
+    assert [start["path"] for start in tree["study"].values()] == ["out/a/seed0", "../../weights/b"]
 
 
 def test_a_workspace_of_an_unknown_profile_is_not_begun(checkout_copy, capsys):
