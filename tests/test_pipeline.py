@@ -16,7 +16,10 @@ from medtransfer.stages.code import tokens
 ROOT = Path(__file__).parent.parent
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-LATE = {"attentive_transfer.outside", "attentive_transfer.model", "multitask_vit.model"}
+LATE = {
+    "attentive_transfer.outside", "attentive_transfer.model", "multitask_vit.model", "visual_transfer.model",
+    "visual_transfer.floor", *(f"visual_transfer.maximized.{name}" for name in ("columns", "iterations", "filters")),
+}  # fmt: skip
 """Read after training alone, by stages that track the whole study."""
 PHASES = [(name, phase) for name in studies.STUDIES for phase in studies.module(name, "study").PHASES]
 

@@ -43,6 +43,13 @@ def test_weights_that_two_sections_share_by_a_yaml_alias_move_up_once():
     assert tree["a"]["start"]["path"] == tree["b"]["start"]["path"] == "../../weights/x"
 
 
+def test_weights_of_an_earlier_stage_are_those_of_the_workspace_itself():
+    starts = {name: {"kind": "file", "path": path} for name, path in (("own", "out/a/seed0"), ("ready", "weights/b"))}
+    tree = {"datasets": {}, "study": starts}
+    _point_up(tree)
+    assert [start["path"] for start in tree["study"].values()] == ["out/a/seed0", "../../weights/b"]
+
+
 def test_a_workspace_of_an_unknown_profile_is_not_begun(checkout_copy, capsys):
     assert run(["workspace", "mine", "--profile", "fast"]) == 2
     assert "profile 'fast': there is no such file in profiles/; choose one of paper" in capsys.readouterr().err

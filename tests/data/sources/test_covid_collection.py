@@ -38,6 +38,17 @@ def test_frontal_images_are_kept_although_the_text_is_not_clean(tmp_path, tree):
     assert scan.classes == ("normal", "pneumonia", "covid")
 
 
+def test_covid_against_any_other_finding_leaves_none_out(tmp_path, tree):
+    scan = CovidCollectionSource(root=tmp_path, labels="covid_or_other").scan()
+    assert [(row["path"], row["label"]) for row in scan.rows] == [
+        ("images/a.jpeg", "covid"),
+        ("images/b.png", "covid"),
+        ("images/d.png", "other"),
+        ("images/e.v1.png", "other"),
+    ]
+    assert scan.classes == ("other", "covid")
+
+
 def test_trailing_blanks_ct_slices_and_rows_without_a_patient(tmp_path, write_images, text):
     header = "patientid,finding,view,modality,location,folder,filename\n"
     rows = [

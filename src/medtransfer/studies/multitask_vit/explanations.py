@@ -19,6 +19,7 @@ from medtransfer.explain.relevance import relevance_map
 from medtransfer.models.classifier import Classifier
 from medtransfer.models.multitask import LABEL, MultitaskHead
 from medtransfer.models.weights import load_model
+from medtransfer.studies.base import Explained
 from medtransfer.studies.multitask_vit import study
 from medtransfer.studies.multitask_vit.config import MultitaskVitConfig
 from medtransfer.training.engine import Engine
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 SHOWN = 6
 """Test images in the panel."""
+SIDE_BY_SIDE = 2
+"""Networks in the gallery."""
 AFFECTED = 0.5
 """Severity from which on a pixel is inside a lesion's contour, as a zone counts from there."""
 RELEVANCE, MAP = "relevance", "severity map"
@@ -41,6 +44,14 @@ class Seen:
 
     rows: Rows
     maps: Mapping[str, NDArray[np.float32]]
+
+
+def explained(config: MultitaskVitConfig) -> Explained:
+    """Return the main network and one more with a diagnosis: each one costs a fit on permuted labels."""
+    named = [config.main, *(name for name in config.variants if name != config.main)]
+    diagnosing = [name for name in named if LABEL in config.variants[name].tasks][:SIDE_BY_SIDE]
+    networks = {name: study.fitted(name, config.seeds[0]) for name in diagnosing}
+    return Explained(networks=networks, dataset=config.finetune.label.dataset, positive=config.positive)
 
 
 def explanations(config: MultitaskVitConfig, engine: Engine) -> tuple[dict[str, "Figure"], dict[str, Any]]:

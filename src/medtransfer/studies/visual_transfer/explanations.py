@@ -7,6 +7,7 @@ import numpy as np
 from medtransfer.data.packed import PackedDataset, Rows
 from medtransfer.data.windows import centre_crop
 from medtransfer.explain.panels import HeatRow, heat_panel
+from medtransfer.studies.base import Explained
 from medtransfer.studies.visual_transfer import study
 from medtransfer.studies.visual_transfer.attribution import (
     EXPLAINERS,
@@ -28,6 +29,17 @@ if TYPE_CHECKING:
 
 SHOWN = 2
 """Test images of each class in Fig. 1; the paper shows one."""
+
+
+def explained(config: VisualTransferConfig) -> Explained:
+    """Return the first fits of the columns whose weights are here, few of them: each one costs a fit on permuted labels.
+
+    The benchmark CNN, a frozen base and one trained in all layers, where they are declared.
+    """
+    here = [name for name in config.columns if study.available(config, name)]
+    kinds = {(bool(config.columns[name].base), config.columns[name].frozen): name for name in here}
+    networks = {column_title(name): study.fitted(name, config.seeds[0]) for name in kinds.values()}
+    return Explained(networks=networks, dataset=config.dataset, positive=config.positive)
 
 
 def explanations(config: VisualTransferConfig, engine: Engine) -> tuple[dict[str, "Figure"], dict[str, Any]]:

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medtransfer.evaluation.cells import Cell, EvaluationConfig, Key, measure
+from medtransfer.evaluation.cells import Aligned, Cell, EvaluationConfig, Key, measure, of_output
 from medtransfer.evaluation.claims import Judged, judge
-from medtransfer.evaluation.summary import sample
 from medtransfer.studies.visual_transfer import study
 from medtransfer.studies.visual_transfer.claims import AUROC, SHARE, claims, printed
 from medtransfer.studies.visual_transfer.config import VisualTransferConfig
@@ -71,40 +70,39 @@ def _shares(
     if known is None:
         return {}
     images, patients = (np.array(known[name], object) for name in ("images", "patients"))
-    zeros = np.zeros(len(images))
     result: dict[str, dict[Key, Cell]] = {}
     for explainer, columns in known["explainers"].items():
         for variant, found in columns.items():
             scores = np.array(found["shares"], np.float64)
-            own = sample(
-                [MEAN],
-                zeros,
-                scores,
-                patients,
-                thresholds=[0.5] * len(scores),
-                population=patients,
-                draws=evaluation.draws,
-                seed=evaluation.seed,
-            )
-            result.setdefault(explainer, {})[variant, study.AGAINST_REST] = Cell(
+            aligned = Aligned(
                 seeds=tuple(found["seeds"]),
                 outputs=(SHARE,),
                 images=images,
                 patients=patients,
                 scores=scores[:, :, None],
-                target=zeros[:, None],
-                variant=variant,
-                condition=study.AGAINST_REST,
-                dataset=config.dataset,
-                split="test",
-                kind="value",
-                task="regression",
-                samples=own,
-                by_output={SHARE: own},
-                thresholds={},
-                neg_pos_ratio=None,
+                target=np.zeros((len(images), 1)),
+            )
+            result.setdefault(explainer, {})[variant, study.AGAINST_REST] = _cell(
+                variant, aligned, config.dataset, evaluation
             )
     return result
+
+
+def _cell(variant: str, aligned: Aligned, dataset: str, evaluation: EvaluationConfig) -> Cell:
+    samples = of_output(aligned, SHARE, (MEAN,), [0.5] * len(aligned.seeds), evaluation)
+    return Cell(
+        **vars(aligned),
+        variant=variant,
+        condition=study.AGAINST_REST,
+        dataset=dataset,
+        split="test",
+        kind="value",
+        task="regression",
+        samples=samples,
+        by_output={SHARE: samples},
+        thresholds={},
+        neg_pos_ratio=None,
+    )
 
 
 def _title(one: Key) -> str:
