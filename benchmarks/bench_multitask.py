@@ -154,8 +154,8 @@ def main() -> None:
     record(
         "multitask",
         rows,
-        goal="forward at 512 px at least 1.5 times faster in bf16, with equal decisions; training at batch 4 under 12 GB; "
-        "efficiency with two loaders at least 0.90",
+        goal="forward at 512 px at least 1.5 times faster in bf16, with equal decisions; training at batch 4 under "
+        "12 GB; efficiency with two loaders at least 0.90",
     )
 
 

@@ -250,7 +250,8 @@ def test_a_data_set_that_does_not_exist_is_refused_with_those_that_do():
 
 def test_an_unknown_profile_is_refused_with_those_that_exist():
     with pytest.raises(
-        ConfigError, match=r"profile 'papr': there is no such file in profiles/; choose one of paper, paper-stable"
+        ConfigError,
+        match=r"profile 'papr': there is no such file in profiles/; choose one of paper, paper-multitask, paper-stable",
     ):
         with_profile(ROOT, "papr")
 
