@@ -122,5 +122,8 @@ class Campaign:
             ).fetchall()
             versions = store.execute("SELECT name, version FROM model_versions ORDER BY 1, 2").fetchall()
             models = store.execute("SELECT count(*) FROM logged_models WHERE lifecycle_stage = 'active'").fetchone()
+        # a run's own code begins its name, and is another one after a kill before the run began
+        runs = sorted((name.partition(" · ")[2], status) for name, status in runs)
+        points = [(name.partition(" · ")[2], key, n) for name, key, n in points]
         counted = {f"{run} {key}": n for run, key, n in points if not any(part in key for part in UNEQUAL)}
         return {"runs": runs, "versions": versions, "logged models": models} | counted

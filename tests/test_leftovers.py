@@ -59,3 +59,11 @@ def test_work_in_progress_stays(here):
 def test_a_mark_names_no_host(monkeypatch):
     monkeypatch.setattr("socket.gethostname", lambda: "secret")
     assert "secret" not in this_process()
+
+
+def test_a_file_that_is_written_again_leaves_nothing_of_a_killed_write(here):
+    write_atomic(here / "out/a.json", lambda path: path.write_text("whole"))
+    assert left(here) == [path for path in left(here) if "datasets" in path]
+    with new_folder(here / "out/datasets/ct"):
+        pass
+    assert left(here) == []

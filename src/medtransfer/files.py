@@ -1,5 +1,6 @@
 """Files and folders that are complete or absent: staged next to the target, then renamed."""
 
+import glob
 import hashlib
 import json
 import os
@@ -24,6 +25,7 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
     A kill or a full disk leaves the previous file untouched; the temporary file is removed on an error.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_older(path)
     staged = path.with_name(f".{path.name}.{this_process()}.part")
     try:
         write(staged)
@@ -62,6 +64,7 @@ def new_folder(target: Path, *, made: Collection[str] = (), mark: str = "") -> I
     """
     require_made(target, made, mark=mark)
     target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_older(target)
     own = Path(tempfile.mkdtemp(prefix=f".{target.name}.{this_process()}.", suffix=".part", dir=target.parent))
     try:
         staged = own / target.name  # made by mkdir, because folders made by mkdtemp are closed to other users
@@ -82,13 +85,24 @@ def remove_leftovers(folder: Path) -> list[Path]:
     for place, folders, files in os.walk(folder):
         left = [name for name in (*folders, *files) if (made := _LEFTOVER.fullmatch(name)) and is_gone(made[1])]
         for path in (Path(place) / name for name in left):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+            _remove(path)
             found.append(path)
         folders[:] = [name for name in folders if name not in left]
     return found
+
+
+def _remove_older(target: Path) -> None:
+    """Delete what processes that were killed left of a file or folder that is about to be written again."""
+    for path in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+        if (made := _LEFTOVER.fullmatch(path.name)) and is_gone(made[1]):
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def require_made(folder: Path, made: Collection[str], *, mark: str = "") -> None:
