@@ -61,13 +61,14 @@ def step(side: int, **changes: Any) -> tuple[Any, Callable[[dict[str, Any]], Non
     from medtransfer.training.multitask import MultitaskTask
 
     engine = Engine(HardwareConfig(device="cpu"))
-    task = MultitaskTask(engine.place(network(side, **changes)).train(), ("normal", "other", "covid"))
+    trained: Any = engine.place(network(side, **changes)).train()
+    task = MultitaskTask(trained, ("normal", "other", "covid"))
     optimizer = torch.optim.SGD(task.module.parameters(), lr=1e-3, momentum=0.9, fused=True)
 
     def update(batch: dict[str, Any]) -> None:
         optimizer.zero_grad()
         with engine.autocast():
-            loss = task.losses({name: engine.batch(part) for name, part in batch.items()})["total"]
+            loss: Any = task.losses({name: engine.batch(part) for name, part in batch.items()})["total"]
         loss.backward()
         optimizer.step()
 

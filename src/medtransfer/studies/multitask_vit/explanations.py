@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 SHOWN = 6
 """Test images in the panel."""
+POSITIVE = "covid"
+"""The class that the gallery explains, as the paper's data name it."""
 SIDE_BY_SIDE = 2
 """Networks in the gallery."""
 AFFECTED = 0.5
@@ -51,7 +53,7 @@ def explained(config: MultitaskVitConfig) -> Explained:
     named = [config.main, *(name for name in config.variants if name != config.main)]
     diagnosing = [name for name in named if LABEL in config.variants[name].tasks][:SIDE_BY_SIDE]
     networks = {name: study.fitted(name, config.seeds[0]) for name in diagnosing}
-    return Explained(networks=networks, dataset=config.finetune.label.dataset, positive=config.positive)
+    return Explained(networks=networks, dataset=config.finetune.label.dataset, positive=POSITIVE)
 
 
 def explanations(config: MultitaskVitConfig, engine: Engine) -> tuple[dict[str, "Figure"], dict[str, Any]]:

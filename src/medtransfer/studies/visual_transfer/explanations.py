@@ -32,7 +32,7 @@ SHOWN = 2
 
 
 def explained(config: VisualTransferConfig) -> Explained:
-    """Return the first fits of the columns whose weights are here, few of them: each one costs a fit on permuted labels.
+    """Return first fits of few columns whose weights are here: each one costs a fit on permuted labels.
 
     The benchmark CNN, a frozen base and one trained in all layers, where they are declared.
     """

@@ -82,9 +82,8 @@ def _shares(
                 scores=scores[:, :, None],
                 target=np.zeros((len(images), 1)),
             )
-            result.setdefault(explainer, {})[variant, study.AGAINST_REST] = _cell(
-                variant, aligned, config.dataset, evaluation
-            )
+            cell = _cell(variant, aligned, config.dataset, evaluation)
+            result.setdefault(explainer, {})[variant, study.AGAINST_REST] = cell
     return result
 
 
