@@ -34,10 +34,10 @@ SHOWN = 2
 def explained(config: VisualTransferConfig) -> Explained:
     """Return first fits of few columns whose weights are here: each one costs a fit on permuted labels.
 
-    The benchmark CNN, a frozen base and one trained in all layers, where they are declared.
+    The networks from scratch, a frozen base and one trained in all layers.
     """
     here = [name for name in config.columns if study.available(config, name)]
-    kinds = {(bool(config.columns[name].base), config.columns[name].frozen): name for name in here}
+    kinds = {config.columns[name].frozen if config.columns[name].base else name: name for name in here}
     networks = {column_title(name): study.fitted(name, config.seeds[0]) for name in kinds.values()}
     return Explained(networks=networks, dataset=config.dataset, positive=config.positive)
 
