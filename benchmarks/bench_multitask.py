@@ -61,13 +61,14 @@ def step(side: int, **changes: Any) -> tuple[Any, Callable[[dict[str, Any]], Non
     from medtransfer.training.multitask import MultitaskTask
 
     engine = Engine(HardwareConfig(device="cpu"))
-    task = MultitaskTask(engine.place(network(side, **changes)).train(), ("normal", "other", "covid"))
+    model: Any = engine.place(network(side, **changes)).train()
+    task = MultitaskTask(model, ("normal", "other", "covid"))
     optimizer = torch.optim.SGD(task.module.parameters(), lr=1e-3, momentum=0.9, fused=True)
 
     def update(batch: dict[str, Any]) -> None:
         optimizer.zero_grad()
         with engine.autocast():
-            loss = task.losses({name: engine.batch(part) for name, part in batch.items()})["total"]
+            loss: Any = task.losses({name: engine.batch(part) for name, part in batch.items()})["total"]
         loss.backward()
         optimizer.step()
 
@@ -135,7 +136,7 @@ def _loaders(folder: Path) -> dict[str, Any]:
     data = PackedDataset.open(folder / "packed")
     recipe = AugmentConfig(crop=SMALL, hflip=0.5, translate=0.05, rotate=10.0)
     shared: dict[str, Any] = {"augment": recipe, "seed": 0, "train": True}
-    zones = {"targets": data.targets(ZONES), "mirror": mirrored_columns(ZONES), "lungs": True}
+    zones: dict[str, Any] = {"targets": data.targets(ZONES), "mirror": mirrored_columns(ZONES), "lungs": True}
     return {
         "label": Loader(data, data.rows("train"), batch_size=16, **shared),
         "zones": Loader(data, data.rows("train"), batch_size=4, **shared, **zones),
