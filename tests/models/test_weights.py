@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from safetensors.torch import save_file
 
 from medtransfer.errors import CheckpointError, ModelError
+from medtransfer.files import read_json, write_sealed
 from medtransfer.models.classifier import Classifier, NetworkConfig, attention_layers, build_network
 from medtransfer.models.heads import Head, activate
 from medtransfer.models.insertion import AttentionConfig
@@ -172,7 +173,7 @@ LABEL = HEADS["label"].model_dump(mode="json")
 def test_damaged_heads_are_refused_where_they_are_needed(tmp_path: Path, heads: Any) -> None:
     source = save(tmp_path)
     path = tmp_path / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"heads": heads}))
+    write_sealed(path, read_json(path) | {"heads": heads})
     with pytest.raises(CheckpointError, match=r"config.json: damaged heads \(.+\); run the stage .* again$"):
         load_model(tmp_path)
     model = build_network(ATTENTIVE, 2, seed=5)
@@ -184,7 +185,7 @@ def test_heads_of_another_number_of_outputs_do_not_load(tmp_path: Path) -> None:
     save(tmp_path)
     path = tmp_path / "config.json"
     heads = {"label": LABEL | {"outputs": ["a", "b", "c"]}}
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"heads": heads}))
+    write_sealed(path, read_json(path) | {"heads": heads})
     with pytest.raises(CheckpointError, match=r"weights and config.json do not belong together"):
         load_model(tmp_path)
 
@@ -202,8 +203,7 @@ def test_several_heads_come_back_in_their_order(tmp_path: Path) -> None:
 def test_a_description_of_another_network_is_refused(tmp_path: Path) -> None:
     save(tmp_path)
     path = tmp_path / "config.json"
-    description = json.loads(path.read_text())
-    path.write_text(json.dumps(description | {"network": PLAIN.model_dump(mode="json")}))
+    write_sealed(path, read_json(path) | {"network": PLAIN.model_dump(mode="json")})
     with pytest.raises(CheckpointError, match=r"weights and config.json do not belong together"):
         load_model(tmp_path)
 
