@@ -174,7 +174,7 @@ def _counts(found: Findings) -> Table:
     return Table(
         "data",
         "What was read",
-        f"{found.data.split}.",
+        f"{found.data.split[0].upper()}{found.data.split[1:]}.",
         (*labels("Split"), *(Column(n, title) for n in names)),
         rows,
         notes,
