@@ -2,7 +2,7 @@
 
 import math
 
-from medtransfer.comparing.findings import Findings, answer, name_of, title_of
+from medtransfer.comparing.findings import Findings, headline, name_of, title_of
 from medtransfer.evaluation.cells import Row
 from medtransfer.evaluation.intervals import Interval
 from medtransfer.models.cost import MeasuredCost
@@ -26,12 +26,12 @@ def content(found: Findings) -> ReportContent:
     return ReportContent(
         title=f"Comparison {found.name}",
         about=f"Which network for these images? {found.question.sentence}.",
-        origin=found.data.lines()[0][0].upper() + found.data.lines()[0][1:] + ".",
+        origin=f"{found.data.lines()[0].partition(';')[0]}.",
         phantoms=False,
         home="",
-        headline=answer(found),
+        headline=headline(found),
         champions=(),
-        results=(*([_ranking(found)] if found.places else []), _next(found), _screening(found)),
+        results=(*([_ranking(found)] if found.places else []), _screening(found)),
         figures=(_forest(found),),
         data=(_counts(found), *([_left_out(found)] if found.data.left_out else []), _audit(found)),
         provenance=(_settings(found),),
@@ -89,11 +89,6 @@ def _cost(cost: MeasuredCost | None) -> tuple[TableCell, ...]:
         TableCell(number(cost.step_seconds * 1e3, digits=0)),
         TableCell(number(cost.latency_seconds * 1e3, digits=0)),
     )
-
-
-def _next(found: Findings) -> Table:
-    rows = tuple((TableCell(what), TableCell(command)) for what, command in found.commands)
-    return Table("next", "What to do next", "Commands, in the folder of this one.", labels("What", "Command"), rows)
 
 
 def _screening(found: Findings) -> Table:
@@ -174,7 +169,7 @@ def _counts(found: Findings) -> Table:
     return Table(
         "data",
         "What was read",
-        f"{found.data.split}.",
+        f"{found.data.split[0].upper()}{found.data.split[1:]}.",
         (*labels("Split"), *(Column(n, title) for n in names)),
         rows,
         notes,
