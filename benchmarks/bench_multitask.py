@@ -61,13 +61,8 @@ def step(side: int, **changes: Any) -> tuple[Any, Callable[[dict[str, Any]], Non
     from medtransfer.training.multitask import MultitaskTask
 
     engine = Engine(HardwareConfig(device="cpu"))
-<<<<<<< HEAD
-    trained: Any = engine.place(network(side, **changes)).train()
-    task = MultitaskTask(trained, ("normal", "other", "covid"))
-=======
     model: Any = engine.place(network(side, **changes)).train()
     task = MultitaskTask(model, ("normal", "other", "covid"))
->>>>>>> multitask
     optimizer = torch.optim.SGD(task.module.parameters(), lr=1e-3, momentum=0.9, fused=True)
 
     def update(batch: dict[str, Any]) -> None:
