@@ -35,4 +35,4 @@ def test_what_was_not_run_has_no_row_and_the_answer_has_a_number(small):
     answer = " ".join(content.headline)
     assert any(character.isdigit() for character in answer)
     if len(networks) == len(chains) == 1:
-        assert content.headline[0].startswith("AUROC on the test images: ")
+        assert content.headline[-1].startswith("AUROC on the test images: ")

@@ -54,7 +54,7 @@ def headline(judged: Sequence[Judged], results: Results) -> tuple[str, ...]:
         _sentence(transferred, transfer, "the chain", "no transfer", seeds),
     )
     compared = any(each.estimate is not None for each in (attention, transfer))
-    return sentences if compared else (*_values(results), *sentences)
+    return sentences if compared else (*sentences, *_values(results))
 
 
 def _values(results: Results) -> tuple[str, ...]:
