@@ -39,7 +39,7 @@ def read_table(path: Path, required: Sequence[str], *, optional: Sequence[str] =
         comment: lines before the header that begin with this are left out, and counted in the row numbers.
 
     Raises:
-        DataError: the file is absent, is not a table, lacks a required column, has a column twice or without a name,
+        DataError: the file is absent, is not a table, lacks a required column, has a column twice,
             or a row is longer than the header.
     """
     if not path.is_file():
@@ -101,8 +101,6 @@ def _records(
     if long := next((number for number, row in body if any(row[width:])), None):
         raise DataError(f"{path} row {long}: more cells than the header; put cells that hold a comma in quotes")
     nameless = [place for place, name in enumerate(header) if not name]
-    if filled := [place for place in nameless if any(place < len(row) and row[place] for _, row in body)]:
-        raise DataError(f"{path}: column {filled[0] + 1} has no name but holds text; name it in the header")
     names = [name for name in header if name]
     if missing := [name for name in required if name not in names]:
         expected, there = ", ".join(required), ", ".join(names)[:200] or "none"
@@ -113,7 +111,9 @@ def _records(
         raise DataError(f"{path}: column {twice} occurs twice; remove or rename one")
     blank = len(cells) - 1 - len(body)
     notes = [f"{blank} empty rows dropped"] if blank > 0 else []
-    notes += [f"{len(nameless)} empty columns without a name dropped"] if nameless else []
+    filled = sum(any(place < len(row) and row[place] for _, row in body) for place in nameless)
+    notes += [f"{len(nameless) - filled} empty columns without a name dropped"] if len(nameless) > filled else []
+    notes += [f"{filled} columns that hold text but have no name left out"] if filled else []
     notes += ["not UTF-8: letters are read as Latin-1"] if not utf8 else []
     notes += [f"cells are separated by {'tabs' if separator == chr(9) else separator}"] if separator != "," else []
     records = (
