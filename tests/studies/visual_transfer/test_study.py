@@ -21,6 +21,7 @@ from medtransfer.studies.visual_transfer.config import VisualTransferConfig
 from medtransfer.studies.visual_transfer.explanations import explanations
 from medtransfer.studies.visual_transfer.predictions import contests, fitted, predictions
 from medtransfer.studies.visual_transfer.report import build, collect
+from medtransfer.studies.visual_transfer.report.results import MEAN, shares_of
 
 from .conftest import STUDY
 
@@ -117,6 +118,20 @@ def test_the_page_has_the_paper_s_columns_and_says_what_is_not_available(report_
     }  # fmt: skip
     assert "inside the lungs by" in content.headline[0]
     assert [row[0].main for row in tables["augmentations"].rows] == ["zoom"]
+
+
+def test_the_interval_of_a_share_stays_between_0_and_1(config):
+    patients = [f"p{number}" for number in range(30)]
+    values = {"seeds": [0, 1], "shares": [[0.1] * 15 + [0.2] * 15, [0.8] * 15 + [0.9] * 15], "flat": [0, 0]}
+    known = {
+        "images": patients,
+        "patients": patients,
+        "area": [0.3] * 30,
+        "explainers": {"grad_cam": {"chest": values}},
+    }
+    cells = shares_of({"attribution": known}, config, EvaluationConfig(draws=100))["grad_cam"]
+    low, high = cells["chest", "against_rest"].samples[MEAN].bounds(level=0.95)
+    assert 0 < low < 0.5 < high < 1
 
 
 def test_only_columns_that_differ_in_their_pretraining_alone_are_paired(config):

@@ -1,7 +1,7 @@
 """What all parts of the report read: cells of validation and test images, and cells of the attribution."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import pandas as pd
 
 from medtransfer.evaluation.cells import Aligned, Cell, EvaluationConfig, Key, measure, of_output
 from medtransfer.evaluation.claims import Judged, judge
+from medtransfer.evaluation.summary import USUAL
 from medtransfer.studies.visual_transfer import study
 from medtransfer.studies.visual_transfer.claims import AUROC, SHARE, claims, printed
 from medtransfer.studies.visual_transfer.config import VisualTransferConfig
@@ -59,10 +60,10 @@ def results(
     plain = evaluation.model_copy(update={"threshold": "half"})  # no metric here needs a threshold
     measured = measure(table, plain, splits=("val", "test"), metrics=METRICS)
     cells = {split: {cell.key: cell for cell in measured if cell.split == split} for split in ("val", "test")}
-    return Results(config=config, cells=cells, shares=_shares(facts, config, evaluation), facts=facts, absent=absent)
+    return Results(config=config, cells=cells, shares=shares_of(facts, config, evaluation), facts=facts, absent=absent)
 
 
-def _shares(
+def shares_of(
     facts: Mapping[str, Any], config: VisualTransferConfig, evaluation: EvaluationConfig
 ) -> dict[str, dict[Key, Cell]]:
     """Return a cell per explainer and column from the shares of each image and seed."""
@@ -88,7 +89,8 @@ def _shares(
 
 
 def _cell(variant: str, aligned: Aligned, dataset: str, evaluation: EvaluationConfig) -> Cell:
-    samples = of_output(aligned, SHARE, (MEAN,), [0.5] * len(aligned.seeds), evaluation)
+    measured = of_output(aligned, SHARE, (MEAN,), [0.5] * len(aligned.seeds), evaluation)
+    samples = {MEAN: replace(measured[MEAN], rules=USUAL)}  # a share stays between 0 and 1, unlike other errors
     return Cell(
         **vars(aligned),
         variant=variant,

@@ -40,7 +40,7 @@ def columns_table(found: Results) -> Table:
         "table1",
         "Table 1 · Columns of the paper, and ours",
         f"The paper prints the AUC on its validation images; ours are chosen on validation images and tested on "
-        f"{image_count(cell)} more. {READING}",
+        f"others, {image_count(cell)}. {READING}",
         (*labels("Column", "Network", "Weights", "Augmentation"), *printed, *ours),
         tuple(rows),
         ("Floors are no network of the study: what they reach needs neither training of one nor detail.",),
