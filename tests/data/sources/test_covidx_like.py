@@ -68,6 +68,12 @@ def test_what_the_two_sources_left_out_is_reported_below_their_folders(tmp_path,
 BRIXIA = "filename," + ",".join(f"{who}-{zone}" for who in "SJ" for zone in [*"ABCDEF", "Global"]) + "\n"
 
 
+def test_absent_files_of_a_part_are_counted_below_its_folder(tmp_path, tree):
+    (tmp_path / "chestxray14/images/3.png").unlink()
+    scan = CovidxLikeSource(root=tmp_path).scan()
+    assert scan.notes == (f"1 of 12 listed files (8%) are not below {tmp_path / 'chestxray14'}",)
+
+
 def test_findings_scores_and_hospitals_make_one_set_for_every_step_of_a_chain(tmp_path, tree, text):
     table = (
         "patientid,finding,view,folder,filename,location\n"

@@ -153,7 +153,7 @@ class Listing:
             DataError: none of an official split is.
         """
         absent, listed = sum(each.reason == ABSENT for each in self.skipped), self._splits.total()
-        if not absent:
+        if not absent or not listed:  # a set that is put together from others has their notes
             return []
         share = f"{absent} of {listed} listed files ({absent / listed:.0%}) are not below {self.root}"
         here = {row.get("split", "") for row in self.rows}

@@ -75,6 +75,7 @@ class CovidxLikeSource(Source):
             listing.skipped += [Skipped(f"{folder}/{s.file}", s.row, s.reason) for s in scan.skipped]
         _report_left_out(listing, self.chestxray14, len(rows) - len(kept))
         _report_left_out(listing, self.collection, len(positives.rows) - len(chosen))
+        listing.notes += (*negatives.notes, *positives.notes)
         listing.patients = "known" if negatives.patients == positives.patients == "known" else "each_image"
         metadata = [f"{self.chestxray14}/{file}" for file in negatives.metadata]
         metadata += [f"{self.collection}/{file}" for file in positives.metadata]
