@@ -84,7 +84,7 @@ def open_storage(name: str, address: str | None) -> Any:
     if address:
         if not address.startswith("postgresql"):
             raise ConfigError(f"--storage {portable_uri(address)}: expected postgresql+psycopg://USER@HOST/DATABASE")
-        return RDBStorage(address, engine_kwargs={"pool_pre_ping": True, "connect_args": {"connect_timeout": 5}})
+        return _database(address)
     journal = folder(name) / JOURNAL
     journal.parent.mkdir(parents=True, exist_ok=True)
     journal.touch()
@@ -97,6 +97,19 @@ def open_storage(name: str, address: str | None) -> Any:
         raise DataError(
             f"{journal}: damaged before its last line ({first_line(error)}); restore it, or delete it to begin again"
         ) from error
+
+
+def _database(address: str) -> RDBStorage:
+    """Return the storage in PostgreSQL; workers that make its tables at the same moment take turns."""
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+    options = {"pool_pre_ping": True, "connect_args": {"connect_timeout": 5}}
+    for _ in range(10):
+        try:
+            return RDBStorage(address, engine_kwargs=options)
+        except (IntegrityError, ProgrammingError):
+            time.sleep(0.3)
+    return RDBStorage(address, engine_kwargs=options)
 
 
 def patient(call: Callable[[], T], *, at: str) -> T:
