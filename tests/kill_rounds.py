@@ -22,6 +22,7 @@ VERBS = {
     "fit": ["fit", STUDY, "finetune", NETWORK],
     "predict": ["predict", STUDY],
     "score": ["score", STUDY],
+    "audit": ["audit", STUDY],
     "register": ["register", STUDY],
     "evaluate": ["evaluate", "--model", "models:/covid-ct@champion", "--manifest", "data/ct/labels.csv"],
 }

@@ -12,7 +12,7 @@ from medtransfer.tracking.serving import MAX_IMAGES, check_images, prepare
 GREY = np.full((2, 1, 8, 8), 9, np.uint8)
 WRONG = [
     (GREY[:, 0], r"shape \[2, 8, 8\], expected \[N, 1, height, width\]"),
-    (np.eye(8, dtype=np.uint8)[None, None], "nothing above 1, .* not scaled to 0–1"),
+    (np.eye(8, dtype=np.uint8)[None, None], r"nothing above 1, .* \(not scaled to 0–1\)"),
     (np.zeros((1, 1, 8, 8), np.float32), "nothing above 1"),
     (np.zeros((8, 8), np.uint8), r"shape \[8, 8\], expected \[N, 1, height, width\]"),
     (np.zeros((2, 3, 8, 8), np.uint8), r"shape \[2, 3, 8, 8\]"),

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from medtransfer import paths
 from medtransfer.config.faults import explain
-from medtransfer.errors import ConfigError
+from medtransfer.errors import ConfigError, DataError
 from medtransfer.training.progress import console
 from medtransfer.yaml_text import parse_yaml
 
@@ -50,6 +50,8 @@ def _add(options: Namespace) -> None:
         lines = explain(error, lambda: fields)
         raise ConfigError("\n".join(f"source {options.source}: {line}" for line in lines)) from error
     root = paths.workspace()
+    if not source.root.is_dir():
+        raise DataError(f"{source.root}: no such folder, expected a downloaded data set; correct --from")
     require_repository(root)
     name = options.source if options.name is None else options.name
     report = add_dataset(source, name, copy_to=root / paths.RAW)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import pandas as pd
 
@@ -16,10 +17,12 @@ from medtransfer.data.add import by_reason, scan_to_manifest
 from medtransfer.data.loaders import without_lungs
 from medtransfer.data.sources import Skipped
 from medtransfer.errors import DataError
+from medtransfer.evaluation.checks import UndefinedMetricWarning
 from medtransfer.evaluation.intervals import Interval
 from medtransfer.evaluation.predictions import write_predictions
 from medtransfer.evaluation.summary import NO_IDS
 from medtransfer.files import read_json, write_json, write_text
+from medtransfer.models.classifier import Classifier
 from medtransfer.models.weights import load_model
 from medtransfer.reporting.evaluation import answers, below_chance, bounds_or_reason, evaluation_markdown
 from medtransfer.stages.unseen import scan_unseen
@@ -47,12 +50,13 @@ SHOWN = 10
 
 def run(options: Namespace) -> None:
     """Fetch the model, prepare the images as in its training, and write predictions, metrics and a short report."""
-    with _alone(options.out):
-        _evaluate(options)
-
-
-def _evaluate(options: Namespace) -> None:
+    _require_own(options.out)
     model, description = load_model(fetch_model(options.model))
+    with _alone(options.out):
+        _evaluate(options, model, description)
+
+
+def _evaluate(options: Namespace, model: Classifier, description: dict[str, Any]) -> None:
     heads, positive = description["heads"], description["extra"]["positive"]
     classes = {name for head in heads.values() if head.one_label for name in head.outputs}
     source, scan = scan_unseen(options, classes)
@@ -66,7 +70,9 @@ def _evaluate(options: Namespace) -> None:
         table = predict_network(model, description, data, engine, name=options.model)
         no_lungs = {"without_lung_mask": without_lungs(data, data.rows(labelled=False))} if model.reads_lungs else {}
     asked = asked_questions(heads, positive=positive)
-    metrics = score_questions(table, asked)
+    with catch_warnings():
+        simplefilter("ignore", UndefinedMetricWarning)  # the report says "not defined"
+        metrics = score_questions(table, asked)
     known = scan.patients == "known"
     warnings = [
         *scan.notes,
@@ -121,12 +127,11 @@ def _write(
     _say(f"{facts['images']} images, {len(skipped)} left out; see {out / REPORT}")
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder for one evaluation at a time, and refuse to overwrite files that none wrote.
+def _require_own(folder: Path) -> None:
+    """Refuse to overwrite files that no evaluation wrote.
 
     Raises:
-        DataError: another process evaluates into the folder, or it holds files of somebody else.
+        DataError: the folder holds files of somebody else.
     """
     existing = [name for name in (PREDICTIONS, METRICS, REPORT, ANSWERS) if os.path.lexists(folder / name)]
     try:
@@ -137,6 +142,15 @@ def _alone(folder: Path) -> Iterator[None]:
         raise DataError(
             f"{folder / existing[0]}: not from an evaluation and would be overwritten; move it or give another --out"
         )
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder for one evaluation at a time.
+
+    Raises:
+        DataError: another process evaluates into the folder.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:

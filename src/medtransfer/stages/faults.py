@@ -73,7 +73,8 @@ def find_faults(params: Params, tree: Any, root: Path, studies: Sequence[str]) -
         read = module(study, "study").datasets(config)
         for where, what in _walk(config, study):
             _look_for_data(where, what, read, params, scans, found)
-            if isinstance(what, FileInit) and not (root / what.path).exists():
+            made_here = isinstance(what, FileInit) and what.path.is_relative_to(paths.OUT)  # by an earlier stage
+            if isinstance(what, FileInit) and not made_here and not (root / what.path).exists():
                 remedy = "put the weights there or correct the path"
                 found.absent[what.path] = f"{where}.path: {what.path}: no such file; {remedy}"
         found.wrong.extend(dict.fromkeys(_networks(study, config)))
@@ -133,11 +134,15 @@ def _known(value: Any) -> bool:
 def _networks(study: str, config: Any) -> Iterator[str]:
     """Build every network that a study fine-tunes, without weights: its backbone, cut and sites exist."""
     wiring = module(study, "study")
-    of_variant: Callable[[str], Structure] = getattr(config, "structure", None) or config.network
+    of_variant: Callable[[str], Structure] | None = getattr(config, "structure", None) or getattr(
+        config, "network", None
+    )
+    if of_variant is None:
+        return  # the study's networks have no description of their own in its parameters
     variants: Collection[str] = wiring.variants(config, list(wiring.PHASES)[-1])
     for variant in variants:
         try:
-            structure = of_variant(variant)
+            structure = named[0](variant)
             _require(type(structure), structure.model_dump_json())
         except (MedTransferError, ValueError) as error:
             yield f"{study}: variant {variant!r}: {error}"
