@@ -134,11 +134,11 @@ def _known(value: Any) -> bool:
 def _networks(study: str, config: Any) -> Iterator[str]:
     """Build every network that a study fine-tunes, without weights: its backbone, cut and sites exist."""
     wiring = module(study, "study")
-    of_variant: Callable[[str], Structure] | None = getattr(config, "structure", None) or getattr(
-        config, "network", None
-    )
-    if of_variant is None:
-        return  # the study's networks have no description of their own in its parameters
+    named: list[Callable[[str], Structure]] = [
+        getattr(config, name) for name in ("structure", "network") if hasattr(config, name)
+    ]
+    if not named:
+        return  # its parameters do not describe networks by name
     variants: Collection[str] = wiring.variants(config, list(wiring.PHASES)[-1])
     for variant in variants:
         try:
