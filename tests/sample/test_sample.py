@@ -165,6 +165,6 @@ def test_weights_are_stored_once():
 def test_the_report_names_the_phantoms_and_every_table():
     page = Path("out/report", STUDY, "index.html").read_text()
     text = Path("out/report", STUDY, "results.md").read_text()
-    for words in ("phantom", *(f"Table {number}" for number in range(1, 7)), "Fig. 3", "Fig. 4", "not available"):
+    for words in ("phantom", *(f"Table {number}" for number in range(1, 7)), "Fig. 3", "Fig. 4", "Not available"):
         assert words in page
     assert "DeLong" in text

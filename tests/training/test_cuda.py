@@ -10,7 +10,7 @@ from medtransfer.training.engine import Engine, HardwareConfig
 from medtransfer.training.optim import AdamConfig, SGDConfig
 from medtransfer.training.supervised import SupervisedTask
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 DEVIATION = {"fp32": 1e-3, "bf16": 5e-2, "fp16": 2e-2}
 """Largest difference of a weight after six steps, ÷ the largest change of a weight by these steps."""
