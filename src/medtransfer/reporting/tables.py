@@ -20,7 +20,7 @@ BADGES = {
     "no sign": "for",
     "cannot tell": "open",
 }
-"""Words of a verdict and the class of their badge; a verdict is a whole cell, or what follows a colon."""
+"""Words of a verdict and the class of their badge; a verdict is a whole cell, or follows a colon or bracket."""
 
 
 def shown(table: Table) -> Table:
@@ -51,4 +51,4 @@ def badged(markup: Any) -> Any:
     return Markup(_VERDICT.sub(lambda m: f'{m[1]}<b class="badge {BADGES[m[2]]}">{m[2]}</b>', str(markup), count=1))
 
 
-_VERDICT = re.compile(rf"(^|: )({'|'.join(BADGES)})(?=$|[.,;]| \()")
+_VERDICT = re.compile(rf"(^|: |\()({'|'.join(BADGES)})(?=$|[.,;:]| \()")

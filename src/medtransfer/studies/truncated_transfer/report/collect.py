@@ -88,8 +88,8 @@ def collect(data: ReportInput[TruncatedTransferConfig]) -> ReportContent:
             paper_values_table(results, compared.rows, costs),
         ),
         figures=(
+            *noted_figures((cost_figure(results, compared.rows, costs), *_figures(compared)), note),
             example_figure(),
-            *noted_figures((*_figures(compared), cost_figure(results, compared.rows, costs)), note),
             *_figures_of_training(recorded, alike, config),
         ),
         provenance=(provenance_table(fits),),
