@@ -59,7 +59,7 @@ def _group(found: Results, name: str) -> tuple[str, dict[str, Any]]:
     column = found.config.columns.get(name)
     base = found.config.bases.get(column.base) if column else None
     number = 3 if column is None else 0 if base is None else 1 + base.near
-    return GROUPS[number], {"color": COLOURS[number], "marker": "sDo"[number]}
+    return GROUPS[number], {"color": COLOURS[number], "marker": "sDo^"[number]}
 
 
 def _panels(found: Results, folder: Path) -> list[Figure]:
