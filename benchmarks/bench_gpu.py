@@ -12,14 +12,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import torch
-from harness import record
-from PIL import Image
+from harness import noise_data, record
 
-from medtransfer.data.manifest import build_manifest
-from medtransfer.data.packed import PackConfig, PackedDataset, pack
+from medtransfer.data.packed import PackedDataset
 from medtransfer.data.transforms import AugmentConfig
 from medtransfer.models.classifier import NetworkConfig, build_network
 from medtransfer.tracking.tracker import NullTracker
@@ -48,20 +44,6 @@ class Phase:
     train = TrainConfig(
         steps=10**6, validate_every=10**6, batch_size=BATCH, optimizer=SGDConfig(lr=0.001), save_every_s=10**9
     )
-
-
-def noise_data(root: Path) -> PackedDataset:
-    """Pack four batches of grey noise."""
-    generator = np.random.default_rng(0)
-    rows = []
-    for number in range(4 * BATCH):
-        file = root / f"{number}.png"
-        Image.fromarray(generator.integers(0, 255, (SIDE + 16, SIDE + 16), dtype=np.uint8)).save(file)
-        names = {"image_id": f"noise/{number}", "patient_id": f"noise:{number}", "dataset": "noise", "path": file.name}
-        rows.append(names | {"modality": "CT", "split": "train", "label": "ab"[number % 2]})
-    meta = {"classes": ("a", "b")}
-    pack(pd.DataFrame(build_manifest(rows)), root, root / "packed", PackConfig(size=SIDE + 16), meta=meta)
-    return PackedDataset.open(root / "packed")
 
 
 def seconds(call: Any) -> float:
@@ -116,7 +98,7 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 30
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as temporary:
-        data = noise_data(Path(temporary))
+        data = noise_data(Path(temporary), side=SIDE + 16, count=4 * BATCH)
         for backbone in NETWORKS:
             found = {name: measure(backbone, name, data, rounds=rounds) for name in SETTINGS}
             plain, compiled = found["bf16"], found["bf16, compiled"]

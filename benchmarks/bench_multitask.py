@@ -1,4 +1,4 @@
-"""The multi-task ViT at the paper's size, 512 px on a processor: forward in bf16 against fp32, memory, two loaders.
+"""The multi-task ViT at the paper's size, 512 px on a CPU: forward in bf16 against fp32, memory, two loaders.
 
 ``forward``: the whole network with lung masks, in turn with fp32. ``memory``: largest memory of a process that trains
 three steps of four images, optimiser included. ``loaders``: forward and backward passes of 16 + 4 images of 128 px on

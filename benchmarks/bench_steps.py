@@ -15,16 +15,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import torch
-from harness import record
-from PIL import Image
+from harness import noise_data, record
 from torch import Tensor
 
 from medtransfer.data.loaders import Loader
-from medtransfer.data.manifest import build_manifest
-from medtransfer.data.packed import PackConfig, PackedDataset, pack
+from medtransfer.data.packed import PackedDataset
 from medtransfer.data.transforms import AugmentConfig
 from medtransfer.models.classifier import Classifier, NetworkConfig, build_network
 from medtransfer.models.insertion import AttentionConfig
@@ -57,19 +53,6 @@ class Phase:
     train = TrainConfig(
         steps=10**6, validate_every=10**6, batch_size=BATCH, optimizer=SGDConfig(lr=0.001), save_every_s=10**9
     )
-
-
-def noise_data(root: Path) -> PackedDataset:
-    """Pack grey noise pictures: what a step costs does not depend on what they show."""
-    generator = np.random.default_rng(0)
-    rows = []
-    for number in range(4 * BATCH):
-        file = root / f"{number}.png"
-        Image.fromarray(generator.integers(0, 255, (72, 72), dtype=np.uint8)).save(file)
-        names = {"image_id": f"noise/{number}", "patient_id": f"noise:{number}", "dataset": "noise", "path": file.name}
-        rows.append(names | {"modality": "CT", "split": "train", "label": "ab"[number % 2]})
-    pack(pd.DataFrame(build_manifest(rows)), root, root / "packed", PackConfig(size=72), meta={"classes": ("a", "b")})
-    return PackedDataset.open(root / "packed")
 
 
 def passes(engine: Engine, jobs: list[tuple[Classifier, Tensor, bool]]) -> Callable[[], None]:
@@ -178,7 +161,7 @@ def main() -> None:
     """Measure the steps of every method on ResNet-50 with 0 and 5 ATTN layers."""
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
-        data = noise_data(root)
+        data = noise_data(root, side=72, count=4 * BATCH)
         rows = [
             measure(name, method, count, data=data, root=root)
             for count in (0, 5)

@@ -56,6 +56,26 @@ def machine() -> dict[str, Any]:
     }
 
 
+def noise_data(root: Path, *, side: int, count: int) -> Any:
+    """Return ``count`` packed noise images: what a step costs does not depend on what they show."""
+    import numpy as np
+    import pandas as pd
+    from PIL import Image
+
+    from medtransfer.data.manifest import build_manifest
+    from medtransfer.data.packed import PackConfig, PackedDataset, pack
+
+    generator = np.random.default_rng(0)
+    rows = []
+    for number in range(count):
+        file = root / f"{number}.png"
+        Image.fromarray(generator.integers(0, 255, (side, side), dtype=np.uint8)).save(file)
+        names = {"image_id": f"noise/{number}", "patient_id": f"noise:{number}", "dataset": "noise", "path": file.name}
+        rows.append(names | {"modality": "CT", "split": "train", "label": "ab"[number % 2]})
+    pack(pd.DataFrame(build_manifest(rows)), root, root / "packed", PackConfig(size=side), meta={"classes": ("a", "b")})
+    return PackedDataset.open(root / "packed")
+
+
 def _gpu() -> str:
     import torch
 

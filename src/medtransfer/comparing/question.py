@@ -13,7 +13,7 @@ Columns = Mapping[str, Sequence[str]]
 """Column → its cells, one per image; blank = not known."""
 MOST_CLASSES = 50
 FEW_NUMBERS = 10
-"""Up to so many different whole numbers can be classes or a grade: only the user knows."""
+"""Up to this number of different whole numbers can be classes or a grade: only the user knows."""
 
 
 class Question(Config):

@@ -162,7 +162,7 @@ def test_what_was_dropped_is_counted_and_absolute_paths_inside_are_read(tmp_path
         (b"image,label\na.png,ill\nb.png,Ill\n", r"row 3, column label: 'Ill', expected 'ill' as in an earlier row"),
         (b"image,label\na.png,ill\nb.png,caf\xe9\n", r"row 3, column label: 'café', expected readable letters"),
         (b"image,label,Label\na.png,ill,ill\n", "column label occurs twice"),
-        (b"picture,label\na.png,ill\n", "column image is missing, expected image; there are picture, label"),
+        (b"scan,label\na.png,ill\n", "column image is missing, expected image; there are scan, label"),
     ],
 )
 def test_what_could_mean_two_things_is_refused_by_its_place(tmp_path, write_images, text, content, said):
