@@ -95,6 +95,9 @@ def measure(backbone: str, name: str, data: PackedDataset, *, rounds: int) -> di
 
 def main() -> None:
     """Measure every network under every setting; compiled rows say after how many steps they are ahead."""
+    if not torch.cuda.is_available():
+        print("gpu: torch sees no GPU here; nothing was measured")
+        return
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 30
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as temporary:
