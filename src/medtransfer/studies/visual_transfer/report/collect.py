@@ -72,12 +72,13 @@ def _said(what: str, about: str, judged: Sequence[Judged]) -> str:
         one = by_name[about]
         if claim.key.startswith(NEARER) and one.estimate is not None:
             how = "with a frozen base" if claim.key.endswith("frozen") else "with all layers trained"
-            parts.append(f"{signed(one.estimate)} {interval(one.low, one.high, difference=True)} {how} ({_moved(one)})")
+            number = f"{signed(one.estimate)} {interval(one.low, one.high, difference=True)}".strip()
+            parts.append(f"{number} {how} ({_moved(one)})")
     if not parts:
         return (
             f"Pretraining nearer the domain: {what} is not compared, no two columns differ in their pretraining alone."
         )
-    return f"Pretraining nearer the domain instead of on natural images changed {what} by {', '.join(parts)}."
+    return f"Pretraining nearer the domain − on natural images, {what}: {', '.join(parts)}."
 
 
 def _moved(one: Judgement) -> str:
