@@ -116,7 +116,7 @@ def test_the_page_has_the_paper_s_columns_and_says_what_is_not_available(report_
     assert {figure.key for figure in content.figures} == {
         "shares", "scores", "figure1", "figure1_saliency", "figure2", "figure3"
     }  # fmt: skip
-    assert "inside the lungs by" in content.headline[0]
+    assert "inside the lungs: " in content.headline[0]
     assert [row[0].main for row in tables["augmentations"].rows] == ["zoom"]
 
 
