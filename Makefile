@@ -39,9 +39,11 @@ tune: $(VENV)/.stamp  ## the searches of params.yaml, after make repro; they are
 	cd tuning && dvc repro
 
 test: $(VENV)/.stamp  ## everything but the full sample pipeline
+	test -d data || dvc pull -q data.dvc
 	pytest -m "not sample" -n 2 --dist worksteal
 
 test-fast: $(VENV)/.stamp  ## the inner loop
+	test -d data || dvc pull -q data.dvc
 	pytest -n 2 --dist worksteal
 
 ui: $(VENV)/.stamp  ## browse the runs

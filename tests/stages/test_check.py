@@ -101,3 +101,15 @@ def test_a_workspace_of_a_network_that_does_not_exist_is_not_begun(checkout_copy
     assert run(["workspace", "mine", "--profile", "wrong"]) == 2
     assert "'resnet19' is not known to timm" in capsys.readouterr().err
     assert not (checkout_copy / "workspaces").exists()
+
+
+def test_without_a_profile_a_study_that_reads_none_of_the_data_sets_is_left_out_by_name(project, capsys):
+    project.params["profile"] = "sample"
+    for study in ("truncated_transfer", "visual_transfer"):
+        project.params.pop(study)
+    project.write_params()
+    capsys.readouterr()
+    run(["check"])
+    said = capsys.readouterr().err
+    assert "multitask_vit: left out, none of its data sets is in params.yaml" in said
+    assert "params.yaml: multitask_vit" not in said

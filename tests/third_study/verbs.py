@@ -18,7 +18,7 @@ def main(verbs, model, served):
     import numpy as np
 
     mlflow.set_tracking_uri(f"sqlite:///{Path.cwd()}/mlflow.db")
-    images = np.random.default_rng(0).integers(0, 256, (3, 1, 48, 48), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (3, 1, 48, 48)).astype("float32")
     mlflow.pyfunc.load_model(model).predict(images).to_csv(served, index=False)
 
 

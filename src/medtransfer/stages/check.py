@@ -24,14 +24,15 @@ def run(options: Namespace) -> None:
     _say(f"params.yaml: profile {params.profile}; data sets: {', '.join(params.datasets)}")
     for study in params.studies:
         _say(f"{study}: {_planned(params, study)}")
-    found = find_faults(params, tree, root, studies_of(root, params.profile))
+    found = find_faults(params, tree, root, studies_of(root, params, params.profile))
     faults += [f"{paths.PARAMS}: {line}" for line in (*found.wrong, *found.absent.values())]
     known = set(found.wrong)
     for file in sorted((root / paths.PROFILES).glob("*.yaml")):
         where = f"{paths.PROFILES}/{file.name}"
         try:
             tree = with_profile(root, file.stem)
-            found = find_faults(parse_params(tree), tree, root, studies_of(root, file.stem))
+            read = parse_params(tree)
+            found = find_faults(read, tree, root, studies_of(root, read, file.stem))
         except ConfigError as error:
             faults += [f"{where}: {line}" for line in str(error).splitlines()]
             continue
@@ -47,8 +48,10 @@ def _say(line: str) -> None:
 
 
 def _planned(params: Params, study: str) -> str:
-    """Return variants × conditions of every phase in words."""
+    """Return variants × conditions of every phase in words; of a study without data, that it is left out."""
     wiring, config = module(study, "study"), params.study(study)
+    if params.datasets.keys().isdisjoint(wiring.datasets(config)):
+        return "left out, none of its data sets is in params.yaml"
     counts = []
     for phase in wiring.PHASES:
         variants = wiring.variants(config, phase)

@@ -31,13 +31,23 @@ class Faults(NamedTuple):
     absent: dict[Path, str]
 
 
-def studies_of(root: Path, profile: str) -> tuple[str, ...]:
-    """Return the studies that a profile is made for: those whose stages it names, else all."""
+def studies_of(root: Path, params: Params, profile: str) -> tuple[str, ...]:
+    """Return the studies that parameters are made for.
+
+    They are those whose stages the profile names. Without such a list they are those that read at least one data set
+    of the parameters, because the gate leaves out a study that reads none; where no study does, all.
+    """
     for place in (root, root.parent.parent):  # a workspace is below workspaces/ of its checkout
         if paths.is_plain(profile) and paths.profile_file(place, profile).is_file():
             named = {target.partition("@")[2] for target in targets(place, profile)}
             return tuple(study for study in STUDIES if study in named) or STUDIES
-    return STUDIES
+    able = (study for study in params.studies if not params.datasets.keys().isdisjoint(_reads(params, study)))
+    return tuple(able) or STUDIES
+
+
+def _reads(params: Params, study: str) -> Collection[str]:
+    names: Collection[str] = module(study, "study").datasets(params.study(study))
+    return names
 
 
 def not_here(found: Faults) -> str:
@@ -69,8 +79,7 @@ def find_faults(params: Params, tree: Any, root: Path, studies: Sequence[str]) -
         if unknown := sorted(set(dataset.exclude) - {row["path"] for row in scans[name].rows}):
             found.wrong.append(f"datasets.{name}.exclude: {unknown[0]} is not an image of it; correct or remove it")
     for study in (study for study in studies if study in params.studies):
-        config = params.study(study)
-        read = module(study, "study").datasets(config)
+        config, read = params.study(study), _reads(params, study)
         for where, what in _walk(config, study):
             _look_for_data(where, what, read, params, scans, found)
             made_here = isinstance(what, FileInit) and what.path.is_relative_to(paths.OUT)  # by an earlier stage

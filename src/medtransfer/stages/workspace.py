@@ -52,7 +52,8 @@ def run(options: Namespace) -> None:
 def _of_profile(root: Path, options: Namespace) -> tuple[str, str, list[str], str]:
     """Return parameters and pipeline of a profile, what to reproduce, and what is not here yet, in words."""
     tree = with_profile(root, options.profile)
-    found = find_faults(parse_params(tree), tree, root, studies_of(root, options.profile))
+    params = parse_params(tree)
+    found = find_faults(params, tree, root, studies_of(root, params, options.profile))
     if found.wrong:
         raise ConfigError("\n".join(f"{paths.PROFILES}/{options.profile}.yaml: {line}" for line in found.wrong))
     _point_up(tree)

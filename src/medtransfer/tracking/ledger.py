@@ -100,15 +100,24 @@ def _publish(store: Any) -> Any:
     """Make the experiment with its run under a fresh name and rename it; return the one that got the name."""
     from mlflow.exceptions import MlflowException
 
-    place, tags = artefact_folder(EXPERIMENT, store.tracking_uri), {DESCRIPTION: _ABOUT}
-    draft = store.create_experiment(f"{_DRAFT}{uuid.uuid4().hex}", place, tags=tags)
-    run = store.create_run(draft, tags={_BOOK: "promotions", DESCRIPTION: _ABOUT}, run_name="promotions")
-    store.set_terminated(run.info.run_id)
     try:
-        store.rename_experiment(draft, EXPERIMENT)
+        _draft(store)
     except MlflowException:
         if store.get_experiment_by_name(EXPERIMENT) is None:  # nobody was faster: a real refusal
             raise
     for left in store.search_experiments(filter_string=f"name LIKE '{_DRAFT}%'"):  # the loser's, or a killed process's
-        store.delete_experiment(left.experiment_id)
+        try:
+            store.delete_experiment(left.experiment_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # else another process has removed it
+                raise
     return store.get_experiment_by_name(EXPERIMENT)
+
+
+def _draft(store: Any) -> None:
+    """Make the experiment and rename it; every step fails where a faster process has removed the draft."""
+    place, tags = artefact_folder(EXPERIMENT, store.tracking_uri), {DESCRIPTION: _ABOUT}
+    draft = store.create_experiment(f"{_DRAFT}{uuid.uuid4().hex}", place, tags=tags)
+    run = store.create_run(draft, tags={_BOOK: "promotions", DESCRIPTION: _ABOUT}, run_name="promotions")
+    store.set_terminated(run.info.run_id)
+    store.rename_experiment(draft, EXPERIMENT)
