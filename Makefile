@@ -31,6 +31,8 @@ repro: $(VENV)/.stamp  ## the whole pipeline on the embedded sample
 	dvc pull -q data.dvc
 	dvc repro
 	@echo
+	@medtransfer summary
+	@echo
 	@echo "Report:     $(CURDIR)/out/report/index.html"
 	@echo "Compare:    make ui   then open http://127.0.0.1:5000 (Model training > attentive_transfer)"
 	@echo "Evaluate:   medtransfer evaluate --model models:/covid-ct@champion --images DIR"

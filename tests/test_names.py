@@ -403,6 +403,7 @@ OF_ONE_NAME = (
     paths.explanations,
     paths.audit,
     paths.audit_report,
+    paths.card,
     paths.metrics,
     paths.report,
     paths.code_token,

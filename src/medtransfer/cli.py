@@ -98,6 +98,7 @@ def _pipeline_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def _user_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verbs that people call."""
+    _verb(verbs, "summary", "print the answers, and whether the metrics are those of the last commit", stage="summary")
     evaluate = _verb(verbs, "evaluate", "score a registered model on images it has never seen", stage="evaluate")
     evaluate.add_argument("--model", required=True, help="for example models:/covid-ct@champion")
     source = evaluate.add_mutually_exclusive_group(required=True)

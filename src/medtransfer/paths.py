@@ -147,9 +147,14 @@ def audit_report(study: str) -> Path:
     return REPORT / f"audit-{plain_name(study, 'study')}"
 
 
+def card(study: str) -> Path:
+    """File with every metric of a study's predictions, with intervals."""
+    return results(study) / "card.json"
+
+
 def metrics(study: str) -> Path:
-    """File with the metrics of a study's predictions."""
-    return METRICS / f"{plain_name(study, 'study')}.json"
+    """Folder of the few metrics of a study that are committed, ``<registered model>/<variant>.json``."""
+    return below(METRICS, study, "study")
 
 
 def report(study: str) -> Path:

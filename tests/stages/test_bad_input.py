@@ -192,8 +192,8 @@ def test_a_site_that_does_not_exist_is_refused(toy, capsys):
 
 @pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"[" * 5000, b""])
 def test_damaged_json_of_any_stage_is_one_line(toy, capsys, content):
-    file = toy.folder / f"metrics/{STUDY}.json"
-    file.parent.mkdir(exist_ok=True)
+    file = toy.folder / f"out/{STUDY}/results/card.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
     said = refused(["register", STUDY], capsys)
-    assert f"metrics/{STUDY}.json: damaged JSON (" in said
+    assert f"out/{STUDY}/results/card.json: damaged JSON (" in said

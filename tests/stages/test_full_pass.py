@@ -50,6 +50,9 @@ def test_from_images_to_a_champion_and_its_evaluation(toy, capsys):
     front = (toy.folder / "out/report/index.html").read_text(encoding="utf-8")
     assert f'href="{STUDY}/index.html"' in front
     assert "model cannot tell" in front
+    (row,) = (toy.folder / "metrics" / STUDY / "covid-ct").iterdir()
+    assert row.stem == NETWORK
+    assert {"condition", "auroc", "auprc", "f1", "mse", "images"} <= set(json.loads(row.read_text(encoding="utf-8")))
     (audit,) = json.loads((toy.folder / "metrics/audit.json").read_text(encoding="utf-8"))["audits"]
     assert audit["weights"] == champion.tags["sha256"]
     evaluate_the_champion(toy, capsys)

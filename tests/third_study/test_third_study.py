@@ -117,7 +117,7 @@ def test_the_candidate_is_audited_for_each_class(done):
 def test_metrics_of_both_heads_reach_the_file_and_the_tracker(done):
     from mlflow import MlflowClient
 
-    card = done.read(f"metrics/{STUDY}.json")
+    card = done.read(f"out/{STUDY}/results/card.json")
     assert set(card) == {f"{name}/scratch/chest/{split}" for name in NETWORKS for split in ("val", "test")}
     client = MlflowClient(f"sqlite:///{done.folder}/mlflow.db")
     home = client.get_experiment_by_name(STUDY).experiment_id
@@ -137,7 +137,7 @@ def test_metrics_of_both_heads_reach_the_file_and_the_tracker(done):
 
 @pytest.mark.slow
 def test_the_better_network_by_validation_becomes_the_champion(done):
-    card = done.read(f"metrics/{STUDY}.json")
+    card = done.read(f"out/{STUDY}/results/card.json")
     values = {
         name: card[f"{name}/scratch/chest/val"]["probability"]["metrics"]["macro_auroc"]["mean"] for name in NETWORKS
     }
@@ -151,7 +151,7 @@ def test_the_page_shows_both_heads_and_the_front_page_leads_to_it(done):
     page = (done.folder / f"out/report/{STUDY}/results.md").read_text(encoding="utf-8")
     table = page.partition("### Both heads")[2].partition("###")[0]
     assert "| Network | Diagnosis Mean AUROC | Diagnosis Accuracy | Severity Mean absolute error |" in table
-    numbers = done.read(f"metrics/{STUDY}.json")
+    numbers = done.read(f"out/{STUDY}/results/card.json")
     for network in NETWORKS:
         entry = numbers[f"{network}/scratch/chest/test"]
         auroc, mae = entry["probability"]["metrics"]["macro_auroc"], entry["severity"]["metrics"]["mae"]

@@ -1,19 +1,21 @@
 """``medtransfer score STUDY``: compute metrics with intervals, for DVC and for the run of every fit."""
 
 from argparse import Namespace
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from medtransfer import paths
+from medtransfer.evaluation.brief import brief
 from medtransfer.evaluation.predictions import read_predictions
 from medtransfer.evaluation.scorecard import scorecard, seed_metrics
-from medtransfer.files import read_json, write_json
+from medtransfer.files import new_folder, read_json, write_json, write_sealed
 from medtransfer.params import load_params
 from medtransfer.reporting.notes import notes_of_runs
 from medtransfer.studies import VERBS, module
-from medtransfer.studies.base import FittedModel
+from medtransfer.studies.base import Contest, FittedModel
 from medtransfer.tracking.describing import describe_runs
 from medtransfer.tracking.figures import confusion_figure, curves_figure
 from medtransfer.tracking.mlflow_tracker import append, import_run
@@ -23,7 +25,7 @@ from medtransfer.training.progress import console
 
 
 def run(options: Namespace) -> None:
-    """Write ``metrics/<study>.json`` and append test metrics and figures to the tracked runs."""
+    """Write ``results/card.json`` and ``metrics/<study>``, and append test metrics and figures to the tracked runs."""
     params = load_params()
     table = read_predictions(paths.results(options.study) / "predictions.parquet")
     study, config = module(options.study, VERBS["score"]), params.study(options.study)
@@ -31,7 +33,8 @@ def run(options: Namespace) -> None:
     table = _as_trained(table, models)
     ratios = {(m.variant, m.condition): m.neg_pos_ratio for m in models if m.neg_pos_ratio is not None}
     card = scorecard(table, params.evaluation, neg_pos_ratio=ratios)
-    write_json(paths.metrics(options.study), card)
+    write_sealed(paths.card(options.study), card)
+    _write_brief(options.study, card, study.contests(config))
     records = paths.study_folder(options.study) / "records"
     _bring_missing_runs(records)
     parts = dict(tuple(table.groupby(["variant", "condition", "seed"])))
@@ -51,6 +54,15 @@ def run(options: Namespace) -> None:
     link = save_view(options.study, view)
     if link:
         console.print(f"compare in the tracker (make ui): {link}", markup=False, soft_wrap=True)
+
+
+def _write_brief(study: str, card: Mapping[str, Any], contests: Iterable[Contest]) -> None:
+    """Write one small file per variant of every contest, which ``dvc metrics show`` prints as a row."""
+    with new_folder(paths.metrics(study), made=[contest.model for contest in contests]) as folder:
+        for contest in contests:
+            rows = brief(card, contest.fits, dataset=contest.dataset, metric=contest.metric)
+            for variant, row in rows.items():
+                write_json(folder / contest.model / f"{variant}.json", row)
 
 
 def _as_trained(table: pd.DataFrame, models: list[FittedModel]) -> pd.DataFrame:
