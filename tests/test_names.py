@@ -144,6 +144,7 @@ WITHOUT_PARAMS = {
     "overview",
     "prevalence",
     "registry",
+    "summary",
 }
 """Verbs that do not read params.yaml, or only for a data set that is named."""
 IN_USE = (
