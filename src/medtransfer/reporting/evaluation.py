@@ -26,13 +26,16 @@ class Columns(Protocol):
         """One column per output."""
 
 
-def answers(table: pd.DataFrame, manifest: pd.DataFrame, columns: Mapping[str, Columns]) -> pd.DataFrame:
+def answers(
+    table: pd.DataFrame, manifest: pd.DataFrame, columns: Mapping[str, Columns], *, lungs: Sequence[str] = ()
+) -> pd.DataFrame:
     """Return one row per image: file, likeliest class, every score, and the known label if there is one.
 
     Args:
         table: the predictions table.
         manifest: the images.
         columns: by head; the outputs of all heads in their order.
+        lungs: where the lung mask of each image is from, of a network that reads them.
     """
     wide = table.pivot(index="image_id", columns="output", values="score").loc[manifest["image_id"]]
     rows: dict[str, Any] = {"file": manifest["path"].to_numpy()}
@@ -41,6 +44,8 @@ def answers(table: pd.DataFrame, manifest: pd.DataFrame, columns: Mapping[str, C
         if head.label:
             rows[head.label] = wide[outputs].idxmax(axis=1).to_numpy()
         rows |= {name: wide[output].to_numpy() for name, output in zip(head.scores, outputs, strict=True)}
+    if lungs:
+        rows["lungs"] = list(lungs)
     if (manifest["label"] != "").any():
         rows["known_label"] = manifest["label"].to_numpy()
     return pd.DataFrame(rows)

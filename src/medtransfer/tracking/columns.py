@@ -5,6 +5,11 @@ from typing import Any, NamedTuple
 
 from medtransfer.errors import ModelError
 
+LUNGS = "lungs"
+"""Column of a network that grades lung zones: where the mask of each image is from."""
+FILES = "files"
+"""What ``masks`` of the preprocessing is in a network that was trained on lung masks."""
+
 
 class HeadColumns(NamedTuple):
     """What one head adds to the table."""
