@@ -135,7 +135,7 @@ def explained_report(config, gate, tmp_path, monkeypatch):
 def make_report(config, gate, folder, monkeypatch, phantoms=None):
     rows = manifest()
     packed = SimpleNamespace(manifest=rows, images=np.zeros((len(rows), 1, 8, 8), np.uint8))
-    monkeypatch.setattr(collect, "_packed", lambda config: {config.finetune.label.dataset: packed})
+    monkeypatch.setattr(collect, "_packed", lambda config: {"cxr": packed, config.finetune.label.dataset: packed})
     known = {} if phantoms is None else {config.finetune.label.dataset: SHOWN | {"phantoms": phantoms}}
     return collect.collect(
         ReportInput(
