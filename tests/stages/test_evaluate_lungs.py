@@ -79,6 +79,8 @@ def test_a_file_wins_then_the_segmenter_and_the_rest_is_a_warning(evaluated):
     facts, report, answers = evaluated(masks="files", segmenter="lung_fields")
     assert answers["lungs"].tolist() == ["file", "segmenter", "whole image"]
     assert counts(facts) == [1, 1, 1]
+    zones = answers[[f"severity_{zone}" for zone in ZONES]]
+    assert answers["severity_score"].tolist() == (zones >= 0.5).sum(axis=1).tolist()
     warning = "1 of 3 images have no lung mask: their whole image counts as lung for the zones, and the segmenter"
     assert any(text.startswith(warning) for text in facts["warnings"])
     assert warning in report

@@ -82,6 +82,7 @@ def test_a_mask_is_a_further_channel_and_decides_the_zones(segmenting, network, 
     answer = segmenting.predict(with_masks(x_rays, left))
     assert answer["lungs"].tolist() == ["file", "file"]
     assert (answer[SEVERITIES[3:]].to_numpy() == 0).all()
+    assert answer["severity_score"].tolist() == (answer[SEVERITIES] >= 0.5).sum(axis=1).tolist()
     expected = severities(network, x_rays, np.repeat(left[None] > 0, 2, axis=0))
     np.testing.assert_allclose(answer[SEVERITIES].to_numpy(), expected, rtol=1e-4)
 

@@ -5,10 +5,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
 
+from medtransfer.data.manifest import ZONES
 from medtransfer.evaluation.intervals import Interval
 from medtransfer.evaluation.metrics import METRICS
+from medtransfer.evaluation.severity import severity_score
 
 UNLIKELY = -3.0
 """Standard deviations below 0.5 of an AUROC that chance alone hardly gives; images of one patient count apart."""
@@ -45,6 +48,8 @@ def answers(
             rows[head.label] = wide[outputs].idxmax(axis=1).to_numpy()
         rows |= {name: wide[output].to_numpy() for name, output in zip(head.scores, outputs, strict=True)}
     if lungs:
+        zones = [wide[zone].to_numpy() for zone in ZONES if zone in wide]
+        rows["severity_score"] = severity_score(np.stack(zones, axis=1))
         rows["lungs"] = list(lungs)
     if (manifest["label"] != "").any():
         rows["known_label"] = manifest["label"].to_numpy()

@@ -6,8 +6,9 @@ images per call. A network that grades lung zones takes the lung mask of every i
 values of a mask file (white on black, or those of ``data/arrays.py``); without it the network's segmenter finds the
 lungs, else the whole image counts as lung. Output: a table with one row per image, whose columns follow the network's
 heads: ``probability_<output>``, ``severity_<output>`` or ``value_<output>``, of exclusive classes the ``label`` before
-them (``label_<head>`` where there are several), and of a network that grades zones ``lungs``, which says where its mask
-is from: ``file``, ``segmenter`` or ``whole image``.
+them (``label_<head>`` where there are several), and of a network that grades zones ``severity_score``, the number of
+zones with a severity of at least 0.5, and ``lungs``, which says where its mask is from: ``file``, ``segmenter`` or
+``whole image``.
 
 Images are prepared by the functions that prepared the training data, so that nothing is done twice or differently.
 """
@@ -23,13 +24,15 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
 from medtransfer.errors import DataError
-from medtransfer.tracking.columns import FILES, LUNGS, head_columns
+from medtransfer.tracking.columns import FILES, LUNGS, SCORE, head_columns
 
 if TYPE_CHECKING:
     from medtransfer.data.lungs import LungMasks
 
 MAX_IMAGES = 256
 _CHUNK = 32
+AFFECTED = 0.5
+"""Severity from which on a zone counts in the score (Park et al. 2022, P-12)."""
 
 
 class ImageClassifier(PythonModel):  # type: ignore[misc]  # MLflow ships no types
@@ -71,7 +74,8 @@ class ImageClassifier(PythonModel):  # type: ignore[misc]  # MLflow ships no typ
                 columns[self.columns[name].label] = [heads[name].outputs[i] for i in scores.argmax(1)]
             columns |= dict(zip(self.columns[name].scores, scores.T, strict=True))
         if lungs:
-            columns[LUNGS] = lungs.origins
+            zones = np.stack([columns[name] for name in columns if name.startswith("severity_")], axis=1)
+            columns |= {SCORE: (zones >= AFFECTED).sum(axis=1).astype(float), LUNGS: lungs.origins}
         return pd.DataFrame(columns)
 
     def _scores(
