@@ -78,9 +78,7 @@ def _warnings(main: str, lungs: Mapping[str, Mapping[str, int]]) -> tuple[str, .
         for split, by_origin in lungs.items()
     ]
     whole = sum(by_origin[WHOLE] for by_origin in lungs.values())
-    warning = (
-        f"Warning: for {whole} graded images the whole image counts as lung, so that zones reach outside the lungs."
-    )
+    warning = f"Warning: of {whole} graded images the whole counts as lung: their zones reach outside the lungs."
     return (*([f"Lung masks of {main}: {'; '.join(counts)}."] if counts else []), *([warning] if whole else []))
 
 
