@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from medtransfer.data.loaders import Loader, Regions, counter_seed, lung_masks, prefetch, without_lungs
+from medtransfer.data.loaders import Loader, Regions, counter_seed, prefetch
+from medtransfer.data.lungs import lung_masks, lung_origins
 from medtransfer.data.manifest import build_manifest
 from medtransfer.data.packed import DatasetMeta, PackConfig, PackedDataset
 from medtransfer.data.transforms import AugmentConfig
@@ -252,16 +253,16 @@ def masked(data, tmp_path) -> PackedDataset:
 
 
 def test_lungs_are_delivered_and_all_is_lung_where_there_is_no_mask(masked, data):
-    lungs = lung_masks(masked, np.array([1, 0, 5]))
+    lungs = lung_masks(masked, np.array([1, 0, 5])).masks
     assert lungs.dtype == bool
     assert lungs[0, :, 8:].all()
     assert not lungs[0, :, :8].any()
     assert lungs[1, :, :8].all()
     assert lungs[2].all()
-    assert without_lungs(masked, np.arange(5)) == 3
-    assert lung_masks(data, np.arange(2)).all()
+    assert lung_origins(masked, np.arange(5)) == ["file"] * 2 + ["whole image"] * 3
+    assert lung_masks(data, np.arange(2)).masks.all()
     batch = Loader(masked, np.arange(3), batch_size=3, seed=0, train=False, crop=12, lungs=True).batch(0, 0)
-    assert torch.equal(batch["lungs"], torch.from_numpy(lung_masks(masked, np.arange(3))[:, 2:14, 2:14]))
+    assert torch.equal(batch["lungs"], torch.from_numpy(lung_masks(masked, np.arange(3)).masks[:, 2:14, 2:14]))
     assert "lungs" not in loader(masked).batch(0, 0)
 
 

@@ -129,13 +129,21 @@ def write_masks(paths: Sequence[Path], file: Path, size: int) -> int:
 
 
 def _read_mask(path: Path, size: int) -> Pixels:
-    mask = read_image(path, channels=1)[0]
+    return prepare_mask(read_image(path, channels=1)[0], size, where=str(path))
+
+
+def prepare_mask(mask: Pixels, size: int, *, where: str) -> Pixels:
+    """Return a mask ``[h, w]`` as packed: uint8 ``[size, size]`` with the values of this module, nearest neighbour.
+
+    Raises:
+        DataError: the mask holds an unknown value; ``where`` names it.
+    """
     values = np.unique(mask)
     if values[-1] == 255:  # lungs in white on black; published masks were resized and have grey edges
-        mask = np.where(mask >= 128, LUNG, 0).astype(np.uint8)
+        mask = np.where(mask >= 128, LUNG, 0)
     elif not np.isin(values, MASK_VALUES).all():
         odd = values[~np.isin(values, MASK_VALUES)][0]
-        raise DataError(f"{path}: mask value {odd}, expected 0–6, these + 8, or white (255) on black")
+        raise DataError(f"{where}: mask value {odd:g}, expected 0–6, these + 8, or white (255) on black")
     return np.asarray(Image.fromarray(mask.astype(np.uint8)).resize((size, size), Image.Resampling.NEAREST))
 
 

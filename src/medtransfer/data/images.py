@@ -132,6 +132,13 @@ def window(image: Pixels, centre: float, width: float, *, bits: Literal[8, 16] =
     return quantised
 
 
+def grey_levels(images: Pixels) -> npt.NDArray[np.uint8]:
+    """Return images ``[N, C, H, W]`` of any depth and colour as uint8 ``[N, H, W]``."""
+    mean = images.mean(1, dtype=np.float64) / (257 if images.dtype == np.uint16 else 1)
+    grey: npt.NDArray[np.uint8] = np.rint(mean).astype(np.uint8)
+    return grey
+
+
 def resize(image: Pixels, size: int) -> Pixels:
     """Return ``[C, size, size]`` of the same type: antialiased bilinear, aspect ratio not kept."""
     if image.shape[1:] == (size, size):

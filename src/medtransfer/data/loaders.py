@@ -16,8 +16,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from medtransfer.data.arrays import LUNG_VALUES
 from medtransfer.data.images import Pixels
+from medtransfer.data.lungs import Segment, lung_masks
 from medtransfer.data.packed import PackedDataset, Rows
 from medtransfer.data.transforms import AugmentConfig, augment, augmented_view, evaluate_view
 from medtransfer.data.windows import centre_crop, crop_boxes
@@ -74,6 +74,7 @@ class Loader:
         views: Literal[1, 2] = 1,
         regions: Regions | None = None,
         lungs: bool = False,
+        segment: Segment | None = None,
         mirror: Sequence[int] | None = None,
         normalization: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
         device: str | torch.device = "cpu",
@@ -93,7 +94,8 @@ class Loader:
             targets: target of every manifest row ``[N, ...]``, NaN where not known; class numbers when not given.
             views: 2 gives two independent draws of the recipe, ``query`` and ``key``.
             regions: five regions of every manifest row, cut out of the whole image beside its views.
-            lungs: deliver lung masks; all is lung in images that have none, ``without_lungs`` counts them.
+            lungs: deliver lung masks; see ``lungs.lung_masks``.
+            segment: finds the lungs of images without a mask file; without it all is lung in them.
             mirror: the column that each column of ``targets`` becomes when an image is flipped: left and right zones of
                 the lungs change places.
             normalization: mean and standard deviation on 0–1; those of the data set when not given.
@@ -113,7 +115,8 @@ class Loader:
         self.targets = data.class_index if targets is None else targets
         self.batch_size, self.seed, self.train = batch_size, seed, train
         self.augment, self.views, self.regions = augment, views, regions
-        self.lungs, self.mirror = lungs, None if mirror is None else torch.tensor(list(mirror))
+        self.lungs, self.segment = lungs, segment
+        self.mirror = None if mirror is None else torch.tensor(list(mirror))
         self.crop = augment.crop if augment else crop or 0
         self.mean, self.std = normalization or (data.meta.mean, data.meta.std)
         self.device, self.rank, self.world = torch.device(device), rank, world
@@ -169,7 +172,7 @@ class Loader:
 
     def _single(self, images: Tensor, target: Tensor, rows: Rows, generator: torch.Generator) -> Batch:
         """Return ``image``, and what depends on its geometry: the target of a flipped image, the mask."""
-        lungs = torch.from_numpy(lung_masks(self.data, rows)).to(self.device) if self.lungs else None
+        lungs = self._lungs(rows) if self.lungs else None
         if self.augment is None:
             moved = {} if lungs is None else {"lungs": centre_crop(lungs, self.crop)}
             return moved | {"image": self._view(images, generator)}
@@ -179,6 +182,9 @@ class Loader:
             swapped = target[:, self.mirror.to(self.device)]
             batch["target"] = torch.where(view.mirrored.to(self.device)[:, None], swapped, target)
         return batch
+
+    def _lungs(self, rows: Rows) -> Tensor:
+        return torch.from_numpy(lung_masks(self.data, rows, self.segment).masks).to(self.device)
 
     def _view(self, images: Tensor, generator: torch.Generator) -> Tensor:
         return self._finish(images, self.augment, self.crop, generator)
@@ -197,21 +203,6 @@ class Loader:
         if self.device.type == "cuda":
             return tensor.pin_memory().to(self.device, non_blocking=True)
         return tensor.to(self.device)
-
-
-def lung_masks(data: PackedDataset, rows: Rows) -> npt.NDArray[np.bool_]:
-    """Return where the lungs are ``[rows, H, W]``; everywhere in images without a mask."""
-    size = data.meta.size
-    masks = np.ones((len(rows), size, size), bool)
-    places = data.manifest["mask_row"].to_numpy()[rows]
-    if data.masks is not None and (places >= 0).any():
-        masks[places >= 0] = (data.masks[places[places >= 0]] & LUNG_VALUES) > 0
-    return masks
-
-
-def without_lungs(data: PackedDataset, rows: Rows) -> int:
-    """Return how many of the rows have no mask, so that all of their image counts as lung."""
-    return int((data.manifest["mask_row"].to_numpy()[rows] < 0).sum())
 
 
 def prefetch(make: Callable[[int], T], steps: Iterable[int]) -> Generator[T, None, None]:

@@ -6,14 +6,14 @@ cannot be told apart by everyone; inferno's lightness grows evenly with the valu
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medtransfer.files import write_atomic
+from medtransfer.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,6 +57,7 @@ def heat_panel(
     rows: Sequence[HeatRow],
     *,
     lesions: NDArray[np.bool_] | None = None,
+    label: str = "slice",
 ) -> "Figure":
     """Draw the images and below them each row's heat over the same images, one column per image.
 
@@ -65,6 +66,7 @@ def heat_panel(
         titles: one per image.
         rows: kinds of heat, from top to bottom.
         lesions: known lesions ``[N, h, w]``, outlined in white.
+        label: what the images are.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -72,8 +74,8 @@ def heat_panel(
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(1.6 * len(images) + 1.1, 1.75 * (len(rows) + 1)), layout="constrained")
         axes = figure.subplots(len(rows) + 1, len(images), squeeze=False)
-        for axis, label in zip(axes[:, 0], ["slice", *(row.label for row in rows)], strict=True):
-            axis.set_ylabel(label)
+        for axis, name in zip(axes[:, 0], [label, *(row.label for row in rows)], strict=True):
+            axis.set_ylabel(name)
         for column, (image, title) in enumerate(zip(images, titles, strict=True)):
             axes[0, column].set_title(title)
             for axis in axes[:, column]:
@@ -124,7 +126,31 @@ def region_sheet(cases: Sequence[RegionCase], names: Sequence[str]) -> "Figure":
 
 def write_panel(figure: "Figure", file: Path) -> None:
     """Write a panel as PNG; the same panel gives the same bytes."""
-    write_atomic(file, partial(figure.savefig, format="png", dpi=DPI, metadata={"Software": None}))
+    write_bytes(file, panel_png(figure))
+
+
+def panel_png(figure: "Figure") -> bytes:
+    """Return a panel as PNG; the same panel gives the same bytes."""
+    png = BytesIO()
+    figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
+    return png.getvalue()
+
+
+def image_grid(images: NDArray[Any], titles: Sequence[str], *, columns: int = 5) -> "Figure":
+    """Draw grey images ``[N, h, w]``, each under its title, some in a row."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    lines = -(-len(images) // columns)
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(1.8 * columns, 2.3 * lines), layout="constrained")
+        axes = figure.subplots(lines, columns, squeeze=False).ravel()
+        for axis in axes:
+            axis.set_axis_off()
+        for axis, image, title in zip(axes, images, titles, strict=False):
+            _grey(axis, image)
+            axis.set_title(title)
+    return figure
 
 
 def _located(axis: Any, case: RegionCase) -> None:

@@ -5,10 +5,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
 
+from medtransfer.data.manifest import ZONES
 from medtransfer.evaluation.intervals import Interval
 from medtransfer.evaluation.metrics import METRICS
+from medtransfer.evaluation.severity import severity_score
 
 UNLIKELY = -3.0
 """Standard deviations below 0.5 of an AUROC that chance alone hardly gives; images of one patient count apart."""
@@ -26,13 +29,16 @@ class Columns(Protocol):
         """One column per output."""
 
 
-def answers(table: pd.DataFrame, manifest: pd.DataFrame, columns: Mapping[str, Columns]) -> pd.DataFrame:
+def answers(
+    table: pd.DataFrame, manifest: pd.DataFrame, columns: Mapping[str, Columns], *, lungs: Sequence[str] = ()
+) -> pd.DataFrame:
     """Return one row per image: file, likeliest class, every score, and the known label if there is one.
 
     Args:
         table: the predictions table.
         manifest: the images.
         columns: by head; the outputs of all heads in their order.
+        lungs: where the lung mask of each image is from, of a network that reads them.
     """
     wide = table.pivot(index="image_id", columns="output", values="score").loc[manifest["image_id"]]
     rows: dict[str, Any] = {"file": manifest["path"].to_numpy()}
@@ -41,6 +47,10 @@ def answers(table: pd.DataFrame, manifest: pd.DataFrame, columns: Mapping[str, C
         if head.label:
             rows[head.label] = wide[outputs].idxmax(axis=1).to_numpy()
         rows |= {name: wide[output].to_numpy() for name, output in zip(head.scores, outputs, strict=True)}
+    if lungs:
+        zones = [wide[zone].to_numpy() for zone in ZONES if zone in wide]
+        rows["severity_score"] = severity_score(np.stack(zones, axis=1))
+        rows["lungs"] = list(lungs)
     if (manifest["label"] != "").any():
         rows["known_label"] = manifest["label"].to_numpy()
     return pd.DataFrame(rows)

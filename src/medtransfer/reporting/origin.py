@@ -28,6 +28,10 @@ class Origin:
     datasets: Mapping[str, Mapping[str, Any]]
     gate: Mapping[str, Any]
 
+    def drawn(self, name: str) -> bool:
+        """Whether the images of a data set are phantoms; one that is not known counts as real."""
+        return bool(self.datasets.get(name, {}).get("phantoms", False))
+
     def parts(self, profile: str) -> dict[str, Any]:
         """Return the parts ``origin``, ``phantoms`` and ``data`` of a report's content; ``profile``: its name."""
         return {

@@ -14,7 +14,7 @@ import pandas as pd
 
 from medtransfer import paths
 from medtransfer.data.add import by_reason, scan_to_manifest
-from medtransfer.data.loaders import without_lungs
+from medtransfer.data.lungs import FILE, SEGMENTER, WHOLE, count_origins
 from medtransfer.data.sources import Skipped
 from medtransfer.errors import DataError
 from medtransfer.evaluation.checks import UndefinedMetricWarning
@@ -32,6 +32,7 @@ from medtransfer.training.engine import Engine, HardwareConfig
 from medtransfer.training.evaluating import (
     Metrics,
     asked_questions,
+    origins_of_lungs,
     pack_like_training,
     predict_network,
     score_questions,
@@ -44,6 +45,8 @@ OWN = {"name", "images", "patients", "left_out", "trained_on"}
 UNKNOWN_PATIENTS = (
     f"{NO_IDS}: metrics have no interval; give --manifest with a column patient_id (each image counts as a patient)"
 )
+LUNGS = {FILE: "lung_masks_from_files", SEGMENTER: "lung_masks_from_segmenter", WHOLE: "without_lung_mask"}
+"""Where a lung mask is from → the key that counts the images."""
 SHOWN = 10
 """Images whose answer is also printed."""
 
@@ -68,7 +71,7 @@ def _evaluate(options: Namespace, model: Classifier, description: dict[str, Any]
     with tempfile.TemporaryDirectory(dir=options.out) as temporary:
         data = pack_like_training(manifest, source.root, Path(temporary) / "data", description, patients=scan.patients)
         table = predict_network(model, description, data, engine, name=options.model)
-        no_lungs = {"without_lung_mask": without_lungs(data, data.rows(labelled=False))} if model.reads_lungs else {}
+        lungs = origins_of_lungs(model, description["preprocessing"], data)
     asked = asked_questions(heads, positive=positive)
     with catch_warnings():
         simplefilter("ignore", UndefinedMetricWarning)  # the report says "not defined"
@@ -77,6 +80,7 @@ def _evaluate(options: Namespace, model: Classifier, description: dict[str, Any]
     warnings = [
         *scan.notes,
         *(below_chance(question, table, outputs) for question, outputs in asked.items() if len(outputs) == 1),
+        _whole_images(lungs, description["preprocessing"]),
         _copies(manifest, description["extra"]["dataset"]),
         "" if known else UNKNOWN_PATIENTS,
     ]
@@ -85,12 +89,12 @@ def _evaluate(options: Namespace, model: Classifier, description: dict[str, Any]
         "images": len(manifest),
         "patients": manifest["patient_id"].nunique() if known else None,
         "left_out": len(skipped),
-        **no_lungs,
+        **({LUNGS[origin]: count for origin, count in count_origins(lungs).items()} if lungs else {}),
         **({"positive_class": positive} if positive else {}),
         "trained_on": description["extra"]["dataset"],
     }
     stored = {head: one.model_dump() for head, one in heads.items()}
-    shown = answers(table, manifest, head_columns(stored, where=options.model))
+    shown = answers(table, manifest, head_columns(stored, where=options.model), lungs=lungs)
     _write(options, facts, metrics, list(asked), table, shown, skipped, [text for text in warnings if text])
 
 
@@ -160,6 +164,18 @@ def _alone(folder: Path) -> Iterator[None]:
         raise DataError(f"{folder}: another evaluation is writing here; wait, or give another --out") from error
     finally:
         os.close(handle)
+
+
+def _whole_images(lungs: Sequence[str], prepared: Mapping[str, Any]) -> str:
+    """Say of how many images the whole counts as lung; empty when each has a mask."""
+    whole = sum(origin == WHOLE for origin in lungs)
+    if not whole:
+        return ""
+    if prepared.get("masks") == "none":
+        return "the network was trained without lung masks: the whole of every image counts as lung, masks are not read"
+    name = prepared.get("segmenter", "")
+    tried = f", and the segmenter {name} found no two lungs in them" if name else "; give --manifest with a column mask"
+    return f"{whole} of {len(lungs)} images have no lung mask: their whole image counts as lung for the zones{tried}"
 
 
 def _copies(manifest: pd.DataFrame, trained_on: str) -> str:

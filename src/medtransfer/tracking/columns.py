@@ -5,6 +5,13 @@ from typing import Any, NamedTuple
 
 from medtransfer.errors import ModelError
 
+LUNGS = "lungs"
+"""Column of a network that grades lung zones: where the mask of each image is from."""
+SCORE = "severity_score"
+"""Column of the same network: how many of the six zones have a severity of at least 0.5."""
+FILES = "files"
+"""What ``masks`` of the preprocessing is in a network that was trained on lung masks."""
+
 
 class HeadColumns(NamedTuple):
     """What one head adds to the table."""

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import medtransfer
 from medtransfer.errors import ModelError, TrackingError
 from medtransfer.files import read_json, sha256_file
-from medtransfer.tracking.columns import head_columns
+from medtransfer.tracking.columns import FILES, LUNGS, SCORE, head_columns
 from medtransfer.tracking.gates import AUDIT, CONFIG, HASHES, NOT_AUDITED, VALIDATION, WEIGHTS, checked_download
 from medtransfer.tracking.mlflow_tracker import import_run
 from medtransfer.tracking.names import check_key, check_model_name
@@ -32,6 +32,7 @@ _PACKAGES = (
     "pyarrow",
     "pydantic",
     "safetensors",
+    "scipy",
     "timm",
     "torch",
     "torchvision",
@@ -195,8 +196,11 @@ def _save(path: Path, folder: Path, config: Mapping[str, Any]) -> None:
     for head in head_columns(config["heads"], where=str(folder)).values():
         columns += [ColSpec("string", head.label)] if head.label else []
         columns += [ColSpec("double", score) for score in head.scores]
+    columns += [ColSpec("double", SCORE), ColSpec("string", LUNGS)] if "masks" in config["preprocessing"] else []
     # MLflow casts JSON to this type before the model sees it: with uint8, images scaled to 0–1 would become black
-    images = TensorSpec(np.dtype("float32"), (-1, channels, -1, -1))
+    # a lung mask is one more channel: MLflow knows no optional tensor
+    sent = -1 if config["preprocessing"].get("masks") == FILES else channels
+    images = TensorSpec(np.dtype("float32"), (-1, sent, -1, -1))
     ramp = np.linspace(0, 255, _EXAMPLE_SIDE).astype(np.uint8).astype(np.float32)
     save_model(
         path,

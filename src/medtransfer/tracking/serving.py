@@ -2,16 +2,20 @@
 
 Contract. Input: images as whole grey levels 0–255, float32 ``[N, C, H, W]`` (the registered signature: a type that can
 hold what is outside the contract, so that it can be refused), any height and width, already windowed, at most 256
-images per call. Output: a table with one row per image, whose columns follow the network's heads:
-``probability_<output>``, ``severity_<output>`` or ``value_<output>``, and of exclusive classes the ``label`` before
-them (``label_<head>`` where there are several).
+images per call. A network that grades lung zones takes the lung mask of every image as one more channel, with the
+values of a mask file (white on black, or those of ``data/arrays.py``); without it the network's segmenter finds the
+lungs, else the whole image counts as lung. Output: a table with one row per image, whose columns follow the network's
+heads: ``probability_<output>``, ``severity_<output>`` or ``value_<output>``, of exclusive classes the ``label`` before
+them (``label_<head>`` where there are several), and of a network that grades zones ``severity_score``, the number of
+zones with a severity of at least 0.5, and ``lungs``, which says where its mask is from: ``file``, ``segmenter`` or
+``whole image``.
 
 Images are prepared by the functions that prepared the training data, so that nothing is done twice or differently.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +24,15 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
 from medtransfer.errors import DataError
-from medtransfer.tracking.columns import head_columns
+from medtransfer.tracking.columns import FILES, LUNGS, SCORE, head_columns
+
+if TYPE_CHECKING:
+    from medtransfer.data.lungs import LungMasks
 
 MAX_IMAGES = 256
 _CHUNK = 32
+AFFECTED = 0.5
+"""Severity from which on a zone counts in the score (Park et al. 2022, P-12)."""
 
 
 class ImageClassifier(PythonModel):  # type: ignore[misc]  # MLflow ships no types
@@ -54,18 +63,23 @@ class ImageClassifier(PythonModel):  # type: ignore[misc]  # MLflow ships no typ
 
         preprocessing, heads = self.config["preprocessing"], self.config["heads"]
         try:
-            images = check_images(model_input, preprocessing["channels"])
+            sent, masks = split_masks(model_input, preprocessing)
+            images = check_images(sent, preprocessing["channels"])
+            lungs = prepare_lungs(images, masks, preprocessing)
         except DataError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
         columns: dict[str, Any] = {}
-        for name, scores in self._scores(images, preprocessing).items():
+        for name, scores in self._scores(images, lungs.masks if lungs else None).items():
             if self.columns[name].label:
                 columns[self.columns[name].label] = [heads[name].outputs[i] for i in scores.argmax(1)]
             columns |= dict(zip(self.columns[name].scores, scores.T, strict=True))
+        if lungs:
+            zones = np.stack([columns[name] for name in columns if name.startswith("severity_")], axis=1)
+            columns |= {SCORE: (zones >= AFFECTED).sum(axis=1).astype(float), LUNGS: lungs.origins}
         return pd.DataFrame(columns)
 
     def _scores(
-        self, images: npt.NDArray[np.uint8], preprocessing: dict[str, Any]
+        self, images: npt.NDArray[np.uint8], lungs: npt.NDArray[np.bool_] | None
     ) -> dict[str, npt.NDArray[np.float64]]:
         """Return the scores of each head ``[N, outputs]``."""
         import torch
@@ -75,7 +89,9 @@ class ImageClassifier(PythonModel):  # type: ignore[misc]  # MLflow ships no typ
         parts: list[dict[str, torch.Tensor]] = []
         with torch.inference_mode():
             for start in range(0, len(images), _CHUNK):
-                raw = self.network(prepare(images[start : start + _CHUNK], preprocessing))
+                chunk = slice(start, start + _CHUNK)
+                masks = () if lungs is None else (torch.from_numpy(lungs[chunk]),)
+                raw = self.network(prepare(images[chunk], self.config["preprocessing"]), *masks)
                 parts.append(activate(raw, self.config["heads"]))
         return {name: torch.cat([part[name] for part in parts]).double().numpy() for name in self.columns}
 
@@ -94,18 +110,60 @@ def check_images(images: Any, channels: int) -> npt.NDArray[np.uint8]:
     return _grey_levels(array)
 
 
+def split_masks(images: Any, preprocessing: dict[str, Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+    """Return images without, and the lung masks ``[N, H, W]`` of a network that takes them; nothing without masks."""
+    array, channels = np.asarray(images), preprocessing["channels"]
+    if preprocessing.get("masks") != FILES or array.ndim != 4 or array.shape[1] != channels + 1:
+        return array, None
+    return array[:, :channels], array[:, channels]
+
+
+def prepare_lungs(
+    images: npt.NDArray[np.uint8], masks: npt.NDArray[Any] | None, preprocessing: dict[str, Any]
+) -> "LungMasks | None":
+    """Return the lungs at the size of the network's input; nothing for a network that grades no zones.
+
+    Raises:
+        DataError: a mask shows no lung or holds another value than mask files do.
+    """
+    import torch
+
+    from medtransfer.data.arrays import LUNG_VALUES, prepare_mask
+    from medtransfer.data.lungs import FILE, LungMasks, complete
+    from medtransfer.data.windows import centre_crop
+    from medtransfer.models.segmenters import segmenter
+
+    if "masks" not in preprocessing:
+        return None
+    size = preprocessing["size"]
+    if masks is None:
+        found = complete(_packed(images, preprocessing), segmenter(preprocessing["segmenter"]))
+    else:
+        named = [(f"lung mask of image {number}", mask) for number, mask in enumerate(masks)]
+        lungs = np.stack([(prepare_mask(mask, size, where=name) & LUNG_VALUES) > 0 for name, mask in named])
+        if empty := [name for (name, _), one in zip(named, lungs, strict=True) if not one.any()]:
+            raise DataError(f"{empty[0]} shows no lung; send a mask with lung, or images without the mask's channel")
+        found = LungMasks(lungs, [FILE] * len(lungs))
+    cropped = centre_crop(torch.from_numpy(found.masks), preprocessing["crop"])
+    return found._replace(masks=cropped.numpy())
+
+
 def prepare(images: npt.NDArray[np.uint8], preprocessing: dict[str, Any]) -> Any:
     """Return the network's input, float ``[N, 3, crop, crop]``: equalise, smooth, resize, centre crop, normalise."""
     import torch
 
-    from medtransfer.data.images import equalize, resize, smooth
     from medtransfer.data.transforms import evaluate_view
+
+    mean, std = _numbers(preprocessing["mean"]), _numbers(preprocessing["std"])
+    return evaluate_view(torch.from_numpy(_packed(images, preprocessing)), preprocessing["crop"], mean=mean, std=std)
+
+
+def _packed(images: npt.NDArray[np.uint8], preprocessing: dict[str, Any]) -> npt.NDArray[np.uint8]:
+    from medtransfer.data.images import equalize, resize, smooth
 
     spread = [equalize(image) for image in images] if preprocessing["equalize"] else list(images)
     clean = [smooth(image) for image in spread] if preprocessing.get("smooth") else spread
-    stacked = np.stack([resize(image, preprocessing["size"]) for image in clean])
-    mean, std = _numbers(preprocessing["mean"]), _numbers(preprocessing["std"])
-    return evaluate_view(torch.from_numpy(stacked), preprocessing["crop"], mean=mean, std=std)
+    return np.stack([resize(image, preprocessing["size"]) for image in clean])
 
 
 def _grey_levels(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

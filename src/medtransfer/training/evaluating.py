@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from medtransfer.data.loaders import Loader
+from medtransfer.data.lungs import WHOLE, lung_origins
 from medtransfer.data.packed import PackConfig, PackedDataset, Patients, pack
 from medtransfer.errors import DataError
 from medtransfer.evaluation.cells import VALUES
@@ -16,6 +17,7 @@ from medtransfer.evaluation.scorecard import score_binary, score_multiclass
 from medtransfer.evaluation.summary import patient_interval
 from medtransfer.models.classifier import Classifier
 from medtransfer.models.heads import Heads
+from medtransfer.models.segmenters import segmenter
 from medtransfer.training.engine import Engine
 from medtransfer.training.inference import predicted_rows
 from medtransfer.training.loading import EVALUATION_BATCH
@@ -74,7 +76,8 @@ def predict_network(
         np.arange(len(data.manifest)),
         batch_size=EVALUATION_BATCH,
         crop=prepared["crop"],
-        lungs=model.reads_lungs,
+        lungs=model.reads_lungs and reads_masks(prepared),
+        segment=segmenter(prepared.get("segmenter", "")),
         seed=0,
         train=False,
         normalization=(tuple(prepared["mean"]), tuple(prepared["std"])),
@@ -91,6 +94,24 @@ def predict_network(
         condition=fit["condition"],
         seed=int(fit["seed"]),
     )
+
+
+def reads_masks(prepared: Mapping[str, Any]) -> bool:
+    """Whether a network with a map head was trained on lung masks; with none, the whole image is lung."""
+    return bool(prepared.get("masks", "files") != "none")
+
+
+def origins_of_lungs(model: Classifier, prepared: Mapping[str, Any], data: PackedDataset) -> list[str]:
+    """Return where the lung mask of every image is from: ``file``, ``segmenter`` or ``whole image``.
+
+    Empty for a network that reads no lung masks. Arguments as in :func:`predict_network`, ``prepared`` is the
+    description's ``preprocessing``.
+    """
+    rows = np.arange(len(data.manifest))
+    if not model.reads_lungs:
+        return []
+    segment = segmenter(prepared.get("segmenter", ""))
+    return lung_origins(data, rows, segment) if reads_masks(prepared) else [WHOLE] * len(rows)
 
 
 def asked_questions(heads: Heads, *, positive: str) -> dict[str, tuple[str, ...]]:

@@ -78,6 +78,8 @@ class FitSpec(paths.FitPaths):
         positive: the class of two-class metrics, if any.
         trial: it only helps to choose how others are trained; tracked as the phase ``trial``.
         counts: what was counted in the data, by metric name; tracked once, at step 0.
+        lungs: where its lung masks are from, stored with what prepares its images: ``masks`` is ``files`` or ``none``,
+            ``segmenter`` a name or empty.
         normalization: mean and standard deviation on 0–1 of its images; those of the first data set when not given.
     """
 
@@ -97,6 +99,7 @@ class FitSpec(paths.FitPaths):
     positive: str = ""
     trial: bool = False
     counts: Mapping[str, int] = field(default_factory=dict)
+    lungs: Mapping[str, str] = field(default_factory=dict)
     normalization: tuple[Sequence[float], Sequence[float]] | None = None
 
     @property
@@ -171,7 +174,7 @@ def save(spec: FitSpec, task: Task, folder: Path, result: FitResult) -> None:
         folder,
         config=spec.network,
         heads=task.heads(),
-        preprocessing=preprocessing(first, spec.crop, spec.normalization),
+        preprocessing=preprocessing(first, spec.crop, spec.normalization) | dict(spec.lungs),
         extra=extra,
     )
 

@@ -6,7 +6,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from medtransfer import paths
+from medtransfer.data.images import grey_levels
 from medtransfer.data.loaders import Loader
+from medtransfer.data.lungs import Segment
 from medtransfer.data.manifest import ZONES
 from medtransfer.data.packed import PackedDataset, Rows
 from medtransfer.data.transforms import AugmentConfig
@@ -49,6 +51,7 @@ def supervised_loader(
     outputs: Sequence[str] = (),
     blank: bool = False,
     lungs: bool = False,
+    segment: Segment | None = None,
     like: PackedDataset | None = None,
     among: np.ndarray | None = None,
 ) -> Loader:
@@ -56,13 +59,13 @@ def supervised_loader(
 
     With ``outputs`` (findings, zones) the targets are these instead of the classes; a flipped image has its left and
     right zones exchanged. With ``blank`` findings that the data set does not label are accepted, with ``lungs`` a batch
-    holds lung masks. Images are normalised ``like`` those of another data set that the network reads too. Only rows
-    ``among`` the true ones of a mask over the manifest count.
+    holds lung masks, those of ``segment`` where there is no file. Images are normalised ``like`` those of another data
+    set that the network reads too. Only rows ``among`` the true ones of a mask over the manifest count.
     """
     targets, rows_of = _targets(data, outputs, blank, among)
     known = (like or data).meta
     views: dict[str, Any] = {"targets": targets, "mirror": mirrored_columns(outputs), "lungs": lungs}
-    views["normalization"] = (known.mean, known.std)
+    views |= {"segment": segment, "normalization": (known.mean, known.std)}
     return training_loader(data, rows_of("train"), phase, seed, engine, **views)
 
 
@@ -76,14 +79,15 @@ def evaluation_loader(
     outputs: Sequence[str] = (),
     blank: bool = False,
     lungs: bool = False,
+    segment: Segment | None = None,
     among: np.ndarray | None = None,
 ) -> Loader:
     """Return a loader over the labelled rows of one split, or of all, in the evaluation view: no randomness.
 
     Images of a data set that the network was not trained on are normalised like those that it was ``trained_on``.
     With ``outputs`` (findings, zones) the targets are these instead of the classes, with ``blank`` also findings that
-    the data set does not label. With ``lungs`` a batch holds lung masks. Only rows ``among`` the true ones of a mask
-    over the manifest count.
+    the data set does not label. With ``lungs`` a batch holds lung masks, of a segmenter where there is no file. Only
+    rows ``among`` the true ones of a mask over the manifest count.
     """
     targets, rows_of = _targets(data, outputs, blank, among)
     rows = rows_of(split)
@@ -100,6 +104,7 @@ def evaluation_loader(
         seed=0,
         train=False,
         lungs=lungs,
+        segment=segment,
         normalization=(known.mean, known.std),
         device=engine.device,
     )
@@ -139,10 +144,7 @@ def _targets(
 
 def grey_images(data: PackedDataset, rows: Rows) -> np.ndarray:
     """Return images of any depth and colour as uint8 ``[M, H, W]``: what regions are located in."""
-    images = data.images[rows]
-    mean = images.mean(1, dtype=np.float64) / (257 if images.dtype == np.uint16 else 1)
-    grey: np.ndarray = np.rint(mean).astype(np.uint8)
-    return grey
+    return grey_levels(data.images[rows])
 
 
 def training_loader(

@@ -1,7 +1,9 @@
 import math
 from datetime import datetime
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from medtransfer.data.sources import CsvSource, Skipped
 from medtransfer.errors import DataError
@@ -113,3 +115,15 @@ def test_a_missing_table_or_image_column_is_an_error(tmp_path, text):
     text("labels.csv", "file\na.png\n")
     with pytest.raises(DataError, match="column image is missing"):
         CsvSource(root=tmp_path).scan()
+
+
+def test_a_mask_of_another_size_is_not_used_and_counted(tmp_path, write_images, text):
+    text("labels.csv", "image,mask\na.png,a_mask.png\nb.png,b_mask.png\n")
+    write_images("a.png", "b.png", "b_mask.png")
+    with Image.open(tmp_path / "a.png") as image:
+        width, height = image.size
+    Image.fromarray(np.full((height, width + 1), 255, np.uint8)).save(tmp_path / "a_mask.png")
+    scan = CsvSource(root=tmp_path).scan()
+    assert [row.get("mask", "") for row in scan.rows] == ["", "b_mask.png"]
+    reason = f"mask is {width + 1}×{height}, its image {width}×{height}; the image is used without it"
+    assert scan.skipped == [Skipped("a_mask.png", 2, reason)]

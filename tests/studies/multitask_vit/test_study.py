@@ -94,7 +94,7 @@ def _check_explanations(config, engine):
     assert 0 < scores["relevance", "lungs"]["energy"] < 1
     assert all(0 <= row["overlap"] <= 1 and 0 <= row["pointing"] <= 1 for row in scores.values())
     assert [axis.get_ylabel() for axis in panels["maps"].axes if axis.get_ylabel()][:2] == [
-        "slice",
+        "X-ray",
         "relevance\nof covid",
     ]
 

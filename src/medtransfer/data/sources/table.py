@@ -3,13 +3,15 @@
 Layout: a table whose column ``image`` is a path relative to the root. Optional columns: ``patient_id`` (else every
 image is a patient of its own), ``label``, ``split``, ``source``, ``view``, ``date`` (ISO 8601), ``mask``, ``modality``,
 ``y_<finding>`` (0, 1 or empty) and ``zone_0`` … ``zone_5`` (0–3 or empty). Known flaws: those of the table; a mistake
-in a cell is an error, not a row left out, because the table is the user's own.
+in a cell is an error, not a row left out, because the table is the user's own. A mask of another size than its image is
+not used and counted.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
+from medtransfer.data.images import image_size
 from medtransfer.data.manifest import SPLITS, ZONES
 from medtransfer.data.sources.base import Listing, Scan, Source, inside
 from medtransfer.data.sources.listing import leads_out
@@ -107,10 +109,24 @@ class CsvSource(Source):
         mask = fields["mask"] = listing.place(fields.get("mask", ""))
         if not mask:
             del fields["mask"]
+        if mask and (reason := self._other_size(mask, listing.place(cells["image"]))):
+            listing.skip(mask, row, f"{reason}; the image is used without it")
+            mask = ""
+            del fields["mask"]
         if mask and not (inside(mask) and (self.root / mask).is_file() and not leads_out(self.root, mask)):
             listing.skip(cells["image"], row, f"mask {mask} is absent")
         else:
             listing.add(cells["image"], row=row, **fields)
+
+    def _other_size(self, mask: str, image: str) -> str:
+        """Say that a mask is not of its image's size; empty where it is, or where either cannot be read."""
+        if not (inside(mask) and inside(image)):
+            return ""
+        try:
+            (width, height), (wide, high) = image_size(self.root / mask), image_size(self.root / image)
+        except DataError:
+            return ""
+        return f"mask is {width}×{height}, its image {wide}×{high}" if (width, height) != (wide, high) else ""
 
     def _value(self, row: int, column: str, cell: str) -> Any:
         known = column in COLUMNS or column.startswith("y_")

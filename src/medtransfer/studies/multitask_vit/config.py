@@ -2,13 +2,14 @@
 
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from medtransfer.config import Config, Name
 from medtransfer.data.transforms import AugmentConfig
 from medtransfer.models.classifier import NetworkConfig
 from medtransfer.models.multitask import MultitaskConfig
 from medtransfer.models.networks import network_config
+from medtransfer.models.segmenters import require_segmenter
 from medtransfer.models.tokens import TransformerConfig
 from medtransfer.models.weights import TrainInit
 from medtransfer.models.zones import CUTS, Cuts
@@ -49,7 +50,7 @@ class VariantConfig(Config):
         pretrained: start from the backbone's weights; otherwise random ones (the paper's *without pretraining*).
         transformer: without it the heads read the feature map.
         positions: without them the tokens have no order.
-        masks: lung masks from ``files``; with ``none`` the whole image counts as lung.
+        masks: lung masks from ``files``, else of the segmenter of ``finetune``; with ``none`` the whole image is lung.
         tasks: ``label`` for the diagnosis, ``zones`` for the severity, or both.
     """
 
@@ -92,6 +93,8 @@ class FinetunePhase(Config):
     Attributes:
         label: X-rays with a class.
         zones: X-rays with six zones and, where there are any, lung masks.
+        segmenter: finds the lungs of X-rays without a mask file, a name of ``models/segmenters.py``; without one their
+            whole image counts as lung.
         severity_weight: of the loss of the zones; that of the classes has 1.
         severity_lr: learning rate of the map head.
         severity_schedule: its schedule.
@@ -102,6 +105,7 @@ class FinetunePhase(Config):
 
     label: TaskData
     zones: TaskData
+    segmenter: str = ""
     severity_weight: PositiveFloat = 5.0
     severity_lr: PositiveFloat
     severity_schedule: ScheduleConfig = ConstantSchedule()
@@ -114,6 +118,11 @@ class FinetunePhase(Config):
         chosen = self.label if name == "label" else self.zones
         train = self.train.model_copy(update={"batch_size": chosen.batch_size})
         return TaskPhase(dataset=chosen.dataset, augment=self.augment, train=train)
+
+    @field_validator("segmenter")
+    @classmethod
+    def _known_segmenter(cls, name: str) -> str:
+        return require_segmenter(name)
 
     @model_validator(mode="after")
     def _images_of_a_step(self) -> "FinetunePhase":

@@ -17,11 +17,13 @@ from medtransfer.explain.networks import example_rows
 from medtransfer.explain.panels import HeatRow, heat_panel
 from medtransfer.explain.relevance import relevance_map
 from medtransfer.models.classifier import Classifier
-from medtransfer.models.multitask import LABEL, MultitaskHead
+from medtransfer.models.multitask import LABEL, SEVERITY, MultitaskHead
+from medtransfer.models.segmenters import Segmenter, segmenter
 from medtransfer.models.weights import load_model
 from medtransfer.studies.base import Explained
 from medtransfer.studies.multitask_vit import study
 from medtransfer.studies.multitask_vit.config import MultitaskVitConfig
+from medtransfer.studies.multitask_vit.reading import Reading
 from medtransfer.training.engine import Engine
 from medtransfer.training.loading import EVALUATION_BATCH, grey_images, open_dataset
 
@@ -57,7 +59,11 @@ def explained(config: MultitaskVitConfig) -> Explained:
 
 
 def explanations(config: MultitaskVitConfig, engine: Engine) -> tuple[dict[str, "Figure"], dict[str, Any]]:
-    """Return the panel ``maps``, and how well the maps agree with lungs and lesions where masks exist, for JSON."""
+    """Return the panel ``maps``, and facts for JSON.
+
+    The facts say how well the maps agree with lungs and lesions where masks exist, and by split where the lungs of
+    graded images are from.
+    """
     task = config.variants[config.main].tasks[0]
     data, crop = open_dataset(config.finetune.task(task).dataset), config.finetune.augment.crop
     examples = example_rows(data, data.rows(split="test"), count=SHOWN)
@@ -66,7 +72,8 @@ def explanations(config: MultitaskVitConfig, engine: Engine) -> tuple[dict[str, 
     network, description = load_model(study.fitted(config.main, config.seeds[0]).weights)
     engine.place(network).eval()
     positive = _positive(description["heads"])
-    shown, scored = (_seen(network, positive, data, rows, crop, engine) for rows in (examples, masked))
+    segment = segmenter(config.finetune.segmenter)
+    shown, scored = (_seen(network, positive, data, rows, crop, engine, segment) for rows in (examples, masked))
     return {"maps": _panel(data, shown, crop, _name(description["heads"], positive))}, {
         "study": study.NAME,
         "variant": config.main,
@@ -74,6 +81,7 @@ def explanations(config: MultitaskVitConfig, engine: Engine) -> tuple[dict[str, 
         "dataset": data.meta.name,
         "split": "test",
         "output": _name(description["heads"], positive),
+        "lungs": _lungs(config, engine),
         "shown": data.manifest["image_id"].iloc[examples].tolist(),
         "images_with_masks": len(masked),
         "scores": _scores(scored, _masks(data, masked, crop)) if len(masked) else None,
@@ -92,16 +100,29 @@ def _name(heads: Mapping[str, Any], positive: int | None) -> str:
     return "" if positive is None else str(heads[LABEL].outputs[positive])
 
 
+def _lungs(config: MultitaskVitConfig, engine: Engine) -> dict[str, dict[str, int]]:
+    """Return by split how many graded images have lungs from a file, a segmenter, or as a whole."""
+    if SEVERITY not in config.variants[config.main].tasks:
+        return {}
+    reading = Reading.open(config, config.main, study.POOLED, engine)
+    return {split: reading.lungs(split) for split in study.SPLITS}
+
+
 def _seen(
-    network: Classifier, positive: int | None, data: PackedDataset, rows: Rows, crop: int, engine: Engine
+    network: Classifier,
+    positive: int | None,
+    data: PackedDataset,
+    rows: Rows,
+    crop: int,
+    engine: Engine,
+    segment: Segmenter | None,
 ) -> Seen:
     """Return the maps of some rows, in the evaluation view; a severity map is 0 outside the lungs."""
     if not len(rows):
         return Seen(rows, {})
     head = cast(MultitaskHead, network.head)
-    loader = Loader(
-        data, rows, batch_size=EVALUATION_BATCH, crop=crop, seed=0, train=False, lungs=True, device=engine.device
-    )
+    view: dict[str, Any] = {"crop": crop, "seed": 0, "train": False, "lungs": True, "segment": segment}
+    loader = Loader(data, rows, batch_size=EVALUATION_BATCH, **view, device=engine.device)
     found: dict[str, list[NDArray[np.float32]]] = {}
     for batch in loader.epoch(0):
         images = engine.batch(batch)["image"]
@@ -137,7 +158,7 @@ def _panel(data: PackedDataset, shown: Seen, crop: int, output: str) -> "Figure"
     images = centre_crop(torch.from_numpy(grey_images(data, shown.rows)), crop).numpy()
     known = (data.manifest["mask_row"].to_numpy()[shown.rows] >= 0).all()
     masks = lesions(_masks(data, shown.rows, crop)) if known else None
-    return heat_panel(images, data.manifest["label"].iloc[shown.rows].tolist(), rows, lesions=masks)
+    return heat_panel(images, data.manifest["label"].iloc[shown.rows].tolist(), rows, lesions=masks, label="X-ray")
 
 
 def _masks(data: PackedDataset, rows: Rows, crop: int) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ from medtransfer.models.multitask import LABEL, SEVERITY
 from medtransfer.models.weights import load_into
 from medtransfer.studies.multitask_vit import study
 from medtransfer.studies.multitask_vit.config import FinetunePhase, MultitaskVitConfig
-from medtransfer.studies.multitask_vit.reading import Reading, require_unseen
+from medtransfer.studies.multitask_vit.reading import LUNG_COUNTS, Reading, require_unseen
 from medtransfer.training.fitting import FitSpec, Parent, Setting
 from medtransfer.training.loading import open_dataset
 from medtransfer.training.multitask import MultitaskTask, multitask_heads, multitask_validation
@@ -48,7 +48,8 @@ def _fit(config: MultitaskVitConfig, phase: str, variant: str, condition: str, s
         task=lambda: _task(config, variant, classes, seed, parent),
         validate=multitask_validation(reading.evaluation("val"), classes, setting.engine),
         parent=parent,
-        counts={"data/without_lungs": reading.without_lungs()} if graded else {},
+        counts={LUNG_COUNTS[origin]: count for origin, count in reading.lungs("train").items()} if graded else {},
+        lungs={"masks": chosen.masks, "segmenter": settings.segmenter} if graded else {},
     )
 
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from medtransfer.data.loaders import Loader, without_lungs
+from medtransfer.data.loaders import Loader
+from medtransfer.data.lungs import FILE, SEGMENTER, WHOLE, Segment, count_origins, lung_origins
 from medtransfer.data.manifest import ZONES
 from medtransfer.data.packed import PackedDataset
 from medtransfer.errors import DataError
 from medtransfer.models.multitask import SEVERITY
+from medtransfer.models.segmenters import segmenter
 from medtransfer.studies.multitask_vit import study
 from medtransfer.studies.multitask_vit.config import MultitaskVitConfig
 from medtransfer.training.engine import Engine
@@ -67,10 +69,16 @@ class Reading:
         """Return the loader of all scored images of the hospital that is left out, in the evaluation view."""
         return self._seen(SEVERITY, None, ~self._kept(self.sources[SEVERITY]))
 
-    def without_lungs(self) -> int:
-        """Return for how many training images of the severity the whole image counts as lung."""
-        rows = self.training(0)[SEVERITY].rows
-        return without_lungs(self.sources[SEVERITY], rows) if self.masks else len(rows)
+    def lungs(self, split: str) -> dict[str, int]:
+        """Return for how many graded images of a split the lungs are from a file, a segmenter, or the whole image."""
+        loaders = self.training(0) if split == "train" else self.evaluation(split)
+        rows = loaders[SEVERITY].rows
+        origins = lung_origins(self.sources[SEVERITY], rows, self._segment) if self.masks else [WHOLE] * len(rows)
+        return count_origins(origins)
+
+    @property
+    def _segment(self) -> Segment | None:
+        return segmenter(self.config.finetune.segmenter)
 
     @property
     def _first(self) -> PackedDataset:
@@ -82,11 +90,15 @@ class Reading:
 
     def _of(self, task: str) -> dict[str, Any]:
         """Return what a task's loaders deliver beside images: classes, or zones with lung masks."""
-        return {"outputs": ZONES, "lungs": self.masks} if task == SEVERITY else {}
+        return {"outputs": ZONES, "lungs": self.masks, "segment": self._segment} if task == SEVERITY else {}
 
     def _kept(self, data: PackedDataset) -> np.ndarray:
         kept: np.ndarray = (data.manifest["source"] != self.left_out).to_numpy() | (self.left_out == "")
         return kept
+
+
+LUNG_COUNTS = {FILE: "data/lungs_from_files", SEGMENTER: "data/lungs_from_segmenter", WHOLE: "data/without_lungs"}
+"""Where a lung mask is from → the metric that counts the training images."""
 
 
 def require_unseen(config: MultitaskVitConfig, variant: str, condition: str) -> None:

@@ -1,8 +1,12 @@
 """Made-up predictions of four variants, two seeds: 90 validation and 90 test images, two each of a patient."""
 
+import json
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from medtransfer.evaluation.cells import EvaluationConfig
 from medtransfer.evaluation.predictions import prediction_rows
@@ -20,6 +24,32 @@ VARIANTS = {
 }
 PULL = {"multitask": 0.5, "classification": 0.25, "severity": 0.4, "no_transformer": 0.1}
 COUNT = 90
+SHOWN = {
+    "splits": {},
+    "until": None,
+    "classes": list(CLASSES),
+    "pack": {"size": 8, "channels": 1, "depth": 8, "equalize": False, "window": None},
+    "patients": "known",
+    "licence": "none",
+    "citation": "none",
+    "content_hash": "0" * 64,
+}
+"""What a report shows of the data set."""
+SCORE = {"images": 9, "flat": 0, "energy": 0.4, "area": 0.1, "ratio": 4.0, "pointing": 0.7, "overlap": 0.3}
+EXPLAINED = {
+    "study": "multitask_vit",
+    "variant": "multitask",
+    "seed": 0,
+    "dataset": "chest",
+    "output": "covid",
+    "shown": ["a", "b"],
+    "images_with_masks": 9,
+    "lungs": {
+        "train": {"file": 5, "segmenter": 2, "whole image": 0},
+        "test": {"file": 3, "segmenter": 1, "whole image": 4},
+    },
+    "scores": [{"map": "relevance", "region": "lesion", **SCORE}, {"map": "severity map", "region": "lungs", **SCORE}],
+}
 
 
 def images(split, sources, views):
@@ -89,12 +119,29 @@ def found(config):
 
 @pytest.fixture
 def report(config, gate, tmp_path, monkeypatch):
-    monkeypatch.setattr(collect, "_manifests", lambda config: {"cxr": manifest()})
+    return make_report(config, gate, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def explained_report(config, gate, tmp_path, monkeypatch):
+    """The report of drawn or real images after the explain stage, whose panel is a single grey pixel."""
+    folder = tmp_path / "results" / "explanations"
+    folder.mkdir(parents=True)
+    Image.new("L", (1, 1)).save(folder / "maps.png")
+    (folder / "explanations.json").write_text(json.dumps(EXPLAINED))
+    return lambda phantoms: make_report(config, gate, tmp_path, monkeypatch, phantoms=phantoms)
+
+
+def make_report(config, gate, folder, monkeypatch, phantoms=None):
+    rows = manifest()
+    packed = SimpleNamespace(manifest=rows, images=np.zeros((len(rows), 1, 8, 8), np.uint8))
+    monkeypatch.setattr(collect, "_packed", lambda config: {"cxr": packed, config.finetune.label.dataset: packed})
+    known = {} if phantoms is None else {config.finetune.label.dataset: SHOWN | {"phantoms": phantoms}}
     return collect.collect(
         ReportInput(
-            folder=tmp_path,
+            folder=folder,
             predictions=predictions(),
-            origin=Origin({}, gate=gate),
+            origin=Origin(known, gate=gate),
             champions=[],
             config=config,
             evaluation=EvaluationConfig(draws=40),

@@ -1,6 +1,7 @@
 """The report on made-up predictions: every number is recomputed from the table."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from medtransfer.studies.multitask_vit.paper.values import printed
 from medtransfer.studies.multitask_vit.report.calibration import calibration_figure, calibration_table
 from medtransfer.studies.multitask_vit.report.collect import answer
 from medtransfer.studies.multitask_vit.report.diagnosis import classes_table
-from medtransfer.studies.multitask_vit.report.failures import failures_table
+from medtransfer.studies.multitask_vit.report.failures import failures_figure, failures_table
 from medtransfer.studies.multitask_vit.report.floors import floors_table
 from medtransfer.studies.multitask_vit.report.groups import hospitals_table, source_auroc, source_table, views_table
 from medtransfer.studies.multitask_vit.report.hospitals import rotation_table
@@ -198,6 +199,11 @@ def test_failures_are_listed_with_the_surest_first(found, make_config):
     surest = score.max(axis=1)[wrong].idxmax()
     assert texts(shown)[0][:3] == [surest, target.loc[surest].idxmax(), score.loc[surest].idxmax()]
     assert len(shown.rows) == min(20, wrong.sum()) > 0
+    rows = manifest()
+    packed = SimpleNamespace(manifest=rows, images=np.zeros((len(rows), 1, 8, 8), np.uint8))
+    (figure,) = failures_figure(shown, packed, phantoms=True)
+    assert figure.svg.startswith("<img")
+    assert failures_figure(shown, packed, phantoms=False) == ()
 
 
 def test_the_answer_comes_first_and_the_page_holds_every_part(report):
@@ -318,7 +324,7 @@ def test_floors_are_beside_the_main_network_and_in_no_other_table(config, found)
 
 def test_images_with_a_lung_mask_are_measured_apart(found):
     measured = found({"cxr": manifest()})
-    rows = texts(masks_table(measured))
+    rows = texts(masks_table(measured, {}))
     masked = manifest().loc[lambda rows: (rows["mask_row"] >= 0) & (rows["split"] == "test")]
     counts = {(row[0], row[1]): int(row[2]) for row in rows}
     assert counts["multitask", "with a mask"] == len(masked)
@@ -331,3 +337,28 @@ def test_images_with_a_lung_mask_are_measured_apart(found):
     assert first(next(row for row in rows if row[:2] == ["severity", "with a mask"])[3]) == pytest.approx(
         expected, abs=5e-4
     )
+
+
+def test_maps_of_drawn_images_are_in_the_page_with_their_scores(explained_report):
+    report = explained_report(phantoms=True)
+    figures = {figure.key: figure for figure in report.figures}
+    tables = {table.key: table for table in report.results}
+    assert figures["maps"].svg.startswith("<img")
+    scored = texts(tables["map-scores"])
+    assert scored == [
+        ["relevance", "lesion", "9", "0.70", "0.30", "0.40"],
+        ["severity map", "lungs", "9", "0.70", "0.30", "0.40"],
+    ]
+    assert tables["map-scores"].rows[0][3].detail == "chance 0.10"
+
+
+def test_images_of_patients_stay_out_of_the_page(explained_report):
+    report = explained_report(phantoms=False)
+    assert not {"maps", "failures"} & {figure.key for figure in report.figures}
+    assert {"map-scores", "failures"} <= {table.key for table in report.results}
+
+
+def test_the_origin_of_lung_masks_is_counted_and_whole_images_are_a_warning(explained_report):
+    (table,) = (one for one in explained_report(phantoms=True).results if one.key == "masks")
+    assert "train 5 from files, 2 from the segmenter, 0 of the whole image" in table.notes[0]
+    assert table.notes[1].startswith("Warning: of 4 graded images the whole counts as lung")

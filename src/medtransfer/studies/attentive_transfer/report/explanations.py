@@ -1,14 +1,13 @@
 """What the networks look at and what self-supervision reads: the figures of the explain stage and their scores."""
 
-import base64
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from medtransfer.reporting.content import Column, Figure, Table, TableCell
 from medtransfer.reporting.formatting import labels, listed, number
+from medtransfer.reporting.images import embedded
 from medtransfer.reporting.records import Fit, last_values
 from medtransfer.studies.attentive_transfer.titles import chain_title, network_title
 
@@ -139,5 +138,4 @@ _POSES = {"upright": "lies straight", "tilted": "turned by more than 8°", "coll
 
 
 def _image(file: Path, caption: str) -> str:
-    data = base64.b64encode(file.read_bytes()).decode()
-    return f'<img alt="{escape(caption)}" src="data:image/png;base64,{data}">'
+    return embedded(file.read_bytes(), caption)

@@ -1,6 +1,6 @@
 """The content of the report: the answer in one sentence, the parts of every module, and what they do not say."""
 
-import pandas as pd
+from collections.abc import Mapping
 
 from medtransfer import paths
 from medtransfer.data.packed import PackedDataset
@@ -19,10 +19,11 @@ from medtransfer.studies.multitask_vit.config import MultitaskVitConfig
 from medtransfer.studies.multitask_vit.paper.values import PREVALENCE, printed
 from medtransfer.studies.multitask_vit.report.calibration import calibration_figure, calibration_table
 from medtransfer.studies.multitask_vit.report.diagnosis import classes_table, diagnosis_table
-from medtransfer.studies.multitask_vit.report.failures import failures_table
+from medtransfer.studies.multitask_vit.report.failures import failures_figure, failures_table
 from medtransfer.studies.multitask_vit.report.floors import floors_table
 from medtransfer.studies.multitask_vit.report.groups import hospitals_table, source_table, views_table
 from medtransfer.studies.multitask_vit.report.hospitals import rotation_table
+from medtransfer.studies.multitask_vit.report.maps import agreement_table, maps_figure, read_facts
 from medtransfer.studies.multitask_vit.report.paper_tables import paper_tables, single_task
 from medtransfer.studies.multitask_vit.report.results import Results, covid_of, results
 from medtransfer.studies.multitask_vit.report.severity import masks_table, severity_table
@@ -34,7 +35,11 @@ SHOWN_SEEDS = 3
 
 def collect(data: ReportInput[MultitaskVitConfig]) -> ReportContent:
     """Compute the content of the report."""
-    found = results(data.predictions, data.config, data.evaluation, _manifests(data.config))
+    packed = _packed(data.config)
+    manifests = {name: one.manifest for name, one in packed.items()}
+    found = results(data.predictions, data.config, data.evaluation, manifests)
+    maps, failures = data.results / "explanations", failures_table(found)
+    facts, drawn = read_facts(maps), data.origin.drawn
     rarer = _over_prevalence(found)
     fits = provenance(recorded_fits(data.folder, (*data.config.backbones, *data.config.variants)))
     return ReportContent(
@@ -50,16 +55,21 @@ def collect(data: ReportInput[MultitaskVitConfig]) -> ReportContent:
             classes_table(found),
             significance_table(found),
             calibration_table(found),
-            masks_table(found),
+            masks_table(found, facts.get("lungs", {})),
             rotation_table(found),
             hospitals_table(found),
             views_table(found),
             source_table(found),
             *_prevalence_tables(found, rarer),
-            failures_table(found),
+            failures,
+            *agreement_table(facts),
             *paper_tables(found),
         ),
-        figures=_figures(found, rarer),
+        figures=(
+            *_figures(found, rarer),
+            *maps_figure(maps, facts, phantoms=drawn(data.config.finetune.label.dataset)),
+            *_failures(failures, packed, data),
+        ),
         provenance=(provenance_table(fits),),
         limits=(*_limits(found), *uncommitted(fits)),
     )
@@ -103,8 +113,15 @@ def _said(one: Sample) -> str:
     return " ".join(part for part in (write(row["mean"]), interval(*bounds(row), difference=one.contrast)) if part)
 
 
-def _manifests(config: MultitaskVitConfig) -> dict[str, pd.DataFrame]:
-    return {name: PackedDataset.open(paths.dataset(name)).manifest for name in study.datasets(config)}
+def _packed(config: MultitaskVitConfig) -> dict[str, PackedDataset]:
+    return {name: PackedDataset.open(paths.dataset(name)) for name in study.datasets(config)}
+
+
+def _failures(
+    table: Table, packed: Mapping[str, PackedDataset], data: ReportInput[MultitaskVitConfig]
+) -> tuple[Figure, ...]:
+    name = data.config.finetune.label.dataset
+    return failures_figure(table, packed[name], phantoms=data.origin.drawn(name)) if name in packed else ()
 
 
 def _over_prevalence(found: Results) -> dict[str, OverPrevalence]:

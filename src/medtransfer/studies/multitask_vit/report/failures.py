@@ -1,9 +1,13 @@
-"""Test images that the main network gets wrong, the surest first; the images themselves stay where the data are."""
+"""Test images that the main network gets wrong, the surest first; drawn ones are shown, those of patients are not."""
 
 import numpy as np
 
-from medtransfer.reporting.content import Column, Table, TableCell
+from medtransfer.data.images import grey_levels
+from medtransfer.data.packed import PackedDataset
+from medtransfer.explain.panels import image_grid, panel_png
+from medtransfer.reporting.content import Column, Figure, Table, TableCell
 from medtransfer.reporting.formatting import labels, number
+from medtransfer.reporting.images import embedded
 from medtransfer.studies.multitask_vit.report.results import Results
 
 SHOWN = 20
@@ -29,3 +33,21 @@ def failures_table(found: Results) -> Table:
     )
     columns = (*labels("Image", "Label", "Called"), Column("Its probability"), Column("Probability of the label"))
     return Table("failures", "Failure cases", intro, columns, tuple(rows))
+
+
+def failures_figure(table: Table, data: PackedDataset, *, phantoms: bool) -> tuple[Figure, ...]:
+    """Return the images of the failure cases, in the order of their table, for drawn images alone.
+
+    Args:
+        table: out of ``failures_table``.
+        data: the data set of the diagnosis.
+        phantoms: whether its images are drawn.
+    """
+    if not table.rows or not phantoms:
+        return ()
+    position = {name: place for place, name in enumerate(data.manifest["image_id"])}
+    cells = [[cell.main for cell in row] for row in table.rows]
+    images = grey_levels(data.images[[position[row[0]] for row in cells]])
+    titles = [f"{row[0]}\n{row[1]}, called {row[2]} ({row[3]})" for row in cells]
+    caption = "The listed test images in the order of the table: label, called class and its probability."
+    return (Figure("failures", "Failure cases", caption, embedded(panel_png(image_grid(images, titles)), caption)),)

@@ -33,8 +33,9 @@ def floors_table(found: Results) -> Table:
             rows.append(_row(title, cells))
     intro = (
         "Diagnosis: mean over the classes. Severity: score 0–6, which linear models give as a number and networks as a "
-        "count of zones. Linear models are fitted on training images, their penalty on validation images; ready-made "
-        f"features are those of {found.config.floors.frozen or 'no network of these parameters'}. {READING}"
+        "count of zones. Linear models are fitted on training images, their penalty on validation images. Their "
+        "scores are cut to 0–6, which enlarges no image's error; this was decided after test numbers were known. "
+        f"Ready-made features are those of {found.config.floors.frozen or 'no network of these parameters'}. {READING}"
     )
     columns = (*labels("Predictor"), *(Column(title, _group(kind)) for kind, _, title in COLUMNS))
     return Table("floors", "Floors", intro, columns, tuple(rows))

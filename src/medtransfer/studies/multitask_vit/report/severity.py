@@ -1,8 +1,11 @@
 """The severity score 0–6 of every network, and how far two readers of the same images disagree."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
+from medtransfer.data.lungs import FILE, SEGMENTER, WHOLE
 from medtransfer.data.manifest import ZONES
 from medtransfer.evaluation.cells import Cell
 from medtransfer.evaluation.intervals import Interval
@@ -13,6 +16,7 @@ from medtransfer.reporting.formatting import MISSING, READING, estimate, interva
 from medtransfer.studies.multitask_vit.report.results import NOT_AVAILABLE, Results
 
 COLUMNS = {"mse": "MSE", "mae": "MAE", "pearson": "CC", "r2": "R²"}
+ORIGINS = {FILE: "from files", SEGMENTER: "from the segmenter", WHOLE: "of the whole image"}
 READERS = "Readers: the data set has one reader's scores alone, so that their disagreement is not available."
 
 
@@ -32,8 +36,13 @@ def severity_table(found: Results) -> Table:
     return Table("severity", "Severity", intro, columns, tuple(rows), () if readers else (READERS,))
 
 
-def masks_table(found: Results) -> Table:
-    """Return each network's error on test images with and without a lung mask of their own."""
+def masks_table(found: Results, lungs: Mapping[str, Mapping[str, int]]) -> Table:
+    """Return each network's error on test images with and without a lung mask of their own.
+
+    Args:
+        found: the measured predictions.
+        lungs: of the main network, by split how many graded images have lungs by origin; empty where not counted.
+    """
     cells = found.of("value")
     manifest = found.manifests.get(cells[0].dataset) if cells else None
     rows: list[tuple[TableCell, ...]] = []
@@ -44,7 +53,7 @@ def masks_table(found: Results) -> Table:
         for name, mine in groups.items():
             of = {cell.variant: found.among(mine, cell.variant).get("value") for cell in cells}
             rows += [_masked_row(variant, name, cell) for variant, cell in of.items() if cell]
-    intro = f"An image without a lung mask counts as lung as a whole. {READING}"
+    intro = f"A mask is a file of the data set. {_without(found.config.finetune.segmenter)} {READING}"
     columns = (*labels("Network", "Test images"), Column("Images"))
     return Table(
         "masks",
@@ -52,7 +61,25 @@ def masks_table(found: Results) -> Table:
         intro,
         (*columns, *(Column(title, "Severity score 0–6") for title in COLUMNS.values())),
         tuple(rows),
+        _warnings(found.main, lungs),
     )
+
+
+def _without(segmenter: str) -> str:
+    if not segmenter:
+        return "The whole image counts as lung where there is none."
+    return f"Where there is none the segmenter {segmenter} finds the lungs, else the whole image counts as lung."
+
+
+def _warnings(main: str, lungs: Mapping[str, Mapping[str, int]]) -> tuple[str, ...]:
+    """Say by split where the lungs of graded images are from, and warn where they are the whole image."""
+    counts = [
+        f"{split} {', '.join(f'{count} {ORIGINS[origin]}' for origin, count in by_origin.items())}"
+        for split, by_origin in lungs.items()
+    ]
+    whole = sum(by_origin[WHOLE] for by_origin in lungs.values())
+    warning = f"Warning: of {whole} graded images the whole counts as lung: their zones reach outside the lungs."
+    return (*([f"Lung masks of {main}: {'; '.join(counts)}."] if counts else []), *([warning] if whole else []))
 
 
 def _masked_row(variant: str, name: str, cell: Cell) -> tuple[TableCell, ...]:
