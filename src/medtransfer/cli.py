@@ -103,7 +103,7 @@ def _user_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     evaluate.add_argument("--model", required=True, help="for example models:/covid-ct@champion")
     source = evaluate.add_mutually_exclusive_group(required=True)
     source.add_argument("--images", type=Path, help="folder of images; sub-folders named like classes are labels")
-    source.add_argument("--manifest", type=Path, help="CSV table with image, label and patient_id columns")
+    source.add_argument("--manifest", type=Path, help="CSV table: image; label or y_FINDING, patient_id")
     evaluate.add_argument("--rename", action="append", default=[], metavar="FOLDER=CLASS", help="name a folder's class")
     evaluate.add_argument("--out", type=Path, default=Path("out/evaluate"))
     _compare_verb(verbs)

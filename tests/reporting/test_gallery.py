@@ -1,14 +1,19 @@
 """The page of a gallery and the table of scores, from made-up facts."""
 
 import re
+import subprocess
 
 import numpy as np
 import pytest
 
 from medtransfer.explain.tiles import map_tile, write_tile
 from medtransfer.reporting.gallery import failed_tests, score_table, write_gallery_page
+from medtransfer.tracking.describing import Place
+from report_fixtures import CHROMIUM, QUIET
 
 TITLES = {"grad_cam": "Grad-CAM", "attention": "attention"}
+RUNS = [Place("1a" * 16, "http://127.0.0.1:5000/#/experiments/4/runs/" + "1a" * 16), Place("2b" * 16, "")]
+"""The second one's tracker did not answer."""
 SCORE = {
     "lesion_images": 4,
     "flat": 0,
@@ -61,7 +66,8 @@ def page(facts, tmp_path):
             write_tile(map_tile(np.full((4, 4), number / 9)), tmp_path / "tiles" / f"{place}{name}.png")
 
     def written(**changes):
-        write_gallery_page(tmp_path / "page", tmp_path, facts | changes, titles=TITLES, origin="Drawn.", phantoms=True)
+        about = {"titles": TITLES, "origin": "Drawn.", "phantoms": True}
+        write_gallery_page(tmp_path / "page", tmp_path, facts | changes, RUNS, **about)
         return (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
 
     return written
@@ -77,6 +83,27 @@ def test_every_cell_has_a_map_and_its_overlay_or_says_why_not(page):
     assert "There is none: the first network answers every test image correctly." in html
     assert 'answer: covid <span class="wrong">failed</span>' in html
     assert html.count('<span class="right">correct</span>') == 3
+
+
+def test_every_case_names_its_run_and_links_to_it(page):
+    html = page()
+    assert html.count(f'<a href="{RUNS[0].address}" title="{RUNS[0].run_id}">1a1a1a1a</a>') == 2
+    assert html.count(f'<span title="{RUNS[1].run_id}">2b2b2b2b</span>') == 2
+    for run in RUNS:
+        assert f"<span>{run.run_id}</span>" in html[html.index('id="runs"') :]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_one_slider_sets_the_opacity_of_all_overlays(page, tmp_path):
+    """The page's own policy allows the script; a browser restores the slider's value when a page is loaded again."""
+    assert '<label id="opacity" hidden>' in page()
+    copy = tmp_path / "page" / "index.html"
+    copy.write_text(copy.read_text(encoding="utf-8").replace('value="100"', 'value="35"'), encoding="utf-8")
+    command = [CHROMIUM, *QUIET, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", copy.as_uri()]
+    dom = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert re.search(r'<html[^>]* style="--heat: 0.35;"', dom)
+    assert re.search(r'<label id="opacity">Opacity of all overlays <input type="range"', dom)
+    assert "<output>35 %</output>" in dom
 
 
 def test_a_failed_sanity_test_is_printed_above_the_gallery(page, facts):

@@ -19,6 +19,7 @@ from medtransfer.models.classifier import NetworkConfig, build_network
 from medtransfer.models.weights import load_model, save_weights
 from medtransfer.stages import evaluate
 from medtransfer.tracking.serving import prepare
+from medtransfer.training.frozen import binary_heads
 from network_heads import FINDINGS, LABEL_AND_ZONES, class_heads
 
 NETWORK = NetworkConfig(backbone="test_resnet")
@@ -142,6 +143,47 @@ def test_a_label_that_is_no_class_is_refused(evaluated, capsys):
     assert "label 'other' is not a class of the model (non-covid, covid)" in capsys.readouterr().err
 
 
+AGAINST_REST = [1, 0, 0] * 4
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"label": ["covid", "pneumonia", "normal"] * 4},
+        {"y_covid": AGAINST_REST},
+        {"label": [*["covid", "pneumonia", "normal"] * 3, "", "", ""], "y_covid": [*[""] * 9, 1, 0, 0]},
+    ],
+)
+def test_one_class_against_all_others_is_scored_by_labels_or_by_its_column(evaluated, columns):
+    table, metrics, report, raw = evaluated(binary_heads("covid"), columns, positive="covid")
+    np.testing.assert_array_equal(column(table, "covid", "target"), AGAINST_REST)
+    np.testing.assert_allclose(column(table, "covid", "score"), 1 / (1 + np.exp(-raw[:, 0])), rtol=1e-5)
+    pairs = [(a > b) + 0.5 * (a == b) for a in raw[::3, 0] for b in np.delete(raw[:, 0], np.s_[::3])]
+    assert metrics["metrics"]["auroc"]["value"] == pytest.approx(np.mean(pairs))
+    assert metrics["warnings"] == [evaluate.UNKNOWN_PATIENTS]
+    assert "Not known" not in report
+
+
+def test_labels_without_the_class_that_the_model_knows_are_no_negatives(evaluated, capsys):
+    table, metrics, *_ = evaluated(binary_heads("covid"), {"label": ["COVID", "normal"] * 6}, positive="covid")
+    assert np.isnan(column(table, "covid", "target")).all()
+    assert metrics["metrics"] == {}
+    assert "no image has the label 'covid' that the model tells from all others (labels: COVID, normal)" in (
+        capsys.readouterr().err
+    )
+
+
+def test_the_column_of_a_class_with_capitals_is_found(evaluated):
+    table, *_ = evaluated(binary_heads("COVID-19"), {"y_COVID-19": AGAINST_REST}, positive="COVID-19")
+    np.testing.assert_array_equal(column(table, "COVID-19", "target"), AGAINST_REST)
+
+
+def test_a_label_and_a_column_that_contradict_each_other_are_refused(evaluated, capsys):
+    columns = {"label": ["covid", "normal"] * 6, "y_covid": [1] * IMAGES}
+    assert evaluated(binary_heads("covid"), columns, positive="covid") is None
+    assert "label 'normal' and y_covid 1 contradict each other" in capsys.readouterr().err
+
+
 def test_without_labels_there_are_predictions_alone(evaluated):
     table, metrics, report, _ = evaluated(FINDINGS, {})
     assert len(table) == 2 * IMAGES
@@ -163,16 +205,16 @@ def test_a_head_that_was_never_trained_is_not_evaluated(evaluated, capsys):
 
 @pytest.fixture
 def folder_evaluated(tmp_path, monkeypatch, capsys):
-    """Evaluate a network of two classes on a folder or file; return exit code, answers, metrics, report and output."""
+    """Evaluate a network, of two classes unless told, on a folder or file; return exit code, answers, metrics, report
+    and output."""
     monkeypatch.chdir(tmp_path)
-    heads = class_heads(("non-covid", "covid"))
     extra = {"dataset": "old", "positive": "covid"}
     extra["fit"] = {"study": "toy", "variant": "test_resnet", "condition": "none", "seed": "3"}
-    model = build_network(NETWORK, 2, seed=0)
-    save_weights(model, tmp_path / "w", config=NETWORK, heads=heads, preprocessing=PREPROCESSING, extra=extra)
     monkeypatch.setattr(evaluate, "fetch_model", lambda model: tmp_path / "w")
 
-    def evaluated(place, *more):
+    def evaluated(place, *more, heads=class_heads(("non-covid", "covid"))):
+        model = build_network(NETWORK, len(heads["label"].outputs), seed=0)
+        save_weights(model, tmp_path / "w", config=NETWORK, heads=heads, preprocessing=PREPROCESSING, extra=extra)
         code = run(["evaluate", "--model", "models:/toy@champion", "--images", place, *more])
         said, out = capsys.readouterr().err, tmp_path / "out/evaluate"
         if code:
@@ -205,6 +247,20 @@ def test_folders_that_are_no_classes_are_patients_and_what_is_not_read_is_named(
     for text in (report, said):
         assert "pat02/scan" in text
     assert "pat01/1.png" in said
+
+
+def test_class_folders_answer_one_class_against_all_others(folder_evaluated):
+    draw(*(f"in/{name}/{n}.png" for n in range(4) for name in ("covid", "pneumonia", "normal")))
+    heads = binary_heads("covid")
+    _, answers, metrics, *_ = folder_evaluated("in", heads=heads)
+    assert set(answers) == {"file", "probability_covid", "known_label"}
+    assert 0 <= metrics["metrics"]["auroc"]["value"] <= 1
+    table = read_predictions(Path("out/evaluate/predictions.parquet"))
+    assert table["target"].tolist() == [float("/covid/" in name) for name in table["image_id"]]
+    Path("in/covid").rename("in/ill")
+    assert folder_evaluated("in", "--rename", "ill=covid", heads=heads)[2]["metrics"] == metrics["metrics"]
+    assert folder_evaluated("in", heads=heads)[2]["metrics"] == {}
+    assert folder_evaluated("in/ill/0.png", heads=heads)[2]["metrics"] == {}
 
 
 def test_a_flat_folder_with_a_hidden_one_and_one_file_are_read(folder_evaluated):

@@ -15,6 +15,7 @@ from medtransfer.models.weights import save_weights
 from medtransfer.params import load_params
 from medtransfer.reporting.gallery import write_gallery_page
 from medtransfer.studies.attentive_transfer import study
+from medtransfer.tracking.describing import Place
 from medtransfer.training.engine import Engine, HardwareConfig
 from medtransfer.training.explaining import open_subject
 from medtransfer.training.gallery import write_gallery
@@ -119,7 +120,8 @@ def test_maps_of_a_constant_network_are_called_flat_and_none_is_drawn_empty(stud
         for name in ("grad_cam", "saliency", "smoothed_saliency"):
             assert all(network["flat"][name])
         assert [row["pointing"] for row in network["scores"][:3]] == [None] * 3
-    write_gallery_page(study_of_two.folder / "page", folder, facts, titles=TITLES, origin="Drawn.", phantoms=True)
+    runs = [Place("", "")] * len(NETWORKS)
+    write_gallery_page(study_of_two.folder / "page", folder, facts, runs, titles=TITLES, origin="Drawn.", phantoms=True)
     page = (study_of_two.folder / "page" / "index.html").read_text(encoding="utf-8")
     assert page.count("no heat: nothing in this image") == 2 * 3 * len(facts["cases"])
 

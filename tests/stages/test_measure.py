@@ -1,6 +1,7 @@
 """The truncated study on toy images through every verb: fits, predictions, cost and CKA, its page, the front page."""
 
 import json
+import re
 
 import pytest
 
@@ -66,6 +67,8 @@ def assert_gallery(report, folder):
     sheets = list((folder / "mlartifacts").rglob("explanations/*.png"))
     assert {path.stem for path in sheets} <= {"correct", "failed"}
     assert len({path.parent for path in sheets}) == len(facts["networks"])
+    linked = set(re.findall(r'href="http://127\.0\.0\.1:5000/#/experiments/\d+/runs/([0-9a-f]{32})"', page))
+    assert linked == {path.parents[2].name for path in sheets}
 
 
 def assert_costs(found):

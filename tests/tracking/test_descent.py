@@ -6,7 +6,7 @@ from medtransfer.cli import run
 from medtransfer.errors import TrackingError
 from medtransfer.tracking import RunSpec, finish, open_run
 from medtransfer.tracking.descent import lineage, read_graph
-from medtransfer.tracking.describing import describe_experiment, describe_runs, write_summary
+from medtransfer.tracking.describing import describe_experiment, describe_runs, places_of_runs, write_summary
 from medtransfer.tracking.store import client
 
 STUDY = "attentive_transfer"
@@ -78,6 +78,13 @@ def test_a_description_links_to_the_parent_in_this_store(chain):
     assert note == f"Starts from [it](#/experiments/{home}/runs/{runs[chain[0]]['run_id']})."
 
 
+def test_runs_are_found_in_the_tracker_by_their_keys(chain):
+    home = client().get_experiment_by_name(STUDY).experiment_id
+    pages, runs = f"http://127.0.0.1:5000/#/experiments/{home}/runs/", read_graph().runs
+    assert places_of_runs(STUDY) == {key: (runs[key]["run_id"], pages + runs[key]["run_id"]) for key in chain}
+    assert places_of_runs("nothing") == {}
+
+
 def test_names_of_runs_begin_with_their_own_code(chain):
     names = [run.info.run_name for run in client().search_runs([client().get_experiment_by_name(STUDY).experiment_id])]
     assert sorted(names) == sorted([f"{chain[0][:6]} · pretraining", f"{chain[1][:6]} · finetuning"])
@@ -101,6 +108,8 @@ def test_a_store_that_is_down_costs_a_warning(here, caplog):
     down = "postgresql+psycopg://ann:secret@127.0.0.1:9/runs"
     describe_runs(STUDY, {}, {}, uri=down)
     write_summary(STUDY, "x", {}, here, uri=down)
+    assert places_of_runs(STUDY, uri=down) == {}
     assert "the runs were not described" in caplog.text
     assert "the summary run was not written" in caplog.text
+    assert "the runs have no links" in caplog.text
     assert "secret" not in caplog.text

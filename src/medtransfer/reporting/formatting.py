@@ -77,6 +77,16 @@ def bounds(row: Any) -> tuple[Any, Any]:
     return (row["low_seeds"], row["high_seeds"]) if both else (row["low"], row["high"])
 
 
+def auroc_sentence(rows: Iterable[tuple[str, Row | None]]) -> str:
+    """State the AUROC of everything that was run, where there is nothing to compare it with; empty without a value.
+
+    Args:
+        rows: what was run, and its row of AUROC.
+    """
+    values = [f"{title} {cell.main} {cell.detail}".strip() for title, row in rows for cell in [estimate(row)] if row]
+    return f"AUROC on the test images: {'; '.join(values)}." if values else ""
+
+
 def estimate(row: Row | None, *, difference: bool = False) -> TableCell:
     """Return mean ± sd over seeds, with the interval below and both kinds of interval on hovering.
 

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from medtransfer.files import write_text
 from medtransfer.reporting.content import Column, Table, TableCell
@@ -30,8 +30,27 @@ TESTS = {"weights": "with all weights shuffled", "labels": "trained on permuted 
 """Field of a sanity test → the other network whose maps it compares."""
 
 
+class Run(Protocol):
+    """Where the tracker has the run of a network."""
+
+    @property
+    def run_id(self) -> str:
+        """Its id in the store."""
+
+    @property
+    def address(self) -> str:
+        """Of its page; empty where the tracker did not answer."""
+
+
 def write_gallery_page(
-    folder: Path, source: Path, facts: Mapping[str, Any], *, titles: Mapping[str, str], origin: str, phantoms: bool
+    folder: Path,
+    source: Path,
+    facts: Mapping[str, Any],
+    runs: Sequence[Run],
+    *,
+    titles: Mapping[str, str],
+    origin: str,
+    phantoms: bool,
 ) -> None:
     """Write ``index.html``; all images are inside the page.
 
@@ -39,12 +58,13 @@ def write_gallery_page(
         folder: of the page.
         source: folder with ``tiles/``.
         facts: content of gallery.json.
+        runs: of the networks, in their order.
         titles: explainer → its title.
         origin: whether the images are real or drawn.
         phantoms: see origin.
     """
     names = list(dict.fromkeys(name for network in facts["networks"] for name in network["flat"]))
-    cases = [_case(source, facts, place, names, titles) for place in range(len(facts["cases"]))]
+    cases = [_case(source, facts, runs, place, names, titles) for place in range(len(facts["cases"]))]
     kinds = [(kind, [case for case in cases if case["kind"] == kind]) for kind in ("correct", "failed")]
     page = render(
         "gallery.html",
@@ -58,7 +78,7 @@ def write_gallery_page(
         groups_of_cases=kinds,
         positive=facts["positive"],
         explainers=[titles[name] for name in names],
-        tables=[score_table(facts, titles), _runs(facts)],
+        tables=[score_table(facts, titles), _runs(facts, runs)],
     )
     write_text(folder / "index.html", page)
 
@@ -116,7 +136,12 @@ def _scores(
 
 
 def _case(
-    source: Path, facts: Mapping[str, Any], place: int, names: Sequence[str], titles: Mapping[str, str]
+    source: Path,
+    facts: Mapping[str, Any],
+    runs: Sequence[Run],
+    place: int,
+    names: Sequence[str],
+    titles: Mapping[str, str],
 ) -> dict[str, Any]:
     case = facts["cases"][place]
     rows = []
@@ -126,7 +151,7 @@ def _case(
         right = given["answer"] == case["truth"]
         rows.append(
             {"title": network["title"], "answer": given["answer"], "right": right, "score": f"{given['score']:.2f}"}
-            | {"cells": cells}
+            | {"cells": cells, "run": runs[index]}
         )
     return {**case, "image": _png(source / "tiles" / f"{place}.png"), "rows": rows}
 
@@ -142,7 +167,7 @@ def _cell(source: Path, network: Mapping[str, Any], index: int, place: int, name
     return {"note": "", "name": title, **parts}
 
 
-def _runs(facts: Mapping[str, Any]) -> Table:
+def _runs(facts: Mapping[str, Any], runs: Sequence[Run]) -> Table:
     """Return where the tracker has the same images."""
     rows = tuple(
         (
@@ -150,12 +175,16 @@ def _runs(facts: Mapping[str, Any]) -> Table:
             TableCell(
                 " · ".join(str(one["fit"][key]) for key in ("variant", "condition")), f"seed {one['fit']['seed']}"
             ),
+            TableCell(run.run_id),
             TableCell(", ".join(f"explanations/{kind}.png" for kind in one["sheets"])),
         )
-        for one in facts["networks"]
+        for one, run in zip(facts["networks"], runs, strict=True)
     )
-    columns = tuple(Column(name, number=False) for name in ("Network", "Run", "Artefacts of the run"))
-    intro = "The cases of each network are also artefacts of its run in the tracker."
+    columns = tuple(Column(name, number=False) for name in ("Network", "Run", "Run id", "Artefacts of the run"))
+    intro = (
+        "The cases of each network are also artefacts of its run in the tracker. The links of the cases lead there; "
+    )
+    intro += "where the tracker is a database, make ui has to serve it."
     return Table("runs", "Runs", intro, columns, rows)
 
 

@@ -23,3 +23,15 @@ for (const head of document.querySelectorAll("table:not(.maps) thead tr:last-chi
     for (const row of body.rows) row.classList.remove("new");
   });
 }
+// In a gallery one slider sets how much all overlays cover their images; without a script they cover them wholly.
+const slider = document.querySelector("#opacity");
+if (slider) {
+  const [input, output] = [slider.querySelector("input"), slider.querySelector("output")];
+  const show = () => {
+    document.documentElement.style.setProperty("--heat", input.value / 100);
+    output.value = `${input.value} %`;
+  };
+  input.addEventListener("input", show);
+  slider.hidden = false;
+  show();
+}

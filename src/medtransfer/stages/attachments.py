@@ -12,7 +12,8 @@ from medtransfer.paths import FitPaths
 from medtransfer.reporting.audit import audit_sentence, audit_table
 from medtransfer.reporting.content import ReportContent
 from medtransfer.reporting.gallery import failed_tests, score_table, write_gallery_page
-from medtransfer.tracking.mlflow_tracker import append
+from medtransfer.tracking.describing import Place, places_of_runs
+from medtransfer.tracking.mlflow_tracker import append, read_run
 
 
 def with_audit(content: ReportContent, study: str) -> ReportContent:
@@ -41,8 +42,9 @@ def with_gallery(content: ReportContent, study: str, folder: Path) -> ReportCont
         return content
     facts = read_json(source / "gallery.json")
     origin, phantoms = content.origin, content.phantoms
-    write_gallery_page(folder / "gallery", source, facts, titles=TITLES, origin=origin, phantoms=phantoms)
     _track(source, facts)
+    runs = _places(study, facts)
+    write_gallery_page(folder / "gallery", source, facts, runs, titles=TITLES, origin=origin, phantoms=phantoms)
     failed = failed_tests(facts, TITLES)
     return replace(
         content,
@@ -50,6 +52,13 @@ def with_gallery(content: ReportContent, study: str, folder: Path) -> ReportCont
         limits=(*content.limits, *failed),
         links=(*content.links, ("Gallery of maps", "gallery/index.html")),
     )
+
+
+def _places(study: str, facts: dict[str, Any]) -> list[Place]:
+    """Return the run of each network; a store that is down gives no address."""
+    places = places_of_runs(study)
+    records = [read_run(FitPaths(**network["fit"]).records) for network in facts["networks"]]
+    return [places.get(one["run_key"]) or Place(one["run_id"] or "", "") for one in records]
 
 
 def _track(source: Path, facts: dict[str, Any]) -> None:

@@ -31,7 +31,9 @@ from medtransfer.tracking.fetching import fetch_model
 from medtransfer.training.engine import Engine, HardwareConfig
 from medtransfer.training.evaluating import (
     Metrics,
+    answered,
     asked_questions,
+    label_names,
     origins_of_lungs,
     pack_like_training,
     predict_network,
@@ -61,12 +63,11 @@ def run(options: Namespace) -> None:
 
 def _evaluate(options: Namespace, model: Classifier, description: dict[str, Any]) -> None:
     heads, positive = description["heads"], description["extra"]["positive"]
-    classes = {name for head in heads.values() if head.one_label for name in head.outputs}
-    source, scan = scan_unseen(options, classes)
+    source, scan = scan_unseen(options, label_names(description))
     name = source.root.resolve().name or "images"
     raw = description["preprocessing"].get("window") is not None
     manifest, skipped = scan_to_manifest(source, name, scan=scan, raw=raw)
-    manifest["split"] = "test"
+    manifest, unanswered = answered(manifest.assign(split="test"), description)
     engine = Engine(HardwareConfig(precision="fp32"))
     with tempfile.TemporaryDirectory(dir=options.out) as temporary:
         data = pack_like_training(manifest, source.root, Path(temporary) / "data", description, patients=scan.patients)
@@ -79,6 +80,7 @@ def _evaluate(options: Namespace, model: Classifier, description: dict[str, Any]
     known = scan.patients == "known"
     warnings = [
         *scan.notes,
+        unanswered,
         *(below_chance(question, table, outputs) for question, outputs in asked.items() if len(outputs) == 1),
         _whole_images(lungs, description["preprocessing"]),
         _copies(manifest, description["extra"]["dataset"]),

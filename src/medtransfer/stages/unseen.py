@@ -21,7 +21,7 @@ def scan_unseen(options: Namespace, classes: Collection[str]) -> tuple[ImageFold
 
     Args:
         options: ``manifest``, or ``images`` and ``rename``.
-        classes: the model's exclusive classes.
+        classes: labels that the model answers for.
 
     Raises:
         ConfigError: ``--rename`` has another form or names no folder.

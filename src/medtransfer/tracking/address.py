@@ -7,6 +7,8 @@ from urllib.parse import unquote, urlsplit
 from medtransfer.errors import TrackingError
 from medtransfer.paths import workspace
 
+UI = "http://127.0.0.1:5000"
+"""Where ``make ui`` serves the runs of a database."""
 SQL_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
@@ -34,6 +36,11 @@ def portable_uri(uri: str) -> str:
         return f"sqlite:///{path.relative_to(root) if path.is_relative_to(root) else path.name}"
     host = parts.hostname or ""
     return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+
+def ui_address(uri: str) -> str:
+    """Return where a browser finds the runs of a store: the server itself or, for a database, ``make ui``."""
+    return portable_uri(uri).rstrip("/") if uri.startswith("http") else UI
 
 
 def database_file(uri: str) -> Path:

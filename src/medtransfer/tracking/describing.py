@@ -4,10 +4,10 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from medtransfer.errors import TrackingError
-from medtransfer.tracking.address import tracking_uri
+from medtransfer.tracking.address import tracking_uri, ui_address
 from medtransfer.tracking.lineage import git_state
 from medtransfer.tracking.refusals import meaning
 from medtransfer.tracking.store import DESCRIPTION, RUN_KEY, client, experiment_id
@@ -16,6 +16,27 @@ SUMMARY = "summary"
 _PRIMARY = "mlflow.experiment.primaryMetric"
 _LINK = re.compile(r"run:([0-9a-f]{32})")
 log = logging.getLogger("medtransfer.tracking")
+
+
+class Place(NamedTuple):
+    """Where a run is: its id in the store, and the address of its page in the tracker."""
+
+    run_id: str
+    address: str
+
+
+def places_of_runs(experiment: str, *, uri: str | None = None) -> dict[str, Place]:
+    """Return where the runs of an experiment are, by run key; none and a warning when the store is down."""
+    found: dict[str, Place] = {}
+
+    def work(store: Any) -> None:
+        if home := store.get_experiment_by_name(experiment):
+            pages = f"{ui_address(tracking_uri(uri))}/#/experiments/{home.experiment_id}/runs"
+            runs = {key: run.info.run_id for key, run in _runs(store, home.experiment_id).items()}
+            found.update({key: Place(run_id, f"{pages}/{run_id}") for key, run_id in runs.items()})
+
+    _attempt(uri, "the runs have no links", work)
+    return found
 
 
 def describe_runs(

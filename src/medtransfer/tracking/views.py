@@ -15,11 +15,10 @@ from pydantic import Field
 
 from medtransfer.config import Config
 from medtransfer.errors import TrackingError
-from medtransfer.tracking.address import portable_uri, tracking_uri
+from medtransfer.tracking.address import portable_uri, tracking_uri, ui_address
 from medtransfer.tracking.refusals import first_line
 from medtransfer.tracking.store import client
 
-SERVER = "http://127.0.0.1:5000"  # where `make ui` listens
 FIT = "fit"
 """Tag of a run: variant and condition in words, the same for all seeds."""
 _TAG = "mlflow.sharedViewState."
@@ -75,12 +74,12 @@ def save_view(experiment: str, view: RunView, *, uri: str | None = None) -> str 
     if home is None:
         raise TrackingError(f"{portable_uri(address)}: no experiment {experiment!r} to save a view in: run a fit first")
     store.set_experiment_tag(home.experiment_id, _TAG + _key(view), _envelope(view))
-    return _link(portable_uri(address) if address.startswith("http") else SERVER, home.experiment_id, view)
+    return _link(ui_address(address), home.experiment_id, view)
 
 
 def _link(server: str, experiment_id: str, view: RunView) -> str:
     options = {"viewStateShareKey": _key(view), "workflowType": "machine_learning", "compareRunsMode": "CHART"}
-    return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?{urlencode(options)}"
+    return f"{server}/#/experiments/{experiment_id}/runs?{urlencode(options)}"
 
 
 def _key(view: RunView) -> str:

@@ -18,11 +18,65 @@ from medtransfer.evaluation.summary import patient_interval
 from medtransfer.models.classifier import Classifier
 from medtransfer.models.heads import Heads
 from medtransfer.models.segmenters import segmenter
+from medtransfer.training.auditing import question
 from medtransfer.training.engine import Engine
 from medtransfer.training.inference import predicted_rows
 from medtransfer.training.loading import EVALUATION_BATCH
 
 Metrics = dict[str, Interval]
+
+
+def label_names(description: Mapping[str, Any]) -> set[str]:
+    """Return the labels that a network answers for: its exclusive classes, or the class that it tells from all others.
+
+    Args:
+        description: what ``load_model`` returned beside the network.
+    """
+    names = {name for head in description["heads"].values() if head.one_label for name in head.outputs}
+    return names | {told} if (told := _told_from_others(description)) else names
+
+
+def answered(manifest: pd.DataFrame, description: Mapping[str, Any]) -> tuple[pd.DataFrame, str]:
+    """Return a manifest in which labels answer a network that tells one class from all others, and a note.
+
+    The class becomes a finding: 1 for images with its label, 0 for another label; without a label, what a column
+    ``y_<class>`` says. A set without an image of the class keeps that column alone: whether its labels exclude the
+    class is not known. The note says so; it is empty otherwise.
+
+    Args:
+        manifest: the images.
+        description: what ``load_model`` returned beside the network.
+
+    Raises:
+        DataError: an image's label and its column contradict each other.
+    """
+    told = _told_from_others(description)
+    labels, column = sorted(set(manifest["label"]) - {""}), f"y_{told}"
+    if told and column.lower() in manifest:  # tables have findings in lower case
+        manifest = manifest.rename(columns={column.lower(): column})
+    if not told or not labels:
+        return manifest, ""
+    if told not in labels:
+        return manifest, "" if column in manifest else (
+            f"no image has the label {told!r} that the model tells from all others (labels: {', '.join(labels)}): no "
+            f"metrics; name it with --rename, or give --manifest with a column {column} of 1 and 0"
+        )
+    asked = pd.Series(question(manifest, told, what="evaluate"), manifest.index)
+    known = manifest.get(column, asked)
+    if (differs := asked.notna() & known.notna() & (asked != known)).any():
+        row = manifest[differs].iloc[0]
+        raise DataError(
+            f"image {row['image_id']}: label {row['label']!r} and {column} {row[column]:g} contradict each other; "
+            "correct one of them"
+        )
+    return manifest.assign(**{column: asked.fillna(known)}), ""
+
+
+def _told_from_others(description: Mapping[str, Any]) -> str:
+    """Return the class that has an output of its own beside no others; empty where classes exclude each other."""
+    positive = str(description["extra"].get("positive", ""))
+    alone = {name for head in description["heads"].values() if not head.one_label for name in head.outputs}
+    return positive if positive in alone else ""
 
 
 def pack_like_training(

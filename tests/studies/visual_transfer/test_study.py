@@ -1,6 +1,8 @@
 """The study from bases to its page, on a few drawn X-rays."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -22,6 +24,7 @@ from medtransfer.studies.visual_transfer.explanations import explanations
 from medtransfer.studies.visual_transfer.predictions import contests, fitted, predictions
 from medtransfer.studies.visual_transfer.report import build, collect
 from medtransfer.studies.visual_transfer.report.results import MEAN, shares_of
+from medtransfer.studies.visual_transfer.titles import column_title
 
 from .conftest import STUDY
 
@@ -118,6 +121,45 @@ def test_the_page_has_the_paper_s_columns_and_says_what_is_not_available(report_
     }  # fmt: skip
     assert "inside the lungs: " in content.headline[0]
     assert [row[0].main for row in tables["augmentations"].rows] == ["zoom"]
+
+
+SMALL = {
+    "one column from scratch": (["plain"], (0, 1)),
+    "one frozen base": (["chest"], (0, 1)),
+    "one seed": (["plain", "natural", "chest"], (0,)),
+    "one of each": (["chest_all"], (0,)),
+}
+
+
+@pytest.mark.parametrize(("columns", "seeds"), SMALL.values(), ids=SMALL)
+def test_what_was_not_run_has_no_row_and_the_answer_has_a_number(report_input, tmp_path, monkeypatch, columns, seeds):
+    """With tried augmentations none, no floor from a base, and the explanations of these columns alone."""
+    monkeypatch.setattr(collect, "provenance_table", lambda fits: None)
+    monkeypatch.setattr(collect, "provenance", lambda fits: pd.DataFrame({"git_dirty": []}))
+    monkeypatch.setattr(Origin, "parts", lambda self, profile: {"origin": "", "phantoms": True, "data": ()})
+    chosen = {name: report_input.config.columns[name] for name in columns}
+    config = report_input.config.model_copy(update={"columns": chosen, "seeds": seeds, "tried": (), "floor": ""})
+    shutil.copytree(report_input.folder, tmp_path / "study")
+    about = tmp_path / "study/results/explanations/explanations.json"
+    facts = json.loads(about.read_text())
+    for found in facts["attribution"]["explainers"].values():
+        for name in [*found]:
+            found[name] = {key: values[: len(seeds)] for key, values in found[name].items()}
+            if name not in columns:
+                del found[name]
+    write_json(about, facts | {"maximized": {"columns": []}})
+    rows = report_input.predictions
+    own = rows[rows["variant"].isin([*columns, "thumbnail"]) & rows["seed"].isin(seeds)]
+    content = build(replace(report_input, folder=tmp_path / "study", predictions=own, config=config))
+    tables, titles = {one.key: one for one in content.results}, [column_title(name) for name in columns]
+    assert [row[0].main for row in tables["table1"].rows] == [*titles, "floor"]
+    assert [row[0].main for row in tables["attribution"].rows] == titles
+    assert "augmentations" not in tables
+    answer = content.headline[-1]
+    if len(columns) == 1:
+        test = tables["table1"].rows[0][-2]
+        assert answer == f"AUROC on the test images: {titles[0]}: {f'{test.main} {test.detail}'.strip()}."
+    assert any(character.isdigit() for character in answer)
 
 
 def test_the_interval_of_a_share_stays_between_0_and_1(config):

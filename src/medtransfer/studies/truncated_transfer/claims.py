@@ -127,7 +127,9 @@ def judge_ties(cells: Cells, condition: str, *, level: float = LEVEL) -> Ties:
     tied, broken = _broken(pairs, cells, "auroc", "auprc", level=level)
     tied_back, broken_back = _broken(pairs, cells, "auprc", "auroc", level=level)
     own = [cell for key, cell in cells.items() if key[1] == condition]
-    if any(cell.patient_count is None for cell in own):
+    if not pairs:
+        judgement = Judgement("not decidable", "nothing to compare was run")
+    elif any(cell.patient_count is None for cell in own):
         judgement = Judgement("not decidable", NO_IDS)
     elif any(len(cell.seeds) == 1 for cell in own):
         judgement = Judgement("not decidable", ONE_SEED)

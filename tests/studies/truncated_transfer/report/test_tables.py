@@ -133,11 +133,11 @@ def test_ties_are_counted_both_ways():
 
 
 def test_the_headline_lists_few_settings_and_counts_many(costs):
-    few = headline([(CUT, HOLDS)], [TIES], costs)
+    few = headline([(CUT, HOLDS)], [TIES], costs, [])
     assert "+0.100 [+0.050, +0.150] (Dens-T1, ct · all · tuned): holds." in few[2]
     assert "Dens-T1 has 5 % of the parameters, and its steps are 3.6 times as fast." in few[2]
     assert few[0].endswith("not decidable (nothing to compare was run).")
-    many = headline([(CUT, HOLDS)] * 4, [TIES], costs)
+    many = headline([(CUT, HOLDS)] * 4, [TIES], costs, [])
     assert "AUPRC: holds in 4 of 4." in many[2]
     assert many[3] == "(c) AUPRC separates what AUROC ties: holds in 1 of 1."
 

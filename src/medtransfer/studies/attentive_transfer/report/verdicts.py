@@ -10,7 +10,7 @@ from medtransfer.evaluation.claims import Judged, Judgement
 from medtransfer.evaluation.summary import LEVEL
 from medtransfer.reporting.claims_table import claims_table as shared_claims_table
 from medtransfer.reporting.content import Column, Table
-from medtransfer.reporting.formatting import estimate, is_missing, number, signed
+from medtransfer.reporting.formatting import auroc_sentence, is_missing, number, signed
 from medtransfer.studies.attentive_transfer.claims import (
     ABOUT_ATTENTION,
     attention_pairs,
@@ -59,13 +59,9 @@ def headline(judged: Sequence[Judged], results: Results) -> tuple[str, ...]:
 
 def _values(results: Results) -> tuple[str, ...]:
     """State the AUROC of every network and chain, where there is nothing to compare them with."""
-    rows = [(key, results.known.get((results.own, *key, "auroc"))) for key in results.wanted if key in results.cells]
-    values = [
-        f"{network_title(network)}, {chain_title(chain)}: {cell.main} {cell.detail}".strip()
-        for (network, chain), row in rows
-        for cell in [estimate(row)]
-    ]
-    return (f"AUROC on the test images: {'; '.join(values)}.",)
+    own = [key for key in results.wanted if key in results.cells]
+    rows = [(f"{network_title(n)}, {chain_title(c)}:", results.known.get((results.own, n, c, "auroc"))) for n, c in own]
+    return (auroc_sentence(rows),)
 
 
 def _after_warm_up(own: Mapping[str, Judgement], results: Results, seeds: int) -> list[str]:

@@ -77,7 +77,7 @@ def collect(data: ReportInput[TruncatedTransferConfig]) -> ReportContent:
         title=TITLE,
         about=ABOUT,
         **data.parts(),
-        headline=headline(compared.judged, compared.ties, costs),
+        headline=headline(compared.judged, compared.ties, costs, compared.rows),
         champions=champions_of(data.champions, fits, _named),
         results=(
             *noted_tables(_performance(results, compared, costs, months), note),
@@ -102,7 +102,12 @@ def _recorded(data: ReportInput[TruncatedTransferConfig]) -> list[Fit]:
     """Return the fits of the study's networks and conditions, with the trials of their learning rates."""
     own = {condition.name for condition in data.config.conditions()}
     fits = recorded_fits(data.folder, (*data.config.start, *data.config.variants))
-    return [fit for fit in fits if fit[0]["phase"] != "finetune" or fit[0]["condition"].partition(TRIAL)[0] in own]
+
+    def of_study(names: Mapping[str, Any]) -> bool:
+        seeds = names["seed"] in data.config.seeds or TRIAL in names["condition"]
+        return names["phase"] != "finetune" or (names["condition"].partition(TRIAL)[0] in own and seeds)
+
+    return [fit for fit in fits if of_study(fit[0])]
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,7 @@ def _compare(results: Results) -> _Compared:
 
 
 def _performance(results: Results, compared: _Compared, costs: Mapping[str, Any], months: Table | None) -> list[Table]:
-    """Return the tables of test results, the most important first; findings and months if the tasks have them."""
+    """Return the tables of test results, the most important first; none of what was not run."""
     tables = [
         networks_table(results, compared.rows, costs),
         claims_table(compared.judged, compared.ties),
@@ -146,11 +151,11 @@ def _performance(results: Results, compared: _Compared, costs: Mapping[str, Any]
         months,
         cost_table(results, compared.rows, costs),
     ]
-    return [table for table in tables if table]
+    return [table for table in tables if table and table.rows]
 
 
 def _figures(compared: _Compared) -> list[Figure]:
-    """Return Fig. 3 to 7; figures without a point are left out, and their tables say why."""
+    """Return Fig. 3 to 7; figures without a point are left out, as their tables are."""
     figures = [
         transfer_figure(compared.rows, compared.gains) if compared.gains else None,
         cuts_figure(compared.cuts) if compared.cuts else None,

@@ -4,23 +4,44 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from medtransfer.evaluation.cells import Row
 from medtransfer.evaluation.claims import Claim, Judged, Judgement
-from medtransfer.reporting.formatting import interval, no_interval, signed
+from medtransfer.reporting.formatting import auroc_sentence, interval, no_interval, signed
 from medtransfer.studies.truncated_transfer.claims import DECIDING, Ties
-from medtransfer.studies.truncated_transfer.report.names import condition_title, network_of, network_title
+from medtransfer.studies.truncated_transfer.report.names import (
+    condition_title,
+    network_of,
+    network_title,
+    variant_title,
+)
 
 SHOWN = 3
 """Largest number of settings or cuts that a sentence lists; for more it only counts the verdicts."""
 
 
-def headline(judged: Sequence[Judged], ties: Sequence[Ties], costs: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return one sentence for each part of claim a, and one each for claims b and c."""
+def headline(
+    judged: Sequence[Judged], ties: Sequence[Ties], costs: Mapping[str, Any], rows: Sequence[Row]
+) -> tuple[str, ...]:
+    """Return one sentence for each part of claim a, and one each for claims b and c; AUROCs where nothing is compared.
+
+    Args:
+        judged: claims a and b.
+        ties: claim c.
+        costs: content of cost.json.
+        rows: of every variant, condition and metric.
+    """
     by_key = {key: [(claim, one[DECIDING]) for claim, one in judged if claim.key == key] for key in ("a1", "a2", "b")}
+    separates = f"(c) AUPRC separates what AUROC ties: {_counts(one.judgement for one in ties)}."
+    if not any(one[DECIDING].estimate is not None for _, one in judged):
+        own = [row for row in rows if row["metric"] == "auroc"]
+        values = [(f"{variant_title(row['variant'])}, {condition_title(row['condition'])}:", row) for row in own]
+        nothing = "Nothing to compare by claims (a) and (b) was run."
+        return (nothing, *([separates] if any(one.pairs for one in ties) else []), auroc_sentence(values))
     return (
         _sentence("(a) Transfer − random initialisation, mean over networks", by_key["a1"]),
         _sentence("(a) Gain of transfer with the fewest − with the most data", by_key["a2"]),
         _sentence("(b) Cut − whole network, both with transfer", by_key["b"]) + _savings(by_key["b"], costs),
-        f"(c) AUPRC separates what AUROC ties: {_counts(one.judgement for one in ties)}.",
+        separates,
     )
 
 

@@ -200,6 +200,7 @@ def ties_table(ties: Iterable[Ties]) -> Table:
             *(TableCell(str(n)) for n in (one.tied_auroc, one.broken_by_auprc, one.tied_auprc, one.broken_by_auroc)),
         )
         for one in ties
+        if one.pairs
     )
     columns = (
         Column("tied", "pairs by AUROC"),

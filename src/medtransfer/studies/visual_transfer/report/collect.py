@@ -5,15 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from medtransfer.evaluation.claims import Judged, Judgement
+from medtransfer.evaluation.summary import brief
 from medtransfer.files import read_json
 from medtransfer.reporting.claims_table import claims_table
 from medtransfer.reporting.content import Column, ReportContent, Table
-from medtransfer.reporting.formatting import interval, signed
+from medtransfer.reporting.formatting import auroc_sentence, interval, signed
 from medtransfer.reporting.input import ReportInput
 from medtransfer.reporting.origin import champions_of, provenance_table, uncommitted
 from medtransfer.reporting.records import READY_MADE, provenance, recorded_fits
 from medtransfer.studies.visual_transfer import study
-from medtransfer.studies.visual_transfer.claims import AUROC, NEARER, SHARE
+from medtransfer.studies.visual_transfer.claims import AUROC, NEARER, SHARE, key
 from medtransfer.studies.visual_transfer.config import VisualTransferConfig
 from medtransfer.studies.visual_transfer.report.figures import figures
 from medtransfer.studies.visual_transfer.report.results import Results, results
@@ -48,7 +49,7 @@ def collect(data: ReportInput[VisualTransferConfig]) -> ReportContent:
         title="Visual transfer: does pretraining nearer the domain look at the lungs?",
         about=ABOUT,
         **data.parts(),
-        headline=headline(scores, shares),
+        headline=headline(scores, shares, found),
         champions=champions_of(data.champions, fits, lambda variant, condition: {"Column": column_title(variant)}),
         results=tuple(_tables(found, scores, shares)),
         figures=figures(found, folder),
@@ -58,11 +59,18 @@ def collect(data: ReportInput[VisualTransferConfig]) -> ReportContent:
     )
 
 
-def headline(scores: Sequence[Judged], shares: Sequence[Judged]) -> tuple[str, ...]:
-    """Return the answer: whether pretraining nearer the domain moved attribution into the lungs, and the score."""
+def headline(scores: Sequence[Judged], shares: Sequence[Judged], found: Results) -> tuple[str, ...]:
+    """Return the answer: whether pretraining nearer the domain moved attribution into the lungs, and the score.
+
+    Where no two columns differ in their pretraining alone, the AUROC of every column.
+    """
+    asked = [by_name[AUROC].estimate for claim, by_name in scores if claim.key.startswith(NEARER)]
+    columns = [(name, found.cells["test"].get(key(name))) for name in found.config.columns]
+    values = [(f"{column_title(name)}:", brief(cell.samples[AUROC])) for name, cell in columns if cell]
     return (
         _said("the share of Grad-CAM heat inside the lungs", SHARE, shares),
         _said("the AUROC on test images", AUROC, scores),
+        *([auroc_sentence(values)] if values and not any(one is not None for one in asked) else []),
     )
 
 
