@@ -1,9 +1,15 @@
 """Columns of the table that a registered model returns, as its heads in config.json name them."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from medtransfer.errors import ModelError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class HeadColumns(NamedTuple):
@@ -13,6 +19,26 @@ class HeadColumns(NamedTuple):
     """Column with the name of the likeliest class; empty unless the classes exclude each other."""
     scores: tuple[str, ...]
     """One column per output, in the order of the outputs."""
+
+
+def score_table(
+    scores: Mapping[str, npt.NDArray[np.float64]], columns: Mapping[str, HeadColumns], heads: Mapping[str, Any]
+) -> "pd.DataFrame":
+    """Return the scores of each head ``[N, outputs]`` as the table of a registered model.
+
+    Args:
+        scores: by head.
+        columns: what ``head_columns`` returned.
+        heads: with their ``outputs``, the names of the classes.
+    """
+    import pandas as pd
+
+    table: dict[str, Any] = {}
+    for name, column in columns.items():
+        if column.label:
+            table[column.label] = [heads[name].outputs[i] for i in scores[name].argmax(1)]
+        table |= dict(zip(column.scores, scores[name].T, strict=True))
+    return pd.DataFrame(table)
 
 
 def head_columns(heads: Mapping[str, Mapping[str, Any]], *, where: str) -> dict[str, HeadColumns]:
