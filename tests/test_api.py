@@ -2,8 +2,11 @@
 
 import inspect
 import json
+import socket
 import subprocess
 import sys
+from base64 import b64decode
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,7 @@ from medtransfer.errors import DataError, ModelError, TrackingError
 from medtransfer.explain.gradcam import grad_cam
 from medtransfer.models.classifier import NetworkConfig, build_network
 from medtransfer.models.weights import save_weights
-from medtransfer.stages import audit, evaluate
+from medtransfer.stages import audit, evaluate, serve
 from network_heads import LABEL_AND_ZONES, class_heads
 
 NETWORK = NetworkConfig(backbone="test_resnet")
@@ -142,3 +145,41 @@ def test_the_import_imports_nothing_of_weight():
     )
     done = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_server_s_answer_is_the_prediction_with_flags_and_a_map(weights):
+    model = mt.load_model(ADDRESS)
+    answer = serve.answerer(model)
+    data = Path("mine/00.png").read_bytes()
+    reply = json.loads(json.dumps(answer(data, True)))
+    (expected,) = mt.predict(model, "mine/00.png").to_dict("records")
+    assert reply["answer"] == pytest.approx(expected)
+    assert reply["flags"] == []
+    assert reply["explained"] == "covid"
+    map_ = Image.open(BytesIO(b64decode(reply["map"].removeprefix("data:image/png;base64,"))))
+    assert map_.size == (32, 32)
+    assert "map" not in answer(data, False)
+    with pytest.raises(DataError, match="not an image"):
+        answer(b"text", False)
+
+
+def test_unlike_images_are_flagged(weights):
+    answer = serve.answerer(mt.load_model(ADDRESS))
+
+    def flags(array):
+        buffer = BytesIO()
+        Image.fromarray(array).save(buffer, format="PNG")
+        return answer(buffer.getvalue(), False)["flags"]
+
+    draw = np.random.default_rng(1)
+    assert "in colour" in flags(draw.integers(0, 256, (40, 40, 3), dtype=np.uint8))[0]
+    assert "fewer than the 32" in flags(draw.integers(0, 256, (20, 30), dtype=np.uint8))[0]
+    assert "a strip" in flags(draw.integers(0, 256, (40, 400), dtype=np.uint8))[0]
+    assert "one grey level" in flags(np.full((40, 40), 9, np.uint8))[0]
+
+
+def test_a_taken_port_is_one_line(weights, monkeypatch, capsys):
+    monkeypatch.setattr(serve, "fetch_model", lambda name: weights)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert run(["serve", "toy@champion", "--port", str(taken.getsockname()[1])]) == 2
+    assert "give another --port" in capsys.readouterr().err

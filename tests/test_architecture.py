@@ -23,7 +23,7 @@ LAYERS = (
     LEAVES,
     ("ssl", "explain", "audit", "reporting"),
     ("training",),
-    ("studies", "comparing"),
+    ("studies", "comparing", "serving"),
     ("params", "tuning"),
     ("profiles",),
 )

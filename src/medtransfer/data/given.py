@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from medtransfer.data.arrays import PackConfig, pack_image
-from medtransfer.data.images import equalize, resize, smooth
+from medtransfer.data.images import equalize, read_image, resize, smooth
 from medtransfer.errors import DataError
 
 MAX_IMAGES = 256
 """Images in one call."""
 _CHUNK = 32
+_LONGEST, _TINT = 2.5, 0.1
 
 
 def packed_batches(given: Any, preprocessing: Mapping[str, Any]) -> Iterator[npt.NDArray[Any]]:
@@ -139,3 +140,31 @@ def _grey_levels(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 
 def _numbers(value: float | Sequence[float]) -> Sequence[float]:
     return value if isinstance(value, Sequence) else (value,)
+
+
+def input_flags(data: bytes, preprocessing: Mapping[str, Any]) -> list[str]:
+    """Say what of one image file is unlike any image that the model was trained on, by rules that need no data.
+
+    They find colour where the model reads grey, images smaller than its view, long strips and blank images. They do
+    not find a grey image of another kind, such as an X-ray given to a model of CT.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    image = read_image(data, channels=3, raw=preprocessing.get("window") is not None)
+    (height, width), flags = image.shape[1:], []
+    if preprocessing["channels"] == 1 and _colourful(image):
+        flags.append("in colour, the model reads grey images")
+    if min(height, width) < preprocessing["crop"]:
+        flags.append(f"{width}×{height} pixels, fewer than the {preprocessing['crop']} of the model's view")
+    if max(height, width) > _LONGEST * min(height, width):
+        flags.append(f"{width}×{height} pixels: a strip, which is squeezed to a square")
+    if image.min() == image.max():
+        flags.append("of one grey level: there is nothing to see")
+    return flags
+
+
+def _colourful(image: npt.NDArray[Any]) -> bool:
+    """Whether more than one pixel in a hundred has channels that differ by more than compression makes them."""
+    spread = image.max(0).astype(np.float64) - image.min(0)
+    return bool((spread > _TINT * np.iinfo(image.dtype).max).mean() > 0.01) if image.dtype.kind == "u" else False
