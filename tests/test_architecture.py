@@ -70,7 +70,7 @@ def at_import(module):
     while waiting:
         node = waiting.pop()
         yield node
-        if isinstance(node, ast.FunctionDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             waiting += [*node.decorator_list, *node.args.defaults, *filter(None, node.args.kw_defaults)]
         elif not isinstance(node, ast.Lambda):
             waiting += ast.iter_child_nodes(node)

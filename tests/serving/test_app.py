@@ -113,14 +113,19 @@ def test_answers_are_computed_one_at_a_time(serve):
 def test_large_and_slow_bodies_are_refused_and_give_their_place_back(serve):
     ask = serve(echo, megabytes=1, seconds=0.5, waiting=1)
     assert ask("POST", "/predict", b"1" * (2**20 + 1))[0] == 413
-    assert ask("POST", "/predict", iter([b"1" * 2**19] * 3), Transfer_Encoding="chunked")[0] == 413
+    assert ask("POST", "/predict", iter([b"1" * 2**19] * 3))[0] == 413
     slow = socket.create_connection(("127.0.0.1", ask.port))
     slow.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf")
     time.sleep(0.1)
     assert ask("POST", "/predict", b"1")[0] == 503
     assert b" 408 " in slow.recv(100)
     slow.close()
+    gone = socket.create_connection(("127.0.0.1", ask.port))
+    gone.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf")
+    gone.close()
+    time.sleep(0.2)
     assert ask("POST", "/predict", b"1")[0] == 200
+    assert 'status="500"' not in ask("GET", "/metrics")[1]
 
 
 def test_another_host_name_or_no_token_is_refused(serve):

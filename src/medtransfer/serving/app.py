@@ -83,9 +83,8 @@ def build_app(answer: Answer, about: dict[str, Any], limits: Limits, *, token: s
     from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    app, counts, one = FastAPI(openapi_url=None), Counts(), asyncio.Lock()
+    app, desk, page = FastAPI(openapi_url=None), _Desk(answer, limits, token), _page(about)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(limits.hosts))
-    page = _page(about)
 
     async def front() -> Any:
         return HTMLResponse(page, headers=HEADERS)
@@ -94,33 +93,45 @@ def build_app(answer: Answer, about: dict[str, Any], limits: Limits, *, token: s
         return JSONResponse({"status": "ready", **about})
 
     async def metrics() -> Any:
-        return PlainTextResponse(counts.text())
+        return PlainTextResponse(desk.counts.text())
 
     async def predict(request: Request) -> Any:
-        status, content = 500, {"error": "internal error"}
+        status, content = await desk.reply(request)
+        more = {"Retry-After": str(RETRY_AFTER)} if status == 503 else {}
+        return JSONResponse({**about, **content}, status_code=status, headers=HEADERS | more)
+
+    for path, function in {"/": front, "/health": health, "/metrics": metrics}.items():
+        app.get(path)(function)
+    app.post("/predict")(predict)
+    return app
+
+
+class _Desk:
+    """Takes requests one after the other and counts them."""
+
+    def __init__(self, answer: Answer, limits: Limits, token: str) -> None:
+        self.answer, self.limits, self.token = answer, limits, token
+        self.counts, self.one = Counts(), asyncio.Lock()
+
+    async def reply(self, request: Any) -> tuple[int, dict[str, Any]]:
+        """Return the status and the content of the reply."""
+        status = 500
         try:
-            _authorise(request.headers.get("authorization", ""), token)
-            with _place(counts, limits):
-                data = await _body(request, limits)
-                async with one:
+            _authorise(request.headers.get("authorization", ""), self.token)
+            with _place(self.counts, self.limits):
+                data = await _body(request, self.limits)
+                async with self.one:
                     begin = time.perf_counter()
-                    content = await asyncio.to_thread(answer, data, request.query_params.get("map") == "1")
-                    counts.seconds += time.perf_counter() - begin
+                    content = await asyncio.to_thread(self.answer, data, request.query_params.get("map") == "1")
+                    self.counts.seconds += time.perf_counter() - begin
             status = 200
         except Refused as error:
             status, content = error.status, {"error": str(error)}
         except MedTransferError as error:
             status, content = 400, {"error": str(error)}
         finally:
-            counts.replies[status] += 1
-        more = {"Retry-After": str(RETRY_AFTER)} if status == 503 else {}
-        return JSONResponse({**about, **content}, status_code=status, headers=HEADERS | more)
-
-    predict.__annotations__["request"] = Request  # FastAPI reads it, and the name is local
-    for path, function in {"/": front, "/health": health, "/metrics": metrics}.items():
-        app.get(path)(function)
-    app.post("/predict")(predict)
-    return app
+            self.counts.replies[status] += 1
+        return status, content
 
 
 class _place:  # noqa: N801  # used like a function
@@ -153,6 +164,8 @@ async def _body(request: Any, limits: Limits) -> bytes:
     Raises:
         Refused: it is empty, too large or too slow.
     """
+    from starlette.requests import ClientDisconnect
+
     most = limits.megabytes * 2**20
     too_large = Refused(413, f"the image is larger than {limits.megabytes} MB")
     declared = request.headers.get("content-length", "")
@@ -170,6 +183,8 @@ async def _body(request: Any, limits: Limits) -> bytes:
     reading: Awaitable[bytes] = read()
     try:
         data = await asyncio.wait_for(reading, limits.seconds)
+    except ClientDisconnect:
+        raise Refused(400, "the client left") from None  # nobody reads it, but it is counted
     except TimeoutError:
         raise Refused(408, f"the image did not arrive within {limits.seconds:g} s") from None
     if not data:
