@@ -23,13 +23,13 @@ LAYERS = (
     LEAVES,
     ("ssl", "explain", "audit", "reporting"),
     ("training",),
-    ("studies", "comparing"),
+    ("studies", "comparing", "serving"),
     ("params", "tuning"),
     ("profiles",),
 )
 GRID = "medtransfer.tuning.grid"
 """A leaf that studies may import: Optuna's grid sampler. The rest of its room is above them."""
-TOP = ("cli", "code", "stages", "__main__")
+TOP = ("cli", "code", "stages", "api", "__main__")
 OWNERS = {"mlflow": "tracking", "optuna": "tuning", "timm": "models"}
 MODELS_FROM_CODE = "medtransfer.tracking.serving"
 """MLflow runs this file to load a model: it needs other rooms and calls ``set_model``. No module imports it."""
@@ -70,7 +70,7 @@ def at_import(module):
     while waiting:
         node = waiting.pop()
         yield node
-        if isinstance(node, ast.FunctionDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             waiting += [*node.decorator_list, *node.args.defaults, *filter(None, node.args.kw_defaults)]
         elif not isinstance(node, ast.Lambda):
             waiting += ast.iter_child_nodes(node)

@@ -24,6 +24,20 @@ COMMANDS = [
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
 
+def test_the_front_page_is_short_and_its_diagram_and_picture_are_there():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.split()) <= 720
+    assert "```mermaid\nflowchart" in text
+    assert len(re.findall(r"!\[[^]]+\]\(docs/images/", text)) == 1
+
+
+def test_every_verb_in_the_diagram_exists():
+    (diagram,) = re.findall(r"```mermaid\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    known = {*build_parser()._actions[-1].choices, "pretrain", "finetune"}
+    named = set(re.findall(r"\b[a-z]+\b(?=[ \n\[{])", re.sub(r"[\[{].*?[\]}]", "", diagram).partition("\n")[2]))
+    assert named <= known
+
+
 def of(program):
     return [
         pytest.param(command, id=f"{page}: {command}") for page, command in COMMANDS if command.split()[0] == program

@@ -106,6 +106,7 @@ def _user_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     source.add_argument("--manifest", type=Path, help="CSV table: image; label or y_FINDING, patient_id")
     evaluate.add_argument("--rename", action="append", default=[], metavar="FOLDER=CLASS", help="name a folder's class")
     evaluate.add_argument("--out", type=Path, default=Path("out/evaluate"))
+    _serve_verb(verbs)
     _compare_verb(verbs)
     _audit_verb(verbs)
     _prevalence_verb(verbs)
@@ -137,6 +138,21 @@ def _user_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     imported.add_argument("folder", type=Path, nargs="?", default=Path("out"))
     _tuning_verbs(verbs)
     _verb(verbs, "check", "validate params.yaml and the profiles", stage="check")
+
+
+def _serve_verb(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    what = "answer images over HTTP: a page and JSON (a token is read from MEDTRANSFER_TOKEN)"
+    serve = _verb(verbs, "serve", what, stage="serve")
+    serve.add_argument("model", help="NAME@ALIAS or NAME/VERSION, for example covid-ct@champion")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine)")
+    serve.add_argument("--port", type=int, default=5001, help="0: any (default: 5001)")
+    serve.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="name that requests may use")
+    for option, kind, usual, help_text in (
+        ("waiting", int, 32, "requests at once, beyond which 503 is the reply"),
+        ("megabytes", int, 16, "largest image file"),
+        ("seconds", float, 20.0, "longest time to send one"),
+    ):
+        serve.add_argument(f"--{option}", type=kind, default=usual, help=f"{help_text} (default: {usual:g})")
 
 
 def _compare_verb(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

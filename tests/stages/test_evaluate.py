@@ -242,7 +242,7 @@ def test_folders_that_are_no_classes_are_patients_and_what_is_not_read_is_named(
     assert set(answers["label"]) <= {"non-covid", "covid"}
     np.testing.assert_allclose(answers["probability_covid"] + answers["probability_non-covid"], 1, atol=1e-6)
     left_out = {each["file"]: each["reason"] for each in metrics["left_out_files"]}
-    assert left_out["pat02/scan"] == "DICOM; convert it to PNG or TIFF"
+    assert left_out["pat02/scan"] == "DICOM without an image; leave it out"
     assert len(left_out) == 3
     for text in (report, said):
         assert "pat02/scan" in text
@@ -270,12 +270,12 @@ def test_a_flat_folder_with_a_hidden_one_and_one_file_are_read(folder_evaluated)
     assert (code, list(answers["file"])) == (0, ["1.png"])
 
 
-def test_dicom_alone_is_no_image_and_is_counted(folder_evaluated):
+def test_damaged_dicom_alone_is_named(folder_evaluated):
     Path("in").mkdir()
     Path("in/a.dcm").write_bytes(b"\0" * 128 + b"DICM")
     code, *_, said = folder_evaluated("in")
     assert code == 2
-    assert "no image found, 1 left out; first: a.dcm: DICOM; convert it to PNG or TIFF" in said
+    assert "none of 1 images can be read; first: DICOM without an image; leave it out" in said
 
 
 def test_labels_that_are_exchanged_are_noticed(folder_evaluated):

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from base64 import b64encode
 from getpass import getuser
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from medtransfer.cli import run
 from medtransfer.errors import GateClosed, ModelError, TrackingError
@@ -123,8 +125,19 @@ def test_the_registered_model_predicts_like_the_network(here, registered, monkey
     assert list(table["label"]) == [("non-covid", "covid")[i] for i in expected.argmax(1)]
     with pytest.raises(MlflowException, match="shape"):
         served.predict(np.zeros((1, 3, 40, 40), np.float32))
-    with pytest.raises(MlflowException, match="uint8 does not match expected dtype float32"):
-        served.predict(np.full((1, 1, 40, 40), 9, np.uint8))
+    pd.testing.assert_frame_equal(served.predict(images), table)
+    files = [here / f"{number}.png" for number in range(5)]
+    for file, image in zip(files, images, strict=True):
+        Image.fromarray(image[0]).save(file)
+    for given in (files, [file.read_bytes() for file in files], [b64encode(f.read_bytes()).decode() for f in files]):
+        pd.testing.assert_frame_equal(served.predict(given), table)
+    assert len(served.predict(files[0])) == 1
+    with pytest.raises(MlflowException, match=r"no base64 code of an image file; give a path as pathlib\.Path"):
+        served.predict([str(files[0])])
+    with pytest.raises(MlflowException, match="no such image"):
+        served.predict([here / "absent.png"])
+    with pytest.raises(MlflowException, match="expected at most 256"):
+        served.predict(files * 60)
 
 
 def served_and_raw(here, records, monkeypatch, heads):

@@ -8,9 +8,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from base64 import b64encode
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from medtransfer.files import read_json
 from medtransfer.models.classifier import NetworkConfig, build_network
@@ -77,13 +79,22 @@ def ask(url, images):
         return error.code, error.read().decode()
 
 
-def test_only_grey_levels_are_answered(url):
+def test_only_grey_levels_and_image_files_are_answered(url, tmp_path):
     levels = np.random.default_rng(0).integers(0, 256, (2, 1, 40, 40))
     status, answer = ask(url, levels.tolist())
     assert status == 200
     assert [set(row) for row in answer["predictions"]] == [{"label", "probability_non-covid", "probability_covid"}] * 2
     assert ask(url, levels.astype(float).tolist()) == (status, answer)
+    Image.fromarray(levels[0, 0].astype(np.uint8)).save(here := tmp_path / "0.png")
+    coded = b64encode(here.read_bytes()).decode()
+    assert ask(url, [coded]) == (200, {"predictions": answer["predictions"][:1]})
     wrong = {
+        "a path": [str(here)],
+        "a damaged file": [coded[: len(coded) // 8 * 4]],
+        "text of no image": [b64encode(b"text").decode()],
+        "files and arrays": [coded, levels[0].tolist()],
+        "numbers": 7,
+        "objects": {"a": [1]},
         "scaled to 0–1": (levels / 255).tolist(),
         "fractions": (levels * 0.99).tolist(),
         "negative": (levels - 1000).tolist(),

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from medtransfer.data.dicom import is_dicom, write_without_identity
 from medtransfer.data.hashing import perceptual_hash, pixel_sha, sha256_file, to_hex
 from medtransfer.data.images import Pixels, read_image, window
 from medtransfer.data.manifest import build_manifest, validate_manifest
@@ -244,7 +245,8 @@ def _copy_whole(root: Path, files: list[str], target: Path) -> int:
         with new_folder(target) as staged:
             for file in files:
                 (staged / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(root / file, staged / file)
+                copy = write_without_identity if is_dicom(root / file) else shutil.copyfile
+                copy(root / file, staged / file)
     except OSError as error:
         raise DataError(
             f"{target}: the copy broke off ({error}); make room or correct the rights, then add again"

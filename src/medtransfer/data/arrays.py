@@ -63,14 +63,14 @@ def write_images(table: pd.DataFrame, root: Path, file: Path, config: PackConfig
     def write(row: int) -> None:
         raw = read_image(root / table["path"].iloc[row], channels=config.channels, raw=config.window is not None)
         highest[row] = raw.max() if raw.dtype == np.uint16 else 0
-        images[row] = image = _prepare(raw, config)
+        images[row] = image = prepare_image(raw, config)
         unit = image.astype(np.float64) / top
         sums[row] = unit.sum((1, 2)), (unit**2).sum((1, 2))
 
     _for_each(write, range(len(table)))
     images.flush()
     if config.depth == 8 and not config.window and not config.equalize:  # with 16 bits no level is lost
-        _require_range(highest, root)
+        _require_range(highest, str(root))
     return sums
 
 
@@ -89,18 +89,32 @@ def allocate(file: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> "np.me
     return array
 
 
-def _require_range(highest: npt.NDArray[np.int64], root: Path) -> None:
+def _require_range(highest: npt.NDArray[np.int64], place: str) -> None:
     """Refuse images of 16 bits whose content has fewer: as they are, all of them would be black."""
     top, count = int(highest.max(initial=0)), int((highest > 0).sum())
     if 0 < top < FULL_RANGE / 4:
         bits = max(top.bit_length(), 9)
         raise DataError(
-            f"{root}: {count} images have 16 bits per pixel, but no grey level above {top}: their content has about "
+            f"{place}: {count} images have 16 bits per pixel, but no grey level above {top}: their content has about "
             f"{bits} bits and would become black; set pack.window: [{2 ** (bits - 1)}, {2**bits}]"
         )
 
 
-def _prepare(image: Pixels, config: PackConfig) -> Pixels:
+def pack_image(source: Path | bytes, config: PackConfig) -> Pixels:
+    """Return one image file, or its bytes, as it is packed ``[C, size, size]``.
+
+    Raises:
+        DataError: it cannot be read, or it has 16 bits of which it uses a small part and no window is set.
+    """
+    raw = read_image(source, channels=config.channels, raw=config.window is not None)
+    if config.depth == 8 and not config.window and not config.equalize and raw.dtype == np.uint16:
+        place = "the encoded image" if isinstance(source, bytes) else str(source)
+        _require_range(np.array([raw.max()], np.int64), place)
+    return prepare_image(raw, config)
+
+
+def prepare_image(image: Pixels, config: PackConfig) -> Pixels:
+    """Return one image ``[C, H, W]`` as it is packed, ``[C, size, size]``: window, equalise, smooth, resize, depth."""
     if config.window:
         image = window(image, *config.window, bits=16)
     if config.equalize:

@@ -12,6 +12,7 @@
 | animation, several pages | first frame |
 | 32-bit or signed integers beyond 0–65535, floats | ``DataError``; with ``raw`` as they are, for a window |
 | truncated, empty, absent, not an image | ``DataError`` |
+| DICOM | uint16 grey levels, or with ``raw`` the modality's units; see ``dicom.py`` |
 | more than 67,108,864 pixels or a side above 32,768 | ``DataError``, from the header alone, before decoding |
 
 Only raster formats are tried, so that no file can start another program.
@@ -19,6 +20,7 @@ Only raster formats are tried, so that no file can start another program.
 
 import struct
 import zlib
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from medtransfer.data.dicom import is_dicom, read_dicom
 from medtransfer.errors import DataError
 
 Pixels = npt.NDArray[Any]
@@ -39,35 +42,43 @@ _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
 
-def read_image(path: Path, *, channels: Literal[1, 3], raw: bool = False) -> Pixels:
+def read_image(source: Path | bytes, *, channels: Literal[1, 3], raw: bool = False) -> Pixels:
     """Return an image as uint8 or uint16 ``[channels, height, width]``; see the module's table.
 
     Colour becomes grey by ITU-R 601 luma; grey becomes colour by repetition.
 
     Args:
-        path: the file.
+        source: the file, or the bytes of one.
         channels: of the result.
         raw: keep numbers that no image of 16 bits holds (Hounsfield units, floats), because a window follows.
 
     Raises:
         DataError: the file is absent, empty, truncated, too large or not an image, or holds other numbers.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: no such image; restore the file or take it off the list")
-    if path.stat().st_size == 0:
-        raise DataError(f"{path}: the image file is empty, expected image data; download it again")
+    place = "the encoded image" if isinstance(source, bytes) else str(source)
+    _require_content(source, place)
+    if is_dicom(source):
+        return np.repeat(read_dicom(source, place, most_pixels=MAX_PIXELS, raw=raw)[None], channels, axis=0)
     try:
-        with Image.open(path, formats=FORMATS) as opened:
-            _check_size(path, opened.size)
+        with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as opened:
+            _check_size(place, opened.size)
             opened.load()
             image = ImageOps.exif_transpose(opened)
     except _BOMBS as error:
-        raise DataError(f"{path}: {error}; make it smaller, at most {MAX_PIXELS} pixels are read") from error
+        raise DataError(f"{place}: {error}; make it smaller, at most {MAX_PIXELS} pixels are read") from error
     except UnidentifiedImageError as error:
-        raise DataError(f"{path}: not an image, expected one of {', '.join(FORMATS)}; remove or convert it") from error
+        known = ", ".join((*FORMATS, "DICOM"))
+        raise DataError(f"{place}: not an image, expected one of {known}; remove or convert it") from error
     except _DAMAGE as error:
-        raise DataError(f"{path}: damaged image ({error}), expected a whole file; download it again") from error
-    return _to_array(path, image, channels, raw=raw)
+        raise DataError(f"{place}: damaged image ({error}), expected a whole file; download it again") from error
+    return _to_array(place, image, channels, raw=raw)
+
+
+def _require_content(source: Path | bytes, place: str) -> None:
+    if isinstance(source, Path) and not source.is_file():
+        raise DataError(f"{place}: no such image; restore the file or take it off the list")
+    if not (source if isinstance(source, bytes) else source.stat().st_size):
+        raise DataError(f"{place}: the image file is empty, expected image data; download it again")
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -146,7 +157,7 @@ def resize(image: Pixels, size: int) -> Pixels:
     return np.stack([_resize_channel(channel, size) for channel in image])
 
 
-def _check_size(path: Path, size: tuple[int, int]) -> None:
+def _check_size(path: str, size: tuple[int, int]) -> None:
     width, height = size
     if width * height > MAX_PIXELS or max(size) > MAX_SIDE:
         raise DataError(
@@ -155,7 +166,7 @@ def _check_size(path: Path, size: tuple[int, int]) -> None:
         )
 
 
-def _to_array(path: Path, image: Image.Image, channels: int, *, raw: bool) -> Pixels:
+def _to_array(path: str, image: Image.Image, channels: int, *, raw: bool) -> Pixels:
     if image.mode.startswith("I") or image.mode == "F":
         grey = np.asarray(image)
         if not raw or _fits(grey) or not np.isfinite(grey).all():
@@ -174,7 +185,7 @@ def _fits(values: Pixels) -> bool:
     return values.dtype.kind != "f" and values.min() >= 0 and values.max() <= 65_535
 
 
-def _sixteen_bits(path: Path, values: Pixels) -> Pixels:
+def _sixteen_bits(path: str, values: Pixels) -> Pixels:
     remedy = "set pack.window to their centre and width, or convert the image"
     if not np.isfinite(values).all():
         raise DataError(f"{path}: pixels that are no numbers (NaN or infinite); correct the image")

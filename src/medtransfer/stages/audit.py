@@ -18,6 +18,7 @@ from medtransfer.data.packed import PackConfig, PackedDataset, Rows, pack
 from medtransfer.data.sources import CsvSource
 from medtransfer.data.sources.base import read_table
 from medtransfer.errors import ConfigError, DataError
+from medtransfer.models.classifier import Classifier
 from medtransfer.models.weights import load_model
 from medtransfer.params import load_params
 from medtransfer.stages.audit_study import audit_study, write_audit_page
@@ -51,6 +52,29 @@ def run(options: Namespace) -> None:
     network, description = (
         (None, {}) if options.predictions else load_model(options.weights or fetch_model(options.model))
     )
+    entry, images = audited(options, network, description)
+    add_audit(options.out, entry)
+    if options.model:
+        note_audit(options.model, audit_tag(entry))
+    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", f"audit-{entry['name']}-{entry['dataset']}").strip("-")
+    title = f"Audit of {entry['name']} on {entry['dataset']}"
+    write_audit_page(paths.report(slug[: paths.LONGEST]), [entry], title=title, phantoms=images.phantoms)
+
+
+def audited(
+    options: Namespace, network: Classifier | None, description: dict[str, Any]
+) -> tuple[dict[str, Any], Images]:
+    """Return the entry of an audit, and its images.
+
+    Args:
+        options: of the command line, but ``out`` and ``study``.
+        network: nothing where only predictions are known.
+        description: what ``load_model`` returned beside it, else empty.
+
+    Raises:
+        ConfigError: no class is asked about.
+        DataError: no image has an answer to the question.
+    """
     positive = options.positive or (description["extra"].get("positive", "") if description else "")
     if not positive:
         raise ConfigError("audit: which class or finding is the question? The model names none; give --positive")
@@ -74,12 +98,7 @@ def run(options: Namespace) -> None:
         positive=positive,
         left_out=images.left_out + len(images.rows) - len(rows),
     )
-    add_audit(options.out, entry)
-    if options.model:
-        note_audit(options.model, audit_tag(entry))
-    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", f"audit-{entry['name']}-{entry['dataset']}").strip("-")
-    title = f"Audit of {entry['name']} on {entry['dataset']}"
-    write_audit_page(paths.report(slug[: paths.LONGEST]), [entry], title=title, phantoms=images.phantoms)
+    return entry, images
 
 
 def _cases(options: Namespace, description: dict[str, Any], images: Images, positive: str) -> tuple[Cases, Rows]:

@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from warnings import catch_warnings, simplefilter
 
 import pandas as pd
@@ -58,20 +58,50 @@ def run(options: Namespace) -> None:
     _require_own(options.out)
     model, description = load_model(fetch_model(options.model))
     with _alone(options.out):
-        _evaluate(options, model, description)
+        _write(options, evaluated(options, model, description, name=options.model))
 
 
-def _evaluate(options: Namespace, model: Classifier, description: dict[str, Any]) -> None:
+class Evaluation(NamedTuple):
+    """A model on images that it has never seen."""
+
+    facts: dict[str, Any]
+    """Name and number of the images, patients, and how many were left out."""
+    metrics: dict[str, Metrics]
+    """Question → metric → value with its interval; empty without labels."""
+    asked: list[str]
+    """All questions that the network answers."""
+    predictions: pd.DataFrame
+    """One row per image and output, with the target where it is known."""
+    answers: pd.DataFrame
+    """One row per image: file, probabilities, label."""
+    left_out: list[Skipped]
+    """Files that were not read, each with the reason."""
+    warnings: list[str]
+    """What a reader of the metrics has to know."""
+
+
+def evaluated(options: Namespace, model: Classifier, description: dict[str, Any], *, name: str) -> Evaluation:
+    """Return what a network makes of new images.
+
+    Args:
+        options: ``manifest``, or ``images`` and ``rename``, as ``scan_unseen`` takes them.
+        model: the network.
+        description: what ``load_model`` returned beside it.
+        name: the model's address.
+
+    Raises:
+        DataError: there is no image, or a label is no class of the model.
+    """
     heads, positive = description["heads"], description["extra"]["positive"]
     source, scan = scan_unseen(options, label_names(description))
-    name = source.root.resolve().name or "images"
+    folder = source.root.resolve().name or "images"
     raw = description["preprocessing"].get("window") is not None
-    manifest, skipped = scan_to_manifest(source, name, scan=scan, raw=raw)
+    manifest, skipped = scan_to_manifest(source, folder, scan=scan, raw=raw)
     manifest, unanswered = answered(manifest.assign(split="test"), description)
     engine = Engine(HardwareConfig(precision="fp32"))
-    with tempfile.TemporaryDirectory(dir=options.out) as temporary:
+    with tempfile.TemporaryDirectory() as temporary:
         data = pack_like_training(manifest, source.root, Path(temporary) / "data", description, patients=scan.patients)
-        table = predict_network(model, description, data, engine, name=options.model)
+        table = predict_network(model, description, data, engine, name=name)
         lungs = origins_of_lungs(model, description["preprocessing"], data)
     asked = asked_questions(heads, positive=positive)
     with catch_warnings():
@@ -87,7 +117,7 @@ def _evaluate(options: Namespace, model: Classifier, description: dict[str, Any]
         "" if known else UNKNOWN_PATIENTS,
     ]
     facts = {
-        "name": name,
+        "name": folder,
         "images": len(manifest),
         "patients": manifest["patient_id"].nunique() if known else None,
         "left_out": len(skipped),
@@ -96,21 +126,13 @@ def _evaluate(options: Namespace, model: Classifier, description: dict[str, Any]
         "trained_on": description["extra"]["dataset"],
     }
     stored = {head: one.model_dump() for head, one in heads.items()}
-    shown = answers(table, manifest, head_columns(stored, where=options.model), lungs=lungs)
-    _write(options, facts, metrics, list(asked), table, shown, skipped, [text for text in warnings if text])
+    shown = answers(table, manifest, head_columns(stored, where=name), lungs=lungs)
+    return Evaluation(facts, metrics, list(asked), table, shown, skipped, [text for text in warnings if text])
 
 
-def _write(
-    options: Namespace,
-    facts: Mapping[str, Any],
-    metrics: Mapping[str, Metrics],
-    asked: Sequence[str],
-    table: pd.DataFrame,
-    shown: pd.DataFrame,
-    skipped: Sequence[Skipped],
-    warnings: Sequence[str],
-) -> None:
+def _write(options: Namespace, found: Evaluation) -> None:
     out = options.out
+    facts, metrics, asked, table, shown, skipped, warnings = found
     left_out = {"left_out_files": [{"file": each.file, "reason": each.reason} for each in skipped]}
     write_json(out / METRICS, {**facts, **_measured(metrics, asked), "warnings": list(warnings), **left_out})
     write_predictions([table], out / PREDICTIONS)

@@ -1,7 +1,10 @@
 """Columns of the table that a registered model returns, as its heads in config.json name them."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from medtransfer.errors import ModelError
 
@@ -9,8 +12,12 @@ LUNGS = "lungs"
 """Column of a network that grades lung zones: where the mask of each image is from."""
 SCORE = "severity_score"
 """Column of the same network: how many of the six zones have a severity of at least 0.5."""
+AFFECTED = 0.5
+"""Severity from which on a zone counts in the score (Park et al. 2022, P-12)."""
 FILES = "files"
 """What ``masks`` of the preprocessing is in a network that was trained on lung masks."""
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class HeadColumns(NamedTuple):
@@ -20,6 +27,34 @@ class HeadColumns(NamedTuple):
     """Column with the name of the likeliest class; empty unless the classes exclude each other."""
     scores: tuple[str, ...]
     """One column per output, in the order of the outputs."""
+
+
+def score_table(
+    scores: Mapping[str, npt.NDArray[np.float64]],
+    columns: Mapping[str, HeadColumns],
+    heads: Mapping[str, Any],
+    *,
+    origins: Sequence[str] = (),
+) -> "pd.DataFrame":
+    """Return the scores of each head ``[N, outputs]`` as the table of a registered model.
+
+    Args:
+        scores: by head.
+        columns: what ``head_columns`` returned.
+        heads: with their ``outputs``, the names of the classes.
+        origins: where the lung mask of each image is from, of a network that grades lung zones.
+    """
+    import pandas as pd
+
+    table: dict[str, Any] = {}
+    for name, column in columns.items():
+        if column.label:
+            table[column.label] = [heads[name].outputs[i] for i in scores[name].argmax(1)]
+        table |= dict(zip(column.scores, scores[name].T, strict=True))
+    if origins:
+        zones = np.stack([table[name] for name in table if name.startswith("severity_")], axis=1)
+        table |= {SCORE: (zones >= AFFECTED).sum(axis=1).astype(float), LUNGS: list(origins)}
+    return pd.DataFrame(table)
 
 
 def head_columns(heads: Mapping[str, Mapping[str, Any]], *, where: str) -> dict[str, HeadColumns]:

@@ -24,6 +24,8 @@ HASHES = {WEIGHTS: "sha256", CONFIG: "config_sha256", VALIDATION: "validation_sh
 PLACES = {WEIGHTS: "artifacts/", CONFIG: "artifacts/"}
 """Folder of a file inside the model's artefacts; empty for the others."""
 LEAKS, AUDIT, METRIC, NOT_AUDITED = "gate.leaks", "audit", "metric", "not audited"
+IMAGES = "images"
+"""Key of a model's metadata with the arrays that it takes, as MLflow writes a schema."""
 CONFOUNDED = "confounded"
 """How the audit tag of a version begins that uses a shortcut."""
 
@@ -176,8 +178,10 @@ def _signed(store: Any, version: Any) -> tuple[Any, list[str]]:
 
     with tempfile.TemporaryDirectory() as folder:
         text = download(store, version, "MLmodel", Path(folder)).read_text(encoding="utf-8")
-    signature = yaml.safe_load(text)["signature"]
-    return json.loads(signature["inputs"]), [column["name"] for column in json.loads(signature["outputs"])]
+    model = yaml.safe_load(text)
+    signature = model["signature"]
+    images = (model.get("metadata") or {}).get(IMAGES) or signature["inputs"]  # older versions have it there
+    return json.loads(images), [column["name"] for column in json.loads(signature["outputs"])]
 
 
 def _comparison(store: Any, version: Any, present: Any, compare: Compare) -> Outcome:

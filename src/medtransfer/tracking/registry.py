@@ -14,7 +14,7 @@ import medtransfer
 from medtransfer.errors import ModelError, TrackingError
 from medtransfer.files import read_json, sha256_file
 from medtransfer.tracking.columns import FILES, LUNGS, SCORE, head_columns
-from medtransfer.tracking.gates import AUDIT, CONFIG, HASHES, NOT_AUDITED, VALIDATION, WEIGHTS, checked_download
+from medtransfer.tracking.gates import AUDIT, CONFIG, HASHES, IMAGES, NOT_AUDITED, VALIDATION, WEIGHTS, checked_download
 from medtransfer.tracking.mlflow_tracker import import_run
 from medtransfer.tracking.names import check_key, check_model_name
 from medtransfer.tracking.refusals import refused
@@ -31,6 +31,9 @@ _PACKAGES = (
     "pillow",
     "pyarrow",
     "pydantic",
+    "pydicom",
+    "pylibjpeg",
+    "pylibjpeg-openjpeg",
     "safetensors",
     "scipy",
     "timm",
@@ -197,17 +200,18 @@ def _save(path: Path, folder: Path, config: Mapping[str, Any]) -> None:
         columns += [ColSpec("string", head.label)] if head.label else []
         columns += [ColSpec("double", score) for score in head.scores]
     columns += [ColSpec("double", SCORE), ColSpec("string", LUNGS)] if "masks" in config["preprocessing"] else []
-    # MLflow casts JSON to this type before the model sees it: with uint8, images scaled to 0–1 would become black
     # a lung mask is one more channel: MLflow knows no optional tensor
     sent = -1 if config["preprocessing"].get("masks") == FILES else channels
-    images = TensorSpec(np.dtype("float32"), (-1, sent, -1, -1))
+    # not in the signature, where MLflow would cast what is outside the contract; the gate of promotions reads it
+    images = Schema([TensorSpec(np.dtype("float32"), (-1, sent, -1, -1))])
     ramp = np.linspace(0, 255, _EXAMPLE_SIDE).astype(np.uint8).astype(np.float32)
     save_model(
         path,
         python_model=str(Path(__file__).with_name("serving.py")),
         artifacts={"weights": str(folder / WEIGHTS), "config": str(folder / CONFIG)},
         code_paths=[str(Path(medtransfer.__file__).parent)],
-        signature=ModelSignature(Schema([images]), Schema(columns)),
+        signature=ModelSignature(outputs=Schema(columns)),
+        metadata={IMAGES: images.to_json()},
         input_example=np.broadcast_to(ramp, (1, channels, _EXAMPLE_SIDE, _EXAMPLE_SIDE)).copy(),
         pip_requirements=[f"{package}=={installed(package)}" for package in _PACKAGES],
     )

@@ -25,9 +25,12 @@ def test_masks_hidden_files_thumbnails_and_loose_files_are_left_out_with_a_reaso
     write_images("COVID/images/a.png", "COVID/masks/a.png", "Normal/images/b.png", "Normal/b_thumb.png", "Normal/b.png")
     write_images("__MACOSX/._a.png", "Normal/.ipynb_checkpoints/b.png", "Normal/thumbs/b.png", "loose.png")
     text("Normal/scan", b"\0" * 128 + b"DICM")
+    text("Normal/scan.dcm", b"not DICOM")
     scan = folder(tmp_path)
     assert scan.classes == ("COVID", "Normal")
-    assert {row["path"] for row in scan.rows} == {"COVID/images/a.png", "Normal/images/b.png", "Normal/b.png"}
+    assert {row["path"] for row in scan.rows} == {
+        *("COVID/images/a.png", "Normal/images/b.png", "Normal/b.png", "Normal/scan")
+    }
     assert reasons(scan) == {
         "COVID/masks/a.png": "in a folder of masks",
         "Normal/b_thumb.png": "a thumbnail of Normal/b.png",
@@ -35,7 +38,7 @@ def test_masks_hidden_files_thumbnails_and_loose_files_are_left_out_with_a_reaso
         "Normal/.ipynb_checkpoints": "hidden, or made by the system",
         "__MACOSX": "hidden, or made by the system",
         "loose.png": "in no class folder, so without a label",
-        "Normal/scan": "DICOM; convert it to PNG or TIFF",
+        "Normal/scan.dcm": "not an image by its bytes, though named like DICOM",
     }
 
 

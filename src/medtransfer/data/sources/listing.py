@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from medtransfer.data.dicom import is_dicom
 from medtransfer.data.images import SUFFIXES
 
 SYSTEM = frozenset({"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "@eadir"})
@@ -42,7 +43,7 @@ def images_below(root: Path) -> tuple[list[str], list[Skipped]]:
     """Return the images below a folder by their path relative to it, and every other file with the reason.
 
     A link is followed inside the root; what it leads to is read under the link, not a second time in its own place.
-    Images are known by their names; whether they can be decoded shows later.
+    Images are known by their names, DICOM by its bytes; whether they can be decoded shows later.
     """
     entries: list[_Entry] = []
     left_out: list[Skipped] = []
@@ -111,21 +112,12 @@ def _reason(root: Path, path: str) -> str:
     """Say why a file is no image to read; empty when it is one."""
     pure = PurePosixPath(path)
     above = [part.lower() for part in pure.parts[1:-1]]
-    if not is_image(root / path):
-        return "DICOM; convert it to PNG or TIFF" if _is_dicom(root / path) else "not an image by its name"
+    if not is_image(root / path) and not is_dicom(root / path):
+        named = pure.suffix.lower() in (".dcm", ".dicom")
+        return "not an image by its bytes, though named like DICOM" if named else "not an image by its name"
     if any(part in MASKS for part in above):
         return "in a folder of masks"
     return "in a folder of thumbnails" if any(part in THUMBNAILS for part in above) else ""
-
-
-def _is_dicom(file: Path) -> bool:
-    if file.suffix.lower() in (".dcm", ".dicom"):
-        return True
-    try:
-        with file.open("rb") as handle:
-            return handle.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
 
 
 def _shrunken(path: str, there: set[str]) -> str:

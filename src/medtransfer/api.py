@@ -1,0 +1,177 @@
+"""The Python use: five functions over the code of the command line. They write no file and change no store."""
+
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from medtransfer.data.given import normalised, packed_batches
+from medtransfer.errors import ModelError
+from medtransfer.explain.explainers import explain
+from medtransfer.models.classifier import Classifier
+from medtransfer.models.heads import activate, require_trained
+from medtransfer.models.weights import load_model as load_weights
+from medtransfer.stages.audit import audited
+from medtransfer.stages.evaluate import Evaluation, evaluated
+from medtransfer.tracking.columns import head_columns, score_table
+from medtransfer.tracking.fetching import fetch_model
+from medtransfer.tracking.lungs import batches_with_lungs
+
+Images = str | Path | bytes | NDArray[Any] | Sequence[str | Path | bytes]
+"""Image files (PNG, JPEG, TIFF, DICOM, …) as paths or as their bytes, or whole grey levels 0–255 ``[N, C, H, W]``."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model: ``address``, ``network`` in evaluation mode, and its config.json as ``description``."""
+
+    address: str
+    network: Classifier
+    description: dict[str, Any]
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs, in the order of the network's columns."""
+        return tuple(name for head in self.description["heads"].values() for name in head.outputs)
+
+
+def load_model(model: str | Path) -> Model:
+    """Return a registered model, or the weights of a fit. Hashes are checked, no pickle is loaded.
+
+    Args:
+        model: ``models:/<name>@<alias>``, ``models:/<name>/<version>``, or the path of a folder with
+            ``model.safetensors`` and ``config.json``.
+
+    Raises:
+        TrackingError: no such model (the message lists those that exist), or not the bytes that were registered.
+        CheckpointError: a file is damaged or absent.
+        ModelError: a head was never trained.
+    """
+    registered = isinstance(model, str) and model.startswith("models:/")
+    network, description = load_weights(fetch_model(str(model)) if registered else Path(model))
+    require_trained(description["heads"], what=str(model))
+    return Model(str(model), network, description)
+
+
+def predict(model: Model, images: Images) -> pd.DataFrame:
+    """Return the table that the registered model returns: one row per image, at most 256 images per call.
+
+    Columns are ``probability_<output>``, ``severity_<output>`` or ``value_<output>``, and of exclusive classes the
+    ``label`` before them.
+
+    Raises:
+        DataError: an image cannot be read, or is not what the model takes.
+    """
+    heads = model.description["heads"]
+    prepared = model.description["preprocessing"]
+    parts, origins = [], list[str]()
+    with torch.inference_mode():
+        for packed, lungs in batches_with_lungs(_given(images), prepared):
+            masks = () if lungs is None else (torch.from_numpy(lungs.masks),)
+            parts.append(activate(model.network(normalised(packed, prepared), *masks), heads))
+            origins += lungs.origins if lungs else []
+    stored = {name: head.model_dump() for name, head in heads.items()}
+    columns = head_columns(stored, where=model.address)
+    scores = {name: torch.cat([part[name] for part in parts]).double().numpy() for name in columns}
+    return score_table(scores, columns, heads, origins=origins)
+
+
+def evaluate(
+    model: Model,
+    *,
+    images: str | Path | None = None,
+    manifest: str | Path | None = None,
+    rename: Mapping[str, str] | None = None,
+) -> Evaluation:
+    """Return metrics with 95 % intervals over patients, predictions and what was left out: ``medtransfer evaluate``.
+
+    Args:
+        model: what ``load_model`` returned.
+        images: an image, or a folder; sub-folders named like classes are labels.
+        manifest: in its place a CSV table with ``image``, and ``patient_id`` (without which no interval), ``label``,
+            ``y_<finding>``, ``zone_0`` … ``zone_5``.
+        rename: class of a folder.
+
+    Example:
+        mt.evaluate(model, manifest="mine.csv").metrics["covid"]["auroc"].low
+
+    Raises:
+        DataError: there is no image, or a label is no class of the model.
+    """
+    if (images is None) == (manifest is None):
+        raise TypeError("evaluate: give either images or manifest")
+    options = Namespace(
+        images=None if images is None else Path(images),
+        manifest=None if manifest is None else Path(manifest),
+        rename=[f"{folder}={name}" for folder, name in (rename or {}).items()],
+    )
+    return evaluated(options, model.network, model.description, name=model.address)
+
+
+def audit_model(
+    model: Model, manifest: str | Path, *, positive: str = "", annotations: str | Path | None = None
+) -> dict[str, Any]:
+    """Return verdict, reason and rows on shortcuts in the data and in the model: ``medtransfer audit``.
+
+    Args:
+        model: what ``load_model`` returned.
+        manifest: CSV table of images with labels; where it has a column ``split`` its test images count.
+        positive: class or finding in question; the model's positive class by default.
+        annotations: CSV table with ``image`` and ``left, top, right, bottom`` of a marker, or ``sex``.
+
+    Returns:
+        An entry of ``audits.json``: ``data`` and ``model`` with ``verdict``, ``reason``, ``rows``, and the counts.
+
+    Raises:
+        ConfigError: no class is asked about. DataError: no image has an answer to the question.
+    """
+    options = Namespace(
+        manifest=Path(manifest),
+        dataset=None,
+        predictions=None,
+        weights=None,
+        model=model.address,
+        positive=positive,
+        annotations=None if annotations is None else Path(annotations),
+    )
+    return audited(options, model.network, model.description)[0]
+
+
+def explain_images(
+    model: Model, images: Images, *, output: str = "", explainer: str = "grad_cam"
+) -> NDArray[np.float32]:
+    """Return where the evidence for an output is, on 0–1, at the network's input size ``[N, crop, crop]``.
+
+    Args:
+        model: what ``load_model`` returned.
+        images: as for ``predict``; the map is of the centre crop that the network reads.
+        output: class or finding; the model's positive class by default.
+        explainer: ``grad_cam``, ``saliency``, ``smoothed_saliency``, and where the network has such layers
+            ``attention``, ``attention_rollout``, ``relevance``.
+
+    Raises:
+        ModelError: there is no such output, or the explainer does not fit; the message lists those that do.
+        DataError: an image cannot be read.
+    """
+    wanted = output or model.description["extra"].get("positive", "")
+    if wanted not in model.outputs:
+        raise ModelError(f"{model.address}: no output {wanted!r}, expected one of {', '.join(model.outputs)}")
+    column = model.outputs.index(wanted)
+    prepared = model.description["preprocessing"]
+    batches = (normalised(packed, prepared) for packed in packed_batches(_given(images), prepared))
+    heats = [explain(explainer, model.network, batch, column) for batch in batches]
+    return torch.cat(heats).detach().float().numpy()
+
+
+def _given(images: Images) -> Any:
+    """Return images with text as paths: here, other than in JSON, it is one."""
+    given = [images] if isinstance(images, (str, Path, bytes)) else images
+    if isinstance(given, (list, tuple)):
+        return [Path(each) if isinstance(each, str) else each for each in given]
+    return given

@@ -1,0 +1,199 @@
+"""The server of one model: ``GET /``, ``POST /predict``, ``GET /health``, ``GET /metrics``.
+
+One image is computed at a time; those that wait are counted, and beyond the limit a request is refused with 503 and
+Retry-After before its body is read. A body has a largest size and a longest time, so memory is bounded by
+``waiting × megabytes`` beside the model.
+"""
+
+import asyncio
+import hmac
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medtransfer.config import Config
+from medtransfer.errors import MedTransferError
+
+Answer = Callable[[bytes, bool], dict[str, Any]]
+"""The content of an image file, and whether a map is wanted → the reply."""
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "img-src data:; connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+RETRY_AFTER = 1
+"""Seconds."""
+
+
+class Limits(Config):
+    """What a server accepts.
+
+    Attributes:
+        waiting: requests at once, the one that is computed included.
+        megabytes: of one image file.
+        seconds: for a client to send it.
+        hosts: names by which the server may be called (against DNS rebinding).
+    """
+
+    waiting: int = 32
+    megabytes: int = 16
+    seconds: float = 20.0
+    hosts: tuple[str, ...] = ("127.0.0.1", "localhost")
+
+
+@dataclass
+class Counts:
+    """What ``/metrics`` shows."""
+
+    waiting: int = 0
+    seconds: float = 0.0
+    replies: Counter[int] = field(default_factory=Counter)
+
+    def text(self) -> str:
+        """Return the counts in the text format of Prometheus."""
+        lines = ["# TYPE medtransfer_replies_total counter"]
+        lines += [f'medtransfer_replies_total{{status="{code}"}} {n}' for code, n in sorted(self.replies.items())]
+        lines += ["# TYPE medtransfer_waiting gauge", f"medtransfer_waiting {self.waiting}"]
+        lines += ["# TYPE medtransfer_answer_seconds_total counter"]
+        return "\n".join([*lines, f"medtransfer_answer_seconds_total {self.seconds:.6f}", ""])
+
+
+class Refused(Exception):  # noqa: N818  # a reply, not a fault
+    """A request outside the limits: HTTP status and reason."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def build_app(answer: Answer, about: dict[str, Any], limits: Limits, *, token: str = "") -> Any:
+    """Return the ASGI application.
+
+    Args:
+        answer: called in one worker thread at a time; its ``MedTransferError`` becomes a 400 with the reason.
+        about: of the model, part of every reply: ``model``, ``sha256``, ``notice``.
+        limits: what is accepted.
+        token: where it is given, ``/predict`` wants ``Authorization: Bearer <token>``.
+    """
+    from fastapi import FastAPI, Request
+    from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    app, desk, page = FastAPI(openapi_url=None), _Desk(answer, limits, token), _page(about)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(limits.hosts))
+
+    async def front() -> Any:
+        return HTMLResponse(page, headers=HEADERS)
+
+    async def health() -> Any:
+        return JSONResponse({"status": "ready", **about})
+
+    async def metrics() -> Any:
+        return PlainTextResponse(desk.counts.text())
+
+    async def predict(request: Request) -> Any:
+        status, content = await desk.reply(request)
+        more = {"Retry-After": str(RETRY_AFTER)} if status == 503 else {}
+        return JSONResponse({**about, **content}, status_code=status, headers=HEADERS | more)
+
+    for path, function in {"/": front, "/health": health, "/metrics": metrics}.items():
+        app.get(path)(function)
+    app.post("/predict")(predict)
+    return app
+
+
+class _Desk:
+    """Takes requests one after the other and counts them."""
+
+    def __init__(self, answer: Answer, limits: Limits, token: str) -> None:
+        self.answer, self.limits, self.token = answer, limits, token
+        self.counts, self.one = Counts(), asyncio.Lock()
+
+    async def reply(self, request: Any) -> tuple[int, dict[str, Any]]:
+        """Return the status and the content of the reply."""
+        status = 500
+        try:
+            _authorise(request.headers.get("authorization", ""), self.token)
+            with _place(self.counts, self.limits):
+                data = await _body(request, self.limits)
+                async with self.one:
+                    begin = time.perf_counter()
+                    content = await asyncio.to_thread(self.answer, data, request.query_params.get("map") == "1")
+                    self.counts.seconds += time.perf_counter() - begin
+            status = 200
+        except Refused as error:
+            status, content = error.status, {"error": str(error)}
+        except MedTransferError as error:
+            status, content = 400, {"error": str(error)}
+        finally:
+            self.counts.replies[status] += 1
+        return status, content
+
+
+class _place:  # noqa: N801  # used like a function
+    """One of the places in the queue.
+
+    Raises:
+        Refused: all are taken.
+    """
+
+    def __init__(self, counts: Counts, limits: Limits) -> None:
+        self.counts, self.limits = counts, limits
+
+    def __enter__(self) -> None:
+        if self.counts.waiting >= self.limits.waiting:
+            raise Refused(503, f"{self.limits.waiting} requests are waiting; repeat later")
+        self.counts.waiting += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.counts.waiting -= 1
+
+
+def _authorise(given: str, token: str) -> None:
+    if token and not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+        raise Refused(401, "a token is needed: Authorization: Bearer TOKEN")
+
+
+async def _body(request: Any, limits: Limits) -> bytes:
+    """Return the body of a request.
+
+    Raises:
+        Refused: it is empty, too large or too slow.
+    """
+    from starlette.requests import ClientDisconnect
+
+    most = limits.megabytes * 2**20
+    too_large = Refused(413, f"the image is larger than {limits.megabytes} MB")
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > most:
+        raise too_large
+
+    async def read() -> bytes:
+        data = bytearray()
+        async for chunk in request.stream():
+            data += chunk
+            if len(data) > most:
+                raise too_large
+        return bytes(data)
+
+    reading: Awaitable[bytes] = read()
+    try:
+        data = await asyncio.wait_for(reading, limits.seconds)
+    except ClientDisconnect:
+        raise Refused(400, "the client left") from None  # nobody reads it, but it is counted
+    except TimeoutError:
+        raise Refused(408, f"the image did not arrive within {limits.seconds:g} s") from None
+    if not data:
+        raise Refused(400, "the body is empty; send the content of an image file")
+    return data
+
+
+def _page(about: dict[str, Any]) -> str:
+    import jinja2
+
+    text = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+    return jinja2.Environment(autoescape=True).from_string(text).render(about=about)

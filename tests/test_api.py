@@ -1,0 +1,185 @@
+"""``import medtransfer as mt``: five functions that say what the command line says, imported when used."""
+
+import inspect
+import json
+import socket
+import subprocess
+import sys
+from base64 import b64decode
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import medtransfer as mt
+from medtransfer import api
+from medtransfer.cli import run
+from medtransfer.errors import DataError, ModelError, TrackingError
+from medtransfer.explain.gradcam import grad_cam
+from medtransfer.models.classifier import NetworkConfig, build_network
+from medtransfer.models.weights import save_weights
+from medtransfer.stages import audit, evaluate, serve
+from network_heads import LABEL_AND_ZONES, class_heads
+
+NETWORK = NetworkConfig(backbone="test_resnet")
+PREPROCESSING = {
+    "size": 40,
+    "crop": 32,
+    "channels": 1,
+    "depth": 8,
+    "equalize": False,
+    "window": None,
+    "mean": [0.5],
+    "std": [0.3],
+}
+IMAGES, ADDRESS = 84, "models:/toy@champion"
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """A network of two classes under its address, and a table of images: ``mine/labels.csv``."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine").mkdir()
+    draw = np.random.default_rng(0)
+    for number in range(IMAGES):
+        Image.fromarray(draw.integers(0, 256, (44, 36), dtype=np.uint8)).save(f"mine/{number:02}.png")
+    rows = [(f"{n:02}.png", f"p{n // 2}", ("non-covid", "covid")[n // 2 % 2]) for n in range(IMAGES)]
+    pd.DataFrame(rows, columns=["image", "patient_id", "label"]).to_csv("mine/labels.csv", index=False)
+    save(tmp_path / "w", class_heads(("non-covid", "covid")), positive="covid")
+    for place in (api, evaluate, audit):
+        monkeypatch.setattr(place, "fetch_model", lambda model: tmp_path / "w")
+    monkeypatch.setattr(audit, "note_audit", lambda *given: None)
+    return tmp_path / "w"
+
+
+def save(folder, heads, *, positive=""):
+    fit = {"study": "toy", "variant": "test_resnet", "condition": "none", "seed": "3"}
+    extra = {"dataset": "old", "positive": positive, "fit": fit}
+    network = build_network(NETWORK, sum(len(head.outputs) for head in heads.values()), seed=0)
+    save_weights(network, folder, config=NETWORK, heads=heads, preprocessing=PREPROCESSING, extra=extra)
+
+
+def test_prediction_and_evaluation_are_those_of_the_command_line(weights):
+    assert run(["evaluate", "--model", ADDRESS, "--manifest", "mine/labels.csv"]) == 0
+    answers, metrics = (
+        pd.read_csv("out/evaluate/predictions.csv"),
+        json.loads(Path("out/evaluate/metrics.json").read_text()),
+    )
+    model, files = mt.load_model(ADDRESS), sorted(Path("mine").glob("*.png"))
+    table = mt.predict(model, files)
+    assert list(table["label"]) == list(answers["label"])
+    np.testing.assert_allclose(table["probability_covid"], answers["probability_covid"], atol=1e-6)
+    arrays = np.stack([np.asarray(Image.open(file))[None] for file in files])
+    for given in ([str(file) for file in files], [file.read_bytes() for file in files], arrays):
+        pd.testing.assert_frame_equal(mt.predict(model, given), table)
+    assert len(mt.predict(model, "mine/00.png")) == 1
+    before = set(Path().rglob("*"))
+    found = mt.evaluate(model, manifest="mine/labels.csv")
+    assert vars(found.metrics["covid"]["auroc"]) == pytest.approx(metrics["metrics"]["auroc"], nan_ok=True)
+    assert found.metrics["covid"]["auroc"].low < found.metrics["covid"]["auroc"].high
+    assert found.facts["patients"] == IMAGES // 2
+    assert len(mt.evaluate(model, images="mine").answers) == IMAGES
+    assert set(Path().rglob("*")) == before
+
+
+def test_the_audit_is_that_of_the_command_line(weights):
+    assert run(["audit", "--model", ADDRESS, "--manifest", "mine/labels.csv"]) == 0
+    (written,) = json.loads(Path("out/audits.json").read_text())["audits"]
+    found = mt.audit_model(mt.load_model(ADDRESS), "mine/labels.csv")
+    assert json.loads(json.dumps(found)) == written
+
+
+def test_heat_is_that_of_the_explainer(weights):
+    model = mt.load_model(ADDRESS)
+    heat = mt.explain_images(model, ["mine/00.png", "mine/01.png"])
+    (inputs,) = api._inputs(model, ["mine/00.png", "mine/01.png"])
+    np.testing.assert_array_equal(heat, grad_cam(model.network, inputs, 1).numpy())
+    assert heat.shape == (2, 32, 32)
+    with pytest.raises(ModelError, match="no output 'cat', expected one of non-covid, covid"):
+        mt.explain_images(model, "mine/00.png", output="cat")
+    with pytest.raises(ModelError, match="those that fit are grad_cam"):
+        mt.explain_images(model, "mine/00.png", explainer="relevance")
+
+
+def test_a_folder_of_weights_with_two_heads_works(weights, tmp_path):
+    save(tmp_path / "two", LABEL_AND_ZONES)
+    model = mt.load_model(tmp_path / "two")
+    assert [name for name in mt.predict(model, "mine/00.png") if name.startswith("severity")]
+    assert mt.explain_images(model, "mine/00.png", output="zone_3").shape == (1, 32, 32)
+
+
+def test_what_cannot_be_done_says_why(weights, monkeypatch):
+    model = mt.load_model(ADDRESS)
+    with pytest.raises(DataError, match="no such image"):
+        mt.predict(model, "mine/absent.png")
+    with pytest.raises(DataError, match="no image; send one or more"):
+        mt.predict(model, [])
+    with pytest.raises(TypeError, match="either images or manifest"):
+        mt.evaluate(model)
+    monkeypatch.undo()
+    with pytest.raises(TrackingError):
+        mt.load_model("models:/../x@champion")
+
+
+def test_five_functions_are_documented_and_nothing_else_is_public():
+    assert mt.__all__ == sorted(mt.__all__)
+    assert len(mt.__all__) == 5
+    for name in mt.__all__:
+        text = inspect.getdoc(getattr(mt, name))
+        assert all(f"{argument}: " in text or argument in ("model", "images") for argument in _arguments(name)), name
+        assert "Raises:" in text
+    with pytest.raises(AttributeError, match="no attribute 'predictions'"):
+        _ = mt.predictions
+
+
+def _arguments(name):
+    return inspect.signature(getattr(mt, name)).parameters
+
+
+def test_the_import_imports_nothing_of_weight():
+    heavy = (
+        "import sys, medtransfer; print(sorted({'numpy', 'pandas', 'torch', 'mlflow', 'pydicom'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_server_s_answer_is_the_prediction_with_flags_and_a_map(weights):
+    model = mt.load_model(ADDRESS)
+    answer = serve.answerer(model)
+    data = Path("mine/00.png").read_bytes()
+    reply = json.loads(json.dumps(answer(data, True)))
+    (expected,) = mt.predict(model, "mine/00.png").to_dict("records")
+    assert reply["answer"] == pytest.approx(expected)
+    assert reply["flags"] == []
+    assert reply["explained"] == "covid"
+    map_ = Image.open(BytesIO(b64decode(reply["map"].removeprefix("data:image/png;base64,"))))
+    assert map_.size == (32, 32)
+    assert "map" not in answer(data, False)
+    with pytest.raises(DataError, match="not an image"):
+        answer(b"text", False)
+
+
+def test_unlike_images_are_flagged(weights):
+    answer = serve.answerer(mt.load_model(ADDRESS))
+
+    def flags(array):
+        buffer = BytesIO()
+        Image.fromarray(array).save(buffer, format="PNG")
+        return answer(buffer.getvalue(), False)["flags"]
+
+    draw = np.random.default_rng(1)
+    assert "in colour" in flags(draw.integers(0, 256, (40, 40, 3), dtype=np.uint8))[0]
+    assert "fewer than the 32" in flags(draw.integers(0, 256, (20, 30), dtype=np.uint8))[0]
+    assert "a strip" in flags(draw.integers(0, 256, (40, 400), dtype=np.uint8))[0]
+    assert "one grey level" in flags(np.full((40, 40), 9, np.uint8))[0]
+
+
+def test_a_taken_port_is_one_line(weights, monkeypatch, capsys):
+    monkeypatch.setattr(serve, "fetch_model", lambda name: weights)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert run(["serve", "toy@champion", "--port", str(taken.getsockname()[1])]) == 2
+    assert "give another --port" in capsys.readouterr().err
