@@ -10,7 +10,7 @@ from medtransfer.audit.record import audit_entry, write_audits
 from medtransfer.audit.used import used
 from medtransfer.audit.verdicts import AUROC, DIFFERENCE
 from medtransfer.evaluation.scorecard import best_fit
-from medtransfer.files import read_json
+from medtransfer.files import read_sealed
 from medtransfer.models.weights import load_model
 from medtransfer.params import Params, load_params
 from medtransfer.reporting.audit import audit_content
@@ -27,7 +27,7 @@ def audit_study(study: str) -> None:
     """Write ``results/audit.json`` of a study and the page ``out/report/audit-<study>``."""
     params = load_params()
     config, predictions = params.study(study), module(study, VERBS["audit"])
-    card = read_json(paths.metrics(study))
+    card = read_sealed(paths.metrics(study))
     models = {(model.variant, model.condition, model.seed): model for model in predictions.fitted(config)}
     entries: list[dict[str, Any]] = []
     drawn: list[bool] = []

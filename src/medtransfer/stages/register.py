@@ -12,7 +12,7 @@ from medtransfer.errors import DataError
 from medtransfer.evaluation.noninferiority import compare_models
 from medtransfer.evaluation.predictions import read_predictions
 from medtransfer.evaluation.scorecard import best_fit
-from medtransfer.files import read_json, sha256_file, write_json
+from medtransfer.files import read_json, read_sealed, sha256_file, write_json
 from medtransfer.params import Params, load_params
 from medtransfer.reporting.candidate import about, card_facts, data_facts, fits_rows
 from medtransfer.reporting.model_card import model_description
@@ -29,7 +29,7 @@ from medtransfer.training.progress import console
 def run(options: Namespace) -> None:
     """Register the winner of every contest and write ``out/<study>/results/champions.json``."""
     params = load_params()
-    card = read_json(paths.metrics(options.study))
+    card = read_sealed(paths.metrics(options.study))
     table = read_predictions(paths.results(options.study) / "predictions.parquet")
     config, predictions = params.study(options.study), module(options.study, VERBS["register"])
     models = {(model.variant, model.condition, model.seed): model for model in predictions.fitted(config)}

@@ -9,7 +9,7 @@ import pandas as pd
 from medtransfer import paths
 from medtransfer.evaluation.predictions import read_predictions
 from medtransfer.evaluation.scorecard import scorecard, seed_metrics
-from medtransfer.files import read_json, write_json
+from medtransfer.files import read_json, write_sealed
 from medtransfer.params import load_params
 from medtransfer.reporting.notes import notes_of_runs
 from medtransfer.studies import VERBS, module
@@ -31,7 +31,7 @@ def run(options: Namespace) -> None:
     table = _as_trained(table, models)
     ratios = {(m.variant, m.condition): m.neg_pos_ratio for m in models if m.neg_pos_ratio is not None}
     card = scorecard(table, params.evaluation, neg_pos_ratio=ratios)
-    write_json(paths.metrics(options.study), card)
+    write_sealed(paths.metrics(options.study), card, metrics=True)
     records = paths.study_folder(options.study) / "records"
     _bring_missing_runs(records)
     parts = dict(tuple(table.groupby(["variant", "condition", "seed"])))
