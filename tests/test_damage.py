@@ -1,6 +1,8 @@
 """A single flipped bit in what a later stage computes from is noticed when it is read."""
 
 import contextlib
+import functools
+import operator
 import random
 
 import numpy as np
@@ -10,7 +12,7 @@ from PIL import Image
 
 from medtransfer.data.manifest import build_manifest
 from medtransfer.data.packed import PackConfig, PackedDataset, _verify_once, pack
-from medtransfer.errors import MedTransferError
+from medtransfer.errors import DamagedFile, MedTransferError
 from medtransfer.evaluation.predictions import prediction_rows, read_predictions, write_predictions
 from medtransfer.files import read_json, read_sealed, write_sealed
 from medtransfer.models.classifier import NetworkConfig, build_network
@@ -103,6 +105,39 @@ def test_a_resume_file(tmp_path):
         survivors(tmp_path / "state.json", lambda: load_state(tmp_path)[1], same={"best": 0.25, "epoch": 1}.__eq__)
         == []
     )
+
+
+@pytest.mark.parametrize("name", ["card.json", "run.json"])
+def test_what_is_computed_from_metrics_and_records_is_checked(tmp_path, name):
+    value = {"v/c/d/val": {"auroc": {"mean": 0.75, "seeds": {"0": 0.75}}}, "run_key": "a" * 32}
+    write_sealed(tmp_path / name, value)
+    content = (tmp_path / name).read_text()
+    (tmp_path / name).write_text(content.replace("0.75", "0.95", 1))
+    with pytest.raises(DamagedFile, match=f"{name}: its content is not what was written"):
+        read_json(tmp_path / name)
+    (tmp_path / name).write_text(content)
+    assert survivors(tmp_path / name, lambda: read_sealed(tmp_path / name), same=value.__eq__) == []
+
+
+@pytest.mark.parametrize("content", ["[]", "1", "null", '"text"'])
+def test_json_that_is_no_object_is_named(tmp_path, content):
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(DamagedFile, match=r"run.json: expected an object; restore it"):
+        read_json(tmp_path / "run.json")
+
+
+def test_json_that_is_no_list_is_named(tmp_path):
+    (tmp_path / "champions.json").write_text("{}")
+    with pytest.raises(DamagedFile, match=r"champions.json: expected a list; restore it"):
+        read_json(tmp_path / "champions.json", list)
+
+
+@pytest.mark.parametrize("keys", [("run",), ("lineage", "commit"), ("data", 0, "name")])
+def test_a_missing_key_names_its_file(tmp_path, keys):
+    (tmp_path / "run.json").write_text('{"lineage": {}, "data": [{}]}')
+    value = read_json(tmp_path / "run.json")
+    with pytest.raises(DamagedFile, match=rf"run.json: expected '{keys[-1]}' in it; restore it"):
+        functools.reduce(operator.getitem, keys, value)
 
 
 def test_a_seal_is_asked_for_where_a_stage_reads(tmp_path):

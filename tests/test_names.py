@@ -18,10 +18,11 @@ from PIL import Image
 from medtransfer import paths
 from medtransfer.cli import build_parser, run
 from medtransfer.config import Name
-from medtransfer.errors import ConfigError, DataError
+from medtransfer.errors import ConfigError, DataError, MedTransferError
 from medtransfer.files import new_folder, remove_made
 from medtransfer.params import parse_params
 from medtransfer.stages import workspace
+from medtransfer.stages.unseen import scan_unseen
 
 ROOT = Path(__file__).parent.parent
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
@@ -531,6 +532,30 @@ def test_adding_copies_no_file_to_a_place_outside_of_the_copy(sandbox, capsys):
     (sandbox.checkout / "data/labels.csv").write_text("image,label\na/0.png,a\nb/1.png,b\n")
     line = ["data", "add", "csv", "--from", "data/images", "--name", "mine", "--set", "table=../labels.csv"]
     assert "'../labels.csv' is outside the data set's folder" in refused(line, sandbox, capsys)
+
+
+@pytest.mark.parametrize("rename", ["../x=a", f"{ABSOLUTE}=a", "a/../../x=a", "a=../x", "a=/x"])
+def test_a_renamed_folder_and_its_class_stay_in_their_place(rename, sandbox):
+    options = argparse.Namespace(
+        manifest=None, images=Path("data/images"), rename=[rename.replace(ABSOLUTE, str(sandbox.top / "absolute"))]
+    )
+    with pytest.raises(MedTransferError, match=r"rename|class"):
+        scan_unseen(options, {"a", "b"})
+
+
+def test_images_that_a_table_names_outside_of_its_folder_are_left_out(sandbox):
+    inside = (sandbox.checkout / "data/images/a/0.png").read_bytes()
+    for place in (sandbox.checkout / "outside.png", sandbox.top / "absolute/outside.png"):
+        place.write_bytes(inside)
+    (sandbox.checkout / "data/images/link.png").symlink_to(sandbox.top / "absolute/outside.png")
+    listed = ("../../outside.png", "a/../../../outside.png", str(sandbox.top / "absolute/outside.png"), "link.png")
+    table = "\n".join(["image,label", *(f"{path},a" for path in listed), "a/0.png,a"])
+    (sandbox.checkout / "data/images/t.csv").write_text(table)
+    options = argparse.Namespace(manifest=Path("data/images/t.csv"), images=None, rename=[])
+    _, scan = scan_unseen(options, {"a", "b"})
+    assert [row["path"] for row in scan.rows] == ["a/0.png"]
+    assert len(scan.skipped) == len(listed)
+    assert all("data set's folder" in each.reason for each in scan.skipped)
 
 
 def test_a_new_folder_is_whole_or_absent_and_replaces_what_is_ours_alone(tmp_path):

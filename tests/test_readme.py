@@ -1,5 +1,6 @@
 """Everything that README.md and docs/ name exists, and the cheap commands of their code blocks work."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -98,3 +99,17 @@ def test_the_check_runs_as_an_mlflow_project(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "profiles/paper.yaml: valid" in done.stdout + done.stderr
+
+
+def test_make_repro_outside_git_says_what_is_missing(tmp_path):
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text(encoding="utf-8"), encoding="utf-8")
+    for name in ("requirements.lock", "pyproject.toml", ".venv/.stamp"):  # the environment counts as made
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    alone = os.environ | {"GIT_CEILING_DIRECTORIES": str(tmp_path.parent)}
+    done = subprocess.run(["make", "repro"], cwd=tmp_path, env=alone, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "make repro: no git checkout, which DVC needs; git clone the project, or run git init"
+    )
+    assert done.stdout == ""

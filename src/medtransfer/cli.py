@@ -4,6 +4,7 @@ Exit codes: 0 success, 1 a bug (with traceback), 2 an error that the user can fi
 """
 
 import argparse
+import errno
 import importlib
 import sys
 from collections.abc import Sequence
@@ -29,6 +30,10 @@ NAMES = {
 """Arguments that become part of a path → what they name; refused before a verb runs if they are not plain."""
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""The disk, the share of a user, or the largest file is exhausted."""
+
+
 def run(arguments: Sequence[str]) -> int:
     """Parse the arguments, run the verb's module and return the exit code."""
     options = build_parser().parse_args(arguments)
@@ -44,7 +49,9 @@ def run(arguments: Sequence[str]) -> int:
         if error.errno is None:
             raise
         place = "" if error.filename is None else f": {error.filename}"
-        print(f"medtransfer: {error.strerror}{place}; partly written files are not used", file=sys.stderr)  # noqa: T201
+        remedy = "; make room and run it again" if error.errno in FULL else ""
+        said = f"{error.strerror}{place}; partly written files are not used{remedy}"
+        print(f"medtransfer: {said}", file=sys.stderr)  # noqa: T201
         return 2
     return 0
 

@@ -1,5 +1,6 @@
 """Files and folders that are complete or absent: staged next to the target, then renamed."""
 
+import errno
 import glob
 import hashlib
 import json
@@ -28,16 +29,26 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
     _remove_older(path)
     staged = path.with_name(f".{path.name}.{this_process()}.part")
     try:
-        write(staged)
-        with staged.open("rb") as handle:
-            os.fsync(handle.fileno())
-        staged.replace(path)
-    except OSError as error:
-        if error.errno is None or error.filename is not None:
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk does not say which file
+        with named(path):
+            write(staged)
+            with staged.open("rb") as handle:
+                os.fsync(handle.fileno())
+            staged.replace(path)
     finally:
         staged.unlink(missing_ok=True)
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Give an error of the operating system the path that it lacks: a full disk does not say which file."""
+    try:
+        yield
+    except OSError as error:
+        if "requested and" in str(error):  # NumPy's words for a short write
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -69,7 +80,8 @@ def new_folder(target: Path, *, made: Collection[str] = (), mark: str = "") -> I
     try:
         staged = own / target.name  # made by mkdir, because folders made by mkdtemp are closed to other users
         staged.mkdir()
-        yield staged
+        with named(target):
+            yield staged
         remove_made(target, made, mark=mark)
         staged.rename(target)
     finally:
@@ -136,7 +148,10 @@ def remove_made(folder: Path, made: Collection[str], *, mark: str = "") -> None:
 def write_sealed(path: Path, value: Mapping[str, Any], *, nan: bool = False) -> None:
     """Write a JSON object with a hash of its content, which ``read_json`` and ``read_sealed`` check.
 
-    With ``nan`` it may hold NaN, for which strict JSON has no word.
+    Args:
+        path: the file.
+        value: the object.
+        nan: it may hold NaN, for which strict JSON has no word.
     """
     content = json.loads(json.dumps(value, allow_nan=nan))
     write_text(path, json.dumps({**content, SEAL: _seal(content)}, indent=2) + "\n")
@@ -154,20 +169,36 @@ def read_sealed(path: Path) -> Any:
     return value
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, kind: type[dict[str, Any]] | type[list[Any]] = dict) -> Any:
     """Read a JSON file; an object with a seal is returned without it.
 
+    A key that an object in it lacks is a ``DamagedFile`` too when it is looked up.
+
     Raises:
-        DamagedFile: it is no JSON, or not what was sealed.
+        DamagedFile: it is no JSON, not of this kind, or not what was sealed.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"), object_hook=lambda content: _Object(path, content))
     except (ValueError, RecursionError) as error:
         reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         raise DamagedFile(f"{path}: damaged JSON ({reason}); restore it, or run its stage again") from error
     if isinstance(value, dict) and SEAL in value and value.pop(SEAL) != _seal(value):
         raise DamagedFile(f"{path}: its content is not what was written; restore it, or run its stage again")
+    if not isinstance(value, kind):
+        expected = "an object" if kind is dict else "a list"
+        raise DamagedFile(f"{path}: expected {expected}; restore it, or run its stage again")
     return value
+
+
+class _Object(dict[str, Any]):
+    """An object of a file, which is named when a key is missing."""
+
+    def __init__(self, path: Path, content: Mapping[str, Any]) -> None:
+        super().__init__(content)
+        self._path = path
+
+    def __missing__(self, key: str) -> Any:
+        raise DamagedFile(f"{self._path}: expected {key!r} in it; restore it, or run its stage again")
 
 
 def _seal(content: Any) -> str:

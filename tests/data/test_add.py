@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medtransfer.data.add import add_dataset, scan_to_manifest, write_pointer
+from medtransfer.data.add import add_dataset, require_repository, scan_to_manifest, write_pointer
 from medtransfer.data.hashing import perceptual_hash, pixel_sha, sha256_file, to_hex
 from medtransfer.data.images import read_image
 from medtransfer.data.sources import CsvSource, ImageFolderSource
@@ -145,3 +145,28 @@ def test_without_a_repository_the_refusal_is_one_sentence(tmp_path):
     (tmp_path / "ward").mkdir()
     with pytest.raises(DataError, match=r"ward: DVC could not version the data set .*not inside of a DVC repository"):
         write_pointer(tmp_path / "ward", workspace=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ((), r"no DVC repository, expected a checkout; git clone the project, or run dvc init"),
+        ((".dvc",), r"no git checkout, which DVC needs; git clone the project instead of .* or run git init here"),
+        ((".dvc", ".git"), ""),
+    ],
+)
+def test_what_dvc_needs_is_asked_for_before_anything_is_copied(tmp_path, made, said):
+    for folder in made:
+        (tmp_path / folder).mkdir()
+    (tmp_path / "inner").mkdir()
+    if not said:
+        require_repository(tmp_path / "inner")
+        return
+    with pytest.raises(DataError, match=said):
+        require_repository(tmp_path / "inner")
+
+
+def test_a_dvc_repository_may_be_without_git(tmp_path):
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = True\n")
+    require_repository(tmp_path)

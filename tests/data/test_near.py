@@ -82,6 +82,36 @@ def test_the_radius_shrinks_with_the_number_of_images():
     assert radius(2_000) > radius(100_000) >= search.RADIUS[0]
 
 
+def test_the_radius_of_rare_distances_gives_about_the_budget():
+    """Far below the sample's resolution its smallest distance would let in several times as many."""
+
+    def entries(count):
+        values = np.random.default_rng(2).normal(size=(count, 4)).astype(np.float32) * 160
+        return search._Entries(values, np.arange(count), *(np.zeros(count, np.int8) for _ in range(3)))
+
+    one = entries(150_000)
+    radius = search._radius(one, one)
+    pairs = pairs_within(one.values, radius)
+    assert search.BUDGET / 3 <= pairs <= search.BUDGET * 3
+
+
+def pairs_within(values, radius):
+    """Return what a tree counts within a squared radius: pairs in both orders."""
+    from scipy.spatial import cKDTree
+
+    tree = cKDTree(values)
+    return tree.count_neighbors(tree, np.sqrt(radius)) - len(values)
+
+
+def test_candidates_are_dropped_while_they_are_collected(monkeypatch):
+    images = [image for image in smooth(30) for _ in range(4)]
+    whole, near = found(images)
+    monkeypatch.setattr(search, "HELD", 50)
+    pairs, again = found(images)
+    assert pairs == whole
+    assert (again.candidates, again.cut) == (near.candidates, near.cut)
+
+
 def test_stored_arrays_are_enough():
     looks = make_looks(smooth(3))
     assert looks.thumbnails.shape == (3, 64, 64)

@@ -1,11 +1,14 @@
 """``check`` passes what would run: networks, classes, data sets, files and searches exist."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
 from medtransfer.cli import run
 
 STUDY = "attentive_transfer"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -50,6 +53,25 @@ def test_what_does_not_exist_is_one_line(project, capsys, change, said):
     (line,) = lines(capsys)
     assert f"params.yaml: {STUDY}" in line
     assert said in line
+
+
+@pytest.mark.parametrize(("key", "name"), [("metric", "val/aurok"), ("metric", "auroc"), ("tie", "val/top")])
+def test_a_selection_by_a_metric_that_nothing_computes(project, capsys, key, name):
+    selection = project.params[STUDY]["finetune"]["train"]["selection"]
+    selection[key] = name
+    project.write_params()
+    (line,) = lines(capsys)
+    place = f"params.yaml: {STUDY}.finetune.train.selection.{key}"
+    assert line.startswith(f"medtransfer: {place}: {name!r} is no metric, expected val/ and one of auroc, auprc, ")
+
+
+def test_a_search_for_a_metric_that_nothing_computes(project, capsys):
+    shipped = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["tuning"]
+    name, search = next((name, each) for name, each in shipped.items() if each["study"] == STUDY)
+    search["objectives"] = [{"metric": "val/aurok"}]
+    project.params["tuning"] = {name: search}
+    project.write_params()
+    assert any(f"tuning.{name}.objectives" in line and "'val/aurok' is no metric" in line for line in lines(capsys))
 
 
 def test_a_data_root_that_is_absent_and_an_exclusion_that_names_nothing(project, capsys):

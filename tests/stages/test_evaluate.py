@@ -138,6 +138,26 @@ def test_images_without_patient_ids_have_no_interval_and_the_user_is_told(evalua
     assert reasons == ({"too few patients"} if known else {"no patient ids"})
 
 
+def test_images_of_12_bits_in_files_of_16_are_windowed_as_the_model_was_trained(evaluated, capsys, monkeypatch):
+    draw = np.random.default_rng(1)
+    deep = [draw.integers(1500, 2600, (40, 40)).astype(np.uint16) for _ in range(IMAGES)]
+    for number, image in enumerate(deep):
+        Image.fromarray(image).save(f"new/{number}.png")
+    labels = {"label": ["non-covid", "covid"] * 6}
+    heads = class_heads(("non-covid", "covid"))
+    assert evaluated(heads, labels, positive="covid") is None
+    assert "set pack.window: " in capsys.readouterr().err
+    centre, width = 2048, 1024
+    monkeypatch.setitem(PREPROCESSING, "window", [centre, width])
+    table, *_ = evaluated(heads, labels, positive="covid")
+    network, _ = load_model(Path("w"))
+    low = centre - width / 2
+    shown = np.stack([np.rint((image - low).clip(0, width) / width * 255) for image in deep])[:, None].astype(np.uint8)
+    with torch.inference_mode():
+        expected = torch.softmax(network(prepare(shown, PREPROCESSING)), 1)[:, 1].numpy()
+    np.testing.assert_allclose(column(table, "covid", "score"), expected, atol=1e-3)
+
+
 def test_a_label_that_is_no_class_is_refused(evaluated, capsys):
     assert evaluated(class_heads(("non-covid", "covid")), {"label": ["covid", "other"] * 6}, positive="covid") is None
     assert "label 'other' is not a class of the model (non-covid, covid)" in capsys.readouterr().err

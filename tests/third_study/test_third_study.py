@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from medtransfer.data.manifest import ZONES
+from medtransfer.files import read_json
 from third_study.workspace import CLASSES, COUNTS, NETWORKS, ROOT, STUDY, copy_source, write_workspace
 
 HERE = Path(__file__).parent
@@ -39,7 +40,7 @@ class Finished:
         self.printed = " ".join(printed.split())
 
     def read(self, path):
-        return json.loads((self.folder / path).read_text(encoding="utf-8"))
+        return read_json(self.folder / path, list if path.endswith("champions.json") else dict)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """One fit is one MLflow run, whatever happens to the process, the store or the files in between."""
 
-import json
 import os
 import shutil
 import signal
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from medtransfer.errors import TrackingError
+from medtransfer.files import read_json, write_sealed
 from medtransfer.tracking import append, finish, import_run, open_run, replay
 from medtransfer.tracking.store import RUN_KEY, client
 
@@ -196,8 +196,8 @@ def test_a_record_with_a_foreign_artefact_name_is_refused(here, spec, template):
 
 def test_a_record_of_two_runs_is_refused(here, spec):
     record(spec, here / "records", range(2))
-    content = json.loads((here / "records" / "run.json").read_text())
-    (here / "records" / "run.json").write_text(json.dumps(content | {"run_key": "b" * 32}))
+    content = read_json(here / "records" / "run.json")
+    write_sealed(here / "records" / "run.json", content | {"run_key": "b" * 32})
     with pytest.raises(TrackingError, match="belong to different runs"):
         import_run(here / "records")
     (here / "records" / "run.json").unlink()

@@ -10,7 +10,7 @@ an image keeps its ``NEAREST`` candidates, and ``MOST`` pairs are registered, th
 of which candidates were dropped are counted in ``cut``, and plain ones, which resemble nothing, in ``plain``.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ from medtransfer.data.discriminant import discriminant, position
 from medtransfer.data.looks import Floats, Looks, boxes, orient, orientations, ranks
 
 Positions = npt.NDArray[np.int64]
+Hits = tuple[Positions, Positions, Floats]
+"""Positions in the queries, positions in the index, squared distance."""
 Counts = Callable[[Positions, Positions], npt.NDArray[np.bool_]]
 RADIUS = (40.0, 300.0)
 """Smallest and largest squared radius: about 95 % of rotated COVID-CT slices, and all cropped by 5 % at two sides."""
@@ -36,8 +38,12 @@ DOUBT = 2.0
 BLOCK = 4096
 SAMPLE = 1 << 19
 """Random pairs from which the radius is taken."""
-PAIRS = 1 << 22
-"""Distances that are in memory at a time."""
+TAIL = 1e-4
+"""Share of random pairs below which the radius is extrapolated: rarer distances are too few in the sample."""
+PAIRS = 1 << 20
+"""Distances that are in memory at a time: few enough for a processor's cache."""
+HELD = 1 << 21
+"""Candidates that are held before all but the ``NEAREST`` of every image are dropped."""
 BATCH = 512
 PLAIN = 1e-2
 
@@ -155,72 +161,99 @@ def _radius(index: _Entries, asked: _Entries) -> float:
     distance = [((index.values[a[k]] - asked.values[b[k]]) ** 2).sum(1) for k in _parts(len(a), 1 << 16)]
     if not distance:
         return RADIUS[1]
-    return float(np.clip(np.quantile(np.concatenate(distance), min(1.0, BUDGET / pairs)), *RADIUS))
+    share = min(1.0, BUDGET / pairs)
+    wide, narrow, radius = np.quantile(np.concatenate(distance), [10 * TAIL, TAIL, max(share, TAIL)])
+    if share < TAIL and 0 < narrow < wide:  # small distances follow a power law
+        radius = narrow * (share / TAIL) ** np.log10(wide / narrow)
+    return float(np.clip(radius, *RADIUS))
 
 
 def _search(index: _Entries, asked: _Entries, counts: Counts, radius: float) -> tuple[tuple[Positions, Positions], int]:
     """Return positions (in ``asked``, in ``index``) of candidates, one per pair of rows, and how many rows were cut."""
     cells = max(1, len(index.values) // CELL)
     generator = np.random.default_rng(0)
-    centres = index.values[generator.choice(len(index.values), cells, replace=False)] if len(index.values) else None
-    empty = np.zeros(0, np.int64), np.zeros(0, np.int64)
-    if centres is None or not len(asked.values):
-        return empty, 0
-    home = np.concatenate([_nearest(index.values[k], centres, 1)[:, 0] for k in _parts(len(index.values), BLOCK)])
-    probes = np.concatenate([_nearest(asked.values[k], centres, PROBES) for k in _parts(len(asked.values), BLOCK)])
-    members = np.split(np.argsort(home, kind="stable"), np.cumsum(np.bincount(home, minlength=cells))[:-1])
-    order = np.argsort(probes.ravel(), kind="stable")
-    queries = np.split(order // probes.shape[1], np.cumsum(np.bincount(probes.ravel(), minlength=cells))[:-1])
-    found: list[tuple[npt.NDArray[Any], ...]] = [(*empty, np.zeros(0, np.float32))]
+    none = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
+    if not len(index.values) or not len(asked.values):
+        return none[:2], 0
+    centres = index.values[generator.choice(len(index.values), cells, replace=False)]
+    members = _by_cell(_nearest(index.values, centres, 1), cells)
+    queries = _by_cell(_nearest(asked.values, centres, PROBES), cells)
+    found, held, cut = [none], 0, np.zeros(int(asked.row.max()) + 1, bool)
     for here, member in zip(queries, members, strict=True):
         for part in _parts(len(here), max(1, PAIRS // max(1, len(member)))):
             found.append(_compare(index, asked, here[part], member, counts, radius))
-    a, b, distance = (np.concatenate(each) for each in zip(*found, strict=True))
-    return _per_row(asked.row[a], index.row[b], distance, (a, b))
+            held += len(found[-1][0])
+            if held > HELD:
+                found = [_best(index, asked, found, cut)]
+                held = len(found[0][0]) // 2
+    a, b, distance = _best(index, asked, found, cut)
+    first = np.lexsort((distance, _rank(asked.row[a], distance)))
+    cut[asked.row[a[first[MOST:]]]] = True
+    return (a[first[:MOST]], b[first[:MOST]]), int(cut.sum())
 
 
-def _nearest(values: Floats, centres: Floats, count: int) -> Positions:
+def _nearest(values: Floats, centres: Floats, count: int) -> npt.NDArray[np.int32]:
+    """Return the nearest centres of every value ``[N, count]``, or all where there are fewer."""
     import torch
 
-    distance = torch.from_numpy((centres**2).sum(1)) - 2 * torch.from_numpy(values) @ torch.from_numpy(centres.T)
-    return np.asarray(distance.topk(min(count, len(centres)), largest=False).indices.numpy())
+    nearest = np.empty((len(values), min(count, len(centres))), np.int32)
+    columns = torch.from_numpy(np.ascontiguousarray(centres.T))
+    square = (columns**2).sum(0)
+    for part in _parts(len(values)):
+        distance = torch.addmm(square, torch.from_numpy(values[part]), columns, alpha=-2)
+        if count == 1:
+            nearest[part, 0] = distance.numpy().argmin(1)
+        else:
+            nearest[part] = distance.topk(nearest.shape[1], largest=False, sorted=False).indices.numpy()
+    return nearest
+
+
+def _by_cell(nearest: npt.NDArray[np.int32], cells: int) -> list[Positions]:
+    """Return the rows of ``nearest`` that name each cell."""
+    order = np.argsort(nearest.ravel(), kind="stable") // nearest.shape[1]
+    return np.split(order, np.cumsum(np.bincount(nearest.ravel(), minlength=cells))[:-1])
 
 
 def _compare(
     index: _Entries, asked: _Entries, here: Positions, member: Positions, counts: Counts, radius: float
-) -> tuple[Positions, Positions, Floats]:
+) -> Hits:
     """Return the positions of counting pairs of queries and members within the radius, and their distance."""
     x, y = asked.values[here], index.values[member]
-    distance = (x**2).sum(1)[:, None] + (y**2).sum(1) - 2 * x @ y.T
-    inside = distance <= radius
+    square = (x**2).sum(1, keepdims=True)
+    less = np.hstack([-2 * x, np.ones_like(square)]) @ np.column_stack([y, (y**2).sum(1)]).T
+    inside = less <= radius - square  # the distance without the query's own square, in one product
     if inside.sum() > len(here) * 4 * NEAREST and len(member) > 4 * NEAREST:  # a crowd: keep the nearest that count
-        rows = np.broadcast_to(asked.row[here][:, None], distance.shape).ravel(), np.tile(index.row[member], len(here))
-        distance[~((rows[0] != rows[1]) & counts(*rows)).reshape(distance.shape)] = np.inf
-        nearest = np.argpartition(distance, NEAREST, axis=1)[:, : NEAREST + 1]
+        i, j = np.broadcast_to(asked.row[here][:, None], less.shape).ravel(), np.tile(index.row[member], len(here))
+        less[~((i != j) & counts(i, j)).reshape(less.shape)] = np.inf
+        nearest = np.argpartition(less, NEAREST, axis=1)[:, : NEAREST + 1]
         inside = np.zeros_like(inside)
-        np.put_along_axis(inside, nearest, np.take_along_axis(distance, nearest, 1) <= radius, 1)
-    a, b = np.nonzero(inside)
+        np.put_along_axis(inside, nearest, np.take_along_axis(less, nearest, 1) <= radius - square, 1)
+    a, b = np.divmod(np.flatnonzero(inside), len(member))
     i, j = asked.row[here[a]], index.row[member[b]]
     keep = (i != j) & counts(i, j)
     a, b = a[keep], b[keep]
-    return here[a], member[b], distance[a, b]
+    return here[a], member[b], less[a, b] + square[a, 0]
 
 
-def _per_row(
-    i: Positions, j: Positions, distance: Floats, hits: tuple[Positions, Positions]
-) -> tuple[tuple[Positions, Positions], int]:
-    """Keep the nearest hit of every pair of rows, and the ``NEAREST`` pairs of every query's row."""
+def _best(index: _Entries, asked: _Entries, found: Sequence[Hits], cut: npt.NDArray[np.bool_]) -> Hits:
+    """Return the nearest hit of every pair of rows, ``NEAREST`` pairs of a query's row; others mark it in ``cut``."""
+    a, b, distance = (np.concatenate(each) for each in zip(*found, strict=True))
+    i, j = asked.row[a], index.row[b]
     order = np.lexsort((distance, np.maximum(i, j), np.minimum(i, j)))
     low, high = np.minimum(i, j)[order], np.maximum(i, j)[order]
     order = order[np.r_[True, (np.diff(low) != 0) | (np.diff(high) != 0)][: len(low)]]
-    order = order[np.lexsort((distance[order], i[order]))]
-    starts = np.flatnonzero(np.r_[True, np.diff(i[order]) != 0][: len(order)])
-    lengths = np.diff(np.r_[starts, len(order)])
-    rank = np.arange(len(order)) - np.repeat(starts, lengths)
-    kept = np.lexsort((distance[order], rank))[: min(MOST, int((rank < NEAREST).sum()))]
-    cut = len(np.unique(np.delete(i[order], kept)))
-    kept = order[kept]
-    return (hits[0][kept], hits[1][kept]), cut
+    near = _rank(i[order], distance[order]) < NEAREST
+    cut[i[order[~near]]] = True
+    return a[order[near]], b[order[near]], distance[order[near]]
+
+
+def _rank(rows: Positions, distance: Floats) -> Positions:
+    """Return how many of the same row are nearer."""
+    order = np.lexsort((distance, rows))
+    starts = np.flatnonzero(np.r_[True, np.diff(rows[order]) != 0][: len(order)])
+    rank = np.empty(len(rows), np.int64)
+    rank[order] = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
+    return rank
 
 
 def _confirm(looks: Looks, a: _Entries, b: _Entries, least: float) -> Floats:

@@ -7,6 +7,8 @@ weighted median of the normalised correlation of small windows, so that text may
 with the same textured background and different small objects count as near-duplicates.
 """
 
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -132,8 +134,14 @@ def _contrast(images: torch.Tensor) -> torch.Tensor:
 
 
 def _smooth(images: torch.Tensor) -> torch.Tensor:
+    blur = _blur(images.shape[-1])
+    return blur @ images @ blur.T
+
+
+@cache
+def _blur(side: int) -> torch.Tensor:
+    """Return the matrix ``[side, side]`` of a Gaussian mean along a line; pixels beyond its ends equal those there."""
     reach = int(2 * CONTRAST)
     bell = torch.exp(-(torch.arange(-reach, reach + 1.0) ** 2) / (2 * CONTRAST**2))
-    bell = bell / bell.sum()
-    wide = F.pad(images[:, None], (reach, reach, reach, reach), mode="replicate")
-    return F.conv2d(F.conv2d(wide, bell.view(1, 1, 1, -1)), bell.view(1, 1, -1, 1))[:, 0]
+    wide = F.pad(torch.eye(side)[:, None], (reach, reach), mode="replicate")
+    return F.conv1d(wide, (bell / bell.sum()).view(1, 1, -1))[:, 0].T.contiguous()

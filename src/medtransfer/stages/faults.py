@@ -10,12 +10,15 @@ from medtransfer import paths
 from medtransfer.config import Config
 from medtransfer.data.sources import Scan
 from medtransfer.errors import ConfigError, MedTransferError
+from medtransfer.evaluation.metrics import METRICS
 from medtransfer.models.classifier import require_structure
 from medtransfer.models.structures import Structure
 from medtransfer.models.weights import FileInit
 from medtransfer.params import Params
 from medtransfer.profiles import targets
 from medtransfer.studies import STUDIES, module
+from medtransfer.training.selection import SelectionConfig
+from medtransfer.tuning.config import Objective, PruningConfig
 from medtransfer.tuning.space import check_space
 
 
@@ -82,6 +85,7 @@ def find_faults(params: Params, tree: Any, root: Path, studies: Sequence[str]) -
         config, read = params.study(study), _reads(params, study)
         for where, what in _walk(config, study):
             _look_for_data(where, what, read, params, scans, found)
+            found.wrong.extend(_metrics(where, what))
             made_here = isinstance(what, FileInit) and what.path.is_relative_to(paths.OUT)  # by an earlier stage
             if isinstance(what, FileInit) and not made_here and not (root / what.path).exists():
                 remedy = "put the weights there or correct the path"
@@ -90,6 +94,7 @@ def find_faults(params: Params, tree: Any, root: Path, studies: Sequence[str]) -
     for name, search in params.tuning.items():
         if search.study not in studies:
             continue
+        found.wrong.extend(line for where, what in _walk(search, f"tuning.{name}") for line in _metrics(where, what))
         try:
             check_space(name, tree, search)
         except ConfigError as error:
@@ -109,9 +114,9 @@ def _walk(value: Any, where: str) -> Iterator[tuple[str, Config]]:
         yield where, value
         for name in type(value).model_fields:
             yield from _walk(getattr(value, name), f"{where}.{name}")
-    elif isinstance(value, dict):
-        for name, each in value.items():
-            yield from _walk(each, f"{where}.{name}")
+    elif isinstance(value, dict | tuple):
+        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _walk(each, f"{where}.{key}")
 
 
 def _look_for_data(
@@ -134,6 +139,18 @@ def _look_for_data(
     for finding in getattr(config, "findings", ()):
         if f"y_{finding}" not in findings:
             found.wrong.append(f"{where}.findings: {finding!r} is not labelled in data set {dataset!r}")
+
+
+def _metrics(where: str, config: Config) -> Iterator[str]:
+    """Yield the metrics that a selection, an objective or pruning names and no validation computes."""
+    if not isinstance(config, SelectionConfig | Objective | PruningConfig):
+        return
+    for key in ("metric", "tie"):
+        name = getattr(config, key, None)
+        group, _, measure = (name or "").partition("/")
+        if name and (group != "val" or not any(f"{measure}_".startswith(f"{known}_") for known in METRICS)):
+            known = ", ".join(METRICS)
+            yield f"{where}.{key}: {name!r} is no metric, expected val/ and one of {known}, for one class with _CLASS"
 
 
 def _known(value: Any) -> bool:

@@ -33,7 +33,7 @@ def run(options: Namespace) -> None:
         folder=paths.study_folder(study),
         predictions=read_predictions(results / "predictions.parquet"),
         origin=origin(params, module(study, "study").datasets(config)),
-        champions=read_json(results / "champions.json"),
+        champions=read_json(results / "champions.json", list),
         config=config,
         evaluation=params.evaluation,
         profile=params.profile,

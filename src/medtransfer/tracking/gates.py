@@ -16,7 +16,7 @@ import pandas as pd
 
 from medtransfer.errors import TrackingError
 from medtransfer.files import sha256_file
-from medtransfer.tracking.refusals import refused
+from medtransfer.tracking.refusals import is_full, refused
 
 WEIGHTS, CONFIG, VALIDATION = "model.safetensors", "config.json", "validation.parquet"
 HASHES = {WEIGHTS: "sha256", CONFIG: "config_sha256", VALIDATION: "validation_sha256"}
@@ -99,6 +99,9 @@ def download(store: Any, version: Any, file: str, folder: Path) -> Path:
     try:
         return Path(download_artifacts(artifact_uri=address, dst_path=str(folder), tracking_uri=store.tracking_uri))
     except (MlflowException, OSError) as error:
+        if is_full(error):
+            what = f"{file} of {version.name} version {version.version}"
+            raise TrackingError(f"{folder}: no room left on its disk for {what}: make room, and repeat") from error
         raise TrackingError(
             f"{version.name} version {version.version}: {file} cannot be downloaded: if the project was moved, run "
             "medtransfer registry relink; else register the model again"

@@ -14,7 +14,7 @@ from typing import Any
 
 from medtransfer.config import fingerprint
 from medtransfer.errors import TrackingError
-from medtransfer.files import read_json, write_json
+from medtransfer.files import read_json, write_sealed
 from medtransfer.paths import SCRATCH, workspace
 from medtransfer.tracking.address import tracking_uri
 from medtransfer.tracking.journal import EVENTS, Event, Journal, read_events
@@ -101,7 +101,7 @@ def finish(folder: Path) -> dict[str, Any]:
         "parents": body["parents"],
         "status": events[-1].body["status"],
     }
-    write_json(folder / RUN, record)
+    write_sealed(folder / RUN, record)
     return record
 
 

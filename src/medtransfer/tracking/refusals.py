@@ -23,8 +23,6 @@ _SIGNS = (
     ("proxyerror", "cannot be reached through the proxy: correct HTTP_PROXY and HTTPS_PROXY, or set NO_PROXY"),
     ("too many 503", "is not available now (503): repeat later"),
     ("too many 429", "refuses so many requests (429): repeat later"),
-    ("disk is full", "has no room left on its disk: make room, and repeat"),
-    ("no space left", "has no room left on its disk: make room, and repeat"),
     ("database is locked", "is locked by another process: wait until it ends, and repeat"),
     ("timeout", "does not answer in time: repeat later"),
     ("max retries exceeded", "does not answer: start the server, or correct MLFLOW_TRACKING_URI"),
@@ -38,6 +36,16 @@ _SIGNS = (
 """Words of the database drivers and of requests, which have no codes of their own, in the order they are looked for."""
 
 
+_FULL = ("disk is full", "no space left", "file too large", "quota exceeded")
+_ROOM = "has no room left on its disk: make room, and repeat"
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether a full disk is behind an error; MLflow says in words of its own what failed, not why."""
+    cause = error.__cause__ or error.__context__
+    return any(sign in str(error).lower() for sign in _FULL) or (cause is not None and is_full(cause))
+
+
 def is_absent(error: Exception) -> bool:
     """Return whether the store says that what was asked for does not exist, and nothing worse."""
     code = getattr(error, "error_code", "")
@@ -49,7 +57,7 @@ def is_absent(error: Exception) -> bool:
 def meaning(uri: str, error: Exception) -> str:
     """Return one line: the store's address and what its refusal means."""
     text, code = str(error).lower(), getattr(error, "error_code", "")
-    said = next((why for sign, why in _SIGNS if sign in text), "")
+    said = _ROOM if is_full(error) else next((why for sign, why in _SIGNS if sign in text), "")
     # MLflow gives every refusal of a database the code of a server that is not available; the driver's words say more
     known = said if said and code == _BUSY else _MEANING.get(code, said)
     return f"{portable_uri(uri)}: the tracking store {known or f'refused ({first_line(error)})'}"
