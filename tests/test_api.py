@@ -17,6 +17,7 @@ from PIL import Image
 import medtransfer as mt
 from medtransfer import api
 from medtransfer.cli import run
+from medtransfer.data.given import normalised, packed_batches
 from medtransfer.errors import DataError, ModelError, TrackingError
 from medtransfer.explain.gradcam import grad_cam
 from medtransfer.models.classifier import NetworkConfig, build_network
@@ -95,7 +96,8 @@ def test_the_audit_is_that_of_the_command_line(weights):
 def test_heat_is_that_of_the_explainer(weights):
     model = mt.load_model(ADDRESS)
     heat = mt.explain_images(model, ["mine/00.png", "mine/01.png"])
-    (inputs,) = api._inputs(model, ["mine/00.png", "mine/01.png"])
+    (packed,) = packed_batches([Path("mine/00.png"), Path("mine/01.png")], model.description["preprocessing"])
+    inputs = normalised(packed, model.description["preprocessing"])
     np.testing.assert_array_equal(heat, grad_cam(model.network, inputs, 1).numpy())
     assert heat.shape == (2, 32, 32)
     with pytest.raises(ModelError, match="no output 'cat', expected one of non-covid, covid"):

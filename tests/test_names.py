@@ -57,7 +57,13 @@ VALUES = {
     "condition": "none",
     "dataset": "ct",
     "draws": "10",
+    "allow_host": "localhost",
     "folder": "out",
+    "host": "127.0.0.1",
+    "megabytes": "16",
+    "port": "0",
+    "seconds": "20",
+    "waiting": "32",
     "batch": "16",
     "candidates": "resnet18",
     "data": "data/images.csv",
@@ -95,6 +101,12 @@ VALUES = {
 """A value for every argument without choices; the address of a model differs from verb to verb."""
 MODEL = dict.fromkeys(("evaluate", "audit"), "models:/covid-ct@champion")
 NO_NAME = {
+    "allow_host": "a name of a host, compared with that of a request",
+    "host": "an address",
+    "megabytes": "a number",
+    "port": "a number",
+    "seconds": "a number",
+    "waiting": "a number",
     "batch": "a number",
     "candidates": "names of networks, or a path of the user, only read",
     "data": "a path of the user, only read",
@@ -145,6 +157,7 @@ WITHOUT_PARAMS = {
     "overview",
     "prevalence",
     "registry",
+    "serve",
     "summary",
 }
 """Verbs that do not read params.yaml, or only for a data set that is named."""

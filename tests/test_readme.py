@@ -106,8 +106,11 @@ def test_make_repro_outside_git_says_what_is_missing(tmp_path):
     for name in ("requirements.lock", "pyproject.toml", ".venv/.stamp"):  # the environment counts as made
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    alone = os.environ | {"GIT_CEILING_DIRECTORIES": str(tmp_path.parent)}
-    done = subprocess.run(["make", "repro"], cwd=tmp_path, env=alone, capture_output=True, text=True, check=False)
+    alone = {key: value for key, value in os.environ.items() if not key.startswith("MAKE") and key != "MFLAGS"}
+    alone |= {"GIT_CEILING_DIRECTORIES": str(tmp_path.parent)}
+    done = subprocess.run(
+        ["make", "--no-print-directory", "repro"], cwd=tmp_path, env=alone, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2
     assert done.stderr.startswith(
         "make repro: no git checkout, which DVC needs; git clone the project, or run git init"

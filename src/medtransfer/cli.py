@@ -139,9 +139,7 @@ def _user_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     _registry_verbs(_verb(verbs, "registry", "show or move an alias of a registered model", stage="registry"))
     lineage = _verb(verbs, "lineage", "show where a thing comes from and what was made of it", stage="lineage")
     lineage.add_argument("what", help="a data set, MODEL@ALIAS, MODEL/VERSION, a run or a weights hash")
-    imported = _verb(
-        verbs, "import", "add runs of restored or copied outputs to the tracker, each once", stage="imports"
-    )
+    imported = _verb(verbs, "import", "add runs of copied outputs to the tracker, each once", stage="imports")
     imported.add_argument("folder", type=Path, nargs="?", default=Path("out"))
     _tuning_verbs(verbs)
     _verb(verbs, "check", "validate params.yaml and the profiles", stage="check")

@@ -1,5 +1,7 @@
 """The report of a study with one network, one condition and one seed: no row for what was not run, and an answer."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from medtransfer.evaluation.cells import EvaluationConfig
@@ -20,7 +22,8 @@ SMALL = {
 
 @pytest.fixture(params=SMALL.values(), ids=SMALL)
 def small(request, make_config, gate, tmp_path, monkeypatch):
-    monkeypatch.setattr(collect, "_manifests", lambda config: {"cxr": manifest()})
+    packed = SimpleNamespace(manifest=manifest(), images=None)
+    monkeypatch.setattr(collect, "_packed", lambda config: {"cxr": packed})
     names, seeds = request.param
     rows = predictions()
     config = make_config(variants={name: VARIANTS[name] for name in names}, seeds=seeds)
