@@ -23,19 +23,9 @@ from medtransfer.explain.gradcam import grad_cam
 from medtransfer.models.classifier import NetworkConfig, build_network
 from medtransfer.models.weights import save_weights
 from medtransfer.stages import audit, evaluate, serve
-from network_heads import LABEL_AND_ZONES, class_heads
+from network_heads import LABEL_AND_ZONES, PREPROCESSING, class_heads
 
 NETWORK = NetworkConfig(backbone="test_resnet")
-PREPROCESSING = {
-    "size": 40,
-    "crop": 32,
-    "channels": 1,
-    "depth": 8,
-    "equalize": False,
-    "window": None,
-    "mean": [0.5],
-    "std": [0.3],
-}
 IMAGES, ADDRESS = 84, "models:/toy@champion"
 
 

@@ -20,19 +20,9 @@ from medtransfer.models.weights import load_model, save_weights
 from medtransfer.stages import evaluate
 from medtransfer.tracking.serving import prepare
 from medtransfer.training.frozen import binary_heads
-from network_heads import FINDINGS, LABEL_AND_ZONES, class_heads
+from network_heads import FINDINGS, LABEL_AND_ZONES, PREPROCESSING, class_heads
 
 NETWORK = NetworkConfig(backbone="test_resnet")
-PREPROCESSING = {
-    "size": 40,
-    "crop": 32,
-    "channels": 1,
-    "depth": 8,
-    "equalize": False,
-    "window": None,
-    "mean": [0.5],
-    "std": [0.3],
-}
 IMAGES = 12
 
 

@@ -11,34 +11,15 @@ from medtransfer.cli import run
 from medtransfer.data.manifest import ZONES
 from medtransfer.data.phantom.cxr import CxrConfig, draw_cxr
 from medtransfer.data.phantom.scanner import CXR_SCANNERS
-from medtransfer.models.classifier import NetworkConfig, build_network
-from medtransfer.models.heads import Head
-from medtransfer.models.multitask import MultitaskConfig
-from medtransfer.models.tokens import TransformerConfig
+from medtransfer.models.classifier import build_network
 from medtransfer.models.weights import save_weights
 from medtransfer.stages import evaluate
+from network_heads import GREY
+from network_heads import ZONES_HEADS as HEADS
+from network_heads import ZONES_NETWORK as NETWORK
+from network_heads import ZONES_SIDE as SIDE
 
-SIDE = 64
-NETWORK = MultitaskConfig(
-    corpus=NetworkConfig(backbone="test_resnet"),
-    side=SIDE,
-    transformer=TransformerConfig(width=24, layers=1, heads=3),
-    upsizing=(4, 4, 4, 4),
-)
-HEADS = {
-    "label": Head(outputs=("normal", "covid"), activation="sigmoid", kind="probability", exclusive=True),
-    "zones": Head(outputs=ZONES, activation="sigmoid", kind="severity"),
-}
-PREPARED = {
-    "size": SIDE,
-    "crop": SIDE,
-    "channels": 1,
-    "depth": 8,
-    "equalize": False,
-    "window": None,
-    "mean": [0.5],
-    "std": [0.3],
-}
+PREPARED = {"size": SIDE, "crop": SIDE, **GREY}
 
 
 @pytest.fixture

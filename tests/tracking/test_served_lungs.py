@@ -10,27 +10,17 @@ from medtransfer.data.manifest import ZONES
 from medtransfer.data.phantom.cxr import CxrConfig, draw_cxr
 from medtransfer.data.phantom.scanner import CXR_SCANNERS
 from medtransfer.files import read_json
-from medtransfer.models.classifier import NetworkConfig, build_network
-from medtransfer.models.heads import Head
+from medtransfer.models.classifier import build_network
 from medtransfer.models.lung_fields import lung_fields
-from medtransfer.models.multitask import MultitaskConfig
-from medtransfer.models.tokens import TransformerConfig
 from medtransfer.models.weights import save_weights
 from medtransfer.tracking import registry
 from medtransfer.tracking.serving import prepare
+from network_heads import GREY
+from network_heads import ZONES_HEADS as HEADS
+from network_heads import ZONES_NETWORK as NETWORK
+from network_heads import ZONES_SIDE as SIDE
 
-SIDE = 64
-NETWORK = MultitaskConfig(
-    corpus=NetworkConfig(backbone="test_resnet"),
-    side=SIDE,
-    transformer=TransformerConfig(width=24, layers=1, heads=3),
-    upsizing=(4, 4, 4, 4),
-)
-PREPARED = {"size": SIDE, "crop": SIDE, "channels": 1, "equalize": False, "mean": [0.5], "std": [0.3]}
-HEADS = {
-    "label": Head(outputs=("normal", "covid"), activation="sigmoid", kind="probability", exclusive=True),
-    "zones": Head(outputs=ZONES, activation="sigmoid", kind="severity"),
-}
+PREPARED = {"size": SIDE, "crop": SIDE, **GREY}
 SEVERITIES = [f"severity_{zone}" for zone in ZONES]
 
 
