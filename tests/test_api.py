@@ -17,6 +17,7 @@ from PIL import Image
 import medtransfer as mt
 from medtransfer import api
 from medtransfer.cli import run
+from medtransfer.data.given import normalised, pack_files
 from medtransfer.errors import DataError, ModelError, TrackingError
 from medtransfer.explain.gradcam import grad_cam
 from medtransfer.models.classifier import NetworkConfig, build_network
@@ -95,13 +96,16 @@ def test_the_audit_is_that_of_the_command_line(weights):
 def test_heat_is_that_of_the_explainer(weights):
     model = mt.load_model(ADDRESS)
     heat = mt.explain_images(model, ["mine/00.png", "mine/01.png"])
-    (inputs,) = api._inputs(model, ["mine/00.png", "mine/01.png"])
+    prepared = model.description["preprocessing"]
+    inputs = normalised(pack_files([Path("mine/00.png"), Path("mine/01.png")], prepared), prepared)
     np.testing.assert_array_equal(heat, grad_cam(model.network, inputs, 1).numpy())
     assert heat.shape == (2, 32, 32)
     with pytest.raises(ModelError, match="no output 'cat', expected one of non-covid, covid"):
         mt.explain_images(model, "mine/00.png", output="cat")
     with pytest.raises(ModelError, match="those that fit are grad_cam"):
         mt.explain_images(model, "mine/00.png", explainer="relevance")
+    with pytest.raises(ModelError, match="severity_map: the network grades no lung zones"):
+        mt.explain_images(model, "mine/00.png", explainer="severity_map")
 
 
 def test_a_folder_of_weights_with_two_heads_works(weights, tmp_path):
