@@ -38,6 +38,4 @@ def severity_map(
 def require_severity(model: Classifier) -> None:
     """Raise a ``ModelError`` unless the network grades lung zones."""
     if not (isinstance(model.head, MultitaskHead) and model.head.severity):
-        raise ModelError(
-            f"{SEVERITY_MAP}: the network grades no lung zones; take a model whose answer has severity_zone_0"
-        )
+        raise ModelError(f"{SEVERITY_MAP}: the network grades no lung zones; take one whose answer has severity_score")

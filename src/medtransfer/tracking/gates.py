@@ -115,7 +115,7 @@ def download(store: Any, version: Any, file: str, folder: Path) -> Path:
 
 
 def served_files(tags: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the files from which a version with these tags answers; those without validation rows have no temperature."""
+    """Return the files from which a version with these tags answers; not every version has temperatures."""
     return (WEIGHTS, CONFIG, *((CALIBRATION,) if HASHES[CALIBRATION] in tags else ()))
 
 

@@ -16,8 +16,10 @@ least 0.5, and ``lungs``, which says where its mask is from: ``file``, ``segment
 that was registered with temperatures has ``calibrated_<output>`` beside its probabilities: each at the temperature that
 was fitted on validation images, one output against the rest, so that those of exclusive classes need not add up to 1.
 ``label``, thresholds and comparisons read ``probability_<output>``. Maps of evidence and severity are given by
-``medtransfer.explain_images`` of the same registered model. Anything else is an invalid-parameter error, HTTP 400. The signature holds the output alone: MLflow has no type for "array or file",
-and would cast what is outside the contract instead of refusing it.
+``medtransfer.explain_images`` of the same registered model.
+
+Anything else is an invalid-parameter error, HTTP 400. The signature holds the output alone: MLflow has no type for
+"array or file", and would cast what is outside the contract instead of refusing it.
 
 Images are prepared by the functions that prepared the training data, so that nothing is done twice or differently.
 """
