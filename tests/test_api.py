@@ -94,6 +94,8 @@ def test_heat_is_that_of_the_explainer(weights):
         mt.explain_images(model, "mine/00.png", output="cat")
     with pytest.raises(ModelError, match="those that fit are grad_cam"):
         mt.explain_images(model, "mine/00.png", explainer="relevance")
+    with pytest.raises(ModelError, match="severity_map: the network grades no lung zones"):
+        mt.explain_images(model, "mine/00.png", explainer="severity_map")
 
 
 def test_a_folder_of_weights_with_two_heads_works(weights, tmp_path):

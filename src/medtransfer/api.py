@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,16 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from medtransfer.data.given import normalised, packed_batches
+from medtransfer.data.given import normalised
 from medtransfer.errors import ModelError
 from medtransfer.explain.explainers import explain
+from medtransfer.explain.severity import SEVERITY_MAP, require_severity, severity_map
 from medtransfer.models.classifier import Classifier
 from medtransfer.models.heads import activate, require_trained
 from medtransfer.models.weights import load_model as load_weights
 from medtransfer.stages.audit import audited
 from medtransfer.stages.evaluate import Evaluation, evaluated
-from medtransfer.tracking.columns import head_columns, score_table
+from medtransfer.tracking.columns import head_columns, read_temperatures, score_table
 from medtransfer.tracking.fetching import fetch_model
 from medtransfer.tracking.lungs import batches_with_lungs
 
@@ -29,11 +30,15 @@ Images = str | Path | bytes | NDArray[Any] | Sequence[str | Path | bytes]
 
 @dataclass(frozen=True)
 class Model:
-    """A model: ``address``, ``network`` in evaluation mode, and its config.json as ``description``."""
+    """A model: ``address``, ``network`` in evaluation mode, its config.json as ``description``, and ``temperatures``.
+
+    A version that was registered with validation images has a temperature per output.
+    """
 
     address: str
     network: Classifier
     description: dict[str, Any]
+    temperatures: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -54,16 +59,18 @@ def load_model(model: str | Path) -> Model:
         ModelError: a head was never trained.
     """
     registered = isinstance(model, str) and model.startswith("models:/")
-    network, description = load_weights(fetch_model(str(model)) if registered else Path(model))
+    folder = fetch_model(str(model)) if registered else Path(model)
+    network, description = load_weights(folder)
     require_trained(description["heads"], what=str(model))
-    return Model(str(model), network, description)
+    return Model(str(model), network, description, read_temperatures(folder))
 
 
 def predict(model: Model, images: Images) -> pd.DataFrame:
     """Return the table that the registered model returns: one row per image, at most 256 images per call.
 
     Columns are ``probability_<output>``, ``severity_<output>`` or ``value_<output>``, and of exclusive classes the
-    ``label`` before them.
+    ``label`` before them. A registered model has ``calibrated_<output>`` too: the probabilities at the temperature of
+    its validation images; ``label`` is by the probabilities themselves.
 
     Raises:
         DataError: an image cannot be read, or is not what the model takes.
@@ -79,7 +86,7 @@ def predict(model: Model, images: Images) -> pd.DataFrame:
     stored = {name: head.model_dump() for name, head in heads.items()}
     columns = head_columns(stored, where=model.address)
     scores = {name: torch.cat([part[name] for part in parts]).double().numpy() for name in columns}
-    return score_table(scores, columns, heads, origins=origins)
+    return score_table(scores, columns, heads, origins=origins, temperatures=model.temperatures)
 
 
 def evaluate(
@@ -153,19 +160,24 @@ def explain_images(
         images: as for ``predict``; the map is of the centre crop that the network reads.
         output: class or finding; the model's positive class by default.
         explainer: ``grad_cam``, ``saliency``, ``smoothed_saliency``, and where the network has such layers
-            ``attention``, ``attention_rollout``, ``relevance``.
+            ``attention``, ``attention_rollout``, ``relevance``. ``severity_map`` is the probability of a lesion at
+            every pixel of the lungs, of a network that grades lung zones; it knows no output.
 
     Raises:
         ModelError: there is no such output, or the explainer does not fit; the message lists those that do.
         DataError: an image cannot be read.
     """
+    prepared = model.description["preprocessing"]
+    batches = ((normalised(packed, prepared), lungs) for packed, lungs in batches_with_lungs(_given(images), prepared))
+    if explainer == SEVERITY_MAP:
+        require_severity(model.network)
+        maps = [severity_map(model.network, batch, torch.from_numpy(lungs.masks)) for batch, lungs in batches if lungs]
+        return torch.cat(maps).float().numpy()
     wanted = output or model.description["extra"].get("positive", "")
     if wanted not in model.outputs:
         raise ModelError(f"{model.address}: no output {wanted!r}, expected one of {', '.join(model.outputs)}")
     column = model.outputs.index(wanted)
-    prepared = model.description["preprocessing"]
-    batches = (normalised(packed, prepared) for packed in packed_batches(_given(images), prepared))
-    heats = [explain(explainer, model.network, batch, column) for batch in batches]
+    heats = [explain(explainer, model.network, batch, column) for batch, _ in batches]
     return torch.cat(heats).detach().float().numpy()
 
 

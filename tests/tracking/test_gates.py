@@ -27,7 +27,7 @@ def candidate(here, spec, monkeypatch):
         pass
     finish(here / "records")
 
-    def save(path, folder, config):
+    def save(path, folder, config, temperatures):
         outputs = json.dumps([{"type": "double", "name": name} for name in config["columns"]])
         shutil.copytree(folder, path / "artifacts")
         inputs = json.dumps([{"type": "tensor", "shape": [-1, config["preprocessing"]["channels"], -1, -1]}])

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from medtransfer.evaluation.calibration import temperature_from_validation
 from medtransfer.evaluation.cells import EvaluationConfig, Key
 from medtransfer.evaluation.noninferiority import anonymous
 from medtransfer.evaluation.scorecard import fit_intervals
@@ -14,6 +15,8 @@ from medtransfer.tracking.gates import AUDIT, LEAKS, METRIC
 from medtransfer.tracking.registry import About
 from medtransfer.tracking.tracker import DatasetInput
 
+MOST = 20.0
+"""A temperature above it, or below its inverse, is where the search ends rather than a minimum of the loss."""
 NUMBERS = ("auroc", "auprc", "sensitivity", "specificity", "f1", "accuracy", "brier", "ece", "macro_auroc", "macro_f1")
 
 
@@ -89,7 +92,21 @@ def about(
         card=model_card(facts),
         validation=anonymous(validation),
         metrics=_numbers(facts),
+        temperatures=temperatures(validation),
     )
+
+
+def temperatures(validation: pd.DataFrame) -> dict[str, float]:
+    """Return the temperature of each output, fitted on the validation rows of one fit; 1 where they determine none.
+
+    That is where a class is absent, or where the classes are so far apart that every lower temperature fits better.
+    """
+    found = {}
+    for output, rows in validation.groupby("output", sort=False):
+        known = rows.dropna(subset=["target"])
+        fitted = temperature_from_validation(rows) if known["target"].nunique() == 2 else 1.0
+        found[str(output)] = fitted if 1 / MOST <= fitted <= MOST else 1.0
+    return found
 
 
 def _numbers(facts: CardFacts) -> dict[DatasetInput, dict[str, float]]:

@@ -1,13 +1,19 @@
 """Columns of the table that a registered model returns, as its heads in config.json name them."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from medtransfer.errors import ModelError
+from medtransfer.files import read_json
 
+CALIBRATION = "calibration.json"
+"""File beside the weights of a registered version: output → temperature."""
+PROBABILITY, CALIBRATED = "probability_", "calibrated_"
+"""Begin the columns of probabilities, and of the same at their temperature."""
 LUNGS = "lungs"
 """Column of a network that grades lung zones: where the mask of each image is from."""
 SCORE = "severity_score"
@@ -35,6 +41,7 @@ def score_table(
     heads: Mapping[str, Any],
     *,
     origins: Sequence[str] = (),
+    temperatures: Mapping[str, float] | None = None,
 ) -> "pd.DataFrame":
     """Return the scores of each head ``[N, outputs]`` as the table of a registered model.
 
@@ -43,6 +50,7 @@ def score_table(
         columns: what ``head_columns`` returned.
         heads: with their ``outputs``, the names of the classes.
         origins: where the lung mask of each image is from, of a network that grades lung zones.
+        temperatures: by output; their probabilities have a second column, ``calibrated_<output>``.
     """
     import pandas as pd
 
@@ -51,6 +59,8 @@ def score_table(
         if column.label:
             table[column.label] = [heads[name].outputs[i] for i in scores[name].argmax(1)]
         table |= dict(zip(column.scores, scores[name].T, strict=True))
+    for output, temperature in calibrated(columns, temperatures or {}).items():
+        table[f"{CALIBRATED}{output}"] = at_temperature(table[f"{PROBABILITY}{output}"], temperature)
     if origins:
         zones = np.stack([table[name] for name in table if name.startswith("severity_")], axis=1)
         table |= {SCORE: (zones >= AFFECTED).sum(axis=1).astype(float), LUNGS: list(origins)}
@@ -81,3 +91,32 @@ def head_columns(heads: Mapping[str, Mapping[str, Any]], *, where: str) -> dict[
         raise ModelError(f"{where}: {which}, so there is nothing to serve; register a fine-tuned network")
     labels = {name: "label" if len(exclusive) == 1 else f"label_{name}" for name in exclusive}
     return {name: HeadColumns(labels.get(name, ""), scores[name]) for name in heads}
+
+
+def calibrated(columns: Mapping[str, HeadColumns], temperatures: Mapping[str, float]) -> dict[str, float]:
+    """Return the temperatures of outputs that are probabilities, in the order of the table."""
+    names = [name.removeprefix(PROBABILITY) for head in columns.values() for name in head.scores]
+    return {name: temperatures[name] for name in names if name in temperatures}
+
+
+def at_temperature(probability: npt.NDArray[np.float64], temperature: float) -> npt.NDArray[np.float64]:
+    """Return probabilities whose log odds are divided by a temperature above 0; their order stays (Guo et al. 2017)."""
+    with np.errstate(divide="ignore", over="ignore"):
+        odds = (np.log1p(-probability) - np.log(probability)) / temperature
+        return np.asarray(1 / (1 + np.exp(odds)))
+
+
+def read_temperatures(folder: Path) -> dict[str, float]:
+    """Return the temperature of each output of a registered version; nothing where it has none.
+
+    Args:
+        folder: of its weights.
+
+    Raises:
+        ModelError: the file holds something else.
+    """
+    file = folder / CALIBRATION
+    found: dict[str, Any] = read_json(file) if file.exists() else {}
+    if wrong := [name for name, value in found.items() if not isinstance(value, (int, float)) or not value > 0]:
+        raise ModelError(f"{file}: temperature of {wrong[0]!r}: expected a number above 0; fetch the model again")
+    return found

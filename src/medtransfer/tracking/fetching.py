@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from medtransfer.errors import TrackingError
 from medtransfer.paths import fetched_model, workspace
-from medtransfer.tracking.gates import AUDIT, CONFIG, VALIDATION, WEIGHTS, checked_download
+from medtransfer.tracking.columns import CALIBRATION
+from medtransfer.tracking.gates import AUDIT, VALIDATION, checked_download, served_files
 from medtransfer.tracking.names import check_model_name
 from medtransfer.tracking.refusals import refused
 from medtransfer.tracking.store import client
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def fetch_model(model: str, *, folder: Path | None = None, uri: str | None = None) -> Path:
-    """Download a registered model's weights and config and return their folder.
+    """Download a registered model's weights, config and temperatures, where it has these, and return their folder.
 
     Args:
         model: ``models:/<name>@<alias>`` or ``models:/<name>/<version>``.
@@ -35,8 +36,9 @@ def fetch_model(model: str, *, folder: Path | None = None, uri: str | None = Non
     entry = _resolve(store, model, name, alias, version)
     target = folder or workspace() / fetched_model(name, int(entry.version))
     target.mkdir(parents=True, exist_ok=True)
+    (target / CALIBRATION).unlink(missing_ok=True)  # of a version with this number in another store
     with tempfile.TemporaryDirectory(dir=target, prefix=".part-") as staged:
-        for file in (WEIGHTS, CONFIG):
+        for file in served_files(entry.tags):
             checked_download(store, entry, file, Path(staged)).replace(target / file)
     return target
 

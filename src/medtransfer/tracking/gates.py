@@ -16,12 +16,18 @@ import pandas as pd
 
 from medtransfer.errors import TrackingError
 from medtransfer.files import sha256_file
+from medtransfer.tracking.columns import CALIBRATION
 from medtransfer.tracking.refusals import is_full, refused
 
 WEIGHTS, CONFIG, VALIDATION = "model.safetensors", "config.json", "validation.parquet"
-HASHES = {WEIGHTS: "sha256", CONFIG: "config_sha256", VALIDATION: "validation_sha256"}
+HASHES = {
+    WEIGHTS: "sha256",
+    CONFIG: "config_sha256",
+    VALIDATION: "validation_sha256",
+    CALIBRATION: "calibration_sha256",
+}
 """File of a version → tag with its hash."""
-PLACES = {WEIGHTS: "artifacts/", CONFIG: "artifacts/"}
+PLACES = {WEIGHTS: "artifacts/", CONFIG: "artifacts/", CALIBRATION: "artifacts/"}
 """Folder of a file inside the model's artefacts; empty for the others."""
 LEAKS, AUDIT, METRIC, NOT_AUDITED = "gate.leaks", "audit", "metric", "not audited"
 IMAGES = "images"
@@ -108,6 +114,11 @@ def download(store: Any, version: Any, file: str, folder: Path) -> Path:
         ) from error
 
 
+def served_files(tags: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the files from which a version with these tags answers; not every version has temperatures."""
+    return (WEIGHTS, CONFIG, *((CALIBRATION,) if HASHES[CALIBRATION] in tags else ()))
+
+
 def checked_download(store: Any, version: Any, file: str, folder: Path) -> Path:
     """Download one file of a version and compare it with the hash in the version's tags.
 
@@ -146,9 +157,9 @@ def _closed_tags(tags: Mapping[str, str]) -> list[Outcome]:
 
 
 def _files(store: Any, version: Any) -> Outcome:
-    """Weights and config must be there, with the bytes that were registered."""
+    """Weights, config and temperatures must be there, with the bytes that were registered."""
     with tempfile.TemporaryDirectory() as folder:
-        for file in (WEIGHTS, CONFIG):
+        for file in served_files(version.tags):
             try:
                 checked_download(store, version, file, Path(folder))
             except TrackingError as error:

@@ -12,9 +12,19 @@ from urllib.parse import urlsplit
 
 import medtransfer
 from medtransfer.errors import ModelError, TrackingError
-from medtransfer.files import read_json, sha256_file
-from medtransfer.tracking.columns import FILES, LUNGS, SCORE, head_columns
-from medtransfer.tracking.gates import AUDIT, CONFIG, HASHES, IMAGES, NOT_AUDITED, VALIDATION, WEIGHTS, checked_download
+from medtransfer.files import read_json, sha256_file, write_json
+from medtransfer.tracking.columns import CALIBRATED, CALIBRATION, FILES, LUNGS, SCORE, calibrated, head_columns
+from medtransfer.tracking.gates import (
+    AUDIT,
+    CONFIG,
+    HASHES,
+    IMAGES,
+    NOT_AUDITED,
+    PLACES,
+    VALIDATION,
+    WEIGHTS,
+    checked_download,
+)
 from medtransfer.tracking.mlflow_tracker import import_run
 from medtransfer.tracking.names import check_key, check_model_name
 from medtransfer.tracking.refusals import refused
@@ -55,6 +65,7 @@ class About:
         card: the model card, Markdown; ``README.md`` of the model's artefacts.
         validation: its predictions on validation images, which the comparison with another version needs.
         metrics: numbers of the logged model by data set.
+        temperatures: by output, fitted on validation images; the model answers with calibrated probabilities too.
     """
 
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -62,6 +73,7 @@ class About:
     card: str = ""
     validation: "pd.DataFrame | None" = None
     metrics: Mapping[DatasetInput, Mapping[str, float]] = field(default_factory=dict)
+    temperatures: Mapping[str, float] = field(default_factory=dict)
 
 
 NOTHING = About()
@@ -123,7 +135,7 @@ def _create_version(
         run = store.get_run(run_id)
         with tempfile.TemporaryDirectory() as temporary:
             saved = Path(temporary) / "model"
-            _save(saved, folder, config)
+            _save(saved, folder, config, about.temperatures)
             tags = {**tags, **_add_files(saved, about)}
             logged = store.create_logged_model(run.info.experiment_id, name, source_run_id=run_id, tags=tags)
             store.log_model_artifacts(logged.model_id, str(saved))
@@ -164,10 +176,13 @@ def _add_files(saved: Path, about: About) -> dict[str, str]:
     """Add card and validation predictions to a saved model; return the tags that they need."""
     if about.card:
         (saved / "README.md").write_text(about.card, encoding="utf-8")
-    if about.validation is None:
-        return {}
-    about.validation.to_parquet(saved / VALIDATION)
-    return {HASHES[VALIDATION]: sha256_file(saved / VALIDATION)}
+    tags = {}
+    if about.temperatures:
+        tags[HASHES[CALIBRATION]] = sha256_file(saved / PLACES[CALIBRATION] / CALIBRATION)
+    if about.validation is not None:
+        about.validation.to_parquet(saved / VALIDATION)
+        tags[HASHES[VALIDATION]] = sha256_file(saved / VALIDATION)
+    return tags
 
 
 def _describe(store: Any, name: str, version: int, about: About) -> None:
@@ -188,27 +203,32 @@ def _describe(store: Any, name: str, version: int, about: About) -> None:
         store.log_batch(entry.run_id, metrics=[Metric(key, value, now, 0, **of) for key, value in values.items()])
 
 
-def _save(path: Path, folder: Path, config: Mapping[str, Any]) -> None:
+def _save(path: Path, folder: Path, config: Mapping[str, Any], temperatures: Mapping[str, float] | None = None) -> None:
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.pyfunc import save_model
     from mlflow.types import ColSpec, Schema, TensorSpec
 
     channels = config["preprocessing"]["channels"]
-    columns = []
-    for head in head_columns(config["heads"], where=str(folder)).values():
+    columns, heads = [], head_columns(config["heads"], where=str(folder))
+    for head in heads.values():
         columns += [ColSpec("string", head.label)] if head.label else []
         columns += [ColSpec("double", score) for score in head.scores]
+    columns += [ColSpec("double", f"{CALIBRATED}{output}") for output in calibrated(heads, temperatures or {})]
     columns += [ColSpec("double", SCORE), ColSpec("string", LUNGS)] if "masks" in config["preprocessing"] else []
     # a lung mask is one more channel: MLflow knows no optional tensor
     sent = -1 if config["preprocessing"].get("masks") == FILES else channels
     # not in the signature, where MLflow would cast what is outside the contract; the gate of promotions reads it
     images = Schema([TensorSpec(np.dtype("float32"), (-1, sent, -1, -1))])
     ramp = np.linspace(0, 255, _EXAMPLE_SIDE).astype(np.uint8).astype(np.float32)
+    artifacts = {"weights": str(folder / WEIGHTS), "config": str(folder / CONFIG)}
+    if temperatures:
+        write_json(path.with_name(CALIBRATION), dict(temperatures))
+        artifacts["calibration"] = str(path.with_name(CALIBRATION))
     save_model(
         path,
         python_model=str(Path(__file__).with_name("serving.py")),
-        artifacts={"weights": str(folder / WEIGHTS), "config": str(folder / CONFIG)},
+        artifacts=artifacts,
         code_paths=[str(Path(medtransfer.__file__).parent)],
         signature=ModelSignature(outputs=Schema(columns)),
         metadata={IMAGES: images.to_json()},

@@ -12,9 +12,14 @@ Contract. Input, at most 256 images per call, any height and width:
 Output: a table with one row per image, whose columns follow the network's heads: ``probability_<output>``,
 ``severity_<output>`` or ``value_<output>``, of exclusive classes the ``label`` before them (``label_<head>`` where
 there are several), and of a network that grades zones ``severity_score``, the number of zones with a severity of at
-least 0.5, and ``lungs``, which says where its mask is from: ``file``, ``segmenter`` or ``whole image``. Anything else
-is an invalid-parameter error, HTTP 400. The signature holds the output alone: MLflow has no type for "array or file",
-and would cast what is outside the contract instead of refusing it.
+least 0.5, and ``lungs``, which says where its mask is from: ``file``, ``segmenter`` or ``whole image``. A version
+that was registered with temperatures has ``calibrated_<output>`` beside its probabilities: each at the temperature that
+was fitted on validation images, one output against the rest, so that those of exclusive classes need not add up to 1.
+``label``, thresholds and comparisons read ``probability_<output>``. Maps of evidence and severity are given by
+``medtransfer.explain_images`` of the same registered model.
+
+Anything else is an invalid-parameter error, HTTP 400. The signature holds the output alone: MLflow has no type for
+"array or file", and would cast what is outside the contract instead of refusing it.
 
 Images are prepared by the functions that prepared the training data, so that nothing is done twice or differently.
 """
@@ -30,7 +35,7 @@ from mlflow.pyfunc import PythonModel
 
 from medtransfer.data.given import MAX_IMAGES, check_images, normalised, prepare
 from medtransfer.errors import DataError
-from medtransfer.tracking.columns import head_columns, score_table
+from medtransfer.tracking.columns import head_columns, read_temperatures, score_table
 from medtransfer.tracking.lungs import batches_with_lungs
 
 __all__ = ["MAX_IMAGES", "ImageClassifier", "check_images", "prepare"]
@@ -40,7 +45,7 @@ class ImageClassifier(PythonModel):  # type: ignore[misc]  # MLflow ships no typ
     """Scores of every head for a batch of images."""
 
     def load_context(self, context: Any) -> None:
-        """Build the network from the stored ``model.safetensors`` and ``config.json``.
+        """Build the network from the stored ``model.safetensors`` and ``config.json``, and read its temperatures.
 
         Raises:
             CheckpointError: a file is damaged.
@@ -52,6 +57,7 @@ class ImageClassifier(PythonModel):  # type: ignore[misc]  # MLflow ships no typ
         self.network, self.config = load_model(folder)
         stored = {name: head.model_dump() for name, head in self.config["heads"].items()}
         self.columns = head_columns(stored, where=str(folder))
+        self.temperatures = read_temperatures(folder)
 
     def predict(
         self,
@@ -70,7 +76,8 @@ class ImageClassifier(PythonModel):  # type: ignore[misc]  # MLflow ships no typ
         except DataError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
         scores = {name: np.concatenate([part[name] for part in parts]) for name in self.columns}
-        return score_table(scores, self.columns, self.config["heads"], origins=origins)
+        heads = self.config["heads"]
+        return score_table(scores, self.columns, heads, origins=origins, temperatures=self.temperatures)
 
     def _scores(
         self, packed: npt.NDArray[Any], lungs: npt.NDArray[np.bool_] | None

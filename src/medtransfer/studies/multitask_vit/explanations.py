@@ -16,6 +16,7 @@ from medtransfer.explain.localisation import agreement, overlap
 from medtransfer.explain.networks import example_rows
 from medtransfer.explain.panels import HeatRow, heat_panel
 from medtransfer.explain.relevance import relevance_map
+from medtransfer.explain.severity import severity_map
 from medtransfer.models.classifier import Classifier
 from medtransfer.models.multitask import LABEL, SEVERITY, MultitaskHead
 from medtransfer.models.segmenters import Segmenter, segmenter
@@ -129,9 +130,8 @@ def _seen(
         if positive is not None and head.transformer:
             found.setdefault(RELEVANCE, []).append(relevance_map(network, images, positive).cpu().numpy())
         if head.severity:
-            with torch.no_grad():
-                severity = head.severity_logits(head.encode(network.feature_map(images))).sigmoid()
-            found.setdefault(MAP, []).append((severity * batch["lungs"].to(severity)).cpu().numpy())
+            severity = severity_map(network, images, batch["lungs"].to(images.device))
+            found.setdefault(MAP, []).append(severity.cpu().numpy())
     return Seen(rows, {name: np.concatenate(parts) for name, parts in found.items()})
 
 

@@ -48,7 +48,7 @@ def collect(data: ReportInput[MultitaskVitConfig]) -> ReportContent:
         **data.parts(),
         headline=(answer(found),),
         champions=champions_of(data.champions, fits, lambda variant, condition: {"Network": variant}),
-        results=(
+        results=_with_rows(
             diagnosis_table(found),
             severity_table(found),
             floors_table(found),
@@ -73,6 +73,11 @@ def collect(data: ReportInput[MultitaskVitConfig]) -> ReportContent:
         provenance=(provenance_table(fits),),
         limits=(*_limits(found), *uncommitted(fits)),
     )
+
+
+def _with_rows(*tables: Table) -> tuple[Table, ...]:
+    """Return the tables in which something was run."""
+    return tuple(table for table in tables if table.rows)
 
 
 def answer(found: Results) -> str:

@@ -20,14 +20,17 @@ _HEAD = (
 
 
 def rotation_table(found: Results) -> Table:
-    """Return every rotated network on each hospital without which it was trained; *not available* below two."""
+    """Return every rotated network on each hospital without which it was trained; *not available* below two.
+
+    Without rows where the parameters hold no hospital out.
+    """
     rotation = found.config.hospitals
     counted = scored(found)
     usable = {
         name: source for name, source in rotation.held_out.items() if counted.get(source, 0) >= rotation.least_images
     }
     rows = [_row(variant, name, source, found) for variant in rotation.variants for name, source in usable.items()]
-    if len(usable) < FEWEST or not rows:
+    if rotation.held_out and (len(usable) < FEWEST or not rows):
         rows = [(TableCell("fewer than two usable hospitals"), TableCell(""), *(NOT_AVAILABLE for _ in _HEAD[2:]))]
     intro = (
         "As in the paper, one hospital at a time is left out of training and validation, and all of its scored images "

@@ -10,7 +10,6 @@ from medtransfer.studies.multitask_vit.config import MultitaskVitConfig
 from medtransfer.studies.multitask_vit.paper.values import DIAGNOSIS, HOSPITALS, SEVERITY, WORST, printed
 from medtransfer.studies.multitask_vit.report.results import NOT_AVAILABLE, Results
 
-NOT_RUN = TableCell("not run", hover="no variant of these parameters is this network")
 OURS = "ours, pooled test images"
 DETAILS = {
     DIAGNOSIS: {
@@ -103,7 +102,10 @@ _SEVERITY = (
 
 
 def paper_tables(found: Results) -> tuple[Table, ...]:
-    """Return Tables 3 to 14, two by two: diagnosis, severity."""
+    """Return Tables 3 to 14, two by two: diagnosis, severity.
+
+    A network that was not run has no row but is named below the table; a table without a number of ours has no rows.
+    """
     made = {}
     for pair in _pairs():
         made[pair.first] = _comparison(pair.first, pair.about, pair.lines, DIAGNOSIS, found)
@@ -114,18 +116,23 @@ def paper_tables(found: Results) -> tuple[Table, ...]:
 
 def _comparison(key: int, about: str, lines: tuple[Line, ...], task: str, found: Results) -> Table:
     metric = next(iter(DETAILS[task]))
+    ours = {line: _ours(line, task, metric, found) for line in lines}
+    measured = any(cell and not line.why for line, cell in ours.items())
     rows = tuple(
         (
             TableCell(line.title),
             *(_printed(task, place, metric) if line.model else NOT_AVAILABLE for place in HOSPITALS),
-            _ours(line, task, metric, found),
+            cell,
         )
-        for line in lines
+        for line, cell in ours.items()
+        if cell and measured
     )
     title = f"Table {key}: {'diagnosis' if task == DIAGNOSIS else 'severity'} {about}"
     what = "mean AUC over the labels" if task == DIAGNOSIS else "MSE of the severity score"
     columns = (*labels("Model"), *(Column(place, "paper") for place in HOSPITALS), Column(TITLES[metric], OURS))
     notes = [f"{line.title} is not built: {line.why}." for line in lines if line.why]
+    if absent := [line.title for line, cell in ours.items() if not cell]:
+        notes.append(f"Not run with these parameters: {', '.join(absent)}.")
     if key == RELATED_SEVERITY:
         notes.append(_worst())
     return Table(f"table-{key}", title, f"In shape: {what}. {_CELLS} {READING}", columns, rows, tuple(notes))
@@ -148,9 +155,10 @@ def _details(key: int, task: str, found: Results) -> Table:
         (
             TableCell(TITLES.get(metric, metric.capitalize())),
             *(_printed(task, place, metric) for place in HOSPITALS),
-            _ours(line, task, metric, found),
+            cell,
         )
         for metric in DETAILS[task]
+        if (cell := _ours(line, task, metric, found))
     )
     title = f"Table {key}: the proposed model, {'diagnosis' if task == DIAGNOSIS else 'severity'}"
     how = "The paper's threshold reads the test labels, ours is fixed on validation. "
@@ -165,12 +173,13 @@ def _printed(task: str, place: str, metric: str) -> TableCell:
     return NOT_AVAILABLE if value is None else TableCell(number(value / 100 if name.endswith("_pct") else value))
 
 
-def _ours(line: Line, task: str, metric: str, found: Results) -> TableCell:
+def _ours(line: Line, task: str, metric: str, found: Results) -> TableCell | None:
+    """Return our number, or that there is no such network; None where it was not run."""
     if line.why:
         return TableCell("not built", hover=line.why)
     variant = _variant(line, found.config)
     cell = found.cell(variant, "probability" if task == DIAGNOSIS else "value") if variant else None
-    return estimate(brief(cell.samples[metric])) if cell else NOT_RUN
+    return estimate(brief(cell.samples[metric])) if cell else None
 
 
 def single_task(task: str, config: MultitaskVitConfig) -> str | None:

@@ -26,7 +26,7 @@ def severity_table(found: Results) -> Table:
     rows = [(TableCell(cell.variant), *(estimate(brief(cell.samples[name])) for name in COLUMNS)) for cell in cells]
     readers = _readers(cells[0], found) if cells else {}
     rows += [(TableCell(f"reader: {name}"), *(_bounded(card[of]) for of in COLUMNS)) for name, card in readers.items()]
-    if not readers:
+    if cells and not readers:
         rows.append((TableCell("second reader"), *(NOT_AVAILABLE for _ in COLUMNS)))
     intro = (
         "The score counts the zones with a severity of at least 0.5; a reader's counts those with a score above 0. "
