@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from medtransfer.errors import TrackingError
 from medtransfer.paths import fetched_model, workspace
-from medtransfer.tracking.gates import AUDIT, CONFIG, VALIDATION, WEIGHTS, checked_download
+from medtransfer.tracking.gates import AUDIT, CONFIG, HASHES, SHIFT, VALIDATION, WEIGHTS, checked_download, download
 from medtransfer.tracking.names import check_model_name
 from medtransfer.tracking.refusals import refused
 from medtransfer.tracking.store import client
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def fetch_model(model: str, *, folder: Path | None = None, uri: str | None = None) -> Path:
-    """Download a registered model's weights and config and return their folder.
+    """Download a registered model's weights, config and, where it has them, statistics of training images.
 
     Args:
         model: ``models:/<name>@<alias>`` or ``models:/<name>/<version>``.
@@ -36,9 +36,45 @@ def fetch_model(model: str, *, folder: Path | None = None, uri: str | None = Non
     target = folder or workspace() / fetched_model(name, int(entry.version))
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target, prefix=".part-") as staged:
-        for file in (WEIGHTS, CONFIG):
+        has_shift = HASHES[SHIFT] in entry.tags
+        for file in (WEIGHTS, CONFIG, *((SHIFT,) if has_shift else ())):
             checked_download(store, entry, file, Path(staged)).replace(target / file)
+        if not has_shift:
+            (target / SHIFT).unlink(missing_ok=True)
     return target
+
+
+def version_of(model: str, *, uri: str | None = None) -> int:
+    """Return the version that an address means now; nothing is downloaded.
+
+    Args:
+        model: its address, as for :func:`fetch_model`.
+        uri: tracking address.
+
+    Raises:
+        TrackingError: no such model, or the store cannot be reached.
+    """
+    return int(_resolve(client(uri, new=False), model, *_address(model)).version)
+
+
+def fetch_card(model: str, *, uri: str | None = None) -> str:
+    """Return the model card of a registered model, Markdown without its metadata; empty where it has none.
+
+    Args:
+        model: its address, as for :func:`fetch_model`.
+        uri: tracking address.
+
+    Raises:
+        TrackingError: no such model.
+    """
+    store = client(uri, new=False)
+    entry = _resolve(store, model, *_address(model))
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            text = download(store, entry, "README.md", Path(folder)).read_text(encoding="utf-8")
+        except TrackingError:
+            return ""
+    return text.split("---\n", 2)[-1].strip()
 
 
 def fetch_validation(model: str, *, uri: str | None = None) -> "pd.DataFrame":

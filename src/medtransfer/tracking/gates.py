@@ -19,7 +19,9 @@ from medtransfer.files import sha256_file
 from medtransfer.tracking.refusals import is_full, refused
 
 WEIGHTS, CONFIG, VALIDATION = "model.safetensors", "config.json", "validation.parquet"
-HASHES = {WEIGHTS: "sha256", CONFIG: "config_sha256", VALIDATION: "validation_sha256"}
+SHIFT = "shift.safetensors"
+"""Statistics of the training images; a version that was registered without them has no such file and no tag."""
+HASHES = {WEIGHTS: "sha256", CONFIG: "config_sha256", VALIDATION: "validation_sha256", SHIFT: "shift_sha256"}
 """File of a version → tag with its hash."""
 PLACES = {WEIGHTS: "artifacts/", CONFIG: "artifacts/"}
 """Folder of a file inside the model's artefacts; empty for the others."""

@@ -1,6 +1,7 @@
 """The model registry: weights stored once, as safetensors and a config, with the hash of both."""
 
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -14,7 +15,17 @@ import medtransfer
 from medtransfer.errors import ModelError, TrackingError
 from medtransfer.files import read_json, sha256_file
 from medtransfer.tracking.columns import FILES, LUNGS, SCORE, head_columns
-from medtransfer.tracking.gates import AUDIT, CONFIG, HASHES, IMAGES, NOT_AUDITED, VALIDATION, WEIGHTS, checked_download
+from medtransfer.tracking.gates import (
+    AUDIT,
+    CONFIG,
+    HASHES,
+    IMAGES,
+    NOT_AUDITED,
+    SHIFT,
+    VALIDATION,
+    WEIGHTS,
+    checked_download,
+)
 from medtransfer.tracking.mlflow_tracker import import_run
 from medtransfer.tracking.names import check_key, check_model_name
 from medtransfer.tracking.refusals import refused
@@ -55,6 +66,7 @@ class About:
         card: the model card, Markdown; ``README.md`` of the model's artefacts.
         validation: its predictions on validation images, which the comparison with another version needs.
         metrics: numbers of the logged model by data set.
+        shift: file with the statistics of its training images, which tell whether a new image is like them.
     """
 
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -62,6 +74,7 @@ class About:
     card: str = ""
     validation: "pd.DataFrame | None" = None
     metrics: Mapping[DatasetInput, Mapping[str, float]] = field(default_factory=dict)
+    shift: Path | None = None
 
 
 NOTHING = About()
@@ -161,13 +174,14 @@ def _left_by_a_kill(store: Any, name: str, run_id: str, tags: Mapping[str, str])
 
 
 def _add_files(saved: Path, about: About) -> dict[str, str]:
-    """Add card and validation predictions to a saved model; return the tags that they need."""
+    """Add card, validation predictions and statistics to a saved model; return the tags that they need."""
     if about.card:
         (saved / "README.md").write_text(about.card, encoding="utf-8")
-    if about.validation is None:
-        return {}
-    about.validation.to_parquet(saved / VALIDATION)
-    return {HASHES[VALIDATION]: sha256_file(saved / VALIDATION)}
+    if about.validation is not None:
+        about.validation.to_parquet(saved / VALIDATION)
+    if about.shift is not None:
+        shutil.copyfile(about.shift, saved / SHIFT)
+    return {HASHES[file]: sha256_file(saved / file) for file in (VALIDATION, SHIFT) if (saved / file).exists()}
 
 
 def _describe(store: Any, name: str, version: int, about: About) -> None:
