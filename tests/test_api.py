@@ -17,13 +17,13 @@ from PIL import Image
 import medtransfer as mt
 from medtransfer import api
 from medtransfer.cli import run
-from medtransfer.data.given import pack_files
+from medtransfer.data.given import normalised, pack_files
 from medtransfer.errors import DataError, ModelError, TrackingError
 from medtransfer.evaluation.shift import fit_shift, write_shift
 from medtransfer.explain.gradcam import grad_cam
 from medtransfer.models.classifier import NetworkConfig, build_network
 from medtransfer.models.weights import save_weights
-from medtransfer.stages import audit, evaluate, serve, serving
+from medtransfer.stages import audit, evaluate, serving
 from medtransfer.tracking.gates import SHIFT
 from medtransfer.training.seen import look
 from network_heads import LABEL_AND_ZONES, class_heads
@@ -99,7 +99,8 @@ def test_the_audit_is_that_of_the_command_line(weights):
 def test_heat_is_that_of_the_explainer(weights):
     model = mt.load_model(ADDRESS)
     heat = mt.explain_images(model, ["mine/00.png", "mine/01.png"])
-    (inputs,) = api._inputs(model, ["mine/00.png", "mine/01.png"])
+    prepared = model.description["preprocessing"]
+    inputs = normalised(pack_files([Path("mine/00.png"), Path("mine/01.png")], prepared), prepared)
     np.testing.assert_array_equal(heat, grad_cam(model.network, inputs, 1).numpy())
     assert heat.shape == (2, 32, 32)
     with pytest.raises(ModelError, match="no output 'cat', expected one of non-covid, covid"):

@@ -1,9 +1,9 @@
 """Whether an image is like those a network was trained on: grey levels, size, aspect, distance of its features.
 
 A number of an image is *unlike* when it lies outside the range of the training and validation images, widened by a
-tenth. Features are unlike when their Mahalanobis distance to the nearest class mean is beyond the 99th percentile of the
-validation images' distances (Lee et al. 2018, section 2.1), with one covariance for all classes, shrunk by Ledoit & Wolf
-(2004). Training images give no threshold: the network was fitted to them, so they are closer than any new image.
+tenth. Features are unlike when their Mahalanobis distance to the nearest class mean (Lee et al. 2018, section 2.1) is
+beyond the 99th percentile of the distances of validation images; the covariance within classes is shrunk (Ledoit & Wolf
+2004). Training images give no threshold: the network was fitted to them, so they are closer than any new image.
 """
 
 import json
@@ -128,10 +128,10 @@ def write_shift(shift: Shift, file: Path) -> None:
     """Write the statistics as safetensors; equal statistics give equal bytes."""
     from safetensors.numpy import save
 
-    about = {"ranges": shift.ranges, "farthest": shift.farthest, "images": shift.images}
+    about = {"format": _FORMAT, "ranges": shift.ranges, "farthest": shift.farthest, "images": shift.images}
     arrays = {"means": shift.means, "scale": shift.scale, "precision": shift.precision.astype(np.float32)}
     content = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    write_bytes(file, save(content, {"format": _FORMAT, "about": json.dumps(about)}))
+    write_bytes(file, save(content, {"about": json.dumps(about)}))  # one key: several have no fixed order
 
 
 def read_shift(file: Path) -> Shift | None:
@@ -147,9 +147,9 @@ def read_shift(file: Path) -> Shift | None:
     try:
         with safe_open(file, "np") as opened:
             known, arrays = opened.metadata() or {}, {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        if known.get("format") != _FORMAT:
-            raise ValueError(f"format {known.get('format')}")
         about = json.loads(known["about"])
+        if about.get("format") != _FORMAT:
+            raise ValueError(f"format {about.get('format')}")
         ranges = {name: (float(low), float(high)) for name, (low, high) in about["ranges"].items()}
         first, second = about["images"]
         return Shift(

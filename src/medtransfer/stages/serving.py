@@ -88,9 +88,9 @@ def load_version(name: str, version: int) -> Loaded:
 def answer(loaded: Loaded, data: bytes, wants_map: bool) -> dict[str, Any]:
     """Return the reply to one image.
 
-    ``answer`` by column; ``words``: what validation says of each probability; ``zones``: severities upper, middle, lower
-    of the right and of the left lung; ``flags``: rules that the image breaks; ``unlike_training``: reasons, or *not
-    available*; on demand ``map`` and ``explained``.
+    ``answer`` by column; ``words``: what validation says of each probability; ``zones``: severities upper, middle,
+    lower of the right and of the left lung; ``flags``: rules that the image breaks; ``unlike_training``: reasons,
+    or *not available*; on demand ``map`` and ``explained``.
 
     Raises:
         DataError: the image cannot be read.

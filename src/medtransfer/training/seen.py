@@ -42,7 +42,7 @@ def look(
     device, parts = next(network.parameters()).device, []
     with torch.inference_mode():
         for start in range(0, len(packed), _BATCH):
-            maps = network.feature_map(normalised(packed[start : start + _BATCH], prepared).to(device))
+            maps = network.feature_map(normalised(np.array(packed[start : start + _BATCH]), prepared).to(device))
             parts.append(maps.flatten(2).mean(2).double().cpu().numpy())
     levels = grey_levels(packed).reshape(len(packed), -1)
     quantiles = np.percentile(levels, [1, 50, 99], axis=1)
