@@ -47,15 +47,15 @@ def main() -> None:
 
 
 def _shares(shift: Shift, seen: Seen) -> str:
-    counts = [np.mean([bool(each) for each in shift.unlike(seen)])]
-    counts.append((shift.distances(seen.features) > shift.farthest).mean())
+    counts = [float(np.mean([bool(each) for each in shift.unlike(seen)]))]
+    counts.append(float((shift.distances(seen.features) > shift.farthest).mean()))
     for columns in GROUPS.values():
         outside = [
             (seen.numbers[name] < shift.ranges[name][0]) | (seen.numbers[name] > shift.ranges[name][1])
             for name in columns
             if name in shift.ranges
         ]
-        counts.append(np.any(outside, axis=0).mean() if outside else np.nan)
+        counts.append(float(np.any(outside, axis=0).mean()) if outside else float("nan"))
     return " | ".join(f"{100 * share:.1f} %" for share in counts)
 
 
