@@ -35,7 +35,12 @@ class Columns(Protocol):
 
 
 def answers(
-    table: pd.DataFrame, manifest: pd.DataFrame, columns: Mapping[str, Columns], *, lungs: Sequence[str] = ()
+    table: pd.DataFrame,
+    manifest: pd.DataFrame,
+    columns: Mapping[str, Columns],
+    *,
+    lungs: Sequence[str] = (),
+    unlike: Sequence[Sequence[str]] | None = None,
 ) -> pd.DataFrame:
     """Return one row per image: file, likeliest class, every score, and the known label if there is one.
 
@@ -44,6 +49,7 @@ def answers(
         manifest: the images.
         columns: by head; the outputs of all heads in their order.
         lungs: where the lung mask of each image is from, of a network that reads them.
+        unlike: in what each image is unlike the training images; None = not available.
     """
     wide = table.pivot(index="image_id", columns="output", values="score").loc[manifest["image_id"]]
     rows: dict[str, Any] = {"file": manifest["path"].to_numpy()}
@@ -58,6 +64,7 @@ def answers(
         rows["lungs"] = list(lungs)
     if (manifest["label"] != "").any():
         rows["known_label"] = manifest["label"].to_numpy()
+    rows[UNLIKE] = NOT_AVAILABLE if unlike is None else ["; ".join(reasons) for reasons in unlike]
     return pd.DataFrame(rows)
 
 

@@ -15,18 +15,18 @@ import pandas as pd
 from medtransfer import paths
 from medtransfer.data.add import by_reason, scan_to_manifest
 from medtransfer.data.lungs import FILE, SEGMENTER, WHOLE, count_origins
+from medtransfer.data.packed import PackedDataset
 from medtransfer.data.sources import Skipped
 from medtransfer.errors import DataError
 from medtransfer.evaluation.checks import UndefinedMetricWarning
 from medtransfer.evaluation.intervals import Interval
 from medtransfer.evaluation.predictions import write_predictions
-from medtransfer.evaluation.shift import NOT_AVAILABLE, Shift, read_shift
+from medtransfer.evaluation.shift import Shift, read_shift
 from medtransfer.evaluation.summary import NO_IDS
 from medtransfer.files import read_json, write_json, write_text
 from medtransfer.models.classifier import Classifier
 from medtransfer.models.weights import load_model
 from medtransfer.reporting.evaluation import (
-    UNLIKE,
     answers,
     below_chance,
     bounds_or_reason,
@@ -118,14 +118,9 @@ def evaluated(
         data = pack_like_training(manifest, source.root, Path(temporary) / "data", description, patients=scan.patients)
         table = predict_network(model, description, data, engine, name=name)
         lungs = origins_of_lungs(model, description["preprocessing"], data)
-        unlike = None
-        if shift is not None:
-            files = [source.root / path for path in manifest["path"]]
-            unlike = shift.unlike(look(model, description["preprocessing"], data.images, files))
+        unlike = shift and _unlike(shift, model, description["preprocessing"], data, source.root)
     asked = asked_questions(heads, positive=positive)
-    with catch_warnings():
-        simplefilter("ignore", UndefinedMetricWarning)  # the report says "not defined"
-        metrics = score_questions(table, asked)
+    metrics = _scored(table, asked)
     known = scan.patients == "known"
     warnings = [
         *scan.notes,
@@ -147,9 +142,22 @@ def evaluated(
         "trained_on": description["extra"]["dataset"],
     }
     stored = {head: one.model_dump() for head, one in heads.items()}
-    shown = answers(table, manifest, head_columns(stored, where=name), lungs=lungs)
-    shown[UNLIKE] = [NOT_AVAILABLE] * len(shown) if unlike is None else ["; ".join(reasons) for reasons in unlike]
+    shown = answers(table, manifest, head_columns(stored, where=name), lungs=lungs, unlike=unlike)
     return Evaluation(facts, metrics, list(asked), table, shown, skipped, [text for text in warnings if text])
+
+
+def _scored(table: pd.DataFrame, asked: Mapping[str, tuple[str, ...]]) -> dict[str, Metrics]:
+    with catch_warnings():
+        simplefilter("ignore", UndefinedMetricWarning)  # the report says "not defined"
+        return score_questions(table, asked)
+
+
+def _unlike(
+    shift: Shift, model: Classifier, prepared: dict[str, Any], data: PackedDataset, root: Path
+) -> list[list[str]]:
+    """Return in what each image is unlike the training images; ``root`` is the folder of the files."""
+    files = [root / path for path in data.manifest["path"]]
+    return shift.unlike(look(model, prepared, data.images, files))
 
 
 def _write(options: Namespace, found: Evaluation) -> None:
