@@ -118,7 +118,7 @@ def evaluated(
         data = pack_like_training(manifest, source.root, Path(temporary) / "data", description, patients=scan.patients)
         table = predict_network(model, description, data, engine, name=name)
         lungs = origins_of_lungs(model, description["preprocessing"], data)
-        unlike = shift and _unlike(shift, model, description["preprocessing"], data, source.root)
+        unlike = _unlike(shift, model, description["preprocessing"], data, source.root)
     asked = asked_questions(heads, positive=positive)
     metrics = _scored(table, asked)
     known = scan.patients == "known"
@@ -153,9 +153,11 @@ def _scored(table: pd.DataFrame, asked: Mapping[str, tuple[str, ...]]) -> dict[s
 
 
 def _unlike(
-    shift: Shift, model: Classifier, prepared: dict[str, Any], data: PackedDataset, root: Path
-) -> list[list[str]]:
+    shift: Shift | None, model: Classifier, prepared: dict[str, Any], data: PackedDataset, root: Path
+) -> list[list[str]] | None:
     """Return in what each image is unlike the training images; ``root`` is the folder of the files."""
+    if shift is None:
+        return None
     files = [root / path for path in data.manifest["path"]]
     return shift.unlike(look(model, prepared, data.images, files))
 
