@@ -54,7 +54,8 @@ def version_of(model: str, *, uri: str | None = None) -> int:
     Raises:
         TrackingError: no such model, or the store cannot be reached.
     """
-    return int(_resolve(client(uri, new=False), model, *_address(model)).version)
+    address = _address(model)
+    return int(_resolve(client(uri, new=False), model, *address).version)
 
 
 def fetch_card(model: str, *, uri: str | None = None) -> str:
@@ -67,8 +68,9 @@ def fetch_card(model: str, *, uri: str | None = None) -> str:
     Raises:
         TrackingError: no such model.
     """
+    address = _address(model)
     store = client(uri, new=False)
-    entry = _resolve(store, model, *_address(model))
+    entry = _resolve(store, model, *address)
     with tempfile.TemporaryDirectory() as folder:
         try:
             text = download(store, entry, "README.md", Path(folder)).read_text(encoding="utf-8")
