@@ -17,12 +17,15 @@ from PIL import Image
 import medtransfer as mt
 from medtransfer import api
 from medtransfer.cli import run
-from medtransfer.data.given import normalised, packed_batches
+from medtransfer.data.given import normalised, pack_files, packed_batches
 from medtransfer.errors import DataError, ModelError, TrackingError
+from medtransfer.evaluation.shift import fit_shift, write_shift
 from medtransfer.explain.gradcam import grad_cam
 from medtransfer.models.classifier import NetworkConfig, build_network
 from medtransfer.models.weights import save_weights
-from medtransfer.stages import audit, evaluate, serve
+from medtransfer.stages import audit, evaluate, serving
+from medtransfer.tracking.gates import SHIFT
+from medtransfer.training.seen import look
 from network_heads import LABEL_AND_ZONES, PREPROCESSING, class_heads
 
 NETWORK = NetworkConfig(backbone="test_resnet")
@@ -143,27 +146,29 @@ def test_the_import_imports_nothing_of_weight():
 
 def test_the_server_s_answer_is_the_prediction_with_flags_and_a_map(weights):
     model = mt.load_model(ADDRESS)
-    answer = serve.answerer(model)
+    loaded = serving.Loaded(1, model)
     data = Path("mine/00.png").read_bytes()
-    reply = json.loads(json.dumps(answer(data, True)))
+    reply = json.loads(json.dumps(serving.answer(loaded, data, True)))
     (expected,) = mt.predict(model, "mine/00.png").to_dict("records")
     assert reply["answer"] == pytest.approx(expected)
     assert reply["flags"] == []
     assert reply["explained"] == "covid"
     map_ = Image.open(BytesIO(b64decode(reply["map"].removeprefix("data:image/png;base64,"))))
     assert map_.size == (32, 32)
-    assert "map" not in answer(data, False)
+    assert reply["unlike_training"] == "not available"
+    assert reply["words"]["covid"].startswith("uncalibrated score")
+    assert "map" not in serving.answer(loaded, data, False)
     with pytest.raises(DataError, match="not an image"):
-        answer(b"text", False)
+        serving.answer(loaded, b"text", False)
 
 
 def test_unlike_images_are_flagged(weights):
-    answer = serve.answerer(mt.load_model(ADDRESS))
+    loaded = serving.Loaded(1, mt.load_model(ADDRESS))
 
     def flags(array):
         buffer = BytesIO()
         Image.fromarray(array).save(buffer, format="PNG")
-        return answer(buffer.getvalue(), False)["flags"]
+        return serving.answer(loaded, buffer.getvalue(), False)["flags"]
 
     draw = np.random.default_rng(1)
     assert "in colour" in flags(draw.integers(0, 256, (40, 40, 3), dtype=np.uint8))[0]
@@ -172,8 +177,53 @@ def test_unlike_images_are_flagged(weights):
     assert "one grey level" in flags(np.full((40, 40), 9, np.uint8))[0]
 
 
+@pytest.fixture
+def with_shift(weights):
+    """The same network with the statistics of noise images of 36 × 44 pixels, 48 of them for the limits."""
+    model = mt.load_model(weights)
+    prepared, files = model.description["preprocessing"], sorted(Path("mine").glob("*.png"))
+    seen = [look(model.network, prepared, pack_files(part, prepared), part) for part in (files[:36], files[36:])]
+    write_shift(fit_shift(seen[0], np.zeros(36, np.int64), seen[1]), weights / SHIFT)
+    return weights
+
+
+def test_images_unlike_those_of_training_are_flagged_everywhere(with_shift):
+    model = mt.load_model(with_shift)
+    colour = np.zeros((40, 40, 3), np.uint8)
+    colour[..., 0] = 200
+    Path("other").mkdir()
+    Image.fromarray(colour).save("other/red.png")
+    Image.fromarray(np.full((300, 300), 9, np.uint8)).save("other/blank.png")
+    Path("other/noise.png").write_bytes(Path("mine/00.png").read_bytes())
+    found = mt.predict(model, ["other/red.png", "other/blank.png", "other/noise.png"], shift=True)["unlike_training"]
+    assert "in colour" in found[0]
+    assert "shorter side in pixels 300" in found[1]
+    assert found[2] == ""
+    assert "features" in mt.predict(model, np.full((1, 1, 40, 40), 9, np.uint8), shift=True)["unlike_training"][0]
+    assert run(["evaluate", "--model", ADDRESS, "--images", "other"]) == 0
+    facts = json.loads(Path("out/evaluate/metrics.json").read_text())
+    assert (facts["unlike_training"], facts["unlike_training_share"]) == (2, 0.667)
+    assert any("2 of 3 images (67%) are unlike the training images" in warning for warning in facts["warnings"])
+    assert "- unlike training: 2" in Path("out/evaluate/report.md").read_text()
+    table = pd.read_csv("out/evaluate/predictions.csv", keep_default_na=False).set_index("file")["unlike_training"]
+    assert table["noise.png"] == ""
+    assert "in colour" in table["red.png"]
+    reply = serving.answer(serving.Loaded(1, model), Path("other/red.png").read_bytes(), False)
+    assert "in colour" in reply["unlike_training"]
+
+
+def test_without_statistics_it_is_said_to_be_not_available(weights):
+    table = mt.predict(mt.load_model(ADDRESS), "mine/00.png", shift=True)
+    assert list(table["unlike_training"]) == ["not available"]
+    found = mt.evaluate(mt.load_model(ADDRESS), images="mine")
+    assert found.facts["unlike_training"] == "not available"
+    assert any("is not available" in warning for warning in found.warnings)
+    assert set(found.answers["unlike_training"]) == {"not available"}
+
+
 def test_a_taken_port_is_one_line(weights, monkeypatch, capsys):
-    monkeypatch.setattr(serve, "fetch_model", lambda name: weights)
+    monkeypatch.setattr(serving, "version_of", lambda name: 1)
+    monkeypatch.setattr(serving, "load_version", lambda name, version: serving.Loaded(1, mt.load_model(weights)))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert run(["serve", "toy@champion", "--port", str(taken.getsockname()[1])]) == 2
     assert "give another --port" in capsys.readouterr().err

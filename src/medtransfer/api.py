@@ -11,18 +11,22 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from medtransfer.data.given import normalised
+from medtransfer.data.given import encoded_files, normalised, packed_batches
 from medtransfer.errors import ModelError
+from medtransfer.evaluation.shift import NOT_AVAILABLE, Shift, read_shift
 from medtransfer.explain.explainers import explain
 from medtransfer.explain.severity import SEVERITY_MAP, require_severity, severity_map
 from medtransfer.models.classifier import Classifier
 from medtransfer.models.heads import activate, require_trained
 from medtransfer.models.weights import load_model as load_weights
+from medtransfer.reporting.evaluation import UNLIKE
 from medtransfer.stages.audit import audited
 from medtransfer.stages.evaluate import Evaluation, evaluated
 from medtransfer.tracking.columns import head_columns, read_temperatures, score_table
 from medtransfer.tracking.fetching import fetch_model
+from medtransfer.tracking.gates import SHIFT
 from medtransfer.tracking.lungs import batches_with_lungs
+from medtransfer.training.seen import look
 
 Images = str | Path | bytes | NDArray[Any] | Sequence[str | Path | bytes]
 """Image files (PNG, JPEG, TIFF, DICOM, …) as paths or as their bytes, or whole grey levels 0–255 ``[N, C, H, W]``."""
@@ -30,15 +34,17 @@ Images = str | Path | bytes | NDArray[Any] | Sequence[str | Path | bytes]
 
 @dataclass(frozen=True)
 class Model:
-    """A model: ``address``, ``network`` in evaluation mode, its config.json as ``description``, and ``temperatures``.
+    """A model: ``address``, ``network`` in evaluation mode, and its config.json as ``description``.
 
-    A version that was registered with validation images has a temperature per output.
+    A version that was registered with validation images has ``temperatures`` per output. ``shift`` holds the
+    statistics of its training images; None where it was registered without them.
     """
 
     address: str
     network: Classifier
     description: dict[str, Any]
     temperatures: Mapping[str, float] = field(default_factory=dict)
+    shift: Shift | None = None
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -62,15 +68,21 @@ def load_model(model: str | Path) -> Model:
     folder = fetch_model(str(model)) if registered else Path(model)
     network, description = load_weights(folder)
     require_trained(description["heads"], what=str(model))
-    return Model(str(model), network, description, read_temperatures(folder))
+    return Model(str(model), network, description, read_temperatures(folder), read_shift(folder / SHIFT))
 
 
-def predict(model: Model, images: Images) -> pd.DataFrame:
+def predict(model: Model, images: Images, *, shift: bool = False) -> pd.DataFrame:
     """Return the table that the registered model returns: one row per image, at most 256 images per call.
 
     Columns are ``probability_<output>``, ``severity_<output>`` or ``value_<output>``, and of exclusive classes the
     ``label`` before them. A registered model has ``calibrated_<output>`` too: the probabilities at the temperature of
     its validation images; ``label`` is by the probabilities themselves.
+
+    Args:
+        model: what ``load_model`` returned.
+        images: files or arrays.
+        shift: add ``unlike_training``: in what an image is unlike those of training, empty where in nothing, and
+            *not available* where the model was registered without their statistics.
 
     Raises:
         DataError: an image cannot be read, or is not what the model takes.
@@ -86,7 +98,21 @@ def predict(model: Model, images: Images) -> pd.DataFrame:
     stored = {name: head.model_dump() for name, head in heads.items()}
     columns = head_columns(stored, where=model.address)
     scores = {name: torch.cat([part[name] for part in parts]).double().numpy() for name in columns}
-    return score_table(scores, columns, heads, origins=origins, temperatures=model.temperatures)
+    table = score_table(scores, columns, heads, origins=origins, temperatures=model.temperatures)
+    return table.assign(**{UNLIKE: _unlike(model, images)}) if shift else table
+
+
+def _unlike(model: Model, images: Images) -> list[str] | str:
+    if model.shift is None:
+        return NOT_AVAILABLE
+    given, prepared = _given(images), model.description["preprocessing"]
+    channels = prepared["channels"]
+    files = encoded_files(given)
+    if files is None:
+        given = np.asarray(given)[:, :channels]  # a lung mask may be one more
+    packed = np.concatenate(list(packed_batches(given, prepared)))
+    reasons = model.shift.unlike(look(model.network, prepared, packed, files or ()))
+    return ["; ".join(each) for each in reasons]
 
 
 def evaluate(
@@ -118,7 +144,7 @@ def evaluate(
         manifest=None if manifest is None else Path(manifest),
         rename=[f"{folder}={name}" for folder, name in (rename or {}).items()],
     )
-    return evaluated(options, model.network, model.description, name=model.address)
+    return evaluated(options, model.network, model.description, name=model.address, shift=model.shift)
 
 
 def audit_model(

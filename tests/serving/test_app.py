@@ -25,7 +25,7 @@ def serve():
     def serve(answer, *, token="", **limits):
         listening = socket.create_server(("127.0.0.1", 0))
         port = listening.getsockname()[1]
-        app = build_app(answer, ABOUT, Limits(**limits), token=token)
+        app = build_app(answer, lambda: ABOUT, Limits(**limits), token=token)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
         thread.start()

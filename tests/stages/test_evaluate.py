@@ -17,6 +17,7 @@ from medtransfer.data.sources import ImageFolderSource, Scan
 from medtransfer.evaluation.predictions import read_predictions
 from medtransfer.models.classifier import NetworkConfig, build_network
 from medtransfer.models.weights import load_model, save_weights
+from medtransfer.reporting.evaluation import unlike_in_words
 from medtransfer.stages import evaluate
 from medtransfer.tracking.serving import prepare
 from medtransfer.training.frozen import binary_heads
@@ -170,7 +171,7 @@ def test_one_class_against_all_others_is_scored_by_labels_or_by_its_column(evalu
     np.testing.assert_allclose(column(table, "covid", "score"), 1 / (1 + np.exp(-raw[:, 0])), rtol=1e-5)
     pairs = [(a > b) + 0.5 * (a == b) for a in raw[::3, 0] for b in np.delete(raw[:, 0], np.s_[::3])]
     assert metrics["metrics"]["auroc"]["value"] == pytest.approx(np.mean(pairs))
-    assert metrics["warnings"] == [evaluate.UNKNOWN_PATIENTS]
+    assert metrics["warnings"] == [unlike_in_words(None), evaluate.UNKNOWN_PATIENTS]
     assert "Not known" not in report
 
 
@@ -263,7 +264,7 @@ def test_class_folders_answer_one_class_against_all_others(folder_evaluated):
     draw(*(f"in/{name}/{n}.png" for n in range(4) for name in ("covid", "pneumonia", "normal")))
     heads = binary_heads("covid")
     _, answers, metrics, *_ = folder_evaluated("in", heads=heads)
-    assert set(answers) == {"file", "probability_covid", "known_label"}
+    assert set(answers) == {"file", "probability_covid", "known_label", "unlike_training"}
     assert 0 <= metrics["metrics"]["auroc"]["value"] <= 1
     table = read_predictions(Path("out/evaluate/predictions.parquet"))
     assert table["target"].tolist() == [float("/covid/" in name) for name in table["image_id"]]

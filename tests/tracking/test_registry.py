@@ -22,7 +22,8 @@ from medtransfer.models.heads import Head
 from medtransfer.models.weights import load_model, save_weights
 from medtransfer.stages import registry
 from medtransfer.tracking import About, fetch_model, finish, open_run, promote, promotions, register_model, rollback
-from medtransfer.tracking.fetching import fetch_validation
+from medtransfer.tracking.fetching import fetch_validation, version_of
+from medtransfer.tracking.gates import SHIFT
 from medtransfer.tracking.store import client
 from network_heads import FINDINGS, LABEL_AND_ZONES, class_heads
 
@@ -291,3 +292,17 @@ def test_validation_predictions_come_back_by_the_models_address(here, records):
     register_model(fit(here / "without", 1), records=records, about=About(tags=about.tags), name=NAME)
     with pytest.raises(TrackingError, match=r"validation\.parquet"):
         fetch_validation(f"models:/{NAME}/2")
+
+
+def test_statistics_of_training_images_travel_with_their_hash(here, registered, records):
+    (here / "s").write_bytes(b"statistics")
+    about = About(tags={"gate.leaks": "open: 0 pairs"}, shift=here / "s")
+    register_model(fit(here / "other", 1), records=records, about=about, name=NAME)
+    assert (fetch_model(f"models:/{NAME}/2", folder=here / "got") / SHIFT).read_bytes() == b"statistics"
+    fetch_model(f"models:/{NAME}/1", folder=here / "got")
+    assert not (here / "got" / SHIFT).exists()
+    (stored,) = [file for file in stored_files(here) if file.name == SHIFT]
+    stored.write_bytes(b"others")
+    with pytest.raises(TrackingError, match="not the registered file"):
+        fetch_model(f"models:/{NAME}/2", folder=here / "got")
+    assert (version_of(f"models:/{NAME}@champion"), version_of(f"models:/{NAME}/2")) == (1, 2)

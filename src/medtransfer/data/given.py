@@ -153,7 +153,7 @@ def input_flags(data: bytes, preprocessing: Mapping[str, Any]) -> list[str]:
     """
     image = read_image(data, channels=3, raw=preprocessing.get("window") is not None)
     (height, width), flags = image.shape[1:], []
-    if preprocessing["channels"] == 1 and _colourful(image):
+    if preprocessing["channels"] == 1 and colourful(image):
         flags.append("in colour, the model reads grey images")
     if min(height, width) < preprocessing["crop"]:
         flags.append(f"{width}×{height} pixels, fewer than the {preprocessing['crop']} of the model's view")
@@ -164,7 +164,7 @@ def input_flags(data: bytes, preprocessing: Mapping[str, Any]) -> list[str]:
     return flags
 
 
-def _colourful(image: npt.NDArray[Any]) -> bool:
+def colourful(image: npt.NDArray[Any]) -> bool:
     """Whether more than one pixel in a hundred has channels that differ by more than compression makes them."""
     spread = image.max(0).astype(np.float64) - image.min(0)
     return bool((spread > _TINT * np.iinfo(image.dtype).max).mean() > 0.01) if image.dtype.kind == "u" else False

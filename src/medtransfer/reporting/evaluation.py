@@ -12,9 +12,14 @@ from medtransfer.data.manifest import ZONES
 from medtransfer.evaluation.intervals import Interval
 from medtransfer.evaluation.metrics import METRICS
 from medtransfer.evaluation.severity import severity_score
+from medtransfer.evaluation.shift import NOT_AVAILABLE
 
 UNLIKELY = -3.0
 """Standard deviations below 0.5 of an AUROC that chance alone hardly gives; images of one patient count apart."""
+
+
+UNLIKE = "unlike_training"
+"""Column of the answers: in what an image is unlike the training images."""
 
 
 class Columns(Protocol):
@@ -30,7 +35,12 @@ class Columns(Protocol):
 
 
 def answers(
-    table: pd.DataFrame, manifest: pd.DataFrame, columns: Mapping[str, Columns], *, lungs: Sequence[str] = ()
+    table: pd.DataFrame,
+    manifest: pd.DataFrame,
+    columns: Mapping[str, Columns],
+    *,
+    lungs: Sequence[str] = (),
+    unlike: Sequence[Sequence[str]] | None = None,
 ) -> pd.DataFrame:
     """Return one row per image: file, likeliest class, every score, and the known label if there is one.
 
@@ -39,6 +49,7 @@ def answers(
         manifest: the images.
         columns: by head; the outputs of all heads in their order.
         lungs: where the lung mask of each image is from, of a network that reads them.
+        unlike: in what each image is unlike the training images; None = not available.
     """
     wide = table.pivot(index="image_id", columns="output", values="score").loc[manifest["image_id"]]
     rows: dict[str, Any] = {"file": manifest["path"].to_numpy()}
@@ -53,6 +64,7 @@ def answers(
         rows["lungs"] = list(lungs)
     if (manifest["label"] != "").any():
         rows["known_label"] = manifest["label"].to_numpy()
+    rows[UNLIKE] = NOT_AVAILABLE if unlike is None else ["; ".join(reasons) for reasons in unlike]
     return pd.DataFrame(rows)
 
 
@@ -73,6 +85,27 @@ def below_chance(question: str, table: pd.DataFrame, outputs: tuple[str, ...]) -
         f"AUROC of {question} is {value:.3f}, further below 0.5 than chance explains: labels may be exchanged, or the "
         "images unlike those of training (inverted grey levels, another window)"
     )
+
+
+def unlike_facts(unlike: Sequence[Sequence[str]] | None) -> dict[str, Any]:
+    """Return number and share of the images that are unlike the training images; ``unlike`` has reasons per image."""
+    if unlike is None:
+        return {UNLIKE: NOT_AVAILABLE}
+    flagged = sum(bool(reasons) for reasons in unlike)
+    return {UNLIKE: flagged, f"{UNLIKE}_share": round(flagged / len(unlike), 3)}
+
+
+def unlike_in_words(unlike: Sequence[Sequence[str]] | None) -> str:
+    """Say how many images are unlike the training images, or that it is not known; empty where none is."""
+    if unlike is None:
+        return (
+            f"whether the images are like the training images is {NOT_AVAILABLE}: the model has no statistics of them"
+        )
+    flagged = sum(bool(reasons) for reasons in unlike)
+    if not flagged:
+        return ""
+    share = f"{flagged} of {len(unlike)} images ({flagged / len(unlike):.0%})"
+    return f"{share} are unlike the training images, where no metric was measured: column {UNLIKE} says in what"
 
 
 def evaluation_markdown(

@@ -19,6 +19,8 @@ from medtransfer.errors import MedTransferError
 
 Answer = Callable[[bytes, bool], dict[str, Any]]
 """The content of an image file, and whether a map is wanted → the reply."""
+Facts = Callable[[], dict[str, Any]]
+"""What is true now: another version may answer the next request."""
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     "img-src data:; connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'",
@@ -70,27 +72,29 @@ class Refused(Exception):  # noqa: N818  # a reply, not a fault
         self.status = status
 
 
-def build_app(answer: Answer, about: dict[str, Any], limits: Limits, *, token: str = "") -> Any:
+def build_app(answer: Answer, about: Facts, limits: Limits, *, token: str = "", page: Facts = dict) -> Any:
     """Return the ASGI application.
 
     Args:
         answer: called in one worker thread at a time; its ``MedTransferError`` becomes a 400 with the reason.
-        about: of the model, part of every reply: ``model``, ``sha256``, ``notice``.
+        about: of the model, part of every reply: ``model``, ``version``, ``sha256``, ``notice``. Where the reply of
+            ``answer`` has these keys they count: the model may change while a request waits.
         limits: what is accepted.
         token: where it is given, ``/predict`` wants ``Authorization: Bearer <token>``.
+        page: what the page says beside: ``card`` (text) and ``follows`` (whether the model's alias is followed).
     """
     from fastapi import FastAPI, Request
     from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    app, desk, page = FastAPI(openapi_url=None), _Desk(answer, limits, token), _page(about)
+    app, desk = FastAPI(openapi_url=None), _Desk(answer, limits, token)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(limits.hosts))
 
     async def front() -> Any:
-        return HTMLResponse(page, headers=HEADERS)
+        return HTMLResponse(_page(about(), page(), wants_token=bool(token)), headers=HEADERS)
 
     async def health() -> Any:
-        return JSONResponse({"status": "ready", **about})
+        return JSONResponse({"status": "ready", **about()})
 
     async def metrics() -> Any:
         return PlainTextResponse(desk.counts.text())
@@ -98,7 +102,7 @@ def build_app(answer: Answer, about: dict[str, Any], limits: Limits, *, token: s
     async def predict(request: Request) -> Any:
         status, content = await desk.reply(request)
         more = {"Retry-After": str(RETRY_AFTER)} if status == 503 else {}
-        return JSONResponse({**about, **content}, status_code=status, headers=HEADERS | more)
+        return JSONResponse({**about(), **content}, status_code=status, headers=HEADERS | more)
 
     for path, function in {"/": front, "/health": health, "/metrics": metrics}.items():
         app.get(path)(function)
@@ -192,8 +196,8 @@ async def _body(request: Any, limits: Limits) -> bytes:
     return data
 
 
-def _page(about: dict[str, Any]) -> str:
+def _page(about: dict[str, Any], more: dict[str, Any], *, wants_token: bool) -> str:
     import jinja2
 
     text = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
-    return jinja2.Environment(autoescape=True).from_string(text).render(about=about)
+    return jinja2.Environment(autoescape=True).from_string(text).render(about=about, wants_token=wants_token, **more)

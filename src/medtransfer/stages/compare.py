@@ -60,7 +60,8 @@ def run(options: Namespace) -> None:
     if options.register and table is not None:
         from medtransfer.stages.compared import register_compared
 
-        register_compared(options.register, one, table, command=_again(options, question, name))
+        command = _again(options, question, name)
+        register_compared(options.register, one, table, command=command, root=given.source.root)
 
 
 def _dataset(location: Path) -> str:

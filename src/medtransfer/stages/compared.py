@@ -1,6 +1,7 @@
 """``medtransfer compare … --register MODEL``: the best fit of a comparison becomes a version of a registered model."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 
@@ -13,15 +14,14 @@ from medtransfer.evaluation.scorecard import best_fit, scorecard
 from medtransfer.params import RegistryConfig
 from medtransfer.reporting.candidate import about, card_facts, data_facts, fits_rows
 from medtransfer.reporting.model_card import model_description
-from medtransfer.stages.register import promote_the_first
+from medtransfer.stages.register import promote_the_first, register_with_shift
 from medtransfer.tracking.chain import chain_of
 from medtransfer.tracking.gates import NOT_AUDITED
 from medtransfer.tracking.history import describe
-from medtransfer.tracking.registry import register_model
 from medtransfer.training.progress import console
 
 
-def register_compared(name: str, one: Comparison, table: pd.DataFrame, *, command: str) -> None:
+def register_compared(name: str, one: Comparison, table: pd.DataFrame, *, command: str, root: Path) -> None:
     """Register the best fit of a comparison by its validation metric: a candidate, or the champion of a new model.
 
     Args:
@@ -29,6 +29,7 @@ def register_compared(name: str, one: Comparison, table: pd.DataFrame, *, comman
         one: the comparison.
         table: its predictions.
         command: that compares again, for the card.
+        root: folder of the raw images.
 
     Raises:
         ConfigError: the target is a number, for which the registry has no comparison.
@@ -60,7 +61,7 @@ def register_compared(name: str, one: Comparison, table: pd.DataFrame, *, comman
     facts = replace(facts, rebuild=[f"{command} --register {name}"])
     tags = {"study": model.study, "network": model.variant, "profile": "compare"}
     note = about(facts, best, rows, gate="open: 1 data set", tags=tags)
-    version = register_model(model.weights, records=model.records, name=name, about=note)
+    version = register_with_shift(model, note, one.data, root, name=name)
     describe(name, model_description(facts))
     why = f"best validation {question.metric}"
     alias = promote_the_first(name, version, RegistryConfig().alias, why=why, audit=facts.audit)

@@ -15,19 +15,29 @@ import pandas as pd
 from medtransfer import paths
 from medtransfer.data.add import by_reason, scan_to_manifest
 from medtransfer.data.lungs import FILE, SEGMENTER, WHOLE, count_origins
+from medtransfer.data.packed import PackedDataset
 from medtransfer.data.sources import Skipped
 from medtransfer.errors import DataError
 from medtransfer.evaluation.checks import UndefinedMetricWarning
 from medtransfer.evaluation.intervals import Interval
 from medtransfer.evaluation.predictions import write_predictions
+from medtransfer.evaluation.shift import Shift, read_shift
 from medtransfer.evaluation.summary import NO_IDS
 from medtransfer.files import read_json, write_json, write_text
 from medtransfer.models.classifier import Classifier
 from medtransfer.models.weights import load_model
-from medtransfer.reporting.evaluation import answers, below_chance, bounds_or_reason, evaluation_markdown
+from medtransfer.reporting.evaluation import (
+    answers,
+    below_chance,
+    bounds_or_reason,
+    evaluation_markdown,
+    unlike_facts,
+    unlike_in_words,
+)
 from medtransfer.stages.unseen import scan_unseen
 from medtransfer.tracking.columns import head_columns
 from medtransfer.tracking.fetching import fetch_model
+from medtransfer.tracking.gates import SHIFT
 from medtransfer.training.engine import Engine, HardwareConfig
 from medtransfer.training.evaluating import (
     Metrics,
@@ -40,6 +50,7 @@ from medtransfer.training.evaluating import (
     score_questions,
 )
 from medtransfer.training.progress import console
+from medtransfer.training.seen import look
 
 PREDICTIONS, METRICS, REPORT, ANSWERS = "predictions.parquet", "metrics.json", "report.md", "predictions.csv"
 OWN = {"name", "images", "patients", "left_out", "trained_on"}
@@ -56,9 +67,10 @@ SHOWN = 10
 def run(options: Namespace) -> None:
     """Fetch the model, prepare the images as in its training, and write predictions, metrics and a short report."""
     _require_own(options.out)
-    model, description = load_model(fetch_model(options.model))
+    folder = fetch_model(options.model)
+    (model, description), shift = load_model(folder), read_shift(folder / SHIFT)
     with _alone(options.out):
-        _write(options, evaluated(options, model, description, name=options.model))
+        _write(options, evaluated(options, model, description, name=options.model, shift=shift))
 
 
 class Evaluation(NamedTuple):
@@ -80,7 +92,9 @@ class Evaluation(NamedTuple):
     """What a reader of the metrics has to know."""
 
 
-def evaluated(options: Namespace, model: Classifier, description: dict[str, Any], *, name: str) -> Evaluation:
+def evaluated(
+    options: Namespace, model: Classifier, description: dict[str, Any], *, name: str, shift: Shift | None
+) -> Evaluation:
     """Return what a network makes of new images.
 
     Args:
@@ -88,6 +102,7 @@ def evaluated(options: Namespace, model: Classifier, description: dict[str, Any]
         model: the network.
         description: what ``load_model`` returned beside it.
         name: the model's address.
+        shift: statistics of its training images; without, whether the images are like them is not available.
 
     Raises:
         DataError: there is no image, or a label is no class of the model.
@@ -103,10 +118,9 @@ def evaluated(options: Namespace, model: Classifier, description: dict[str, Any]
         data = pack_like_training(manifest, source.root, Path(temporary) / "data", description, patients=scan.patients)
         table = predict_network(model, description, data, engine, name=name)
         lungs = origins_of_lungs(model, description["preprocessing"], data)
+        unlike = _unlike(shift, model, description["preprocessing"], data, source.root)
     asked = asked_questions(heads, positive=positive)
-    with catch_warnings():
-        simplefilter("ignore", UndefinedMetricWarning)  # the report says "not defined"
-        metrics = score_questions(table, asked)
+    metrics = _scored(table, asked)
     known = scan.patients == "known"
     warnings = [
         *scan.notes,
@@ -114,6 +128,7 @@ def evaluated(options: Namespace, model: Classifier, description: dict[str, Any]
         *(below_chance(question, table, outputs) for question, outputs in asked.items() if len(outputs) == 1),
         _whole_images(lungs, description["preprocessing"]),
         _copies(manifest, description["extra"]["dataset"]),
+        unlike_in_words(unlike),
         "" if known else UNKNOWN_PATIENTS,
     ]
     facts = {
@@ -123,11 +138,28 @@ def evaluated(options: Namespace, model: Classifier, description: dict[str, Any]
         "left_out": len(skipped),
         **({LUNGS[origin]: count for origin, count in count_origins(lungs).items()} if lungs else {}),
         **({"positive_class": positive} if positive else {}),
+        **unlike_facts(unlike),
         "trained_on": description["extra"]["dataset"],
     }
     stored = {head: one.model_dump() for head, one in heads.items()}
-    shown = answers(table, manifest, head_columns(stored, where=name), lungs=lungs)
+    shown = answers(table, manifest, head_columns(stored, where=name), lungs=lungs, unlike=unlike)
     return Evaluation(facts, metrics, list(asked), table, shown, skipped, [text for text in warnings if text])
+
+
+def _scored(table: pd.DataFrame, asked: Mapping[str, tuple[str, ...]]) -> dict[str, Metrics]:
+    with catch_warnings():
+        simplefilter("ignore", UndefinedMetricWarning)  # the report says "not defined"
+        return score_questions(table, asked)
+
+
+def _unlike(
+    shift: Shift | None, model: Classifier, prepared: dict[str, Any], data: PackedDataset, root: Path
+) -> list[list[str]] | None:
+    """Return in what each image is unlike the training images; ``root`` is the folder of the files."""
+    if shift is None:
+        return None
+    files = [root / path for path in data.manifest["path"]]
+    return shift.unlike(look(model, prepared, data.images, files))
 
 
 def _write(options: Namespace, found: Evaluation) -> None:

@@ -1,6 +1,9 @@
 """``medtransfer register STUDY``: the best model of each contest becomes a candidate, the first of all the champion."""
 
 from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -12,18 +15,22 @@ from medtransfer.errors import DataError
 from medtransfer.evaluation.noninferiority import compare_models
 from medtransfer.evaluation.predictions import read_predictions
 from medtransfer.evaluation.scorecard import best_fit
+from medtransfer.evaluation.shift import write_shift
 from medtransfer.files import read_json, read_sealed, sha256_file, write_json
+from medtransfer.models.weights import load_model
 from medtransfer.params import Params, load_params
+from medtransfer.paths import FitPaths
 from medtransfer.reporting.candidate import about, card_facts, data_facts, fits_rows
 from medtransfer.reporting.model_card import model_description
 from medtransfer.studies import VERBS, module
 from medtransfer.studies.base import Contest, FittedModel
 from medtransfer.tracking.chain import chain_of
-from medtransfer.tracking.gates import CONFOUNDED, WEIGHTS
+from medtransfer.tracking.gates import CONFOUNDED, SHIFT, WEIGHTS
 from medtransfer.tracking.history import describe, refresh
 from medtransfer.tracking.promotions import promote, promotions
-from medtransfer.tracking.registry import register_model
+from medtransfer.tracking.registry import About, register_model
 from medtransfer.training.progress import console
+from medtransfer.training.seen import training_shift
 
 
 def run(options: Namespace) -> None:
@@ -64,14 +71,35 @@ def _register(
     )
     gate = f"open: {len(read_json(paths.gate_study(model.study)))} data sets"
     tags = {"study": model.study, "network": model.network, "profile": params.profile}
-    version = register_model(
-        model.weights, records=model.records, name=contest.model, about=about(facts, best, rows, gate=gate, tags=tags)
-    )
+    data, root = PackedDataset.open(paths.dataset(contest.dataset)), params.dataset(contest.dataset).source.root
+    note = about(facts, best, rows, gate=gate, tags=tags)
+    version = register_with_shift(model, note, data, root, name=contest.model)
     describe(contest.model, model_description(facts))
     why = f"best validation {contest.metric}"
     alias = promote_the_first(contest.model, version, params.registry.alias, why=why, audit=facts.audit)
     run_key = read_json(model.records / "run.json")["run_key"]
     return best | {"model": contest.model, "alias": alias, "version": version, "run_key": run_key}
+
+
+def register_with_shift(model: FitPaths, note: About, data: PackedDataset, root: Path, *, name: str) -> int:
+    """Register a fit with the statistics of its training images and return the version.
+
+    Args:
+        model: the fit.
+        note: what else a reader should know.
+        data: the data set that it was trained on.
+        root: folder of its raw files.
+        name: registered model.
+    """
+    network, description = load_model(model.weights)
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / SHIFT
+        try:
+            write_shift(training_shift(network, description["preprocessing"], data, root), file)
+            note = replace(note, shift=file)
+        except DataError as error:  # the model is as good without: whoever asks is told that it is not available
+            console.print(f"{name}: whether images are like those of training is not available: {error}", markup=False)
+        return register_model(model.weights, records=model.records, name=name, about=note)
 
 
 def _audited(model: FittedModel) -> str:

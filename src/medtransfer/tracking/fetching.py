@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from medtransfer.errors import TrackingError
 from medtransfer.paths import fetched_model, workspace
-from medtransfer.tracking.columns import CALIBRATION
-from medtransfer.tracking.gates import AUDIT, VALIDATION, checked_download, served_files
+from medtransfer.tracking.gates import AUDIT, OPTIONAL, VALIDATION, checked_download, download, served_files
 from medtransfer.tracking.names import check_model_name
 from medtransfer.tracking.refusals import refused
 from medtransfer.tracking.store import client
@@ -18,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def fetch_model(model: str, *, folder: Path | None = None, uri: str | None = None) -> Path:
-    """Download a registered model's weights, config and temperatures, where it has these, and return their folder.
+    """Download a registered model's weights, config and what else it answers with; return their folder.
+
+    A version may have temperatures and statistics of its training images.
 
     Args:
         model: ``models:/<name>@<alias>`` or ``models:/<name>/<version>``.
@@ -36,11 +37,47 @@ def fetch_model(model: str, *, folder: Path | None = None, uri: str | None = Non
     entry = _resolve(store, model, name, alias, version)
     target = folder or workspace() / fetched_model(name, int(entry.version))
     target.mkdir(parents=True, exist_ok=True)
-    (target / CALIBRATION).unlink(missing_ok=True)  # of a version with this number in another store
+    for file in OPTIONAL:
+        (target / file).unlink(missing_ok=True)  # of a version with this number in another store
     with tempfile.TemporaryDirectory(dir=target, prefix=".part-") as staged:
         for file in served_files(entry.tags):
             checked_download(store, entry, file, Path(staged)).replace(target / file)
     return target
+
+
+def version_of(model: str, *, uri: str | None = None) -> int:
+    """Return the version that an address means now; nothing is downloaded.
+
+    Args:
+        model: its address, as for :func:`fetch_model`.
+        uri: tracking address.
+
+    Raises:
+        TrackingError: no such model, or the store cannot be reached.
+    """
+    address = _address(model)
+    return int(_resolve(client(uri, new=False), model, *address).version)
+
+
+def fetch_card(model: str, *, uri: str | None = None) -> str:
+    """Return the model card of a registered model, Markdown without its metadata; empty where it has none.
+
+    Args:
+        model: its address, as for :func:`fetch_model`.
+        uri: tracking address.
+
+    Raises:
+        TrackingError: no such model.
+    """
+    address = _address(model)
+    store = client(uri, new=False)
+    entry = _resolve(store, model, *address)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            text = download(store, entry, "README.md", Path(folder)).read_text(encoding="utf-8")
+        except TrackingError:
+            return ""
+    return text.split("---\n", 2)[-1].strip()
 
 
 def fetch_validation(model: str, *, uri: str | None = None) -> "pd.DataFrame":

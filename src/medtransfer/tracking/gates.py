@@ -20,11 +20,16 @@ from medtransfer.tracking.columns import CALIBRATION
 from medtransfer.tracking.refusals import is_full, refused
 
 WEIGHTS, CONFIG, VALIDATION = "model.safetensors", "config.json", "validation.parquet"
+SHIFT = "shift.safetensors"
+"""Statistics of the training images."""
+OPTIONAL = (CALIBRATION, SHIFT)
+"""A version that was registered without one has no such file and no tag with its hash."""
 HASHES = {
     WEIGHTS: "sha256",
     CONFIG: "config_sha256",
     VALIDATION: "validation_sha256",
     CALIBRATION: "calibration_sha256",
+    SHIFT: "shift_sha256",
 }
 """File of a version → tag with its hash."""
 PLACES = {WEIGHTS: "artifacts/", CONFIG: "artifacts/", CALIBRATION: "artifacts/"}
@@ -115,8 +120,8 @@ def download(store: Any, version: Any, file: str, folder: Path) -> Path:
 
 
 def served_files(tags: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the files from which a version with these tags answers; not every version has temperatures."""
-    return (WEIGHTS, CONFIG, *((CALIBRATION,) if HASHES[CALIBRATION] in tags else ()))
+    """Return the files with which a version with these tags answers."""
+    return (WEIGHTS, CONFIG, *(file for file in OPTIONAL if HASHES[file] in tags))
 
 
 def checked_download(store: Any, version: Any, file: str, folder: Path) -> Path:

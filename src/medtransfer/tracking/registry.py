@@ -1,6 +1,7 @@
 """The model registry: weights stored once, as safetensors and a config, with the hash of both."""
 
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from medtransfer.tracking.gates import (
     IMAGES,
     NOT_AUDITED,
     PLACES,
+    SHIFT,
     VALIDATION,
     WEIGHTS,
     checked_download,
@@ -66,6 +68,7 @@ class About:
         validation: its predictions on validation images, which the comparison with another version needs.
         metrics: numbers of the logged model by data set.
         temperatures: by output, fitted on validation images; the model answers with calibrated probabilities too.
+        shift: file with the statistics of its training images, which tell whether a new image is like them.
     """
 
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -74,6 +77,7 @@ class About:
     validation: "pd.DataFrame | None" = None
     metrics: Mapping[DatasetInput, Mapping[str, float]] = field(default_factory=dict)
     temperatures: Mapping[str, float] = field(default_factory=dict)
+    shift: Path | None = None
 
 
 NOTHING = About()
@@ -173,16 +177,15 @@ def _left_by_a_kill(store: Any, name: str, run_id: str, tags: Mapping[str, str])
 
 
 def _add_files(saved: Path, about: About) -> dict[str, str]:
-    """Add card and validation predictions to a saved model; return the tags that they need."""
+    """Add card, validation predictions and statistics to a saved model; return the tags that they need."""
     if about.card:
         (saved / "README.md").write_text(about.card, encoding="utf-8")
-    tags = {}
-    if about.temperatures:
-        tags[HASHES[CALIBRATION]] = sha256_file(saved / PLACES[CALIBRATION] / CALIBRATION)
     if about.validation is not None:
         about.validation.to_parquet(saved / VALIDATION)
-        tags[HASHES[VALIDATION]] = sha256_file(saved / VALIDATION)
-    return tags
+    if about.shift is not None:
+        shutil.copyfile(about.shift, saved / SHIFT)
+    files = {file: saved / PLACES.get(file, "") / file for file in (CALIBRATION, VALIDATION, SHIFT)}
+    return {HASHES[file]: sha256_file(path) for file, path in files.items() if path.exists()}
 
 
 def _describe(store: Any, name: str, version: int, about: About) -> None:
