@@ -145,6 +145,7 @@ def _user_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     imported.add_argument("folder", type=Path, nargs="?", default=Path("out"))
     _tuning_verbs(verbs)
     _verb(verbs, "check", "validate params.yaml and the profiles", stage="check")
+    _verb(verbs, "doctor", "look whether this machine, its environment and its stores are fit to run", stage="doctor")
 
 
 def _serve_verb(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
