@@ -101,12 +101,17 @@ def check_environment(root: Path) -> Iterator[Finding]:
         yield Finding("ok", "packages", f"Python {python}; no {LOCK} here to compare with")
         return
     absent, other = differences((root / LOCK).read_text(encoding="utf-8"))
-    for level, packages, what in (("fail", absent, "absent"), ("warn", other, "not as pinned")):
-        if packages:
-            more = f" and {len(packages) - SHOWN} more" if len(packages) > SHOWN else ""
-            yield Finding(level, "packages", f"{what}: {', '.join(packages[:SHOWN])}{more}", "run: make setup")
+    if absent:
+        yield Finding("fail", "packages", f"absent: {_first(absent)}", "run: make setup")
+    if other:
+        yield Finding("warn", "packages", f"not as pinned: {_first(other)}", "run: make setup")
     if not absent + other:
         yield Finding("ok", "packages", f"Python {python}, all as pinned in {LOCK}")
+
+
+def _first(packages: list[str]) -> str:
+    more = f" and {len(packages) - SHOWN} more" if len(packages) > SHOWN else ""
+    return ", ".join(packages[:SHOWN]) + more
 
 
 def differences(lock: str) -> tuple[list[str], list[str]]:

@@ -1,6 +1,8 @@
 """The state of a tracking store, looked at without making, repairing or writing anything."""
 
 import os
+import sqlite3
+from contextlib import closing
 
 from medtransfer.errors import TrackingError
 from medtransfer.tracking.address import database_file
@@ -28,6 +30,7 @@ def store_state(address: str) -> str:
             return "not made yet; the first run makes it"
         if _is_half_made(file):
             raise TrackingError(f"{file.name}: half-made by a killed process; the next run moves it aside")
+        _require_whole(address)
     from mlflow.exceptions import MlflowException
 
     try:
@@ -38,3 +41,12 @@ def store_state(address: str) -> str:
     return f"{count} experiments" + (
         f", {len(left)} runs of killed processes, which the next fit closes" if left else ""
     )
+
+
+def _require_whole(address: str) -> None:
+    """Read the file's own list of tables: MLflow tries a damaged one again for minutes."""
+    try:
+        with closing(sqlite3.connect(database_file(address), timeout=10)) as store:
+            store.execute("SELECT name FROM sqlite_master").fetchall()
+    except sqlite3.Error as error:
+        raise TrackingError(meaning(address, error)) from error

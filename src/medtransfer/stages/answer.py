@@ -1,0 +1,71 @@
+"""``medtransfer predict IMAGE… --model MODEL``: the server's reply to each image, its map written as a PNG."""
+
+from argparse import Namespace
+from base64 import b64decode
+from pathlib import Path
+from typing import Any
+
+from medtransfer.api import Model, load_model
+from medtransfer.errors import DataError
+from medtransfer.files import write_atomic
+from medtransfer.stages.serve import NOTICE, answerer
+from medtransfer.training.progress import console
+
+
+def run(options: Namespace) -> None:
+    """Print the answer to every image, and write ``<out>/<name>-map.png``, the heat over the view of the network.
+
+    Raises:
+        DataError: there is no such image, two have one name, or one cannot be read.
+        TrackingError: there is no such model.
+    """
+    images = [Path(each) for each in (options.study, *options.more)]
+    maps = _map_files(images, options.out)
+    answer = answerer(_model(options.model))
+    for image, file in zip(images, maps, strict=True):
+        try:
+            reply = answer(image.read_bytes(), True)
+        except DataError as error:
+            raise DataError(str(error).replace("the encoded image", str(image))) from error
+        png = b64decode(reply["map"].partition(",")[2])
+        write_atomic(file, lambda staged, png=png: staged.write_bytes(png))
+        _say(f"{image}: {_words(reply['answer'])}")
+        for flag in reply["flags"]:
+            _say(f"  unlike the images of the training: {flag}")
+        _say(f"  where the evidence for {reply['explained']} is: {file}")
+    _say(NOTICE)
+
+
+def _model(name: str) -> Model:
+    if name.startswith("models:/") or Path(name).is_dir():
+        return load_model(name)
+    return load_model(f"models:/{name}")
+
+
+def _map_files(images: list[Path], out: Path) -> list[Path]:
+    """Return the file of each map, before a model is loaded.
+
+    Raises:
+        DataError: an image is not there or a folder, or two would have the same map.
+    """
+    seen: dict[Path, Path] = {}
+    for image in images:
+        if image.is_dir():
+            raise DataError(f"{image}: a folder, expected image files; medtransfer evaluate --images takes folders")
+        if not image.is_file():
+            raise DataError(f"{image}: no such image; correct its path")
+        file = out / f"{image.stem}-map.png"
+        if file in seen:
+            raise DataError(f"{image}: its map would have the name of that of {seen[file]}; predict them one by one")
+        seen[file] = image
+    return list(seen)
+
+
+def _words(answer: dict[str, Any]) -> str:
+    """Return an answer as ``label covid · probability_covid 0.713 · …``."""
+    parts = (f"{name} {value:.3f}" if isinstance(value, float) else f"{name} {value}" for name, value in answer.items())
+    return " · ".join(parts)
+
+
+def _say(line: str) -> None:
+    console.print(line, markup=False, soft_wrap=True)
