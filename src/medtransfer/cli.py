@@ -105,9 +105,7 @@ def _pipeline_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def _user_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verbs that people call."""
-    repro = _verb(verbs, "repro", "run dvc repro, and say which stage of how many", stage="repro")
-    repro.add_argument("targets", nargs="*", help="stages (default: the whole pipeline)")
-    _verb(verbs, "summary", "print the answers, and whether the metrics are those of the last commit", stage="summary")
+    _project_verbs(verbs)
     evaluate = _verb(verbs, "evaluate", "score a registered model on images it has never seen", stage="evaluate")
     evaluate.add_argument("--model", required=True, help="for example models:/covid-ct@champion")
     source = evaluate.add_mutually_exclusive_group(required=True)
@@ -146,6 +144,13 @@ def _user_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     imported.add_argument("folder", type=Path, nargs="?", default=Path("out"))
     _tuning_verbs(verbs)
+
+
+def _project_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verbs that run the pipeline as a whole, or say what state it and its machine are in."""
+    repro = _verb(verbs, "repro", "run dvc repro, and say which stage of how many", stage="repro")
+    repro.add_argument("targets", nargs="*", help="stages (default: the whole pipeline)")
+    _verb(verbs, "summary", "print the answers, and whether the metrics are those of the last commit", stage="summary")
     _verb(verbs, "check", "validate params.yaml and the profiles", stage="check")
     _verb(verbs, "doctor", "look whether this machine, its environment and its stores are fit to run", stage="doctor")
 

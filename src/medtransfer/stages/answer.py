@@ -27,8 +27,7 @@ def run(options: Namespace) -> None:
             reply = answer(image.read_bytes(), True)
         except DataError as error:
             raise DataError(str(error).replace("the encoded image", str(image))) from error
-        png = b64decode(reply["map"].partition(",")[2])
-        write_atomic(file, lambda staged, png=png: staged.write_bytes(png))
+        _write(file, b64decode(reply["map"].partition(",")[2]))
         _say(f"{image}: {_words(reply['answer'])}")
         for flag in reply["flags"]:
             _say(f"  unlike the images of the training: {flag}")
@@ -59,6 +58,13 @@ def _map_files(images: list[Path], out: Path) -> list[Path]:
             raise DataError(f"{image}: its map would have the name of that of {seen[file]}; predict them one by one")
         seen[file] = image
     return list(seen)
+
+
+def _write(file: Path, content: bytes) -> None:
+    def write(staged: Path) -> None:
+        staged.write_bytes(content)
+
+    write_atomic(file, write)
 
 
 def _words(answer: dict[str, Any]) -> str:
