@@ -65,16 +65,16 @@ def check_processor(root: Path) -> Iterator[Finding]:
 
 
 def check_memory(root: Path) -> Iterator[Finding]:
-    """Memory that is free now, against what the hungriest stage takes."""
+    """Memory that is free now."""
     table = Path("/proc/meminfo")
     if not table.exists():
-        yield Finding("ok", "memory", f"not known on this system; the sample takes up to {MEMORY_GB} GB")
+        yield Finding("ok", "memory", f"not known on this system; {MEMORY_GB} GB should be free")
         return
     rows = dict(line.split(":", 1) for line in table.read_text(encoding="utf-8").splitlines())
     total, free = (int(rows[name].split()[0]) * 1024 / 1e9 for name in ("MemTotal", "MemAvailable"))
     found = f"{free:.1f} of {total:.1f} GB free"
     if free < MEMORY_GB:
-        yield Finding("warn", "memory", f"{found}, the sample takes up to {MEMORY_GB} GB", "close other programs")
+        yield Finding("warn", "memory", f"{found}, expected {MEMORY_GB} GB", "close other programs")
     else:
         yield Finding("ok", "memory", found)
 
