@@ -1,8 +1,7 @@
 """What the pipeline of the sample takes, in one place: ``make repro`` says it, ``doctor`` checks it.
 
 Time and disk were measured on two cores (x86-64, no GPU) from a fresh clone. The memory is a convention, not a
-measurement. Nothing is imported here: the Makefile reads this
-file before there is an environment.
+measurement. Nothing is imported here: the Makefile reads this file before there is an environment.
 """
 
 ENVIRONMENT_GB = 6.5
