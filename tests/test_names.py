@@ -91,10 +91,28 @@ VALUES = {
     "why": "because",
     "worker": "1",
     "workers": "1",
+    "allow_host": "localhost",
+    "host": "127.0.0.1",
+    "megabytes": "1",
+    "more": "scan.png",
+    "port": "0",
+    "seconds": "1",
+    "study": "attentive_transfer",
+    "targets": "overview",
+    "waiting": "1",
 }
 """A value for every argument without choices; the address of a model differs from verb to verb."""
 MODEL = dict.fromkeys(("evaluate", "audit"), "models:/covid-ct@champion")
 NO_NAME = {
+    "allow_host": "a host",
+    "host": "a host",
+    "megabytes": "a number",
+    "more": "a path of the user, only read",
+    "port": "a number",
+    "seconds": "a number",
+    "study": "a study, looked for in a list, or a path of the user, only read",
+    "targets": "a stage, looked for by DVC",
+    "waiting": "a number",
     "batch": "a number",
     "candidates": "names of networks, or a path of the user, only read",
     "data": "a path of the user, only read",
@@ -113,7 +131,7 @@ NO_NAME = {
     "on": "a date",
     "origin": "a path of the user, only read",
     "override": "free text",
-    "out": "a path of the user; nothing in it is replaced that evaluate, audit or prevalence did not make",
+    "out": "a path of the user; nothing in it is replaced that evaluate, audit, prevalence or predict did not make",
     "output": "a class or finding, looked for in a table",
     "positive": "a class",
     "predictions": "a path of the user, only read",
@@ -139,12 +157,15 @@ WITHOUT_PARAMS = {
     "code",
     "compare",
     "data",
+    "doctor",
     "evaluate",
     "import",
     "lineage",
     "overview",
     "prevalence",
     "registry",
+    "repro",
+    "serve",
     "summary",
 }
 """Verbs that do not read params.yaml, or only for a data set that is named."""
@@ -192,6 +213,8 @@ def command(words, parser, tried=None, value=None):
         group = exclusive.get(action.dest)
         if action is tried:
             given = value
+        elif action.dest == "more":  # further images, which predict takes with a model
+            continue
         elif action.required or not action.option_strings or (group and group.required and group not in used):
             given = action.choices[0] if action.choices else VALUES.get(action.dest) or MODEL.get(words[0], "covid-ct")
             used.add(group)
