@@ -11,7 +11,7 @@ export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 export PYTHONHASHSEED := 0
 TRACKING ?= $(if $(MLFLOW_TRACKING_URI),$(MLFLOW_TRACKING_URI),sqlite:///$(CURDIR)/mlflow.db)
 
-.PHONY: setup repro tune test test-fast ui bench lint format lock help
+.PHONY: setup announced repro tune test test-fast ui bench lint format lock help
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -26,10 +26,13 @@ $(VENV)/.stamp: requirements.lock pyproject.toml
 
 setup: $(VENV)/.stamp  ## virtual environment with the exact pins
 
-repro: $(VENV)/.stamp  ## the whole pipeline on the embedded sample
+announced:
 	@git rev-parse --git-dir > /dev/null 2>&1 || { echo "make repro: no git checkout, which DVC needs; git clone the project, or run git init here" >&2; exit 2; }
+	@PYTHONPATH=src $(PY) -c 'from medtransfer.stages.needs import COST; print(COST)'
+
+repro: announced $(VENV)/.stamp  ## the whole pipeline on the embedded sample
 	dvc pull -q data.dvc
-	dvc repro
+	@medtransfer repro
 	@echo
 	@medtransfer summary
 	@echo

@@ -23,7 +23,7 @@ from medtransfer.evaluation.shift import fit_shift, write_shift
 from medtransfer.explain.gradcam import grad_cam
 from medtransfer.models.classifier import NetworkConfig, build_network
 from medtransfer.models.weights import save_weights
-from medtransfer.stages import audit, evaluate, serving
+from medtransfer.stages import answer, audit, evaluate, serving
 from medtransfer.tracking.gates import SHIFT
 from medtransfer.training.seen import look
 from network_heads import LABEL_AND_ZONES, PREPROCESSING, class_heads
@@ -46,6 +46,8 @@ def weights(tmp_path, monkeypatch):
     for place in (api, evaluate, audit):
         monkeypatch.setattr(place, "fetch_model", lambda model: tmp_path / "w")
     monkeypatch.setattr(audit, "note_audit", lambda *given: None)
+    monkeypatch.setattr(answer, "version_of", lambda address: {ADDRESS: 1}[address])
+    monkeypatch.setattr(answer, "load_version", lambda address, version: serving.Loaded(1, mt.load_model(address)))
     return tmp_path / "w"
 
 
@@ -227,3 +229,35 @@ def test_a_taken_port_is_one_line(weights, monkeypatch, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert run(["serve", "toy@champion", "--port", str(taken.getsockname()[1])]) == 2
     assert "give another --port" in capsys.readouterr().err
+
+
+def test_predict_answers_images_with_the_server_s_answer_and_writes_the_map(weights, capsys):
+    loaded = serving.Loaded(1, mt.load_model(weights))
+    assert run(["predict", "mine/00.png", "mine/01.png", "--model", "toy@champion", "--out", "maps"]) == 0
+    said = capsys.readouterr().err
+    row = mt.predict(mt.load_model(ADDRESS), "mine/01.png").iloc[0]
+    assert f"mine/01.png: label {row['label']} · probability_non-covid {row['probability_non-covid']:.3f}" in said
+    assert "where the evidence for covid is: maps/01-map.png" in said
+    assert "covid: uncalibrated score, not a probability: the model has no validation predictions" in said
+    assert "unlike the training images: not available" in said
+    reply = serving.answer(loaded, Path("mine/01.png").read_bytes(), True)
+    assert Path("maps/01-map.png").read_bytes() == b64decode(reply["map"].partition(",")[2])
+    assert run(["predict", "mine/00.png", "--model", str(weights)]) == 0
+    assert Path("out/predict/00-map.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["mine/00.png"], "'mine/00.png': expected a study (attentive_transfer"),
+        (["attentive_transfer", "mine/00.png"], "'mine/00.png': expected a study"),
+        (["absent.png", "--model", "toy@champion"], "absent.png: no such image"),
+        (["mine", "--model", "toy@champion"], "mine: a folder, expected image files"),
+        (["mine/labels.csv", "--model", "toy@champion"], "mine/labels.csv: not an image"),
+        (["mine/00.png", "mine/./00.png", "--model", "toy@champion"], "predict them one by one"),
+    ],
+)
+def test_what_predict_cannot_answer_is_one_line(words, said, weights, capsys):
+    assert run(["predict", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line

@@ -97,6 +97,9 @@ VALUES = {
     "why": "because",
     "worker": "1",
     "workers": "1",
+    "more": "scan.png",
+    "study": "attentive_transfer",
+    "targets": "overview",
 }
 """A value for every argument without choices; the address of a model differs from verb to verb."""
 MODEL = dict.fromkeys(("evaluate", "audit"), "models:/covid-ct@champion")
@@ -104,8 +107,11 @@ NO_NAME = {
     "allow_host": "a name of a host, compared with that of a request",
     "host": "an address",
     "megabytes": "a number",
+    "more": "a path of the user, only read",
     "port": "a number",
     "seconds": "a number",
+    "study": "a study, looked for in a list, or a path of the user, only read",
+    "targets": "a stage, looked for by DVC",
     "waiting": "a number",
     "batch": "a number",
     "candidates": "names of networks, or a path of the user, only read",
@@ -125,7 +131,7 @@ NO_NAME = {
     "on": "a date",
     "origin": "a path of the user, only read",
     "override": "free text",
-    "out": "a path of the user; nothing in it is replaced that evaluate, audit or prevalence did not make",
+    "out": "a path of the user; nothing in it is replaced that evaluate, audit, prevalence or predict did not make",
     "output": "a class or finding, looked for in a table",
     "positive": "a class",
     "predictions": "a path of the user, only read",
@@ -151,12 +157,14 @@ WITHOUT_PARAMS = {
     "code",
     "compare",
     "data",
+    "doctor",
     "evaluate",
     "import",
     "lineage",
     "overview",
     "prevalence",
     "registry",
+    "repro",
     "serve",
     "summary",
 }
@@ -205,6 +213,8 @@ def command(words, parser, tried=None, value=None):
         group = exclusive.get(action.dest)
         if action is tried:
             given = value
+        elif action.dest == "more":  # further images, which predict takes with a model
+            continue
         elif action.required or not action.option_strings or (group and group.required and group not in used):
             given = action.choices[0] if action.choices else VALUES.get(action.dest) or MODEL.get(words[0], "covid-ct")
             used.add(group)

@@ -78,7 +78,6 @@ def build_parser() -> argparse.ArgumentParser:
 
 _OF_A_STUDY = {
     "transferability": "score what the source models predict about the target before fine-tuning",
-    "predict": "write the predictions table of a study",
     "score": "compute metrics and intervals from the predictions table",
     "measure": "measure the cost of the networks, and how far fine-tuning moved them from their start",
     "register": "register the best model of each contest by its validation metric",
@@ -100,12 +99,13 @@ def _pipeline_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]"
     fit.add_argument("--condition", action="append", default=[], help="only this condition; may be repeated")
     for name, what in _OF_A_STUDY.items():
         _verb(verbs, name, what, stage=name).add_argument("study", choices=with_verb(name))
+    _predict_verb(verbs)
     _verb(verbs, "overview", "write one front page for the reports of all studies", stage="overview")
 
 
 def _user_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verbs that people call."""
-    _verb(verbs, "summary", "print the answers, and whether the metrics are those of the last commit", stage="summary")
+    _project_verbs(verbs)
     evaluate = _verb(verbs, "evaluate", "score a registered model on images it has never seen", stage="evaluate")
     evaluate.add_argument("--model", required=True, help="for example models:/covid-ct@champion")
     source = evaluate.add_mutually_exclusive_group(required=True)
@@ -142,7 +142,26 @@ def _user_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     imported = _verb(verbs, "import", "add runs of copied outputs to the tracker, each once", stage="imports")
     imported.add_argument("folder", type=Path, nargs="?", default=Path("out"))
     _tuning_verbs(verbs)
+
+
+def _project_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verbs that run the pipeline as a whole, or say what state it and its machine are in."""
+    repro = _verb(verbs, "repro", "run dvc repro, and say which stage of how many", stage="repro")
+    repro.add_argument("targets", nargs="*", help="stages (default: the whole pipeline)")
+    _verb(verbs, "summary", "print the answers, and whether the metrics are those of the last commit", stage="summary")
     _verb(verbs, "check", "validate params.yaml and the profiles", stage="check")
+    _verb(verbs, "doctor", "look whether this machine, its environment and its stores are fit to run", stage="doctor")
+
+
+def _predict_verb(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    what = "write the predictions table of a study, or with --model answer images"
+    predict = _verb(verbs, "predict", what, stage="predict")
+    predict.add_argument("study", metavar="STUDY|IMAGE", help=f"one of {', '.join(with_verb('predict'))}, or an image")
+    predict.add_argument("more", nargs="*", metavar="IMAGE", help="further images")
+    predict.add_argument(
+        "--model", help="NAME@ALIAS, NAME/VERSION or a folder of weights, for example covid-ct@champion"
+    )
+    predict.add_argument("--out", type=Path, default=Path("out/predict"), help="folder of the maps (with --model)")
 
 
 def _serve_verb(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
