@@ -242,6 +242,7 @@ def test_predict_answers_images_with_the_server_s_answer_and_writes_the_map(weig
     assert "unlike the training images: not available" in said
     reply = serving.answer(loaded, Path("mine/01.png").read_bytes(), True)
     assert Path("maps/01-map.png").read_bytes() == b64decode(reply["map"].partition(",")[2])
+    assert Image.open("maps/01-map.png").size == (256, 256)  # of a view of 32 pixels
     assert run(["predict", "mine/00.png", "--model", str(weights)]) == 0
     assert Path("out/predict/00-map.png").exists()
 

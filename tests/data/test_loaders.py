@@ -199,7 +199,7 @@ def test_a_step_outside_the_epoch_is_an_error(data):
         loader(data).batch(0, 3)
 
 
-def test_on_a_processor_no_thread_works_beside_the_step(data):
+def test_on_a_cpu_no_thread_works_beside_the_step(data):
     batches = loader(data).epoch(0)
     next(batches)
     assert not _threads()

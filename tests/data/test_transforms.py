@@ -289,7 +289,7 @@ def test_blur_is_the_gaussian_of_its_sigma(monkeypatch):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_gpu_sees_what_the_processor_sees(recipe):
+def test_a_gpu_sees_what_the_cpu_sees(recipe):
     images = random_images(6, 3)
     here, there = augment(images, RECIPES[recipe], gen(1)), augment(images.cuda(), RECIPES[recipe], gen(1))
     torch.testing.assert_close(here, there.cpu(), atol=1e-4, rtol=0)

@@ -32,7 +32,7 @@ def test_a_run_records_samples_at_its_own_steps_when_it_is_long_enough(here, spe
     monkeypatch.setattr(system, "EVERY_SECONDS", every)
     with open_run(spec, here / "scratch") as tracker:
         for step in range(3):
-            time.sleep(0.03)  # the kernel counts processor time in hundredths of a second
+            time.sleep(0.03)  # the kernel counts CPU time in hundredths of a second
             tracker.metrics({"train/loss": 1.0}, step)
     found = recorded(here / "scratch")
     assert {step for _, step, _ in found} == steps

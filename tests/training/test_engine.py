@@ -65,7 +65,7 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
         Engine(HardwareConfig(device="cuda"))
 
 
-def test_automatic_precision_on_a_processor_asks_for_its_units(monkeypatch):
+def test_automatic_precision_on_a_cpu_asks_for_its_units(monkeypatch):
     for has, expected in ((True, "bf16"), (False, "fp32")):
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda has=has: has)
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
@@ -119,7 +119,7 @@ print((faults() - before) * resource.getpagesize() / (64 << 20))
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the allocator of glibc")
-def test_memory_of_one_step_serves_the_next_on_a_processor():
+def test_memory_of_one_step_serves_the_next_on_a_cpu():
     def mapped_anew(how):
         done = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True)
         return float(done.stdout)

@@ -41,7 +41,7 @@ SAMPLE = 1 << 19
 TAIL = 1e-4
 """Share of random pairs below which the radius is extrapolated: rarer distances are too few in the sample."""
 PAIRS = 1 << 20
-"""Distances that are in memory at a time: few enough for a processor's cache."""
+"""Distances that are in memory at a time: few enough for a CPU's cache."""
 HELD = 1 << 21
 """Candidates that are held before all but the ``NEAREST`` of every image are dropped."""
 BATCH = 512

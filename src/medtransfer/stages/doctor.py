@@ -51,17 +51,17 @@ def run(options: Namespace) -> None:
         raise ConfigError(f"doctor: {', '.join(failed)}: not fit to run; do what the lines with fail say")
 
 
-def check_processor(root: Path) -> Iterator[Finding]:
-    """Threads of this process, and whether the processor has units for bf16 (``training/engine.py``)."""
+def check_cpu(root: Path) -> Iterator[Finding]:
+    """Threads of this process, and whether the CPU has units for bf16 (``training/engine.py``)."""
     import torch
 
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     units = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     found = f"{threads} threads, {'bf16 units' if units else 'no bf16 units: fp32 is used'}"
     if threads < 2:
-        yield Finding("warn", "processor", found, "give it two, or expect twice the time")
+        yield Finding("warn", "CPU", found, "give it two, or expect twice the time")
     else:
-        yield Finding("ok", "processor", found)
+        yield Finding("ok", "CPU", found)
 
 
 def check_memory(root: Path) -> Iterator[Finding]:
@@ -204,7 +204,7 @@ def _debian_postgres() -> str | None:
 
 
 CHECKS: tuple[Check, ...] = (
-    check_processor,
+    check_cpu,
     check_memory,
     check_disk,
     check_environment,

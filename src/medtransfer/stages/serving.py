@@ -23,6 +23,8 @@ from medtransfer.tracking.fetching import fetch_card, fetch_model, fetch_validat
 NOTICE = "For research. Not a medical device, not for diagnosis."
 EVERY = 2.0
 """Seconds between two looks at the alias."""
+_MAP_SIDE = 256
+"""A map has at least this side, in pixels; a smaller view of the network is enlarged by a whole number."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ def _view(data: bytes, prepared: dict[str, Any]) -> Any:
 def _png(image: Any, heat: Any) -> str:
     from PIL import Image
 
-    buffer = BytesIO()
-    Image.fromarray(overlay_tile(image, heat)).save(buffer, format="PNG")
+    buffer, tile = BytesIO(), Image.fromarray(overlay_tile(image, heat))
+    times = -(-_MAP_SIDE // min(tile.size))
+    tile.resize((tile.width * times, tile.height * times), Image.Resampling.BICUBIC).save(buffer, format="PNG")
     return f"data:image/png;base64,{b64encode(buffer.getvalue()).decode()}"

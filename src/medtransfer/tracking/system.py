@@ -19,7 +19,7 @@ class SystemMetrics:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._last, self._step = clock, clock(), -1
-        self._busy = _processor_ticks()
+        self._busy = _cpu_ticks()
 
     def sample(self, step: int) -> dict[str, float]:
         """Return what is due at a step, in percent and MB (10⁶ bytes); empty between samples and without /proc.
@@ -29,7 +29,7 @@ class SystemMetrics:
         """
         if self._clock() - self._last < EVERY_SECONDS or step <= self._step or not self._busy:
             return {}
-        before, self._busy = self._busy, _processor_ticks()
+        before, self._busy = self._busy, _cpu_ticks()
         self._last, self._step = self._clock(), step
         whole, idle = (now - then for now, then in zip(self._busy, before, strict=True))
         values = {"cpu_utilization_percentage": 100 * (1 - idle / whole)} if whole else {}
@@ -37,7 +37,7 @@ class SystemMetrics:
         return {f"system/{name}": value for name, value in values.items()}
 
 
-def _processor_ticks() -> tuple[int, int] | tuple[()]:
+def _cpu_ticks() -> tuple[int, int] | tuple[()]:
     """Return the ticks that the machine's cores have spent, and those that they waited; empty where it is not said."""
     try:
         ticks = [int(word) for word in (_PROC / "stat").read_text().splitlines()[0].split()[1:9]]
