@@ -156,7 +156,7 @@ def test_the_server_s_answer_is_the_prediction_with_flags_and_a_map(weights):
     assert reply["flags"] == []
     assert reply["explained"] == "covid"
     map_ = Image.open(BytesIO(b64decode(reply["map"].removeprefix("data:image/png;base64,"))))
-    assert map_.size == (32, 32)
+    assert map_.size == (256, 256)  # of a view of 32 pixels
     assert reply["unlike_training"] == "not available"
     assert reply["words"]["covid"].startswith("uncalibrated score")
     assert "map" not in serving.answer(loaded, data, False)
