@@ -163,7 +163,8 @@ class Display:
             if not self._open:
                 self._screen.spoken = self._screen.get_time()
                 self._over = threading.Event()
-                threading.Thread(target=self._watch, args=(self._over,), name="progress", daemon=True).start()
+                self._thread = threading.Thread(target=self._watch, args=(self._over,), name="progress", daemon=True)
+                self._thread.start()
             self._open.append(work)
             if shown:
                 self._bars.start()
@@ -178,8 +179,11 @@ class Display:
                 self._bars.stop()
             if leave:
                 self._bars.remove_task(work.task.id)
-            if not self._open:
-                self._over.set()
+            if self._open:
+                return
+            self._over.set()
+            thread = self._thread
+        thread.join()  # without the lock, which it may be waiting for
 
     def advance(self, work: _Work) -> None:
         """Count one step."""
