@@ -42,7 +42,7 @@ CALLED_AT_IMPORT = frozenset(
         "frozenset", "tuple", "dict", "range", "len", "sorted", "map", "split", "join", "format",
         "np.array", "np.arange", "np.cos", "np.uint64",
         "dataclass", "field", "model_validator", "field_validator", "torch.no_grad", "torch.inference_mode",
-        "Console", "Bound", "metric", "flipped_hash", "labels",
+        "Screen", "Bound", "metric", "flipped_hash", "labels",
     }
 )  # fmt: skip
 """Constants, patterns, types and decorators, besides the package's own records: nothing is read, written or started."""

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 
 from medtransfer.cli import build_parser, run
 from medtransfer.errors import ConfigError, GateClosed
 from medtransfer.stages import check
+from medtransfer.training import progress
 
 HEAVY = ("torch", "numpy", "pandas", "mlflow", "pydantic", "timm", "sklearn", "scipy", "matplotlib", "dvc", "yaml")
 VERBS = next(action for action in build_parser()._actions if isinstance(action.choices, dict)).choices
@@ -38,6 +40,17 @@ def test_each_verb_explains_itself(verb, capsys):
 def test_fine_is_0(monkeypatch):
     monkeypatch.setattr(check, "run", lambda options: None)
     assert run(["check"]) == 0
+
+
+def test_a_slow_verb_says_that_it_goes_on(monkeypatch, capsys):
+    def work(options):
+        progress.display()._screen.spoken -= 30  # half a minute has passed
+        progress.display().beat()
+
+    monkeypatch.setattr(progress, "display", cache(lambda: progress.Display(progress.Screen(stderr=True))))
+    monkeypatch.setattr(check, "run", work)
+    assert run(["check"]) == 0
+    assert capsys.readouterr().err == "check · 0:00 so far\n"
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,10 @@ def run(arguments: Sequence[str]) -> int:
     try:
         _require_plain(options)
         stage = importlib.import_module(f"medtransfer.stages.{options.stage}")
-        stage.run(options)
+        from medtransfer.training.progress import verb
+
+        with verb(options.stage, arguments):
+            stage.run(options)
     except MedTransferError as error:
         for line in str(error).splitlines():
             print(f"medtransfer: {line}", file=sys.stderr)  # noqa: T201

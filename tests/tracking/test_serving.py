@@ -1,5 +1,7 @@
 """Images outside the contract are refused with a reason; those inside are prepared as the training data were."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -34,6 +36,16 @@ def test_input_outside_the_contract_is_refused(images, message):
 
 def test_whole_floats_pass():
     assert check_images(GREY.astype(float) + 7, 1).dtype == np.uint8
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_looking_at_grey_levels_costs_one_copy_of_the_batch(kind):
+    images = np.full((16, 1, 200, 200), 9, kind)
+    tracemalloc.start()
+    check_images(images, 1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.5 * images.size
 
 
 @pytest.mark.parametrize("spread", [False, True])

@@ -21,6 +21,7 @@ MAX_IMAGES = 256
 """Images in one call."""
 _CHUNK = 32
 _LONGEST, _TINT = 2.5, 0.1
+_SCALED = "nothing above 1, expected grey levels 0 to 255 (not scaled to 0–1)"
 
 
 def packed_batches(given: Any, preprocessing: Mapping[str, Any]) -> Iterator[npt.NDArray[Any]]:
@@ -126,16 +127,26 @@ def _require_few(count: int) -> None:
 def _grey_levels(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     if array.dtype.kind not in "iuf":
         raise DataError(f"images have the type {array.dtype}, expected uint8")
-    if not np.isfinite(array).all():
-        raise DataError("images hold NaN or infinity, expected grey levels 0 to 255")
-    if array.min() < 0 or array.max() > 255:
-        raise DataError(f"images hold values {array.min()} to {array.max()}, expected grey levels 0 to 255")
-    if array.max() <= 1:
-        raise DataError("images hold nothing above 1, expected grey levels 0 to 255 (not scaled to 0–1)")
-    whole = array.astype(np.uint8)
-    if (whole != array).any():
-        raise DataError("images hold fractions, expected whole grey levels 0 to 255 (not scaled to 0–1)")
+    whole = np.empty(array.shape, np.uint8)
+    with np.errstate(invalid="ignore"):  # what a cast makes of NaN and of numbers outside differs from them
+        for image, source in zip(whole, array, strict=True):  # one by one, so that both stay in the cache
+            np.copyto(image, source, casting="unsafe")
+            if source.dtype != np.uint8 and (image != source).any():
+                raise DataError(_outside(array))
+    if whole.max() <= 1:
+        raise DataError(f"images hold {_SCALED}")
     return whole
+
+
+def _outside(array: npt.NDArray[Any]) -> str:
+    """Say what keeps numbers from being grey levels."""
+    if not np.isfinite(array).all():
+        return "images hold NaN or infinity, expected grey levels 0 to 255"
+    if array.min() < 0 or array.max() > 255:
+        return f"images hold values {array.min()} to {array.max()}, expected grey levels 0 to 255"
+    if array.max() <= 1:
+        return f"images hold {_SCALED}"
+    return "images hold fractions, expected whole grey levels 0 to 255 (not scaled to 0–1)"
 
 
 def _numbers(value: float | Sequence[float]) -> Sequence[float]:

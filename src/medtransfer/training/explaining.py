@@ -25,6 +25,7 @@ from medtransfer.models.weights import load_model
 from medtransfer.paths import FitPaths
 from medtransfer.training.auditing import numbers
 from medtransfer.training.engine import Engine
+from medtransfer.training.progress import over
 from medtransfer.training.random_labels import Twin, learn_permuted_labels
 
 TESTED, LEARNT = 4, 48
@@ -71,13 +72,12 @@ class Subject:
         """Return the heat of explainers by name ``[N, h, w]``, of this network or of another one of its build."""
         model: Any = self.network if network is None else network
         known, chosen = explainers(), names or fitting(self.network)
-        parts = {
-            name: [
-                known[name].heat(model, batch, self.column).float().cpu().numpy()
-                for batch in torch.split(images, BATCH)
-            ]
-            for name in chosen
-        }
+        batches, parts = torch.split(images, BATCH), dict[str, list[NDArray[np.float32]]]()
+        with over(f"maps of {self.title}", len(chosen) * len(batches), images=len(batches[0])) as bar:
+            for name in chosen:
+                for batch in batches:
+                    parts.setdefault(name, []).append(known[name].heat(model, batch, self.column).float().cpu().numpy())
+                    bar.advance()
         return {name: np.concatenate(maps) for name, maps in parts.items()}
 
     @torch.no_grad()

@@ -17,6 +17,7 @@ from medtransfer.losses.classification import masked_bce
 from medtransfer.models.classifier import Classifier
 from medtransfer.models.heads import Head, activate
 from medtransfer.training.engine import Engine
+from medtransfer.training.progress import over
 from medtransfer.training.task import Batch, Losses, NetworkTask
 
 
@@ -62,7 +63,11 @@ class FrozenLoader(KerasLoader):
         """Return the maps of all rows in batches of the loader's size; the last one is filled up with the first row."""
         size = self.batch_size // self.world
         filled = np.concatenate([self.rows, np.repeat(self.rows[:1], -len(self.rows) % size)])
-        parts = [self.base(self.images_of(rows, view)) for rows in filled.reshape(-1, size)]
+        batches, parts = filled.reshape(-1, size), list[Tensor]()
+        with over("frozen base", len(batches), images=size, quiet=not self.base.engine.is_main) as bar:
+            for rows in batches:
+                parts.append(self.base(self.images_of(rows, view)))
+                bar.advance()
         return torch.cat(parts)[: len(self.rows)]
 
 

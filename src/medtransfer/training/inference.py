@@ -15,6 +15,7 @@ from medtransfer.evaluation.metrics import METRICS
 from medtransfer.evaluation.predictions import prediction_rows
 from medtransfer.models.heads import Head, Heads, activate, require_trained
 from medtransfer.training.engine import Engine
+from medtransfer.training.progress import over
 from medtransfer.training.task import Batch, Task, network_input, set_mode
 
 MACRO = ("macro_auroc", "macro_auprc", "macro_f1", "top_1", "macro_mse")
@@ -122,14 +123,16 @@ def collect(
     """Return what ``outputs`` gives of every batch, with ``index`` and ``target``, in the order of the rows."""
     set_mode(module, train=False)
     parts: dict[str, list[np.ndarray]] = {}
-    for batch in loader.epoch(0):
-        moved = engine.batch(batch)
-        with engine.autocast():
-            values = outputs(moved)
-        for name, value in {**values, "index": moved["index"], "target": moved["target"]}.items():
-            parts.setdefault(name, []).append(
-                value.float().cpu().numpy() if value.is_floating_point() else value.cpu().numpy()
-            )
+    with over("scoring", loader.steps, images=loader.batch_size, quiet=not engine.is_main) as bar:
+        for batch in loader.epoch(0):
+            moved = engine.batch(batch)
+            with engine.autocast():
+                values = outputs(moved)
+            for name, value in {**values, "index": moved["index"], "target": moved["target"]}.items():
+                parts.setdefault(name, []).append(
+                    value.float().cpu().numpy() if value.is_floating_point() else value.cpu().numpy()
+                )
+            bar.advance()
     return {name: np.concatenate(values) for name, values in parts.items()}
 
 

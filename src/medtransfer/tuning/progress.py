@@ -1,4 +1,4 @@
-"""What a person sees of a running search: on a terminal a table, else one line per trial that ends."""
+"""What a person sees of a running search: on a terminal a table, else one line per trial that ends, and after 20 s."""
 
 import time
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.live import Live
 from rich.table import Table as RichTable
 
-from medtransfer.training.progress import console
+from medtransfer.training.progress import EVERY_S, console
 from medtransfer.tuning.space import decode
 from medtransfer.tuning.study import REACHED, SURPLUS, counted
 from medtransfer.tuning.trial import Search
@@ -53,6 +53,8 @@ class Table:
                 self._shown.add(trial.number)
                 line = " · ".join((f"trial {trial.number}", *self._cells(trial)))
                 console.print(f"{self._search.name} · {line} · {self.summary(trials)}", markup=False, soft_wrap=True)
+        if console.silent >= EVERY_S:
+            console.print(f"{self._search.name} · {self.summary(trials)}", markup=False, soft_wrap=True)
 
     def summary(self, trials: Sequence[FrozenTrial]) -> str:
         """Return how many trials are done, the best, how many were stopped or failed, and the time left."""

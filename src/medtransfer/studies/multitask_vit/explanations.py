@@ -27,6 +27,7 @@ from medtransfer.studies.multitask_vit.config import MultitaskVitConfig
 from medtransfer.studies.multitask_vit.reading import Reading
 from medtransfer.training.engine import Engine
 from medtransfer.training.loading import EVALUATION_BATCH, grey_images, open_dataset
+from medtransfer.training.progress import over
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -125,13 +126,15 @@ def _seen(
     view: dict[str, Any] = {"crop": crop, "seed": 0, "train": False, "lungs": True, "segment": segment}
     loader = Loader(data, rows, batch_size=EVALUATION_BATCH, **view, device=engine.device)
     found: dict[str, list[NDArray[np.float32]]] = {}
-    for batch in loader.epoch(0):
-        images = engine.batch(batch)["image"]
-        if positive is not None and head.transformer:
-            found.setdefault(RELEVANCE, []).append(relevance_map(network, images, positive).cpu().numpy())
-        if head.severity:
-            severity = severity_map(network, images, batch["lungs"].to(images.device))
-            found.setdefault(MAP, []).append(severity.cpu().numpy())
+    with over("maps", loader.steps, images=loader.batch_size) as bar:
+        for batch in loader.epoch(0):
+            images = engine.batch(batch)["image"]
+            if positive is not None and head.transformer:
+                found.setdefault(RELEVANCE, []).append(relevance_map(network, images, positive).cpu().numpy())
+            if head.severity:
+                severity = severity_map(network, images, batch["lungs"].to(images.device))
+                found.setdefault(MAP, []).append(severity.cpu().numpy())
+            bar.advance()
     return Seen(rows, {name: np.concatenate(parts) for name, parts in found.items()})
 
 

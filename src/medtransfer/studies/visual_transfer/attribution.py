@@ -18,7 +18,7 @@ from medtransfer.studies.visual_transfer import study
 from medtransfer.studies.visual_transfer.config import VisualTransferConfig
 from medtransfer.studies.visual_transfer.images import normalization_in, view_of
 from medtransfer.training.engine import Engine
-from medtransfer.training.progress import console
+from medtransfer.training.progress import console, over
 
 EXPLAINERS = ("grad_cam", "saliency")
 SPLIT = "test"
@@ -105,11 +105,13 @@ def attribution(
 def _looked(model: Classifier, loader: KerasLoader, variant: str, seed: int) -> Looked:
     heats: dict[str, list[Heat]] = {name: [] for name in EXPLAINERS}
     chances = []
-    for batch in loader.epoch(0):
-        for name in EXPLAINERS:
-            heats[name].append(explain(name, model, batch["image"], 0).float().cpu().numpy())
-        with torch.no_grad():
-            chances.append(torch.sigmoid(model(batch["image"])[:, 0]).float().cpu().numpy())
+    with over(f"attribution · {variant} seed {seed}", loader.steps, images=loader.batch_size) as bar:
+        for batch in loader.epoch(0):
+            for name in EXPLAINERS:
+                heats[name].append(explain(name, model, batch["image"], 0).float().cpu().numpy())
+            with torch.no_grad():
+                chances.append(torch.sigmoid(model(batch["image"])[:, 0]).float().cpu().numpy())
+            bar.advance()
     return Looked(
         variant, seed, {name: np.concatenate(parts) for name, parts in heats.items()}, np.concatenate(chances)
     )
