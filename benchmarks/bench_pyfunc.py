@@ -1,7 +1,7 @@
 """What the registered model costs beside its bare network: 64 images and one, files and arrays.
 
 The bare side is the network in inference mode on tensors that are ready, after decoding the same files (for arrays:
-alone). Both sides use one thread, and processor time is compared, so that other work on the machine counts less.
+alone). Both sides use one thread, and CPU time is compared, so that other work on the machine counts less.
 
     OMP_NUM_THREADS=1 PYTHONPATH=src python benchmarks/bench_pyfunc.py
 """
@@ -31,7 +31,7 @@ from medtransfer.models.weights import save_weights
 from medtransfer.tracking import registry
 
 GOAL = (
-    "processor time of the pyfunc at most 1.15 × that of decoding and the bare network on 64 images, 1.3 × on one; "
+    "CPU time of the pyfunc at most 1.15 × that of decoding and the bare network on 64 images, 1.3 × on one; "
     "one thread, on a machine with other load"
 )
 NETWORKS = {
@@ -89,7 +89,7 @@ def _bare(model: torch.nn.Module, ready: torch.Tensor, files: list[bytes]) -> Ca
 
 
 def _compared(served: Callable[[], Any], bare: Callable[[], Any], rounds: int) -> dict[str, float]:
-    """Call both in turn; return the median of the ratios of processor time, and the medians in milliseconds."""
+    """Call both in turn; return the median of the ratios of CPU time, and the medians in milliseconds."""
     for call in (served, bare):
         call()
     pairs = [(_cpu(served), _cpu(bare)) for _ in range(rounds)]
