@@ -146,7 +146,7 @@ def test_each_frame_of_a_file_is_an_image(path, syntax):
         frame = read_image(path.with_name(f"a.dcm#{number}"), channels=1)[0]
         assert np.array_equal(frame, np.rint(values / 4095 * TOP).astype(np.uint16))
     for source in (path, path.read_bytes()):
-        with pytest.raises(DataError, match="DICOM of 3 frames, expected one image; name a frame"):
+        with pytest.raises(DataError, match="DICOM of 3 frames, expected one image; give the file to"):
             read_image(source, channels=1)
     with pytest.raises(DataError, match="frame 4 of a DICOM of 3"):
         read_image(path.with_name("a.dcm#4"), channels=1)

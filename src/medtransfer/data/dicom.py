@@ -90,8 +90,8 @@ def _require_grey_image(header: "Dataset", place: str, most_pixels: int, frame: 
         )
     if frame is None and frames > 1:
         raise DataError(
-            f"{place}: DICOM of {frames} frames, expected one image; name a frame (scan.dcm#1), give the file to "
-            "medtransfer evaluate, which answers frame by frame, or export the frames one by one"
+            f"{place}: DICOM of {frames} frames, expected one image; give the file to medtransfer evaluate, which "
+            "answers frame by frame, name one as scan.dcm#1 where a path is asked for, or export the frames one by one"
         )
     if frame is not None and frame > frames:
         raise DataError(f"{place}: frame {frame} of a DICOM of {frames}; name one that is there")
