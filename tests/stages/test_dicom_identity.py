@@ -150,7 +150,7 @@ def test_nothing_that_names_a_patient_is_written_or_said(toy, tmp_path_factory, 
         ["gate"],
         ["fit", STUDY, "start", "all"],
         ["fit", STUDY, "finetune", NETWORK, "--condition", "none"],
-        *([verb, STUDY] for verb in ("predict", "score", "audit", "register", "transferability", "explain", "report")),
+        *([verb, STUDY] for verb in ("predict", "score", "audit", "register")),
     ):
         does(*words)
     manifest = pd.read_parquet(toy.folder / "out/datasets/ct/manifest.parquet")
