@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import medtransfer as mt
+from dicom_fixtures import write
 from medtransfer import api
 from medtransfer.cli import run
 from medtransfer.data.given import normalised, pack_files, packed_batches
@@ -245,6 +246,19 @@ def test_predict_answers_images_with_the_server_s_answer_and_writes_the_map(weig
     assert Image.open("maps/01-map.png").size == (256, 256)  # of a view of 32 pixels
     assert run(["predict", "mine/00.png", "--model", str(weights)]) == 0
     assert Path("out/predict/00-map.png").exists()
+
+
+def test_predict_answers_a_frame_that_is_named_and_refuses_several(weights, capsys):
+    frames = np.stack([np.full((40, 40), 500, np.uint16) + np.arange(40, dtype=np.uint16) * 3 * n for n in range(3)])
+    write(Path("scan.dcm"), frames, Modality="DX", WindowCenter=550, WindowWidth=400)
+    assert run(["predict", "scan.dcm#2", "--model", "toy@champion", "--out", "maps"]) == 0
+    assert "scan.dcm#2: label" in capsys.readouterr().err
+    assert Path("maps/scan-2-map.png").exists()
+    row, other = (mt.predict(mt.load_model(ADDRESS), f"scan.dcm#{n}").iloc[0] for n in (2, 3))
+    assert row["probability_covid"] != other["probability_covid"]
+    assert run(["predict", "scan.dcm", "--model", "toy@champion"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "scan.dcm: DICOM of 3 frames, expected one image; give the file to medtransfer evaluate" in line
 
 
 @pytest.mark.parametrize(

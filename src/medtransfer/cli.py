@@ -123,7 +123,7 @@ def _user_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     data = _verb(verbs, "data", "add a real data set, or draw the phantoms", stage="data")
     actions = data.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")
     add = actions.add_parser("add", help="add a real data set under datasets/<name>")
-    add.add_argument("source", help="its layout: imagefolder, covid_ct, covidx, covidx_like, csv, ...")
+    add.add_argument("source", help="its layout: imagefolder, covid_ct, covidx, covidx_like, csv, dicom, ...")
     add.add_argument("--from", dest="origin", type=Path, required=True, help="folder of the downloaded data set")
     add.add_argument("--name", help="name under datasets/ (default: the layout's)")
     add.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an option of the layout")

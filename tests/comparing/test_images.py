@@ -3,8 +3,10 @@
 import csv
 import shutil
 
+import numpy as np
 import pytest
 
+from dicom_fixtures import write as write_dicom
 from medtransfer.comparing.images import open_input, prepare, with_target
 from medtransfer.comparing.question import Asked, recognise
 from medtransfer.errors import DataError, LeakError
@@ -61,6 +63,18 @@ def test_images_without_an_answer_and_torn_files_are_left_out(own, tmp_path):
     assert report.images == 77
     assert set(report.left_out) >= {"file is absent", "no value in diagnosis"}
     assert rows[1]["image"] in {file for files in report.left_out.values() for file in files}
+
+
+def test_paths_of_another_spelling_and_frames_find_their_row(own):
+    rows = rows_of(own)
+    rows[0]["image"] = f"./{rows[0]['image']}"
+    frames = np.random.default_rng(0).integers(0, 4096, (2, 40, 40)).astype(np.uint16)
+    write_dicom(own / "scan.dcm", frames, WindowCenter=2000, WindowWidth=4000)
+    write(own, [*rows, rows[1] | {"image": "scan.dcm", "stage": "z"}])
+    given = open_input(own / "my.csv", "imagefolder", "CXR")
+    assert [row["path"] for row in given.scan.rows][-2:] == ["scan.dcm#1", "scan.dcm#2"]
+    assert given.table["stage"][-2:] == ["z", "z"]
+    assert given.table["stage"][0] == rows[0]["stage"]
 
 
 def test_copies_under_other_patients_are_kept_in_one_split(own, tmp_path):

@@ -23,7 +23,8 @@ def rows(count=3, **fields):
 
 
 def test_the_columns_are_those_of_the_contract_in_its_order():
-    expected = "image_id patient_id dataset source modality view date path sha256 pixel_sha phash split label"
+    expected = "image_id patient_id dataset source modality view laterality date path window"
+    expected += " sha256 pixel_sha phash split label"
     tail = [f"zone_{i}" for i in range(6)] + ["mask_row", "row"]
     assert list(build_manifest(rows()).columns) == expected.split() + tail
     assert set(empty_row()) == set(COLUMNS)

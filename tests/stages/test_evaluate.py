@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from dicom_fixtures import write
 from medtransfer.cli import run
 from medtransfer.data.add import scan_to_manifest
 from medtransfer.data.sources import ImageFolderSource, Scan
@@ -287,6 +288,23 @@ def test_damaged_dicom_alone_is_named(folder_evaluated):
     code, *_, said = folder_evaluated("in")
     assert code == 2
     assert "none of 1 images can be read; first: DICOM without an image; leave it out" in said
+
+
+def test_a_file_of_several_frames_is_answered_frame_by_frame(folder_evaluated):
+    frames = np.random.default_rng(0).integers(0, 4096, (3, 40, 40)).astype(np.uint16)
+    Path("in/covid").mkdir(parents=True)
+    write(Path("in/covid/scan.dcm"), frames, WindowCenter=2000, WindowWidth=4000, ViewPosition="AP")
+    draw("in/non-covid/1.png")
+    code, answers, metrics, _, said = folder_evaluated("in")
+    names = [f"covid/scan.dcm#{number}" for number in (1, 2, 3)]
+    assert (code, sorted(answers["file"])) == (0, [*names, "non-covid/1.png"])
+    assert "DICOM: grey levels by the files' own windows (images): 2000/4000 LINEAR (3)" in said
+    assert any("2000/4000 LINEAR (3)" in warning for warning in metrics["warnings"])
+    table = read_predictions(Path("out/evaluate/predictions.parquet")).set_index("image_id")
+    assert set(table.loc[[f"in/{name}" for name in names], "view"]) == {"AP"}
+    _, one, metrics, *_ = folder_evaluated("in/covid/scan.dcm")
+    assert list(one["file"]) == ["scan.dcm#1", "scan.dcm#2", "scan.dcm#3"]
+    assert metrics["patients"] == 1
 
 
 def test_labels_that_are_exchanged_are_noticed(folder_evaluated):

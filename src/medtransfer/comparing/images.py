@@ -17,7 +17,7 @@ from medtransfer.data.leaks import GateConfig, require_no_leaks
 from medtransfer.data.looks import Looks
 from medtransfer.data.packed import PackConfig, PackedDataset, pack
 from medtransfer.data.sources import CsvSource, Scan, Skipped, SourceConfig
-from medtransfer.data.sources.base import read_table
+from medtransfer.data.sources.base import Listing, read_table
 from medtransfer.data.sources.table import COLUMNS
 from medtransfer.data.splits import SplitConfig, assign_splits
 from medtransfer.errors import ConfigError, DataError
@@ -114,8 +114,10 @@ def _open_table(data: Path, modality: str) -> Input:
         {"root": data.parent, "table": data.name, "ignore": targets, "modality": modality}
     )
     scan = source.scan()
-    cells = {entry["image"].strip(): entry for _, entry in reversed(entries)}
-    table = {name: [cells[row["image_id"]][name].strip() for row in scan.rows] for name in targets}
+    place = Listing(data.parent).place
+    cells = {place(entry["image"].strip()): entry for _, entry in reversed(entries)}
+    found = [cells.get(row["path"]) or cells[row["path"].rpartition("#")[0]] for row in scan.rows]  # a file or a frame
+    table = {name: [entry[name].strip() for entry in found] for name in targets}
     return Input(source, scan, table, tuple(targets))
 
 

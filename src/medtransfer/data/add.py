@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medtransfer.data.dicom import is_dicom, write_without_identity
+from medtransfer.data.dicom_header import (
+    described,
+    file_and_frame,
+    is_dicom,
+    windows_in_words,
+    write_without_identity,
+)
 from medtransfer.data.hashing import perceptual_hash, pixel_sha, sha256_file, to_hex
 from medtransfer.data.images import Pixels, read_image, window
 from medtransfer.data.manifest import build_manifest, validate_manifest
@@ -91,7 +97,7 @@ def decoded_classes(source: SourceConfig, scan: Scan, manifest: pd.DataFrame) ->
 
 def unlisted(source: SourceConfig, scan: Scan) -> list[Skipped]:
     """Return, by folder, how many images and other files below the root the layout's lists do not name."""
-    named = {row["path"] for row in scan.rows} | {row["mask"] for row in scan.rows if row.get("mask")}
+    named = {_file(source.root, row["path"]) for row in scan.rows} | _masks(scan)
     named |= set(scan.metadata) | {each.file for each in scan.skipped}
     images, others = images_below(source.root)
     left = [path for path in (*images, *(each.file for each in others)) if path not in named]
@@ -120,7 +126,7 @@ def scan_to_manifest(
         prints = list(pool.map(lambda row: _fingerprint(source.root, row["path"], raw=raw), listed.rows))
     skipped = [*listed.skipped, *(each for each in prints if isinstance(each, Skipped))]
     pairs = zip(listed.rows, prints, strict=True)
-    rows = [_named(row, dataset_name) | each for row, each in pairs if not isinstance(each, Skipped)]
+    rows = [_named(row, each, dataset_name) for row, each in pairs if not isinstance(each, Skipped)]
     if not rows:
         raise DataError(f"{source.root}: none of {len(prints)} images can be read; first: {skipped[-1].reason}")
     return validate_manifest(build_manifest(rows), classes=listed.classes or None), skipped
@@ -141,9 +147,13 @@ def add_dataset(source: SourceConfig, name: str, *, copy_to: Path) -> AddReport:
     scan = source.scan()
     manifest, skipped = scan_to_manifest(source, name, scan=scan, raw=True)
     decoded_classes(source, scan, manifest)
-    masks = {row["mask"] for row in scan.rows if row.get("mask")}
-    files = sorted({row["path"] for row in scan.rows} | masks | set(scan.metadata))
-    copied = _copy_whole(source.root, files, target)
+    listed = {_file(source.root, row["path"]) for row in scan.rows}
+    decoded = {_file(source.root, path) for path in manifest["path"]}
+    lost = {file for file in listed - decoded if is_dicom(source.root / file)}  # what is not read is not cleaned either
+    copied = _copy_whole(
+        source.root, sorted((listed - lost) | _masks(scan) | set(scan.metadata)), target, scan.rewritten
+    )
+    windows = windows_in_words(manifest["window"], None)
     report = AddReport(
         name=name,
         source=source.name,
@@ -155,7 +165,7 @@ def add_dataset(source: SourceConfig, name: str, *, copy_to: Path) -> AddReport:
         known_overlaps=scan.known_overlaps,
         patients_known=scan.patients == "known",
         skipped=[*skipped, *unlisted(source, scan)],
-        notes=list(scan.notes),
+        notes=[*scan.notes, *([windows] if windows else [])],
         flaws=source.flaws,
         licence=source.licence,
         citation=source.citation,
@@ -202,12 +212,23 @@ def write_pointer(folder: Path, *, workspace: Path) -> Path:
 
 
 def _fingerprint(root: Path, path: str, *, raw: bool) -> dict[str, str] | Skipped:
+    file = file_and_frame(root / path)[0]
     try:
         image = read_image(root / path, channels=3, raw=raw)
+        about = described(root / path) if is_dicom(file) else {}
     except DataError as error:
         return Skipped(path, None, str(error).removeprefix(f"{root / path}: "))
     look = to_hex(perceptual_hash(_levels(image)))
-    return {"sha256": sha256_file(root / path), "pixel_sha": pixel_sha(image), "phash": look}
+    return about | {"sha256": sha256_file(file), "pixel_sha": pixel_sha(image), "phash": look}
+
+
+def _file(root: Path, path: str) -> str:
+    """Return the file of an image by its path, which may name a frame."""
+    return file_and_frame(root / path)[0].relative_to(root).as_posix()
+
+
+def _masks(scan: Scan) -> set[str]:
+    return {row["mask"] for row in scan.rows if row.get("mask")}
 
 
 def _levels(image: Pixels) -> Pixels:
@@ -218,9 +239,10 @@ def _levels(image: Pixels) -> Pixels:
     return window(image, (low + high) / 2, max(high - low, 1.0), bits=16)
 
 
-def _named(row: dict[str, Any], dataset: str) -> dict[str, Any]:
+def _named(row: dict[str, Any], prints: dict[str, str], dataset: str) -> dict[str, Any]:
+    """Return a row of the manifest; what a table says of an image comes before what its header says."""
     names = {"image_id": f"{dataset}/{row['image_id']}", "patient_id": f"{dataset}:{row['patient_id']}"}
-    return {"mask": "", **row, **names, "dataset": dataset}
+    return {"mask": "", **prints, **row, **names, "dataset": dataset}
 
 
 def _require_free(target: Path, root: Path) -> None:
@@ -237,7 +259,7 @@ def _require_free(target: Path, root: Path) -> None:
         ) from error
 
 
-def _copy_whole(root: Path, files: list[str], target: Path) -> int:
+def _copy_whole(root: Path, files: list[str], target: Path, rewritten: Mapping[str, str]) -> int:
     """Copy into a folder beside the target and rename it at the end; return the bytes copied."""
     if outside := [file for file in files if not inside(file)]:
         raise DataError(f"{root}: {outside[0]!r} is outside the data set's folder, expected inside; move it there")
@@ -245,6 +267,9 @@ def _copy_whole(root: Path, files: list[str], target: Path) -> int:
         with new_folder(target) as staged:
             for file in files:
                 (staged / file).parent.mkdir(parents=True, exist_ok=True)
+                if file in rewritten:
+                    (staged / file).write_text(rewritten[file], encoding="utf-8")
+                    continue
                 copy = write_without_identity if is_dicom(root / file) else shutil.copyfile
                 copy(root / file, staged / file)
     except OSError as error:

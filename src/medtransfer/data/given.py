@@ -153,7 +153,7 @@ def _numbers(value: float | Sequence[float]) -> Sequence[float]:
     return value if isinstance(value, Sequence) else (value,)
 
 
-def input_flags(data: bytes, preprocessing: Mapping[str, Any]) -> list[str]:
+def input_flags(data: Path | bytes, preprocessing: Mapping[str, Any]) -> list[str]:
     """Say what of one image file is unlike any image that the model was trained on, by rules that need no data.
 
     They find colour where the model reads grey, images smaller than its view, long strips and blank images. They do

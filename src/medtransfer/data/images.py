@@ -13,6 +13,7 @@
 | 32-bit or signed integers beyond 0–65535, floats | ``DataError``; with ``raw`` as they are, for a window |
 | truncated, empty, absent, not an image | ``DataError`` |
 | DICOM | uint16 grey levels, or with ``raw`` the modality's units; see ``dicom.py`` |
+| DICOM of several frames | the frame that is named, ``scan.dcm#3``; without one ``DataError`` |
 | more than 67,108,864 pixels or a side above 32,768 | ``DataError``, from the header alone, before decoding |
 
 Only raster formats are tried, so that no file can start another program.
@@ -28,7 +29,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from medtransfer.data.dicom import is_dicom, read_dicom
+from medtransfer.data.dicom import read_dicom
+from medtransfer.data.dicom_header import file_and_frame, is_dicom
 from medtransfer.errors import DataError
 
 Pixels = npt.NDArray[Any]
@@ -48,7 +50,7 @@ def read_image(source: Path | bytes, *, channels: Literal[1, 3], raw: bool = Fal
     Colour becomes grey by ITU-R 601 luma; grey becomes colour by repetition.
 
     Args:
-        source: the file, or the bytes of one.
+        source: the file, its frame (``scan.dcm#3``), or the bytes of a file.
         channels: of the result.
         raw: keep numbers that no image of 16 bits holds (Hounsfield units, floats), because a window follows.
 
@@ -56,9 +58,13 @@ def read_image(source: Path | bytes, *, channels: Literal[1, 3], raw: bool = Fal
         DataError: the file is absent, empty, truncated, too large or not an image, or holds other numbers.
     """
     place = "the encoded image" if isinstance(source, bytes) else str(source)
+    source, frame = (source, None) if isinstance(source, bytes) else file_and_frame(source)
     _require_content(source, place)
     if is_dicom(source):
-        return np.repeat(read_dicom(source, place, most_pixels=MAX_PIXELS, raw=raw)[None], channels, axis=0)
+        levels = read_dicom(source, place, most_pixels=MAX_PIXELS, raw=raw, frame=frame)
+        return np.repeat(levels[None], channels, axis=0)
+    if frame is not None:
+        raise DataError(f"{place}: no DICOM, so without frames; name the file alone")
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as opened:
             _check_size(place, opened.size)

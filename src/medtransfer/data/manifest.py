@@ -16,11 +16,11 @@ from medtransfer.errors import DataError
 from medtransfer.files import write_atomic
 
 TEXT = (
-    "image_id patient_id dataset source modality view path sha256 pixel_sha phash split label".split()  # noqa: SIM905
+    "image_id patient_id dataset source modality view laterality path window sha256 pixel_sha phash split label".split()  # noqa: SIM905
 )
 ZONES = tuple(f"zone_{i}" for i in range(6))
 ROWS = ("mask_row", "row")
-COLUMNS = (*TEXT[:6], "date", *TEXT[6:], *ZONES, *ROWS)
+COLUMNS = (*TEXT[:7], "date", *TEXT[7:], *ZONES, *ROWS)
 SPLITS = ("train", "val", "test")
 REQUIRED = ("image_id", "patient_id", "dataset", "path")
 BEFORE_PACKING = "mask"

@@ -36,7 +36,7 @@ __all__ = ["DatasetMeta", "PackConfig", "PackedDataset", "Patients", "Rows", "pa
 
 Rows = npt.NDArray[np.int64]
 META = "dataset.json"
-FORMAT: Literal["medtransfer-dataset-2"] = "medtransfer-dataset-2"
+FORMAT: Literal["medtransfer-dataset-3"] = "medtransfer-dataset-3"
 Patients = Literal["known", "each_image"]
 """``each_image``: an image at least has no patient id and counts as a patient of its own."""
 PARTS = ("manifest.parquet", "images.npy", "masks.npy", META)
@@ -46,7 +46,7 @@ PARTS = ("manifest.parquet", "images.npy", "masks.npy", META)
 class DatasetMeta(Config):
     """What dataset.json says; ``mean`` and ``std`` are per channel on 0–1, over the rows named by ``statistics_of``."""
 
-    format: Literal["medtransfer-dataset-2"] = FORMAT
+    format: Literal["medtransfer-dataset-3"] = FORMAT
     name: str
     classes: tuple[str, ...]
     pack: PackConfig

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medtransfer.api import load_model
+from medtransfer.data.dicom_header import file_and_frame
 from medtransfer.errors import DataError
 from medtransfer.evaluation.shift import NOT_AVAILABLE
 from medtransfer.files import write_atomic
@@ -19,6 +20,8 @@ from medtransfer.training.progress import console
 def run(options: Namespace) -> None:
     """Print the answer to every image, and write ``<out>/<name>-map.png``, the heat over the view of the network.
 
+    A frame of DICOM is named ``scan.dcm#3``; its map is ``scan-3-map.png``.
+
     Raises:
         DataError: there is no such image, two have one name, or one cannot be read.
         TrackingError: there is no such model.
@@ -28,7 +31,7 @@ def run(options: Namespace) -> None:
     loaded = _loaded(options.model)
     for image, file in zip(images, maps, strict=True):
         try:
-            reply = answer(loaded, image.read_bytes(), True)
+            reply = answer(loaded, image.read_bytes() if image.is_file() else image, True)
         except DataError as error:
             raise DataError(str(error).replace("the encoded image", str(image))) from error
         _write(file, b64decode(reply["map"].partition(",")[2]))
@@ -66,9 +69,10 @@ def _map_files(images: list[Path], out: Path) -> list[Path]:
     for image in images:
         if image.is_dir():
             raise DataError(f"{image}: a folder, expected image files; medtransfer evaluate --images takes folders")
-        if not image.is_file():
+        scan, frame = file_and_frame(image)
+        if not scan.is_file():
             raise DataError(f"{image}: no such image; correct its path")
-        file = out / f"{image.stem}-map.png"
+        file = out / (f"{scan.stem}-{frame}-map.png" if frame else f"{scan.stem}-map.png")
         if file in seen:
             raise DataError(f"{image}: its map would have the name of that of {seen[file]}; predict them one by one")
         seen[file] = image

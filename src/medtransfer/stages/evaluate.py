@@ -14,6 +14,7 @@ import pandas as pd
 
 from medtransfer import paths
 from medtransfer.data.add import by_reason, scan_to_manifest
+from medtransfer.data.dicom_header import windows_in_words
 from medtransfer.data.lungs import FILE, SEGMENTER, WHOLE, count_origins
 from medtransfer.data.packed import PackedDataset
 from medtransfer.data.sources import Skipped
@@ -110,13 +111,12 @@ def evaluated(
     heads, positive = description["heads"], description["extra"]["positive"]
     source, scan = scan_unseen(options, label_names(description))
     folder = source.root.resolve().name or "images"
-    raw = description["preprocessing"].get("window") is not None
-    manifest, skipped = scan_to_manifest(source, folder, scan=scan, raw=raw)
+    window = description["preprocessing"].get("window")
+    manifest, skipped = scan_to_manifest(source, folder, scan=scan, raw=window is not None)
     manifest, unanswered = answered(manifest.assign(split="test"), description)
-    engine = Engine(HardwareConfig(precision="fp32"))
     with tempfile.TemporaryDirectory() as temporary:
         data = pack_like_training(manifest, source.root, Path(temporary) / "data", description, patients=scan.patients)
-        table = predict_network(model, description, data, engine, name=name)
+        table = predict_network(model, description, data, Engine(HardwareConfig(precision="fp32")), name=name)
         lungs = origins_of_lungs(model, description["preprocessing"], data)
         unlike = _unlike(shift, model, description["preprocessing"], data, source.root)
     asked = asked_questions(heads, positive=positive)
@@ -124,6 +124,7 @@ def evaluated(
     known = scan.patients == "known"
     warnings = [
         *scan.notes,
+        windows_in_words(manifest["window"], window),
         unanswered,
         *(below_chance(question, table, outputs) for question, outputs in asked.items() if len(outputs) == 1),
         _whole_images(lungs, description["preprocessing"]),

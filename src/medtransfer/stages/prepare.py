@@ -7,6 +7,7 @@ import pandas as pd
 
 from medtransfer import paths
 from medtransfer.data.add import by_reason, decoded_classes, scan_to_manifest, unlisted
+from medtransfer.data.dicom_header import windows_in_words
 from medtransfer.data.packed import pack
 from medtransfer.data.splits import assign_splits
 from medtransfer.errors import DataError
@@ -34,7 +35,8 @@ def run(options: Namespace) -> None:
     scan = config.source.scan()
     raw = config.pack.window is not None
     manifest, skipped = scan_to_manifest(config.source, options.dataset, scan=scan, raw=raw)
-    for note in scan.notes:
+    windows = windows_in_words(manifest["window"], config.pack.window)
+    for note in (*scan.notes, *([windows] if windows else [])):
         _say(f"{options.dataset}: {note}")
     skipped += unlisted(config.source, scan)
     for entry in skipped[:SHOWN]:

@@ -4,6 +4,7 @@ import time
 from base64 import b64encode
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -87,8 +88,8 @@ def load_version(name: str, version: int) -> Loaded:
     return Loaded(version, load_model(fetch_model(exact)), validation, fetch_card(exact))
 
 
-def answer(loaded: Loaded, data: bytes, wants_map: bool) -> dict[str, Any]:
-    """Return the reply to one image.
+def answer(loaded: Loaded, data: bytes | Path, wants_map: bool) -> dict[str, Any]:
+    """Return the reply to one image, as bytes or, to name a frame, as a path.
 
     ``answer`` by column; ``words``: what validation says of each probability; ``zones``: severities upper, middle,
     lower of the right and of the left lung; ``flags``: rules that the image breaks; ``unlike_training``: reasons,
@@ -118,7 +119,7 @@ def _listed(reasons: str) -> list[str]:
     return reasons.split("; ") if reasons else []
 
 
-def _view(data: bytes, prepared: dict[str, Any]) -> Any:
+def _view(data: bytes | Path, prepared: dict[str, Any]) -> Any:
     """Return the image as the network sees it, grey uint8 ``[crop, crop]``."""
     import torch
 

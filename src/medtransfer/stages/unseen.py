@@ -5,6 +5,7 @@ from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from medtransfer.data.dicom_header import frames_of
 from medtransfer.data.sources import CsvSource, ImageFolderSource, Scan
 from medtransfer.data.sources.imagefolder import SPLIT_FOLDERS
 from medtransfer.data.sources.listing import MASKS, THUMBNAILS, Skipped, images_below
@@ -35,8 +36,7 @@ def scan_unseen(options: Namespace, classes: Collection[str]) -> tuple[ImageFold
         raise ConfigError("--rename: expected FOLDER=CLASS")
     images: Path = options.images
     if images.is_file():
-        row = {"image_id": images.name, "patient_id": images.name, "path": images.name}
-        return ImageFolderSource(root=images.parent, modality=MODALITY), Scan([row], [], ())
+        return ImageFolderSource(root=images.parent, modality=MODALITY), _of_file(images)
     if not images.is_dir():
         raise DataError(f"{images}: there is no such folder or file; give --images an image or a folder of images")
     folder = ImageFolderSource(root=images, rename=rename, modality=MODALITY)
@@ -44,6 +44,16 @@ def scan_unseen(options: Namespace, classes: Collection[str]) -> tuple[ImageFold
     if rename or any(name in classes for path in paths for name in _label_folders(path)):
         return folder, folder.scan()
     return folder, _unlabelled(images, paths, left_out)
+
+
+def _of_file(file: Path) -> Scan:
+    rows = _rows(file.parent, file.name, "")
+    return Scan(rows, [], (), patients="known" if len(rows) > 1 else "each_image")
+
+
+def _rows(root: Path, path: str, patient: str) -> list[dict[str, str]]:
+    """Return a row per frame of a file, all of one patient."""
+    return [{"image_id": image, "patient_id": patient or path, "path": image} for image in frames_of(root, path)]
 
 
 def _label_folders(path: str) -> tuple[str, ...]:
@@ -61,7 +71,7 @@ def _unlabelled(root: Path, paths: list[str], left_out: list[Skipped]) -> Scan:
         first = f"; first: {left_out[0].file}: {left_out[0].reason}" if left_out else ""
         raise DataError(f"{root}: no image found, {len(left_out)} left out{first}; give --images a folder of images")
     patients = {path: path.rpartition("/")[0] for path in kept}
-    rows = [{"image_id": path, "patient_id": patients[path] or path, "path": path} for path in kept]
+    rows = [row for path in kept for row in _rows(root, path, patients[path])]
     in_folders = all(patients.values())
     notes = (
         ["no folder is named like a class: images have no labels, and each folder is a patient"] if in_folders else []

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from medtransfer.data.dicom_header import file_and_frame
 from medtransfer.data.given import colourful, normalised
 from medtransfer.data.images import FORMATS, grey_levels, image_size, read_image
 from medtransfer.data.packed import PackedDataset, Rows
@@ -72,7 +73,7 @@ def training_shift(network: Classifier, prepared: Mapping[str, Any], data: Packe
 
 def _files(data: PackedDataset, rows: Rows, root: Path) -> list[Path]:
     files = [root / path for path in data.manifest["path"].iloc[rows]]
-    return files if all(file.is_file() for file in files) else []
+    return files if all(file_and_frame(file)[0].is_file() for file in files) else []
 
 
 def _spaced(rows: Rows, most: int) -> Rows:

@@ -74,13 +74,19 @@ def test_the_order_of_the_classes_is_an_option(tmp_path, write_images, text):
         ("y_edema", "yes", "0, 1 or nothing"),
         ("zone_3", "4", "a severity from 0 to 3"),
         ("zone_3", "nan", "a severity from 0 to 3"),
-        ("lable", "covid", "a column of the layout; rename it, or name it in ignore"),
     ],
 )
 def test_a_cell_that_does_not_fit_names_table_row_and_column(tmp_path, text, column, cell, expected):
     text("labels.csv", f"image,{column}\na.png,{cell}\n")
     with pytest.raises(DataError, match=rf"labels\.csv row 2, column {column}: '{cell}', expected {expected}"):
         CsvSource(root=tmp_path).scan()
+
+
+def test_a_column_that_is_not_known_is_named_without_its_cells_which_may_name_people(tmp_path, text):
+    text("labels.csv", "image,lable\na.png,Doe John\n")
+    with pytest.raises(DataError, match="column lable: no column of the layout; rename it") as failed:
+        CsvSource(root=tmp_path).scan()
+    assert "Doe" not in str(failed.value)
 
 
 def test_a_column_may_be_left_aside(tmp_path, write_images, text):

@@ -5,7 +5,7 @@ from medtransfer.data.sources import CovidCtSource, SourceConfig
 
 SOURCES = TypeAdapter(SourceConfig)
 XRAYS = ["chestxray14", "chexpert", "covid_collection", "covidx_like", "brixia", "actualmed", "figure1"]
-NAMES = ["imagefolder", "covid_ct", "covidx", *XRAYS, "csv"]
+NAMES = ["imagefolder", "covid_ct", "covidx", *XRAYS, "csv", "dicom"]
 
 
 @pytest.mark.parametrize("name", NAMES)

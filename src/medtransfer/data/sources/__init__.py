@@ -13,6 +13,7 @@ from medtransfer.data.sources.covid_collection import CovidCollectionSource
 from medtransfer.data.sources.covid_ct import CovidCtSource
 from medtransfer.data.sources.covidx import CovidxSource
 from medtransfer.data.sources.covidx_like import CovidxLikeSource
+from medtransfer.data.sources.dicom import DicomSource
 from medtransfer.data.sources.imagefolder import ImageFolderSource
 from medtransfer.data.sources.table import CsvSource
 
@@ -27,7 +28,8 @@ SourceConfig = Annotated[
     | BrixiaSource
     | ActualmedSource
     | Figure1Source
-    | CsvSource,
+    | CsvSource
+    | DicomSource,
     Field(discriminator="name"),
 ]
 
@@ -41,6 +43,7 @@ __all__ = [
     "CovidxLikeSource",
     "CovidxSource",
     "CsvSource",
+    "DicomSource",
     "Figure1Source",
     "ImageFolderSource",
     "Scan",

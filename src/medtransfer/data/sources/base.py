@@ -7,12 +7,13 @@ import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from medtransfer.config import Config
+from medtransfer.data.dicom_header import file_and_frame, frames_of
 from medtransfer.data.packed import Patients
 from medtransfer.data.sources.listing import Skipped, is_image, leads_out
 from medtransfer.data.sources.tables import read_table
@@ -33,7 +34,7 @@ __all__ = [
 ]
 
 Row = dict[str, Any]
-ABSENT = "file is absent"
+ABSENT, TWICE = "file is absent", "listed twice"
 _CLASS = re.compile(r"[\w. :-]{1,100}")
 """A class becomes part of the names of metrics."""
 
@@ -52,6 +53,7 @@ class Scan:
         patients: whether ``patient_id`` is known of every image.
         notes: what the source chose or assumed, in words.
         classes_as_found: whether the classes are those of the images, and not declared.
+        rewritten: text that ``data add`` writes in place of a list or table of ``metadata``.
     """
 
     rows: list[Row]
@@ -63,6 +65,7 @@ class Scan:
     patients: Patients = "each_image"
     notes: tuple[str, ...] = ()
     classes_as_found: bool = False
+    rewritten: Mapping[str, str] = field(default_factory=dict)
 
 
 class Source(Config, ABC):
@@ -96,18 +99,26 @@ class Listing:
     def add(self, path: str, *, row: int | None = None, **fields: Any) -> None:
         """Append an image by its path relative to the root; without ``patient_id`` it is a patient of its own.
 
-        The list then says that its patients are not known, unless the image is natural: such an image has no patient.
+        A file of several frames becomes an image per frame, of one patient, unless the path names a frame. The list
+        then says that its patients are not known, unless the image is natural: such an image has no patient.
         """
         path = self.place(path)
         self._splits[fields.get("split", "")] += 1
         if reason := self._objection(path):
             self.skip(path, row, reason)
             return
-        self._listed.add(path)
+        images = frames_of(self.root, path)
+        if len(images) > 1 and fields.get("mask"):
+            self.skip(path, row, f"one mask for {len(images)} frames; name each frame in a row ({images[0]})")
+            return
+        if self._listed.intersection(images):
+            self.skip(path, row, TWICE)
+            return
+        self._listed.update(images)
         if not fields.get("patient_id"):
             self.patients = self.patients if fields.get("modality") == "natural" else "each_image"
-            fields["patient_id"] = path
-        self.rows.append({"image_id": path, "path": path, **fields})
+            fields["patient_id"] = file_and_frame(self.root / path)[0].relative_to(self.root).as_posix()
+        self.rows += [{"image_id": image, "path": image, **fields} for image in images]
 
     def place(self, path: str) -> str:
         """Return a listed path relative to the root: Windows' and absolute ones too, without ``./`` and ``//``.
@@ -164,11 +175,10 @@ class Listing:
     def _objection(self, path: str) -> str:
         if not inside(path):
             return "path leaves the data set's folder"
-        if not (self.root / path).is_file():
+        file = file_and_frame(self.root / path)[0]
+        if not file.is_file():
             return ABSENT
-        if leads_out(self.root, path):
-            return "a link that leads out of the data set's folder"
-        return "listed twice" if path in self._listed else ""
+        return "a link that leads out of the data set's folder" if leads_out(self.root, file) else ""
 
 
 def inside(path: str) -> bool:

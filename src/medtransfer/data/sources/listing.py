@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from medtransfer.data.dicom import is_dicom
+from medtransfer.data.dicom_header import is_dicom
 from medtransfer.data.images import SUFFIXES
 
 SYSTEM = frozenset({"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "@eadir"})
@@ -62,7 +62,7 @@ def images_below(root: Path) -> tuple[list[str], list[Skipped]]:
     return sorted(there - small.keys()), sorted(left_out, key=lambda each: each.file)
 
 
-def leads_out(root: Path, path: str) -> bool:
+def leads_out(root: Path, path: str | Path) -> bool:
     """Whether a file below a folder is, by a link, somewhere else, and not in DVC's cache."""
     return _outside(os.path.realpath(root / path), os.path.realpath(root))
 

@@ -1,10 +1,10 @@
 """A table and image files: anyone's own data, and the phantom sample.
 
-Layout: a table whose column ``image`` is a path relative to the root. Optional columns: ``patient_id`` (else every
-image is a patient of its own), ``label``, ``split``, ``source``, ``view``, ``date`` (ISO 8601), ``mask``, ``modality``,
-``y_<finding>`` (0, 1 or empty) and ``zone_0`` … ``zone_5`` (0–3 or empty). Known flaws: those of the table; a mistake
-in a cell is an error, not a row left out, because the table is the user's own. A mask of another size than its image is
-not used and counted.
+Layout: a table whose column ``image`` is a path relative to the root, or a frame of DICOM (``scan.dcm#3``). Optional
+columns: ``patient_id`` (else every image is a patient of its own), ``label``, ``split``, ``source``, ``view``,
+``laterality``, ``date`` (ISO 8601), ``mask``, ``modality``, ``y_<finding>`` (0, 1 or empty) and ``zone_0`` … ``zone_5``
+(0–3 or empty). Known flaws: those of the table; a mistake in a cell is an error, not a row left out, because the table
+is the user's own. A mask of another size than its image is not used and counted.
 """
 
 from collections.abc import Sequence
@@ -15,17 +15,18 @@ from medtransfer.data.images import image_size
 from medtransfer.data.manifest import SPLITS, ZONES
 from medtransfer.data.sources.base import Listing, Scan, Source, inside
 from medtransfer.data.sources.listing import leads_out
-from medtransfer.data.sources.tables import Table, read_table
+from medtransfer.data.sources.tables import Record, Table, read_table
 from medtransfer.errors import DataError
 
-TEXTS = ("patient_id", "label", "source", "view", "modality")
+TEXTS = ("patient_id", "label", "source", "view", "laterality", "modality")
+Modality = Literal["natural", "CT", "CXR"]
 COLUMNS = frozenset({"image", "split", "date", "mask", *TEXTS, *ZONES})
 
 NOT_AVAILABLE = frozenset({"na", "n/a", "#n/a", "nan", "null"})
 """What programs write into a cell that has no value; a class or patient of that name would be a guess."""
 
 
-class CsvSource(Source):
+class TableSource(Source):
     """Images listed in a table.
 
     Attributes:
@@ -36,12 +37,11 @@ class CsvSource(Source):
         modality: that of rows which state none.
     """
 
-    name: Literal["csv"] = "csv"
     table: str = "labels.csv"
     classes: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     unknown: Literal["refuse", "ignore"] = "refuse"
-    modality: Literal["natural", "CT", "CXR"] = "CXR"
+    modality: Modality | None = None
     citation: str = "not stated; see the owner of the table"
     licence: str = "not stated; see the owner of the table"
     flaws: ClassVar[str] = "those of the table"
@@ -59,10 +59,11 @@ class CsvSource(Source):
         left_aside = self._left_aside(entries)
         listing.notes += [*entries.notes, *([f"columns not read: {', '.join(left_aside)}"] if left_aside else [])]
         self._require_labels([entry for _, entry in entries])
+        entries[:] = [(row, {c: cell for c, cell in entry.items() if c not in left_aside}) for row, entry in entries]
         seen: dict[str, str] = {}
-        for row, entry in entries:
-            cells = {column: cell for column, cell in entry.items() if column not in left_aside}
+        for row, cells in entries:
             self._require_clear(row, cells, seen, utf8=entries.utf8)
+        for row, cells in self._placed(entries, listing):
             self._add_entry(listing, row, cells)
         labels = {row["label"] for row in listing.rows} - {""}
         official = any(row["split"] for row in listing.rows)
@@ -72,6 +73,10 @@ class CsvSource(Source):
             metadata=(self.table,),
             classes_as_found=not self.classes,
         )
+
+    def _placed(self, entries: Table, listing: Listing) -> list[tuple[int, Record]]:
+        """Return the entries with the paths of their images."""
+        return entries
 
     def _left_aside(self, entries: Table) -> list[str]:
         there = list(entries[0][1]) if entries else []
@@ -129,15 +134,20 @@ class CsvSource(Source):
         return f"mask is {width}×{height}, its image {wide}×{high}" if (width, height) != (wide, high) else ""
 
     def _value(self, row: int, column: str, cell: str) -> Any:
-        known = column in COLUMNS or column.startswith("y_")
+        place = f"{self.root / self.table} row {row}, column {column}"
+        if column not in COLUMNS and not column.startswith("y_"):  # its cells may name people
+            raise DataError(f"{place}: no column of the layout; rename it, or name it in ignore")
         try:
-            if known:
-                return _parse(column, cell)
+            return _parse(column, cell)
         except ValueError:
-            expected = _expected(column)
-        else:
-            expected = "a column of the layout; rename it, or name it in ignore"
-        raise DataError(f"{self.root / self.table} row {row}, column {column}: {cell!r}, expected {expected}")
+            raise DataError(f"{place}: {cell!r}, expected {_expected(column)}") from None
+
+
+class CsvSource(TableSource):
+    """Images listed in a table."""
+
+    name: Literal["csv"] = "csv"
+    modality: Modality = "CXR"
 
 
 def _column(name: str) -> str:
