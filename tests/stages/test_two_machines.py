@@ -7,7 +7,6 @@ moto's S3 server.
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -95,8 +95,11 @@ class Machines:
         return said
 
     def kill(self, process):
+        """End a command and all that it started, without a word: torchrun's processes have groups of their own."""
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            top = psutil.Process(process.pid)
+            for each in (top, *top.children(recursive=True)):
+                each.kill()
             process.wait()
 
 
