@@ -1,7 +1,7 @@
 """The guide to several machines, on loopback: its commands train on A and B, go on on B, tune on both, evaluate on C.
 
-Machines are folders with caches of their own. They share a git origin, a tracking server (PostgreSQL, artefacts on S3) and
-moto's S3 server.
+Machines are folders with caches of their own. They share a git origin, a tracking server (PostgreSQL, artefacts on S3)
+and moto's S3 server.
 """
 
 import json
@@ -230,8 +230,8 @@ def test_two_machines_train_and_tune_together_and_a_third_evaluates(first, machi
     assert len(runs(client, "tags.phase = 'search' and tags.best_trial != ''")) == 1
 
     machines.run("\n".join(f"medtransfer {verb} {STUDY}" for verb in ("predict", "score", "audit", "register")), second)
-    kept = {item["Key"].rpartition("/")[2] for item in storage.list_objects_v2(**IN_BUCKET, Prefix="mlflow/")["Contents"]}
-    assert {"model.safetensors", "learning_curves.png"} <= kept
+    kept = storage.list_objects_v2(**IN_BUCKET, Prefix="mlflow/")["Contents"]
+    assert {"model.safetensors", "learning_curves.png"} <= {item["Key"].rpartition("/")[2] for item in kept}
     machines.run("c evaluates", elsewhere[1])
     assert read_json(third / "out/evaluate/metrics.json")["images"] == 36
     assert not (third / "mlflow.db").exists()
