@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-pytest_plugins = ("cell_fixtures", "report_fixtures")
+pytest_plugins = ("cell_fixtures", "report_fixtures", "service_fixtures")
 MAY_BE_SKIPPED = "needs a CUDA device"
 """The reason of a skip that no installed program can cure."""
 

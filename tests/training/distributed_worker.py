@@ -1,6 +1,10 @@
-"""One of several processes that train the toy task together: ``distributed_worker.py DATA OUT`` under torchrun."""
+"""One of several processes that train the toy task together: ``distributed_worker.py DATA OUT [STEP]`` under torchrun.
+
+Each has resume files of its own, as on several machines. With ``STEP`` all end after that step.
+"""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -29,27 +33,41 @@ class Watched(SupervisedTask):
         return super().losses(batch)
 
 
-def main(folder: Path, out: Path) -> None:
+def stop_after(fit: Fit, step: int) -> None:
+    save = fit._save
+
+    def save_and_stop() -> None:
+        save()
+        if fit.progress.step == step:
+            os._exit(3)
+
+    fit._save = save_and_stop
+
+
+def main(folder: Path, out: Path, stop: int = 0) -> None:
     engine = Engine(HardwareConfig(device="cpu", precision="fp32"))
     data = PackedDataset.open(folder)
     # Another start on every process: the main one's must win.
     task = Watched(make_net(seed=engine.rank), CLASSES)
     score = validation(data, engine)
     tracker = MemoryTracker()
-    Fit(
+    fit = Fit(
         task,
         train_loader(data, rank=engine.rank, world=engine.world),
         train_config(),
         engine=engine,
         tracker=tracker if engine.is_main else NullTracker(),
-        scratch=out / "resume",
+        scratch=out / f"resume{engine.rank}",
         seed=5,
         validate=lambda: score(task),
-    ).run()
+    )
+    if stop:
+        stop_after(fit, stop)
+    fit.run()
     torch.save({"weights": weights(task), "rows": task.rows}, out / f"rank{engine.rank}.pt")
     (out / f"points{engine.rank}.json").write_text(json.dumps(tracker.points))
     dist.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:]))

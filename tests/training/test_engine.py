@@ -87,12 +87,20 @@ def test_a_compiled_fit_agrees_with_a_plain_one(make_fit, toys, tmp_path):
 WORKER = Path(__file__).with_name("distributed_worker.py")
 
 
-@pytest.mark.slow
-def test_two_processes_share_the_batches_and_end_with_equal_weights(data, toys, tmp_path):
+def train_together(data, out, *words):
+    """Train in two processes; return what each left, or None where they did not reach the end."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(WORKER)]
-    subprocess.run([*command, str(data.folder), str(tmp_path)], check=True, env=environment, timeout=120)
-    first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
+    done = subprocess.run(
+        [*command, str(data.folder), str(out), *words], check=False, env=environment, timeout=120, capture_output=True
+    )
+    assert bool(done.returncode) == bool(words), done.stderr.decode()[-2000:]
+    return None if words else [torch.load(out / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_batches_and_go_on_together_from_the_main_ones_resume_files(data, toys, tmp_path):
+    first, second = train_together(data, tmp_path)
     assert toys.equal(first["weights"], second["weights"])
     assert json.loads((tmp_path / "points0.json").read_text())
     assert json.loads((tmp_path / "points1.json").read_text()) == []
@@ -100,6 +108,15 @@ def test_two_processes_share_the_batches_and_end_with_equal_weights(data, toys, 
     for step, (a, b) in enumerate(zip(first["rows"], second["rows"], strict=True)):
         assert (len(a), len(b)) == (4, 4)
         assert [*a.tolist(), *b.tolist()] == loader.batch(*divmod(step, loader.steps))["index"].tolist()
+
+    stopped = tmp_path / "stopped"
+    stopped.mkdir()
+    train_together(data, stopped, "5")
+    assert (stopped / "resume0" / "state.json").exists()
+    assert not (stopped / "resume1").exists()
+    for one, straight in zip(train_together(data, stopped), (first, second), strict=True):
+        assert toys.equal(one["weights"], straight["weights"])
+        assert len(one["rows"]) == len(straight["rows"]) - 5
 
 
 FAULTS = """

@@ -280,7 +280,8 @@ class Fit:
         save_state(self.scratch, self.progress.step, tensors, scalars)
 
     def _resume(self) -> None:
-        loaded = load_state(self.scratch)
+        # of several machines only the main process's has resume files, or the newest
+        loaded = self.engine.share(load_state(self.scratch) if self.engine.is_main else None)
         if loaded is None:
             return
         tensors, scalars, remarks = loaded
