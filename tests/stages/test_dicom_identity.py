@@ -26,27 +26,35 @@ STUDY, NETWORK, MODEL = "attentive_transfer", "resnet18_attn1", "models:/covid-c
 UID = "1.2.826.0.1.3680043.8.498.47114711"
 COUNTS = {"train": 16, "val": 10, "test": 10}
 HEADER = {
-    "PatientName": "PLANTED^JANE",
+    "PatientName": "QUOXBERRY^JANE",
     "PatientBirthDate": "19440607",
-    "PatientComments": "Planted comment of the patient",
-    "InstitutionName": "St. Planted Hospital",
-    "InstitutionAddress": "7 Planted Road",
-    "ReferringPhysicianName": "PLANTED^REFERRER",
-    "PerformingPhysicianName": "PLANTED^PERFORMER",
-    "OperatorsName": "PLANTED^OPERATOR",
-    "AccessionNumber": "ACC-PLANTED-9",
+    "PatientComments": "Quoxberry comment of the patient",
+    "InstitutionName": "St. Quoxberry Hospital",
+    "InstitutionAddress": "7 Quoxberry Road",
+    "ReferringPhysicianName": "QUOXBERRY^REFERRER",
+    "PerformingPhysicianName": "QUOXBERRY^PERFORMER",
+    "OperatorsName": "QUOXBERRY^OPERATOR",
+    "AccessionNumber": "ACC-QUOXBERRY-9",
     "StudyDescription": "planted study",
     "SeriesDescription": "planted series",
-    "StationName": "PLANTEDSTATION",
-    "DeviceSerialNumber": "SN-PLANTED-5",
+    "StationName": "QUOXBERRYSTATION",
+    "DeviceSerialNumber": "SN-QUOXBERRY-5",
     "StudyInstanceUID": f"{UID}.1",
     "SeriesInstanceUID": f"{UID}.2",
     "ImageComments": "planted image comment",
-    "ViewPosition": "PLANTED VIEW",
-    "RescaleType": "PLANTED UNIT",
+    "ViewPosition": "QUOXBERRY VIEW",
+    "RescaleType": "QUOXBERRY UNIT",
 }
 IDS = [f"MRN-{4_711_000 + number}" for number in range(sum(COUNTS.values()))]
-SECRETS = [*HEADER.values(), UID, "PLANTED", "Planted", "private planted", "preamble planted", "explained by planted"]
+SECRETS = [
+    *HEADER.values(),
+    UID,
+    "QUOXBERRY",
+    "Quoxberry",
+    "private planted",
+    "preamble planted",
+    "explained by planted",
+]
 
 
 def slice_of(path, number, *, frames=1):
@@ -58,7 +66,7 @@ def slice_of(path, number, *, frames=1):
     header = dcmread(path)
     header.PatientID, header.SOPInstanceUID = IDS[number % len(IDS)], f"{UID}.3.{number}"
     header.file_meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID
-    header.file_meta.SourceApplicationEntityTitle = "PLANTEDSOURCE"
+    header.file_meta.SourceApplicationEntityTitle = "QUOXBERRYSOURCE"
     header.RescaleSlope, header.RescaleIntercept = 1, -1024
     header.WindowCenter, header.WindowWidth, header.WindowCenterWidthExplanation = 0, 2048, "explained by planted"
     nested = Dataset()
@@ -116,7 +124,7 @@ def contents(folder, said):
 def test_the_search_finds_what_is_planted(tmp_path):
     slice_of(tmp_path / "a.dcm", 3)
     pd.DataFrame({"patient_id": [IDS[0], hashlib.md5(IDS[1].encode()).hexdigest()]}).to_parquet(tmp_path / "t.parquet")
-    found = {secret for _, secret in found_in(tmp_path, "for ACC-PLANTED-9")}
+    found = {secret for _, secret in found_in(tmp_path, "for ACC-QUOXBERRY-9")}
     assert {secret.encode() for secret in (*SECRETS, IDS[3], IDS[0])} <= found
     assert hashlib.md5(IDS[1].encode()).hexdigest().encode() in found
 
