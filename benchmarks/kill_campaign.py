@@ -1,10 +1,13 @@
 """The fault-injection campaign: kill each verb at random moments, repeat it, compare bytes, runs and points.
 
-``python benchmarks/kill_campaign.py --rounds 200 --seed 0`` writes ``benchmarks/results/kills.md`` after every round.
+``python benchmarks/kill_campaign.py --rounds 200 --seed 0`` writes ``benchmarks/results/kills.csv`` and ``kills.md``
+after every round. A round of that seed that is in the file is not run again; each row has the commit of its code.
 """
 
 import argparse
+import csv
 import importlib.util
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -13,6 +16,8 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "kills.md"
+ROUNDS = RESULTS.with_suffix(".csv")
+COLUMNS = ("round", "seed", "verb", "after", "code", "differs", "commit")
 
 
 def main() -> None:
@@ -31,11 +36,39 @@ def main() -> None:
         toy.draw(counts=(8, 8, 8))
         campaign = rounds.Campaign(Path(temporary), ROOT / "src")
         campaign.prepare()
-        done: list[dict[str, Any]] = []
-        for number in range(options.rounds):
-            done.append(campaign.round(number, options.seed))
+        done = read_rounds(options.seed)
+        for number in range(len(done), options.rounds):
+            found = campaign.round(number, options.seed)
+            done.append(found | {"seed": options.seed, "differs": " ".join(found["differs"][:5]), "commit": _commit()})
+            write_rounds(done)
             RESULTS.write_text(table(done, options.seed), encoding="utf-8")
     sys.exit(any(each["differs"] for each in done))
+
+
+def read_rounds(seed: int) -> list[dict[str, Any]]:
+    """Return the rounds of a seed that are in the file, in their order."""
+    if not ROUNDS.exists():
+        return []
+    with ROUNDS.open(newline="", encoding="utf-8") as file:
+        rows: list[dict[str, Any]] = [dict(row) for row in csv.DictReader(file)]
+    return [row | {"code": int(row["code"])} for row in rows if row["seed"] == str(seed)]
+
+
+def write_rounds(done: list[dict[str, Any]]) -> None:
+    """Write all rounds of one seed; those of another one are replaced."""
+    with ROUNDS.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(done)
+
+
+def _commit() -> str:
+    changed = _git("status", "--porcelain", "--", "src", "tests")
+    return _git("rev-parse", "--short", "HEAD") + (" with uncommitted changes" if changed else "")
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", "-C", ROOT, *words], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def table(done: list[dict[str, Any]], seed: int) -> str:
@@ -48,13 +81,14 @@ def table(done: list[dict[str, Any]], seed: int) -> str:
         "",
         f"`python benchmarks/kill_campaign.py --rounds {len(done)} --seed {seed}`: each verb is killed (SIGKILL) at a "
         "moment drawn uniformly from its running time, run again, and compared with a run that was not killed: bytes "
-        "of all outputs without times, runs by name and status, points of every metric, versions and logged models.",
+        "of all outputs without times, runs by name and status, points of every metric, versions and logged models. "
+        f"Code: {', '.join(dict.fromkeys(each['commit'] for each in done))}.",
         "",
         "| verb | rounds | killed before its end | differing |",
         "|---|---|---|---|",
         *(f"| {verb} | {count} | {killed[verb]} | {wrong[verb]} |" for verb, count in verbs.items()),
         "",
-        *(f"- round {e['round']}, {e['verb']} after {e['after']} s: {e['differs'][:5]}" for e in done if e["differs"]),
+        *(f"- round {e['round']}, {e['verb']} after {e['after']} s: {e['differs']}" for e in done if e["differs"]),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
