@@ -15,6 +15,7 @@ from medtransfer.evaluation.calibration import (
     temperature_from_validation,
 )
 from medtransfer.evaluation.predictions import prediction_rows
+from medtransfer.tracking.columns import at_temperature as served
 
 DRAW = np.random.default_rng(0)
 TRUE = DRAW.uniform(0.02, 0.98, 4000)
@@ -102,3 +103,9 @@ def test_what_is_no_probability_is_refused():
         fit_temperature([0, 0], [0.2, 0.3])
     with pytest.raises(DataError, match="temperature 0: expected a number above 0"):
         at_temperature([0.5], 0)
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
+def test_a_registered_model_s_own_formula_agrees(temperature):
+    score = np.array([0.0, 1e-9, 0.2, 0.5, 0.9, 1 - 1e-9, 1.0])
+    np.testing.assert_allclose(served(score, temperature), at_temperature(score, temperature), rtol=1e-9, atol=1e-12)

@@ -28,6 +28,13 @@ def test_a_temperature_is_that_of_the_validation_rows():
     assert found["covid"] not in (1.0, 0.0)
 
 
+def test_scores_that_are_no_probabilities_have_no_temperature():
+    target = np.arange(COUNT) % 2.0
+    rows = validation(np.full(COUNT, 0.4), target)
+    severity = rows.assign(output="score", kind="value", score=3.0, target=6 * target)
+    assert temperatures(pd.concat([rows, severity])).keys() == {"covid"}
+
+
 def test_rows_that_determine_no_temperature_give_1():
     target = np.arange(COUNT) % 2.0
     assert temperatures(validation(0.4 + 0.2 * target, target)) == {"covid": 1.0}

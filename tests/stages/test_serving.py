@@ -62,7 +62,8 @@ def test_an_alias_that_moves_during_requests_is_followed_and_each_reply_names_wh
         assert 'Version <span id="version">2' in client.get("/").text
 
 
-def test_a_version_that_does_not_load_leaves_the_old_one_and_health_says_so(store):
+def test_a_version_that_does_not_load_leaves_the_old_one_and_health_says_so(store, monkeypatch):
+    monkeypatch.setattr(serving, "AFTER_TROUBLE", 0.0)
     with client_of(serving.Served(NAME, every=0.0)) as client:
         store.version, store.broken = 2, (2,)
         assert client.post("/predict", content=b"1").json()["version"] == "1"
@@ -70,6 +71,23 @@ def test_a_version_that_does_not_load_leaves_the_old_one_and_health_says_so(stor
         store.broken = ()
         assert client.post("/predict", content=b"1").json()["version"] == "2"
         assert "not_followed" not in client.get("/health").json()
+
+
+def test_a_store_that_is_down_is_asked_again_after_a_minute(store, monkeypatch):
+    served, now, asked = serving.Served(NAME, every=2.0), [100.0], []
+
+    def down(name):
+        asked.append(now[0])
+        now[0] += 20.0  # a server that does not answer
+        raise TrackingError("the tracking server does not answer")
+
+    monkeypatch.setattr(serving, "version_of", down)
+    monkeypatch.setattr(serving.time, "monotonic", lambda: now[0])
+    served.due = 0.0
+    for _ in range(70):
+        assert served(b"1", False)["not_followed"]
+        now[0] += 1.0
+    assert asked == [100.0, 180.0]
 
 
 def test_a_version_is_not_followed(store):

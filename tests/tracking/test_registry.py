@@ -1,5 +1,6 @@
 """The champion: stored once, found by its hash, loaded without a pickle, promoted with a reason."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -21,7 +22,17 @@ from medtransfer.models.classifier import NetworkConfig, build_network
 from medtransfer.models.heads import Head
 from medtransfer.models.weights import load_model, save_weights
 from medtransfer.stages import registry
-from medtransfer.tracking import About, fetch_model, finish, open_run, promote, promotions, register_model, rollback
+from medtransfer.tracking import (
+    About,
+    fetch_model,
+    fetching,
+    finish,
+    open_run,
+    promote,
+    promotions,
+    register_model,
+    rollback,
+)
 from medtransfer.tracking.fetching import fetch_validation, version_of
 from medtransfer.tracking.gates import SHIFT
 from medtransfer.tracking.store import client
@@ -292,6 +303,40 @@ def test_validation_predictions_come_back_by_the_models_address(here, records):
     register_model(fit(here / "without", 1), records=records, about=About(tags=about.tags), name=NAME)
     with pytest.raises(TrackingError, match=r"validation\.parquet"):
         fetch_validation(f"models:/{NAME}/2")
+
+
+@pytest.mark.parametrize("file", ["shift.safetensors", "calibration.json"])
+def test_a_version_that_lost_a_file_is_registered_again(file, here, records):
+    (here / "s").write_bytes(b"statistics")
+    about = About(tags={"gate.leaks": "open: 0 pairs"}, shift=here / "s", temperatures={"covid": 2.0})
+    assert register_model(fit(here / "w", 0), records=records, about=about, name=NAME) == 1
+    (stored,) = [each for each in stored_files(here) if each.name == file]
+    stored.unlink()
+    assert register_model(here / "w", records=records, about=about, name=NAME) == 2
+    assert (fetch_model(f"models:/{NAME}/2", folder=here / "got") / file).exists()
+
+
+def test_a_version_from_before_statistics_gets_them(here, records):
+    (here / "s").write_bytes(b"statistics")
+    about = About(tags={"gate.leaks": "open: 0 pairs"})
+    assert register_model(fit(here / "w", 0), records=records, about=about, name=NAME) == 1
+    later = dataclasses.replace(about, shift=here / "s")
+    assert [register_model(here / "w", records=records, about=later, name=NAME) for _ in range(2)] == [2, 2]
+
+
+def test_a_store_that_fails_leaves_what_was_fetched(here, records, monkeypatch):
+    (here / "s").write_bytes(b"statistics")
+    about = About(tags={"gate.leaks": "open: 0 pairs"}, shift=here / "s")
+    register_model(fit(here / "w", 0), records=records, about=about, name=NAME)
+    kept = fetch_model(f"models:/{NAME}/1", folder=here / "got")
+
+    def down(*given):
+        raise TrackingError("the store does not answer")
+
+    monkeypatch.setattr(fetching, "checked_download", down)
+    with pytest.raises(TrackingError, match="does not answer"):
+        fetch_model(f"models:/{NAME}/1", folder=here / "got")
+    assert (kept / SHIFT).read_bytes() == b"statistics"
 
 
 def test_statistics_of_training_images_travel_with_their_hash(here, registered, records):

@@ -8,6 +8,7 @@ import pytest
 from medtransfer.errors import TrackingError
 from medtransfer.tracking import open_run, prepare_store
 from medtransfer.tracking.address import portable_uri, tracking_uri
+from medtransfer.tracking.health import store_state
 from medtransfer.tracking.store import client, experiment_id
 
 
@@ -93,6 +94,15 @@ def check_eight_runs(store, spec):
 def test_eight_processes_open_one_fresh_database_and_each_records_its_run(here, spec):
     record_in_eight_processes(here, spec, f"sqlite:///{here / 'fresh.db'}")
     check_eight_runs(client(f"sqlite:///{here / 'fresh.db'}"), spec)
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+def test_looking_at_an_empty_database_makes_no_tables(postgres):
+    for _ in range(2):
+        assert store_state(postgres) == "not made yet; the first run makes its tables"
+    prepare_store(postgres)
+    assert store_state(postgres) == "1 experiments"
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -219,7 +220,13 @@ def _fingerprint(root: Path, path: str, *, raw: bool) -> dict[str, str] | Skippe
     except DataError as error:
         return Skipped(path, None, str(error).removeprefix(f"{root / path}: "))
     look = to_hex(perceptual_hash(_levels(image)))
-    return about | {"sha256": sha256_file(file), "pixel_sha": pixel_sha(image), "phash": look}
+    return about | {"sha256": _sha256(file, file.stat().st_mtime_ns), "pixel_sha": pixel_sha(image), "phash": look}
+
+
+@cache
+def _sha256(file: Path, changed: int) -> str:
+    """Return the hash of a file, read once for all its frames; ``changed`` is the time of its last change, in ns."""
+    return sha256_file(file)
 
 
 def _file(root: Path, path: str) -> str:

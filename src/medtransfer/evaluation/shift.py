@@ -21,7 +21,8 @@ from medtransfer.files import write_bytes
 Numbers = npt.NDArray[np.float64]
 NOT_AVAILABLE = "not available"
 FEWEST = 39
-"""Validation images. At most 2 of n + 1 new images like them are expected beyond the limit: 5 % of 39."""
+"""Validation images. With n of them up to 101, at most 2 of n + 1 new images like them are expected beyond the limit
+(2 of 40 are 5 %), with more about 1 %, where images are independent; several images of a patient are not."""
 SHARE = 0.99
 WIDER = 0.1
 _FORMAT = "medtransfer-shift-1"

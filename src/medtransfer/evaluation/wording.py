@@ -1,4 +1,4 @@
-"""A probability in words: how many validation images with a like score had the class. Nothing is smoothed or fitted."""
+"""A probability in words: how many validation images with a similar score had the class; nothing is fitted."""
 
 from collections.abc import Mapping
 

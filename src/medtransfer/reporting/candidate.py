@@ -97,12 +97,12 @@ def about(
 
 
 def temperatures(validation: pd.DataFrame) -> dict[str, float]:
-    """Return the temperature of each output, fitted on the validation rows of one fit; 1 where they determine none.
+    """Return the temperature of each probability, fitted on one fit's validation rows; 1 where they determine none.
 
     That is where a class is absent, or where the classes are so far apart that every lower temperature fits better.
     """
     found = {}
-    for output, rows in validation.groupby("output", sort=False):
+    for output, rows in validation[validation["kind"] == "probability"].groupby("output", sort=False):
         known = rows.dropna(subset=["target"])
         fitted = temperature_from_validation(rows) if known["target"].nunique() == 2 else 1.0
         found[str(output)] = fitted if 1 / MOST <= fitted <= MOST else 1.0

@@ -1,4 +1,4 @@
-"""``medtransfer doctor``: one line per thing that the workbench needs, with what to do where something is amiss."""
+"""``medtransfer doctor``: one line per thing that the workbench needs, with what to do where something is wrong."""
 
 import os
 import shutil

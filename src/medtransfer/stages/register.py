@@ -97,7 +97,7 @@ def register_with_shift(model: FitPaths, note: About, data: PackedDataset, root:
         try:
             write_shift(training_shift(network, description["preprocessing"], data, root), file)
             note = replace(note, shift=file)
-        except DataError as error:  # the model is as good without: whoever asks is told that it is not available
+        except DataError as error:  # the model answers without them, and says that they are not available
             console.print(f"{name}: whether images are like those of training is not available: {error}", markup=False)
         return register_model(model.weights, records=model.records, name=name, about=note)
 

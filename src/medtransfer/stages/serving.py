@@ -14,16 +14,18 @@ from medtransfer.data.given import input_flags, pack_files
 from medtransfer.data.images import to_depth
 from medtransfer.data.manifest import ZONES
 from medtransfer.data.windows import centre_crop
-from medtransfer.errors import MedTransferError, TrackingError
+from medtransfer.errors import MedTransferError
 from medtransfer.evaluation.shift import NOT_AVAILABLE
 from medtransfer.evaluation.wording import calibration_words
 from medtransfer.explain.tiles import overlay_tile
 from medtransfer.reporting.evaluation import UNLIKE
-from medtransfer.tracking.fetching import fetch_card, fetch_model, fetch_validation, version_of
+from medtransfer.tracking.fetching import fetch_card, fetch_model, fetch_validation, has_validation, version_of
 
 NOTICE = "For research. Not a medical device, not for diagnosis."
 EVERY = 2.0
 """Seconds between two looks at the alias."""
+AFTER_TROUBLE = 60.0
+"""The same after a look that failed."""
 _MAP_SIDE = 256
 """A map has at least this side, in pixels; a smaller view of the network is enlarged by a whole number."""
 
@@ -43,13 +45,15 @@ class Served:
 
     Args:
         name: address; an alias is looked up every ``EVERY`` seconds and followed between requests. Where the new
-            version cannot be loaded, or the store not be reached, the old one goes on, and ``about`` says so.
+            version cannot be loaded, or the store not be reached, the old one goes on, ``about`` says so, and the
+            next look is a minute later: a store that does not answer holds up one request of that minute.
     """
 
     def __init__(self, name: str, *, every: float = EVERY) -> None:
         self.name, self.every = name, every
-        self.trouble, self.looked = "", time.monotonic()
+        self.trouble = ""
         self.now = load_version(name, version_of(name))
+        self.due = time.monotonic() + every
 
     def about(self) -> dict[str, Any]:
         """Return what every reply says of the model that answers now."""
@@ -66,9 +70,8 @@ class Served:
         return self.about() | answer(self.now, data, wants_map)
 
     def _follow(self) -> None:
-        if "@" not in self.name or time.monotonic() - self.looked < self.every:
+        if "@" not in self.name or time.monotonic() < self.due:
             return
-        self.looked = time.monotonic()
         try:
             version = version_of(self.name)
             if version != self.now.version:
@@ -76,15 +79,13 @@ class Served:
             self.trouble = ""
         except MedTransferError as error:
             self.trouble = str(error)
+        self.due = time.monotonic() + (AFTER_TROUBLE if self.trouble else self.every)
 
 
 def load_version(name: str, version: int) -> Loaded:
     """Download and load a version of the model at an address."""
     exact = f"{name.partition('@')[0]}/{version}" if "@" in name else name
-    try:
-        validation = fetch_validation(exact)
-    except TrackingError:
-        validation = None
+    validation = fetch_validation(exact) if has_validation(exact) else None
     return Loaded(version, load_model(fetch_model(exact)), validation, fetch_card(exact))
 
 

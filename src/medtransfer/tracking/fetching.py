@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from medtransfer.errors import TrackingError
 from medtransfer.paths import fetched_model, workspace
-from medtransfer.tracking.gates import AUDIT, OPTIONAL, VALIDATION, checked_download, download, served_files
+from medtransfer.tracking.gates import (
+    AUDIT,
+    CARD,
+    HASHES,
+    OPTIONAL,
+    VALIDATION,
+    checked_download,
+    download,
+    listed,
+    served_files,
+)
 from medtransfer.tracking.names import check_model_name
 from medtransfer.tracking.refusals import refused
 from medtransfer.tracking.store import client
@@ -37,11 +47,12 @@ def fetch_model(model: str, *, folder: Path | None = None, uri: str | None = Non
     entry = _resolve(store, model, name, alias, version)
     target = folder or workspace() / fetched_model(name, int(entry.version))
     target.mkdir(parents=True, exist_ok=True)
-    for file in OPTIONAL:
-        (target / file).unlink(missing_ok=True)  # of a version with this number in another store
+    wanted = served_files(entry.tags)
     with tempfile.TemporaryDirectory(dir=target, prefix=".part-") as staged:
-        for file in served_files(entry.tags):
+        for file in wanted:
             checked_download(store, entry, file, Path(staged)).replace(target / file)
+    for file in set(OPTIONAL).difference(wanted):
+        (target / file).unlink(missing_ok=True)  # of a version with this number in another store
     return target
 
 
@@ -67,17 +78,30 @@ def fetch_card(model: str, *, uri: str | None = None) -> str:
         uri: tracking address.
 
     Raises:
-        TrackingError: no such model.
+        TrackingError: no such model, or its card cannot be downloaded.
     """
     address = _address(model)
     store = client(uri, new=False)
     entry = _resolve(store, model, *address)
+    if CARD not in listed(store, entry):
+        return ""
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            text = download(store, entry, "README.md", Path(folder)).read_text(encoding="utf-8")
-        except TrackingError:
-            return ""
+        text = download(store, entry, CARD, Path(folder)).read_text(encoding="utf-8")
     return text.split("---\n", 2)[-1].strip()
+
+
+def has_validation(model: str, *, uri: str | None = None) -> bool:
+    """Return whether a model was registered with its predictions on validation images.
+
+    Args:
+        model: its address, as for :func:`fetch_model`.
+        uri: tracking address.
+
+    Raises:
+        TrackingError: no such model, or the store cannot be reached.
+    """
+    address = _address(model)
+    return HASHES[VALIDATION] in _resolve(client(uri, new=False), model, *address).tags
 
 
 def fetch_validation(model: str, *, uri: str | None = None) -> "pd.DataFrame":

@@ -19,7 +19,7 @@ from medtransfer.files import sha256_file
 from medtransfer.tracking.columns import CALIBRATION
 from medtransfer.tracking.refusals import is_full, refused
 
-WEIGHTS, CONFIG, VALIDATION = "model.safetensors", "config.json", "validation.parquet"
+WEIGHTS, CONFIG, VALIDATION, CARD = "model.safetensors", "config.json", "validation.parquet", "README.md"
 SHIFT = "shift.safetensors"
 """Statistics of the training images."""
 OPTIONAL = (CALIBRATION, SHIFT)
@@ -117,6 +117,26 @@ def download(store: Any, version: Any, file: str, folder: Path) -> Path:
             f"{version.name} version {version.version}: {file} cannot be downloaded: if the project was moved, run "
             "medtransfer registry relink; else register the model again"
         ) from error
+
+
+def listed(store: Any, version: Any) -> set[str]:
+    """Return the names of a version's files at the top of its model.
+
+    Raises:
+        TrackingError: they cannot be listed.
+    """
+    from mlflow.artifacts import list_artifacts
+    from mlflow.exceptions import MlflowException
+
+    source = store.get_model_version_download_uri(version.name, version.version)
+    try:
+        found = list_artifacts(artifact_uri=source, tracking_uri=store.tracking_uri)
+    except (MlflowException, OSError) as error:
+        raise TrackingError(
+            f"{version.name} version {version.version}: its files cannot be listed ({error}): look whether the "
+            "tracking server and its store of artefacts answer"
+        ) from error
+    return {each.path.rpartition("/")[2] for each in found}
 
 
 def served_files(tags: Mapping[str, str]) -> tuple[str, ...]:

@@ -29,8 +29,10 @@ def store_state(address: str) -> str:
         if not file.exists():
             return "not made yet; the first run makes it"
         if _is_half_made(file):
-            raise TrackingError(f"{file.name}: half-made by a killed process; the next run moves it aside")
+            return "half-made by a killed process; the next run moves it aside"
         _require_whole(address)
+    elif not address.startswith("http") and not _has_tables(address):
+        return "not made yet; the first run makes its tables"
     from mlflow.exceptions import MlflowException
 
     try:
@@ -41,6 +43,19 @@ def store_state(address: str) -> str:
     return f"{count} experiments" + (
         f", {len(left)} runs of killed processes, which the next fit closes" if left else ""
     )
+
+
+def _has_tables(address: str) -> bool:
+    """Return whether a database holds MLflow's tables, which opening it as a store would make."""
+    from sqlalchemy import create_engine, inspect
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        engine = create_engine(address)
+        with closing(engine.connect()) as connection:
+            return inspect(connection).has_table("experiments")
+    except (SQLAlchemyError, ImportError) as error:
+        raise TrackingError(meaning(address, error)) from error
 
 
 def _require_whole(address: str) -> None:

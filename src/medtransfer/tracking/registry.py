@@ -4,7 +4,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -17,6 +17,7 @@ from medtransfer.files import read_json, sha256_file, write_json
 from medtransfer.tracking.columns import CALIBRATED, CALIBRATION, FILES, LUNGS, SCORE, calibrated, head_columns
 from medtransfer.tracking.gates import (
     AUDIT,
+    CARD,
     CONFIG,
     HASHES,
     IMAGES,
@@ -26,6 +27,7 @@ from medtransfer.tracking.gates import (
     VALIDATION,
     WEIGHTS,
     checked_download,
+    served_files,
 )
 from medtransfer.tracking.mlflow_tracker import import_run
 from medtransfer.tracking.names import check_key, check_model_name
@@ -112,7 +114,7 @@ def register_model(
     run_id = import_run(records, uri=uri)
     store = client(uri)
     with refused(store, f"{name}: the store lost the run of {records}: repeat"):
-        version = _find_version(store, name, hashes)
+        version = _find_version(store, name, hashes, _brought(about))
         if not version:
             tags = {AUDIT: NOT_AUDITED, **about.tags, **hashes}
             version = _create_version(store, weights_folder, config, name=name, run_id=run_id, tags=tags, about=about)
@@ -179,7 +181,7 @@ def _left_by_a_kill(store: Any, name: str, run_id: str, tags: Mapping[str, str])
 def _add_files(saved: Path, about: About) -> dict[str, str]:
     """Add card, validation predictions and statistics to a saved model; return the tags that they need."""
     if about.card:
-        (saved / "README.md").write_text(about.card, encoding="utf-8")
+        (saved / CARD).write_text(about.card, encoding="utf-8")
     if about.validation is not None:
         about.validation.to_parquet(saved / VALIDATION)
     if about.shift is not None:
@@ -253,11 +255,17 @@ def _forget_machine_paths(file: Path) -> None:
     file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
 
-def _find_version(store: Any, name: str, hashes: Mapping[str, str]) -> int:
-    """Return the version with these hashes whose files are there, 0 when there is none."""
+def _brought(about: About) -> list[str]:
+    """Return the tags of the files that come with a model; a version without them is made again with them."""
+    given = {CALIBRATION: about.temperatures, VALIDATION: about.validation is not None, SHIFT: about.shift}
+    return [HASHES[file] for file, there in given.items() if there]
+
+
+def _find_version(store: Any, name: str, hashes: Mapping[str, str], also: Sequence[str]) -> int:
+    """Return the version with these hashes and the other tags whose files are there, 0 when there is none."""
     for version in store.search_model_versions(f"name = '{name}'"):
-        same = MODEL_ID in version.tags and all(version.tags.get(key) == value for key, value in hashes.items())
-        if same and _is_there(store, version):
+        same = all(version.tags.get(key) == value for key, value in hashes.items())
+        if same and version.tags.keys() >= {MODEL_ID, *also} and _is_there(store, version):
             return int(version.version)
     return 0
 
@@ -265,8 +273,8 @@ def _find_version(store: Any, name: str, hashes: Mapping[str, str]) -> int:
 def _is_there(store: Any, version: Any) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         try:
-            checked_download(store, version, CONFIG, Path(folder))
-            checked_download(store, version, WEIGHTS, Path(folder))
+            for file in served_files(version.tags):
+                checked_download(store, version, file, Path(folder))
         except TrackingError:
             return False
     return True

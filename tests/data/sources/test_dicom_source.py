@@ -8,6 +8,7 @@ import pytest
 from pydicom import dcmread
 
 from dicom_fixtures import SECRETS, write
+from medtransfer.data import add
 from medtransfer.data.add import add_dataset, scan_to_manifest
 from medtransfer.data.images import read_image
 from medtransfer.data.sources import CsvSource, DicomSource
@@ -97,6 +98,34 @@ def test_patients_of_the_table_come_first_and_a_file_without_one_is_its_own(expo
     assert scan.patients == "each_image"
     assert scan.rewritten["labels.csv"].count(",00001\n") == 2
     assert "Doe" not in scan.rewritten["labels.csv"]
+
+
+def test_patients_are_named_by_the_table_or_by_the_headers_and_not_by_both(export):
+    (export / "labels.csv").write_text("image,patient_id,label\nchest.dcm,Doe John,covid\nslice,,normal\n")
+    with pytest.raises(
+        DataError, match=r"row 3 has no patient_id and others have one, expected one in every row"
+    ) as said:
+        DicomSource(root=export).scan()
+    assert "Doe" not in str(said.value)
+
+
+def test_a_hash_in_capitals_finds_its_file(export):
+    digest = hashlib.sha256(dcmread(export / "slice").SOPInstanceUID.encode()).hexdigest().upper()
+    (export / "labels.csv").write_text(f"image,label\n{digest},normal\nchest.dcm,covid\n")
+    assert [row["path"] for row in DicomSource(root=export).scan().rows] == ["slice", "chest.dcm"]
+
+
+def test_the_modality_that_is_set_counts_where_a_cell_is_empty(export):
+    write(export / "slice", stack(1, 900)[0], Modality="OT")
+    (export / "labels.csv").write_text("image,label,modality\nslice,normal,\nchest.dcm,covid,CXR\n")
+    assert [row["modality"] for row in DicomSource(root=export, modality="CT").scan().rows] == ["CT", "CXR"]
+
+
+def test_a_file_of_frames_is_hashed_once(export, monkeypatch):
+    hashed = []
+    monkeypatch.setattr(add, "sha256_file", lambda file: hashed.append(file.name) or "0" * 64)
+    scan_to_manifest(DicomSource(root=export), "mine")
+    assert sorted(hashed) == ["chest.dcm", "scan.dcm", "slice"]
 
 
 def test_another_modality_is_left_out_unless_the_user_says_what_it_is(export):

@@ -51,19 +51,25 @@ class DicomSource(TableSource):
 
     def _placed(self, entries: Table, listing: Listing) -> list[tuple[int, Record]]:
         by_uid, patients = self._identities()
+        named = any(entry.get("patient_id") for _, entry in entries)
         numbers: dict[str, str] = {}
         placed = []
         for row, entry in entries:
-            path = listing.place(by_uid.get(entry["image"], entry["image"]))
+            path = listing.place(by_uid.get(entry["image"].lower(), entry["image"]))
             if not (self.root / self._file(path)).is_file() and _UID.fullmatch(entry["image"]):
                 listing.skip(self.table, row, "no file has this SOPInstanceUID")
                 continue
             cells = entry | {"image": path}
-            if patient := entry.get("patient_id") or patients.get(self._file(path), ""):
+            own, by_header = entry.get("patient_id"), patients.get(self._file(path), "")
+            if named and by_header and not own:  # the same person could be named by both, and be two
+                raise DataError(
+                    f"{self.root / self.table}: row {row} has no patient_id and others have one, expected one in every "
+                    "row, or in none: then the PatientID of each header counts"
+                )
+            if patient := own or by_header:
                 cells["patient_id"] = numbers.setdefault(patient, f"{len(numbers) + 1:05}")
-            if not (self.modality or entry.get("modality")):
-                cells["modality"] = self._modality(path)
-            if cells.get("modality") == "":
+            cells["modality"] = entry.get("modality") or self.modality or self._modality(path)
+            if not cells["modality"]:
                 listing.skip(path, row, "neither CT nor a radiograph by its header; say which: column modality")
             else:
                 placed.append((row, cells))
