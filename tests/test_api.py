@@ -159,7 +159,7 @@ def test_the_server_s_answer_is_the_prediction_with_flags_and_a_map(weights):
     map_ = Image.open(BytesIO(b64decode(reply["map"].removeprefix("data:image/png;base64,"))))
     assert map_.size == (256, 256)  # of a view of 32 pixels
     assert reply["unlike_training"] == "not available"
-    assert reply["words"]["covid"].startswith("uncalibrated score")
+    assert reply["words"]["covid"].startswith("how often such a score is right is not known")
     assert "map" not in serving.answer(loaded, data, False)
     with pytest.raises(DataError, match="not an image"):
         serving.answer(loaded, b"text", False)
@@ -239,7 +239,7 @@ def test_predict_answers_images_with_the_server_s_answer_and_writes_the_map(weig
     row = mt.predict(mt.load_model(ADDRESS), "mine/01.png").iloc[0]
     assert f"mine/01.png: label {row['label']} · probability_non-covid {row['probability_non-covid']:.3f}" in said
     assert "where the evidence for covid is: maps/01-map.png" in said
-    assert "covid: uncalibrated score, not a probability: the model has no validation predictions" in said
+    assert "covid: how often such a score is right is not known: the model has no validation predictions" in said
     assert "unlike the training images: not available" in said
     reply = serving.answer(loaded, Path("mine/01.png").read_bytes(), True)
     assert Path("maps/01-map.png").read_bytes() == b64decode(reply["map"].partition(",")[2])

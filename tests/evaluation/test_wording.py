@@ -22,5 +22,5 @@ def test_counted_images_or_uncalibrated():
         ({"covid": 0.7}, None, "no validation predictions"),
     ):
         (said,) = calibration_words(scores, table).values()
-        assert said.startswith("uncalibrated score, not a probability: ")
+        assert said.startswith("how often such a score is right is not known: ")
         assert why in said

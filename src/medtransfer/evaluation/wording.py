@@ -9,11 +9,11 @@ BINS = 5
 """Equal parts of 0–1."""
 FEWEST = 10
 """Validation images in a part below which nothing is said of it."""
-UNCALIBRATED = "uncalibrated score, not a probability"
+UNKNOWN = "how often such a score is right is not known"
 
 
 def calibration_words(scores: Mapping[str, float], validation: pd.DataFrame | None) -> dict[str, str]:
-    """Return for each probability what validation says of scores like it, or that it is uncalibrated.
+    """Return for each probability what validation says of scores like it, or that it says nothing.
 
     Args:
         scores: probability by output.
@@ -25,16 +25,16 @@ def calibration_words(scores: Mapping[str, float], validation: pd.DataFrame | No
 
 def _words(output: str, score: float, validation: pd.DataFrame | None) -> str:
     if validation is None:
-        return f"{UNCALIBRATED}: the model has no validation predictions"
+        return f"{UNKNOWN}: the model has no validation predictions"
     probability = (validation["output"] == output) & (validation["kind"] == "probability")
     known = validation[probability & validation["target"].notna()]
     if known.empty:
-        return f"{UNCALIBRATED}: it was not measured on validation images"
+        return f"{UNKNOWN}: it was not measured on validation images"
     part = _part(np.array([score]))[0]
     alike = known[_part(known["score"].to_numpy(np.float64)) == part]
     between = f"a score of {part / BINS:.1f} to {(part + 1) / BINS:.1f}"
     if len(alike) < FEWEST:
-        return f"{UNCALIBRATED}: only {len(alike)} validation images have {between}"
+        return f"{UNKNOWN}: only {len(alike)} validation images have {between}"
     count = int(alike["target"].sum())
     return f"of {len(alike)} validation images with {between}, {count} were {output} ({count / len(alike):.0%})"
 
