@@ -179,7 +179,7 @@ def test_the_registered_model_is_evaluated_on_both_heads(done):
 def test_the_registered_model_serves_both_heads(done):
     served = pd.read_csv(done.folder / "served.csv")
     scores = [f"{kind}_{output}" for kind, outputs in HEADS.items() for output in outputs]
-    assert list(served.columns) == ["label", *scores]
+    assert list(served.columns) == ["label", *scores, *(f"calibrated_{name}" for name in CLASSES)]
     assert len(served) == 3
     assert set(served["label"]) <= set(CLASSES)
 

@@ -46,7 +46,9 @@ def test_the_registry_works_through_a_server(here, spec, server, monkeypatch):
     (here / "weights" / "model.safetensors").write_bytes(b"weights")
     heads = {name: head.model_dump(mode="json") for name, head in class_heads("ab").items()}
     write_json(here / "weights" / "config.json", {"heads": heads, "preprocessing": {"channels": 1}})
-    monkeypatch.setattr(registry, "_save", lambda path, folder, config: shutil.copytree(folder, path / "artifacts"))
+    monkeypatch.setattr(
+        registry, "_save", lambda path, folder, config, given: shutil.copytree(folder, path / "artifacts")
+    )
     assert registry.register_model(here / "weights", records=here / "records", uri=server.uri) == 1
     found = fetch_model("models:/covid-ct/1", uri=server.uri)
     assert sha256_file(found / "model.safetensors") == sha256_file(here / "weights" / "model.safetensors")

@@ -178,7 +178,11 @@ class Listing:
         file = file_and_frame(self.root / path)[0]
         if not file.is_file():
             return ABSENT
-        return "a link that leads out of the data set's folder" if leads_out(self.root, file) else ""
+        return (
+            "a link that leads out of the data set's folder"
+            if leads_out(self.root, file.relative_to(self.root))
+            else ""
+        )
 
 
 def inside(path: str) -> bool:

@@ -63,7 +63,7 @@ def images_below(root: Path) -> tuple[list[str], list[Skipped]]:
 
 
 def leads_out(root: Path, path: str | Path) -> bool:
-    """Whether a file below a folder is, by a link, somewhere else, and not in DVC's cache."""
+    """Whether a file, by its path relative to a folder, is, by a link, somewhere else, and not in DVC's cache."""
     return _outside(os.path.realpath(root / path), os.path.realpath(root))
 
 
