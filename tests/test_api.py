@@ -267,6 +267,7 @@ def test_predict_answers_a_frame_that_is_named_and_refuses_several(weights, caps
         (["mine/00.png"], "'mine/00.png': expected a study (attentive_transfer"),
         (["attentive_transfer", "mine/00.png"], "'mine/00.png': expected a study"),
         (["absent.png", "--model", "toy@champion"], "absent.png: no such image"),
+        (["attentive_transfer", "--out", "maps"], "--out is the folder of maps and needs images and --model"),
         (["mine", "--model", "toy@champion"], "mine: a folder, expected image files"),
         (["mine/labels.csv", "--model", "toy@champion"], "mine/labels.csv: not an image"),
         (["mine/00.png", "mine/./00.png", "--model", "toy@champion"], "predict them one by one"),

@@ -164,7 +164,7 @@ def _predict_verb(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     predict.add_argument(
         "--model", help="NAME@ALIAS, NAME/VERSION or a folder of weights, for example covid-ct@champion"
     )
-    predict.add_argument("--out", type=Path, default=Path("out/predict"), help="folder of the maps (with --model)")
+    predict.add_argument("--out", type=Path, help="folder of the maps (with --model; default: out/predict)")
 
 
 def _serve_verb(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -14,34 +14,16 @@ from medtransfer.data.phantom.cxr import CxrConfig, draw_cxr
 from medtransfer.data.phantom.scanner import CXR_SCANNERS
 from medtransfer.errors import TrackingError
 from medtransfer.evaluation.calibration import at_temperature
-from medtransfer.models.classifier import NetworkConfig, build_network
+from medtransfer.models.classifier import build_network
 from medtransfer.models.heads import Head
-from medtransfer.models.multitask import MultitaskConfig
-from medtransfer.models.tokens import TransformerConfig
 from medtransfer.models.weights import save_weights
 from medtransfer.tracking import About, fetch_model, finish, open_run, promote, register_model
 from medtransfer.tracking.gates import examine
 from medtransfer.tracking.store import client
+from network_heads import GREY, ZONES_NETWORK, ZONES_SIDE
 
-SIDE = 64
 CLASSES = ("normal", "other", "covid")
-NETWORK = MultitaskConfig(
-    corpus=NetworkConfig(backbone="test_resnet"),
-    side=SIDE,
-    transformer=TransformerConfig(width=24, layers=1, heads=3),
-    upsizing=(4, 4, 4, 4),
-)
-PREPARED = {
-    "size": SIDE,
-    "crop": SIDE,
-    "channels": 1,
-    "equalize": False,
-    "window": None,
-    "mean": [0.5],
-    "std": [0.3],
-    "masks": "files",
-    "segmenter": "lung_fields",
-}
+PREPARED = {**GREY, "size": ZONES_SIDE, "crop": ZONES_SIDE, "masks": "files", "segmenter": "lung_fields"}
 HEADS = {
     "label": Head(outputs=CLASSES, activation="sigmoid", kind="probability", exclusive=True),
     "zones": Head(outputs=ZONES, activation="sigmoid", kind="severity"),
@@ -66,14 +48,14 @@ def chest(here, spec):
     with open_run(spec, here / "records") as tracker:
         tracker.metrics({"val/auroc": 0.8}, 0)
     finish(here / "records")
-    network = build_network(NETWORK, len(CLASSES) + len(ZONES), seed=0)
-    save_weights(network, here / "w", config=NETWORK, heads=HEADS, preprocessing=PREPARED, extra={"positive": ""})
+    network = build_network(ZONES_NETWORK, len(CLASSES) + len(ZONES), seed=0)
+    save_weights(network, here / "w", config=ZONES_NETWORK, heads=HEADS, preprocessing=PREPARED, extra={"positive": ""})
     tags = {"network": "test", "metric": "auroc", "gate.leaks": "open: 0 pairs"}
     about = About(tags=tags, temperatures=TEMPERATURES)
     version = register_model(here / "w", records=here / "records", name="chest-multitask", about=about)
     promote("chest-multitask", version, "champion", "best", override="a test")
     rng = np.random.default_rng
-    drawn = draw_cxr(rng(1), rng(2), "covid", CXR_SCANNERS[0], CxrConfig(size=SIDE))
+    drawn = draw_cxr(rng(1), rng(2), "covid", CXR_SCANNERS[0], CxrConfig(size=ZONES_SIDE))
     Image.fromarray(drawn.image).save(here / "x.png")
     return here
 
@@ -84,11 +66,11 @@ def test_the_severity_map_is_zero_outside_the_lungs_and_its_maxima_are_the_zones
         mt.explain_images(model, "x.png", explainer="severity_map"),
         mt.predict(model, "x.png").to_dict("records"),
     )
-    assert heat.shape == (SIDE, SIDE)
+    assert heat.shape == (ZONES_SIDE, ZONES_SIDE)
     assert row["lungs"] == "segmenter"
     assert 0 < (heat > 0).mean() < 0.9
     assert heat.max() == pytest.approx(max(row[f"severity_{zone}"] for zone in ZONES), abs=1e-6)
-    left = np.zeros((SIDE, SIDE), np.uint8)
+    left = np.zeros((ZONES_SIDE, ZONES_SIDE), np.uint8)
     left[8:56, :32] = 255
     masked = np.stack([np.asarray(Image.open("x.png")), left])[None]
     (own,) = mt.explain_images(model, masked, explainer="severity_map")

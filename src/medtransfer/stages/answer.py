@@ -27,7 +27,7 @@ def run(options: Namespace) -> None:
         TrackingError: there is no such model.
     """
     images = [Path(each) for each in (options.study, *options.more)]
-    maps = _map_files(images, options.out)
+    maps = _map_files(images, options.out or Path("out/predict"))
     loaded = _loaded(options.model)
     for image, file in zip(images, maps, strict=True):
         try:

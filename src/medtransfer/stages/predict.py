@@ -22,11 +22,13 @@ def run(options: Namespace) -> None:
     """Write ``out/<study>/results/predictions.parquet``, fit by fit.
 
     Raises:
-        ConfigError: there is no such study, or there are images and no model.
+        ConfigError: there is no such study, or there are images or a folder of maps and no model.
     """
     if options.model is not None:
         import_module("medtransfer.stages.answer").run(options)  # by name, so that no stage depends on its code
         return
+    if options.out is not None:
+        raise ConfigError("predict: --out is the folder of maps and needs images and --model; leave it out for a study")
     known = with_verb("predict")
     if wrong := [word for word in (options.study, *options.more) if word not in known] or options.more:
         raise ConfigError(

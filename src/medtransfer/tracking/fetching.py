@@ -42,10 +42,8 @@ def fetch_model(model: str, *, folder: Path | None = None, uri: str | None = Non
     Raises:
         TrackingError: no such model, or the bytes are not those that were registered.
     """
-    name, alias, version = _address(model)
-    store = client(uri, new=False)
-    entry = _resolve(store, model, name, alias, version)
-    target = folder or workspace() / fetched_model(name, int(entry.version))
+    store, entry = _found(model, uri)
+    target = folder or workspace() / fetched_model(entry.name, int(entry.version))
     target.mkdir(parents=True, exist_ok=True)
     wanted = served_files(entry.tags)
     with tempfile.TemporaryDirectory(dir=target, prefix=".part-") as staged:
@@ -66,8 +64,7 @@ def version_of(model: str, *, uri: str | None = None) -> int:
     Raises:
         TrackingError: no such model, or the store cannot be reached.
     """
-    address = _address(model)
-    return int(_resolve(client(uri, new=False), model, *address).version)
+    return int(_found(model, uri)[1].version)
 
 
 def fetch_card(model: str, *, uri: str | None = None) -> str:
@@ -80,9 +77,7 @@ def fetch_card(model: str, *, uri: str | None = None) -> str:
     Raises:
         TrackingError: no such model, or its card cannot be downloaded.
     """
-    address = _address(model)
-    store = client(uri, new=False)
-    entry = _resolve(store, model, *address)
+    store, entry = _found(model, uri)
     if CARD not in listed(store, entry):
         return ""
     with tempfile.TemporaryDirectory() as folder:
@@ -100,8 +95,7 @@ def has_validation(model: str, *, uri: str | None = None) -> bool:
     Raises:
         TrackingError: no such model, or the store cannot be reached.
     """
-    address = _address(model)
-    return HASHES[VALIDATION] in _resolve(client(uri, new=False), model, *address).tags
+    return HASHES[VALIDATION] in _found(model, uri)[1].tags
 
 
 def fetch_validation(model: str, *, uri: str | None = None) -> "pd.DataFrame":
@@ -116,9 +110,7 @@ def fetch_validation(model: str, *, uri: str | None = None) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    name, alias, version = _address(model)
-    store = client(uri, new=False)
-    entry = _resolve(store, model, name, alias, version)
+    store, entry = _found(model, uri)
     with tempfile.TemporaryDirectory() as folder:
         return pd.read_parquet(checked_download(store, entry, VALIDATION, Path(folder)))
 
@@ -134,11 +126,16 @@ def note_audit(model: str, found: str, *, uri: str | None = None) -> None:
     Raises:
         TrackingError: no such model, or the store refuses.
     """
-    name, alias, version = _address(model)
-    store = client(uri, new=False)
-    entry = _resolve(store, model, name, alias, version)
+    store, entry = _found(model, uri)
     with refused(store, f"{model}: no such version"):
-        store.set_model_version_tag(name, entry.version, AUDIT, found)
+        store.set_model_version_tag(entry.name, entry.version, AUDIT, found)
+
+
+def _found(model: str, uri: str | None) -> tuple[Any, Any]:
+    """Return the store, and the version that an address means now."""
+    address = _address(model)
+    store = client(uri, new=False)
+    return store, _resolve(store, model, *address)
 
 
 def _address(model: str) -> tuple[str, str | None, str | None]:
