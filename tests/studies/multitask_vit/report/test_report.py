@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from medtransfer.data.manifest import collection_of
 from medtransfer.evaluation.cells import EvaluationConfig
@@ -16,6 +17,7 @@ from medtransfer.studies.multitask_vit.paper.values import printed
 from medtransfer.studies.multitask_vit.report.calibration import calibration_figure, calibration_table
 from medtransfer.studies.multitask_vit.report.collect import answer
 from medtransfer.studies.multitask_vit.report.diagnosis import classes_table
+from medtransfer.studies.multitask_vit.report.differences import differences_table, trained_once
 from medtransfer.studies.multitask_vit.report.failures import failures_figure, failures_table
 from medtransfer.studies.multitask_vit.report.floors import floors_table
 from medtransfer.studies.multitask_vit.report.groups import hospitals_table, source_auroc, source_table, views_table
@@ -168,6 +170,46 @@ def test_tests_are_paired_by_patient_and_starred_where_the_main_network_is_bette
     assert first(rows["severity", "MSE of the score"][2]) == pytest.approx(one.difference, abs=5e-4)
     assert first(rows["severity", "MSE of the score"][3]) == pytest.approx(one.p, abs=5e-4)
     assert (stars(0.01, better=True), stars(0.0001, better=True), stars(0.0001, better=False)) == (" *", " **", "")
+
+
+def test_differences_are_paired_by_seed_and_of_the_mean_over_the_classes(found):
+    measured = found()
+    rows = {row[0]: row for row in texts(differences_table(measured))}
+    assert set(rows) == {"classification", "severity", "no_transformer"}
+    assert (rows["severity"][1], rows["classification"][2]) == ("—", "—")
+    gain = {"area": [], "error": []}
+    for variant, sign in (("no_transformer", 2.0), ("multitask", -2.0)):
+        for seed in (0, 1):
+            for name in CLASSES:
+                one = scores(measured, variant, name, "test", seed)
+                gain["area"].append(sign * roc_auc_score(one["target"], one["score"]))
+            one = scores(measured, variant, "score", "test", seed)
+            gain["error"].append(sign * ((one["score"] - one["target"]) ** 2).mean())
+    assert first(rows["no_transformer"][1]) == pytest.approx(np.mean(gain["area"]), abs=6e-4)
+    assert first(rows["no_transformer"][2]) == pytest.approx(np.mean(gain["error"]), abs=6e-4)
+
+
+def test_a_backbone_of_one_training_is_named_where_it_is_what_differs(make_config):
+    own = {
+        "corpus": {"network": "toy_pcam"},
+        "other": {"network": "toy_pcam"},
+        "ready": {"network": "toy", "findings": False, "start": {"kind": "file", "path": "weights/toy.safetensors"}},
+    }
+    variants = {
+        "multitask": {},
+        "no_masks": {"masks": "none"},
+        "other": {"backbone": "other"},
+        "ready": {"backbone": "ready"},
+        "random": {"pretrained": False},
+    }
+    config = make_config(variants=variants, backbones=own)
+    assert [trained_once(name, config) for name in variants] == [
+        "",
+        "",
+        "backbone other and corpus trained once",
+        "backbone corpus trained once",
+        "backbone corpus trained once",
+    ]
 
 
 def test_tables_3_to_14_have_the_papers_cells_and_nothing_invented(found):

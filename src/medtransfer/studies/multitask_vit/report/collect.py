@@ -19,6 +19,7 @@ from medtransfer.studies.multitask_vit.config import MultitaskVitConfig
 from medtransfer.studies.multitask_vit.paper.values import PREVALENCE, printed
 from medtransfer.studies.multitask_vit.report.calibration import calibration_figure, calibration_table
 from medtransfer.studies.multitask_vit.report.diagnosis import classes_table, diagnosis_table
+from medtransfer.studies.multitask_vit.report.differences import differences_table
 from medtransfer.studies.multitask_vit.report.failures import failures_figure, failures_table
 from medtransfer.studies.multitask_vit.report.floors import floors_table
 from medtransfer.studies.multitask_vit.report.groups import hospitals_table, source_table, views_table
@@ -51,6 +52,7 @@ def collect(data: ReportInput[MultitaskVitConfig]) -> ReportContent:
         results=_with_rows(
             diagnosis_table(found),
             severity_table(found),
+            differences_table(found),
             floors_table(found),
             classes_table(found),
             significance_table(found),
