@@ -22,6 +22,7 @@ from medtransfer.studies.multitask_vit.report.failures import failures_figure, f
 from medtransfer.studies.multitask_vit.report.floors import floors_table
 from medtransfer.studies.multitask_vit.report.groups import hospitals_table, source_auroc, source_table, views_table
 from medtransfer.studies.multitask_vit.report.hospitals import rotation_table
+from medtransfer.studies.multitask_vit.report.networks import networks_figure
 from medtransfer.studies.multitask_vit.report.paper_tables import paper_tables
 from medtransfer.studies.multitask_vit.report.results import results
 from medtransfer.studies.multitask_vit.report.severity import masks_table, reader_scores, severity_table
@@ -261,7 +262,7 @@ def test_the_answer_comes_first_and_the_page_holds_every_part(report):
     )
     assert gain == pytest.approx(own - alone, abs=5e-4)
     assert not any("mathdefault" in figure.svg for figure in report.figures)
-    assert [figure.key for figure in report.figures] == ["reliability", "over-prevalence"]
+    assert [figure.key for figure in report.figures] == ["networks", "reliability", "over-prevalence"]
     prevalence = next(table for table in report.results if table.key == "prevalence")
     assert {row[0].main for row in prevalence.rows} == {"seed 0", "seed 1"}
     assert len({table.key for table in report.results}) == len(report.results)
@@ -368,6 +369,15 @@ def test_floors_are_beside_the_main_network_and_in_no_other_table(config, found)
     assert first(rows["mean of the training scores"][2]) == pytest.approx(((3 - test["target"]) ** 2).mean(), abs=5e-4)
     assert list(rows) == ["multitask", "mean of the training scores", "linear model of 32 × 32 pixels"]
     assert texts(severity_table(measured)) == texts(severity_table(found()))
+
+
+def test_the_first_figure_has_every_network_and_floor(found, report):
+    assert report.lead.key == "networks"
+    shown = report.lead.svg
+    assert all(name in shown for name in VARIANTS)
+    assert shown.count("Diagnosis: mean AUROC") == 1
+    only = results(found().table[found().table["kind"] == "value"], found().config, found().evaluation, {})
+    assert "Diagnosis" not in networks_figure(only).svg
 
 
 def test_images_with_a_lung_mask_are_measured_apart(found):

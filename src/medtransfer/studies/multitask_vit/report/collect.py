@@ -25,6 +25,7 @@ from medtransfer.studies.multitask_vit.report.floors import floors_table
 from medtransfer.studies.multitask_vit.report.groups import hospitals_table, source_table, views_table
 from medtransfer.studies.multitask_vit.report.hospitals import rotation_table
 from medtransfer.studies.multitask_vit.report.maps import agreement_table, maps_figure, read_facts
+from medtransfer.studies.multitask_vit.report.networks import networks_figure
 from medtransfer.studies.multitask_vit.report.paper_tables import paper_tables, single_task
 from medtransfer.studies.multitask_vit.report.results import Results, covid_of, results
 from medtransfer.studies.multitask_vit.report.severity import masks_table, severity_table
@@ -68,6 +69,7 @@ def collect(data: ReportInput[MultitaskVitConfig]) -> ReportContent:
             *paper_tables(found),
         ),
         figures=(
+            networks_figure(found),
             *_figures(found, rarer),
             *maps_figure(maps, facts, phantoms=drawn(data.config.finetune.label.dataset)),
             *_failures(failures, packed, data),

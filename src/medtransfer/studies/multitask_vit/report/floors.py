@@ -20,14 +20,8 @@ COLUMNS: tuple[tuple[Kind, str, str], ...] = (
 
 def floors_table(found: Results) -> Table:
     """Return the main network and every floor."""
-    side = found.config.floors.thumbnail
-    titles = {
-        CONSTANT: "mean of the training scores",
-        THUMBNAILS: f"linear model of {side} × {side} pixels",
-        FROZEN: "linear model of ready-made features",
-    }
     rows = [_row(found.main, {kind: found.cell(found.main, kind) for kind, *_ in COLUMNS})]
-    for name, title in titles.items():
+    for name, title in _titles(found).items():
         cells = {kind: found.floors.get((name, kind)) for kind, *_ in COLUMNS}
         if any(cells.values()):
             rows.append(_row(title, cells))
@@ -39,6 +33,20 @@ def floors_table(found: Results) -> Table:
     )
     columns = (*labels("Predictor"), *(Column(title, _group(kind)) for kind, _, title in COLUMNS))
     return Table("floors", "Floors", intro, columns, tuple(rows))
+
+
+def floor_cells(found: Results, kind: Kind) -> dict[str, Cell]:
+    """Return the floors of one kind by title."""
+    return {title: found.floors[name, kind] for name, title in _titles(found).items() if (name, kind) in found.floors}
+
+
+def _titles(found: Results) -> dict[str, str]:
+    side = found.config.floors.thumbnail
+    return {
+        CONSTANT: "mean of the training scores",
+        THUMBNAILS: f"linear model of {side} × {side} pixels",
+        FROZEN: "linear model of ready-made features",
+    }
 
 
 def _row(title: str, cells: Mapping[Kind, Cell | None]) -> tuple[TableCell, ...]:
