@@ -23,10 +23,15 @@ LOOKS = {
 
 def networks_figure(found: Results) -> Figure:
     """Draw every network and floor on the same test images, a panel each for the diagnosis and the severity."""
-    marks = []
-    for kind, metric, title in PANELS:
-        lines = {cell.variant: cell for cell in found.of(kind)} | floor_cells(found, kind)
-        marks += [_mark(title, line, cell, metric, found.main) for line, cell in lines.items()]
+    networks = {kind: {cell.variant: cell for cell in found.of(kind)} for kind, *_ in PANELS}
+    floors = {kind: floor_cells(found, kind) for kind, *_ in PANELS}
+    marks = [
+        _mark(title, line, cells[kind][line], metric, found.main)
+        for cells, lines in ((networks, [*found.config.variants]), (floors, [*floors["value"] | floors["probability"]]))
+        for line in lines
+        for kind, metric, title in PANELS
+        if line in cells[kind]
+    ]
     caption = (
         "Mean over seeds with the 95 % interval over patients and seeds; floors have patients alone. Higher is better "
         "on the left, lower on the right."
