@@ -6,6 +6,7 @@ import pytest
 import torch
 from tests.training.test_resume import StopError, stop_after
 
+from medtransfer.models.attend import attend
 from medtransfer.training.engine import Engine, HardwareConfig
 from medtransfer.training.optim import AdamConfig, SGDConfig
 from medtransfer.training.supervised import SupervisedTask
@@ -26,7 +27,9 @@ def fitted(make_fit, toys, scratch, **hardware):
 
 
 def largest(one, other):
-    return max(float((one[name] - other[name].cpu()).abs().max()) for name in one if one[name].is_floating_point())
+    return max(
+        float((one[name].cpu() - other[name].cpu()).abs().max()) for name in one if one[name].is_floating_point()
+    )
 
 
 @pytest.mark.parametrize("last", [True, False], ids=["channels-last", "contiguous"])
@@ -54,6 +57,23 @@ def test_a_killed_fit_on_a_gpu_continues(make_fit, toys, tmp_path, name):
     again = SupervisedTask(toys.net(dropout=0.0), toys.classes)
     make_fit(again, config, engine=engine, scratch=tmp_path / "parts").run()
     assert largest(toys.weights(whole), toys.weights(again)) <= 1e-3 * largest(toys.weights(whole), before)
+
+
+@pytest.mark.parametrize("tokens", [16, 49, 64, 192, 1024])
+def test_unscaled_logits_far_below_zero_have_a_gradient(tokens):
+    # after a warm-up with the paper's logits, rows of -500 to 8,700 were seen; cuDNN's gradient is NaN there
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, tokens, 16, generator=generator) for _ in range(3))
+    q, k = 8 * q.abs(), -8 * k.abs()
+    found = []
+    for device in ("cpu", "cuda"):
+        own = [x.to(device, torch.bfloat16).requires_grad_() for x in (q, k, v)]
+        attend(*own, scale=1.0).float().square().sum().backward()
+        found.append([x.grad.float().cpu() for x in own])
+    assert float((q @ k.transpose(1, 2)).logsumexp(-1).max()) < -100
+    for expected, other in zip(*found, strict=True):
+        assert torch.isfinite(other).all()
+        assert (expected - other).abs().max() <= 5e-2 * expected.abs().max()
 
 
 def test_auto_takes_the_gpu_and_bf16():

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 EXPLICIT_TOKENS = 512
 """Up to this many tokens the whole matrix is kept, which saves computing it again for the gradient.
@@ -18,6 +19,10 @@ KEPT_ROWS = 1536
 
 BLOCK_ROWS = 512
 """Query rows whose logits exist at one time above ``EXPLICIT_TOKENS``."""
+
+FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
+"""Kernels on CUDA. cuDNN's gradient is not a number where the log-sum of a row's exponentials is below about -88, which
+unscaled logits reach (pytorch issue 196678)."""
 
 
 def attend(
@@ -34,7 +39,7 @@ def attend(
     recomputed for the gradient, so memory grows linearly with the tokens. On CUDA the fused kernel does the same.
     """
     with torch.autocast(q.device.type, enabled=False):
-        if _fused_is_linear(q):
+        if _fused_is_linear(q, v):
             return _fused(q, k, v, scale)
         if k.shape[1] <= EXPLICIT_TOKENS * (2 if q.dtype == torch.float32 else 1):
             return attention_rows(q, k, scale=scale).to(v.dtype) @ v
@@ -55,15 +60,16 @@ def _wide(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
-def _fused_is_linear(q: Tensor) -> bool:
-    """Whether torch's fused kernel takes this input; otherwise it would silently build the whole matrix."""
-    return q.is_cuda and q.dtype != torch.float64 and q.shape[-1] % 8 == 0
+def _fused_is_linear(q: Tensor, v: Tensor) -> bool:
+    """Whether one of the ``FUSED`` kernels takes this input: depths that are a multiple of 8, at most float32."""
+    return q.is_cuda and q.dtype != torch.float64 and q.shape[-1] % 8 == 0 and v.shape[-1] % 8 == 0
 
 
 def _fused(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     # the kernels want the last axis contiguous and a head axis; NCHW maps arrive transposed
     q, k, v = (x.contiguous().unsqueeze(1) for x in (q, k, v))
-    return F.scaled_dot_product_attention(q, k, v, scale=scale).squeeze(1)
+    with sdpa_kernel(FUSED):
+        return F.scaled_dot_product_attention(q, k, v, scale=scale).squeeze(1)
 
 
 class _BlockedAttention(torch.autograd.Function):
