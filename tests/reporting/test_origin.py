@@ -1,4 +1,14 @@
-from medtransfer.reporting.origin import SHOWN_PAIRS, datasets_table, gate_tables, short, tree_state
+import pandas as pd
+import pytest
+
+from medtransfer.reporting.origin import (
+    SHOWN_PAIRS,
+    datasets_table,
+    gate_tables,
+    provenance_table,
+    short,
+    tree_state,
+)
 
 
 def test_splits_without_images_leave_a_dash(datasets):
@@ -28,3 +38,17 @@ def test_many_pairs_are_cut_and_counted(gate):
 def test_a_missing_commit_is_not_a_clean_tree():
     assert short(None).main == "—"
     assert (tree_state(None), tree_state(True), tree_state(False)) == ("not recorded", "uncommitted changes", "clean")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "note"),
+    [
+        ([60.0, 120.0], "2 runs, together 3 minutes of fitting."),
+        ([float("nan"), 120.0], "2 runs; 1 took 2 minutes of fitting, the others are not recorded."),
+        ([float("nan")] * 2, "2 runs; the time of fitting is not recorded."),
+    ],
+)
+def test_a_time_that_is_not_recorded_is_not_zero(seconds, note):
+    names = ("name", "run_key", "git_commit", "git_dirty", "data", "params_fingerprint")
+    fits = pd.DataFrame([dict.fromkeys(names, "a") | {"seconds": one} for one in seconds])
+    assert provenance_table(fits).notes == (note,)

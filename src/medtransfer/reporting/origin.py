@@ -130,7 +130,19 @@ def provenance_table(fits: pd.DataFrame) -> Table:
         "Every number above comes from these runs. Hover over a shortened value to see it in full.",
         tuple(Column(name, number=name == "Seconds") for name in names),
         rows,
-        (f"{len(fits)} runs, together {number(fits['seconds'].sum() / 60, digits=0)} minutes of fitting.",),
+        (_time(fits["seconds"]),),
+    )
+
+
+def _time(seconds: pd.Series) -> str:
+    """Return how many runs there are and how long they took together, and of how many that is not recorded."""
+    if not (unknown := int(seconds.isna().sum())):
+        return f"{len(seconds)} runs, together {number(seconds.sum() / 60, digits=0)} minutes of fitting."
+    if unknown == len(seconds):
+        return f"{len(seconds)} runs; the time of fitting is not recorded."
+    minutes = number(seconds.sum() / 60, digits=0)
+    return (
+        f"{len(seconds)} runs; {len(seconds) - unknown} took {minutes} minutes of fitting, the others are not recorded."
     )
 
 
