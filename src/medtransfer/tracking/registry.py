@@ -46,6 +46,7 @@ _PACKAGES = (
     "pyarrow",
     "pydantic",
     "pydicom",
+    "pyjpegls",
     "pylibjpeg",
     "pylibjpeg-openjpeg",
     "safetensors",
