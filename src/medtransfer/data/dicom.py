@@ -149,8 +149,8 @@ def _require_coded_size(frame: bytes, size: tuple[int, int], name: str) -> None:
     """Refuse compressed data of another size than the header's, for decoders allocate what the data say, or cut short.
 
     Raises:
-        ValueError: another size, no end, or no size where the standard has it: ISO/IEC 14495-1 C.2.2, ISO/IEC 15444-1 A.5.1 and,
-            that there is nothing before it, PS3.5 A.4.3 and A.4.4.
+        ValueError: another size, no end, or no size where the standard has it (ISO/IEC 14495-1 C.2.2, ISO/IEC 15444-1
+            A.5.1; nothing is before the data: PS3.5 A.4.3, A.4.4).
     """
     if name.startswith(_JPEG_2000):
         right, bottom, left, top = struct.unpack_from(">4I", frame, 8)
