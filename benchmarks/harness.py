@@ -4,13 +4,15 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
 
 
 def interleave(
@@ -33,13 +35,24 @@ def interleave(
 
 
 def record(name: str, rows: list[dict[str, Any]], *, goal: str) -> Path:
-    """Write ``results/<name>.json``: rows, the goal in words, machine and versions; print a line a row."""
+    """Write ``results/<name>.json``: rows, goal in words, commit, machine and versions; print a line a row."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps({"goal": goal, "machine": machine(), "rows": rows}, indent=2) + "\n")
+    content = {"goal": goal, "commit": commit(), "machine": machine(), "rows": rows}
+    path.write_text(json.dumps(content, indent=2) + "\n")
     for row in rows:
         print(name, " ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items()))
     return path
+
+
+def commit() -> str:
+    """Return the commit of the code that is measured, and whether it was changed since."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", ROOT, *words], check=True, capture_output=True, text=True).stdout.strip()
+
+    changed = git("status", "--porcelain", "--", "src", "tests", "benchmarks/*.py")
+    return git("rev-parse", "--short", "HEAD") + (" with uncommitted changes" if changed else "")
 
 
 def machine() -> dict[str, Any]:

@@ -161,6 +161,8 @@ def test_the_server_s_answer_is_the_prediction_with_flags_and_a_map(weights):
     assert reply["unlike_training"] == "not available"
     assert reply["words"]["covid"].startswith("how often such a score is right is not known")
     assert "map" not in serving.answer(loaded, data, False)
+    seen = pd.DataFrame({"output": ["covid"], "kind": "probability", "score": 0.5, "target": 1.0})
+    assert list(serving.answer(serving.Loaded(1, model, seen), data, False)["words"]) == ["covid"]
     with pytest.raises(DataError, match="not an image"):
         serving.answer(loaded, b"text", False)
 

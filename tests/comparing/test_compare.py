@@ -26,7 +26,7 @@ def test_a_comparison_ranks_goes_on_without_repeating_and_registers(drawn, workp
     assert said.index("leak gate: open") < said.index("audit of the data") < said.index("screening: cbr_tiny")
     assert "4 fits of 2 steps" in said
     ranking = found(workplace)["ranking"]
-    assert ranking[0]["verdict"] == "best"
+    assert ranking[0]["verdict"] == "highest"
     assert {place["network"] for place in ranking} == set(CANDIDATES.split(","))
     page = (workplace / "out" / "compare" / "my" / "index.html").read_text(encoding="utf-8")
     assert "Ranking after fine-tuning" in page

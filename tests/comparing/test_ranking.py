@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from medtransfer.comparing.question import Question
-from medtransfer.comparing.ranking import ALIKE, BEST, WORSE, ranking, smallest_difference
+from medtransfer.comparing.ranking import ALIKE, HIGHEST, WORSE, ranking, smallest_difference
 from medtransfer.evaluation.predictions import prediction_rows
 
 QUESTION = Question(task="binary", columns=("label",), outputs=("well", "ill"), positive="ill")
@@ -43,7 +43,7 @@ def predictions(shifts, *, patients, seeds=3, known=True):
 def test_the_worse_and_the_alike_are_told_apart():
     places = ranking(predictions({"good": 2.0, "near": 1.95, "weak": 0.0}, patients=120), QUESTION)
     assert [place.cell.variant for place in places] == ["good", "near", "weak"]
-    assert [place.verdict for place in places] == [BEST, ALIKE, WORSE]
+    assert [place.verdict for place in places] == [HIGHEST, ALIKE, WORSE]
     smallest = smallest_difference(places)
     assert 0.01 < smallest < places[2].behind["mean"]
 

@@ -1,18 +1,21 @@
 """DICOM to grey levels: photometric interpretation, slope, windows, compression; and nothing else of the header."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels.processing import apply_voi_lut
 from pydicom.uid import (
     MPEG2MPML,
     UID,
     JPEG2000Lossless,
     JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
     RLELossless,
 )
 
@@ -54,13 +57,53 @@ def test_slope_and_intercept_come_before_the_window(path):
     assert middle == round(TOP / 2)
 
 
-@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless])
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless])
 def test_lossless_compression_changes_nothing(path, syntax):
     expected = read_image(write(path), channels=1)
     packed = dcmread(path)
     packed.compress(syntax)
     packed.save_as(path)
     assert np.array_equal(read_image(path, channels=1), expected)
+
+
+def test_jpeg_ls_with_loss_is_as_near_as_it_was_told(path):
+    write(path, RAMP[::-1] // 16, bits=8)
+    packed = dcmread(path)
+    packed.compress(JPEGLSNearLossless, jls_error=3)
+    packed.save_as(path)
+    stored = read_image(path, channels=1, raw=True)[0]
+    assert 1 <= np.abs(stored - RAMP[::-1] // 16).max() <= 3
+
+
+@pytest.mark.parametrize(
+    ("syntax", "marker", "places", "code"),
+    [(JPEGLSLossless, b"\xff\xf7", (5, 7), ">H"), (JPEG2000Lossless, b"\xff\x51", (6, 10, 22, 26), ">I")],
+)
+def test_compressed_data_larger_than_the_header_says_are_not_decoded(path, monkeypatch, syntax, marker, places, code):
+    """A few hundred bytes that ask a decoder for gigabytes."""
+    packed = dcmread(write(path))
+    packed.compress(syntax)
+    frame = bytearray(get_frame(packed.PixelData, 0, number_of_frames=1))
+    for place in places:
+        struct.pack_into(code, frame, frame.index(marker) + place, 20_000)
+    refuse_without_decoding(packed, bytes(frame), path, monkeypatch)
+
+
+def test_jpeg_ls_that_was_cut_short_is_not_decoded(path, monkeypatch):
+    packed = dcmread(write(path))
+    packed.compress(JPEGLSLossless)
+    frame = get_frame(packed.PixelData, 0, number_of_frames=1)
+    refuse_without_decoding(packed, frame[:265], path, monkeypatch)
+
+
+def refuse_without_decoding(packed, frame, path, monkeypatch):
+    packed.PixelData = encapsulate([frame])
+    packed["PixelData"].is_undefined_length = True
+    packed.save_as(path)
+    monkeypatch.setattr("pydicom.pixels.utils.pixel_array", lambda *_, **__: pytest.fail("it was decoded"))
+    for source in (path, path.read_bytes()):
+        with pytest.raises(DataError, match="are damaged"):
+            read_image(source, channels=1)
 
 
 def test_a_real_scanner_s_slice_is_in_hounsfield_units():
@@ -135,7 +178,7 @@ def test_a_window_that_is_none_is_damage(path, centre, width):
 STACK = np.stack([RAMP, RAMP[::-1], RAMP // 2])
 
 
-@pytest.mark.parametrize("syntax", [None, RLELossless, JPEG2000Lossless])
+@pytest.mark.parametrize("syntax", [None, RLELossless, JPEG2000Lossless, JPEGLSLossless])
 def test_each_frame_of_a_file_is_an_image(path, syntax):
     write(path, STACK)
     if syntax:

@@ -24,3 +24,12 @@ def test_counted_images_or_uncalibrated():
         (said,) = calibration_words(scores, table).values()
         assert said.startswith("how often such a score is right is not known: ")
         assert why in said
+
+
+def test_nothing_is_said_of_the_complement_of_a_measured_probability():
+    pairs = [("non-covid", "covid")]
+    scores = {"non-covid": 0.3, "covid": 0.7}
+    assert list(calibration_words(scores, VALIDATION, pairs=pairs)) == ["covid"]
+    assert list(calibration_words(scores, VALIDATION)) == ["non-covid", "covid"]
+    nowhere = VALIDATION[VALIDATION["output"] != "covid"]
+    assert list(calibration_words(scores, nowhere, pairs=pairs)) == ["non-covid", "covid"]

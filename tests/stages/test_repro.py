@@ -7,7 +7,7 @@ import sys
 import pytest
 import yaml
 
-from medtransfer.stages.needs import COST
+from medtransfer.stages.needs import COST, ENVIRONMENT_GB, HOURS, PIPELINE_GB
 from medtransfer.stages.repro import Counter
 
 
@@ -61,6 +61,9 @@ def test_other_lines_are_left_as_they_are():
 def test_the_cost_is_that_of_the_front_page(checkout):
     text = (checkout / "README.md").read_text(encoding="utf-8")
     assert f"make repro    # {COST}" in text
+    tour = (checkout / "docs" / "tour.md").read_text(encoding="utf-8")
+    assert HOURS in tour
+    assert f"about {ENVIRONMENT_GB + PIPELINE_GB:.0f} GB of disk" in tour
 
 
 def test_make_says_the_cost_before_the_environment_is_made(checkout):

@@ -200,6 +200,16 @@ def test_a_head_that_was_never_trained_is_neither_registered_nor_served(here, re
 
 
 @pytest.mark.slow
+def test_packages_that_are_not_installed_are_one_line_and_nothing_is_registered(here, records, monkeypatch):
+    monkeypatch.setattr("medtransfer.tracking.requirements.PACKAGES", ("numpy", "absent-one", "absent-two"))
+    fit(here / "w", 0)
+    with pytest.raises(ModelError, match=r"^not installed here: absent-one, absent-two; .*: run make setup") as failed:
+        register_model(here / "w", records=records)
+    assert "\n" not in str(failed.value)
+    assert not client().search_model_versions("name = 'covid-ct'")
+    assert not client().search_logged_models([client().get_experiment_by_name("attentive_transfer").experiment_id])
+
+
 def test_a_clean_process_loads_the_champion_with_pickles_refused(here, registered):
     script = (
         "import mlflow, numpy as np\n"

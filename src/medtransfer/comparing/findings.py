@@ -57,15 +57,15 @@ def _answer(found: Findings) -> list[str]:
     first, others = found.places[0], found.places[1:]
     metric, cell = title_of(found.question.metric), first.cell
     said = [
-        f"Best on {image_count(cell, 'test images')}: {name_of(first)}, {metric} {_numbers(first.numbers)}, mean of "
+        f"Highest on {image_count(cell, 'test images')}: {name_of(first)}, {metric} {_numbers(first.numbers)}, mean of "
         f"{counted(len(cell.seeds), 'seed')}."
     ]
     alike = [place for place in others if place.verdict == ALIKE]
     worse = [name_of(place) for place in others if place.verdict == WORSE]
     if worse:
-        said.append(f"Worse than the best: {listed(worse)}.")
+        said.append(f"Worse than the highest: {listed(worse)}.")
     if alike:
-        said.append(f"Not distinguishable from the best: {listed([name_of(place) for place in alike])}.")
+        said.append(f"Not distinguishable from the highest: {listed([name_of(place) for place in alike])}.")
         cheapest = min([first, *alike], key=lambda place: found.costs[place.cell.variant].parameters)
         if cheapest is not first:
             millions = found.costs[cheapest.cell.variant].parameters / 1e6

@@ -17,7 +17,7 @@ GLOSSARY = {
     "LogME": "logarithm of the evidence of the labels given the features, per image (You et al. 2021)",
     "LEEP": "how well the source's own labels predict the target's (Nguyen et al. 2020), in nats",
     "NCE": "minus the conditional entropy of the target's labels given the source's (Tran et al. 2019), in nats",
-    "not distinguishable": "the interval of the difference to the best includes zero",
+    "not distinguishable": "the interval of the difference to the highest includes zero",
 }
 
 
@@ -58,7 +58,7 @@ def _ranking(found: Findings) -> Table:
         Column("Rank"),
         *labels("Network", "Start"),
         Column(metric, "test images"),
-        Column("behind the best", "test images"),
+        Column("behind the highest", "test images"),
         Column("verdict", "test images", number=False),
         *COSTS,
     )
@@ -222,7 +222,7 @@ def _settings(found: Findings) -> Table:
 def _limits(found: Findings) -> tuple[str, ...]:
     said = [
         "One learning rate for all candidates: one that needs another is at a disadvantage; medtransfer tune searches.",
-        "The best was chosen on the test images, so its own number is optimistic.",
+        "The highest was chosen on the test images, so its own number is optimistic.",
         "Times were measured on this machine, with whatever else ran on it; the networks were timed in turn.",
     ]
     if found.data.patients is None:

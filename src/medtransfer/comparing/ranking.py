@@ -1,4 +1,4 @@
-"""From predictions of the test images to a ranking: intervals, verdicts against the best, what could be told at all."""
+"""From predictions of the test images to a ranking: intervals, verdicts against the highest, what could be told."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from medtransfer.evaluation.claims import Claim, combine, judge
 from medtransfer.evaluation.summary import LEVEL, Sample, brief
 
 POWER = 0.8
-BEST, WORSE, ALIKE = "best", "worse than the best", "not distinguishable"
+HIGHEST, WORSE, ALIKE = "highest", "worse than the highest", "not distinguishable"
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Place:
     Attributes:
         cell: its predictions on the test images.
         numbers: of the ranking metric, as in ``summary.brief``.
-        verdict: ``best``, ``worse than the best`` or ``not distinguishable`` from it.
+        verdict: ``highest`` (a place, no verdict), ``worse than the highest`` or ``not distinguishable`` from it.
         reason: of the verdict.
-        behind: numbers of best − candidate; None for the best.
-        detectable: the smallest difference to the best that the data could show; NaN where it cannot be told.
+        behind: numbers of highest − candidate; None for the highest.
+        detectable: the smallest difference to the highest that the data could show; NaN where it cannot be told.
     """
 
     cell: Cell
@@ -38,21 +38,21 @@ class Place:
 
 
 def ranking(table: pd.DataFrame, question: Question) -> list[Place]:
-    """Return the candidates of a predictions table, best first by their mean over seeds.
+    """Return the candidates of a predictions table, highest first by their mean over seeds.
 
-    The best is compared with every other on the same images and seeds; the level of these intervals is raised so that
-    all together are wrong in 5 % (Bonferroni).
+    The highest is compared with every other on the same images and seeds; the level of these intervals is raised so
+    that all together are wrong in 5 % (Bonferroni).
     """
     cells = measure(table, EvaluationConfig(threshold="half"), splits=("test",), metrics=BINARY)
     metric = question.metric
     order = sorted(cells, key=lambda cell: -_mean(cell.samples[metric]))
     first, others = order[0], order[1:]
     level = 1 - (1 - LEVEL) / max(len(others), 1)
-    places = [Place(first, brief(first.samples[metric]), BEST, "", None, math.nan)]
+    places = [Place(first, brief(first.samples[metric]), HIGHEST, "", None, math.nan)]
     by_key = {cell.key: cell for cell in cells}
     for cell in others:
         contrast = {first.key: 1.0, cell.key: -1.0}
-        claim = Claim(key="gap", statement="the best is better", source="", how="", contrast=contrast)
+        claim = Claim(key="gap", statement="the highest is better", source="", how="", contrast=contrast)
         judged = judge(claim, by_key, metric, level=level)
         gap = combine(contrast, by_key, metric)
         verdict = WORSE if judged.verdict == "holds" else ALIKE
@@ -76,7 +76,7 @@ def detectable(gap: Sample, *, level: float) -> float:
 
 
 def smallest_difference(places: Sequence[Place]) -> float:
-    """Return the largest of the detectable differences to the best: what all comparisons together could show."""
+    """Return the largest of the detectable differences to the highest: what all comparisons together could show."""
     known = [place.detectable for place in places[1:] if not math.isnan(place.detectable)]
     return max(known, default=math.nan)
 

@@ -8,6 +8,7 @@ A frame of a file of several is read alone.
 Messages name the file and the element, never what an element holds.
 """
 
+import struct
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,8 @@ _DECODERS = {
     "1.2.840.10008.1.2.4.203": "pylibjpeg-openjpeg",
 }
 """Transfer syntax → the package that reads all of it; others are read by pydicom itself, or by nothing here."""
+_JPEG_LS, _JPEG_2000 = "JPEG-LS", "JPEG 2000"
+"""Beginnings of the names of transfer syntaxes whose decoders take the size of the image from the compressed data."""
 
 
 def read_dicom(
@@ -121,12 +124,45 @@ def _pixels(source: Path | bytes, header: "Dataset", place: str, number: int) ->
         remedy = f"install {_DECODERS[syntax]}, or " if syntax in _DECODERS else ""
         raise DataError(f"{place}: no decoder for {name} is installed; {remedy}convert it to an uncompressed DICOM")
     try:
+        if name.startswith((_JPEG_LS, _JPEG_2000)):
+            _require_coded_size(_coded_frame(source, header, number), (int(header.Rows), int(header.Columns)), name)
         return pixel_array(source if isinstance(source, Path) else BytesIO(source), index=number - 1)
     except Exception:  # every decoder has errors of its own
         raise DataError(
             f"{place}: its pixels ({name}) are damaged, or of a kind that the installed decoders do not read; export "
             "it again as an uncompressed DICOM"
         ) from None
+
+
+def _coded_frame(source: Path | bytes, header: "Dataset", number: int) -> bytes:
+    """Return the compressed data of one frame."""
+    from pydicom import dcmread
+    from pydicom.encaps import get_frame
+
+    with source.open("rb") if isinstance(source, Path) else BytesIO(source) as file:
+        dcmread(file, stop_before_pixels=True)
+        file.seek(12, 1)  # tag, VR and length of the pixel data (PS3.5 7.1.2)
+        return get_frame(file, number - 1, number_of_frames=frame_count(header))
+
+
+def _require_coded_size(frame: bytes, size: tuple[int, int], name: str) -> None:
+    """Refuse compressed data of another size than the header's, for decoders allocate what the data say, or cut short.
+
+    Raises:
+        ValueError: another size, no end, or no size where the standard has it (ISO/IEC 14495-1 C.2.2, ISO/IEC 15444-1
+            A.5.1; nothing is before the data: PS3.5 A.4.3, A.4.4).
+    """
+    if name.startswith(_JPEG_2000):
+        right, bottom, left, top = struct.unpack_from(">4I", frame, 8)
+        found = (bottom - top, right - left) if frame.startswith(b"\xff\x4f\xff\x51") else None
+    else:
+        place = 2
+        while frame[place : place + 2] != b"\xff\xf7":
+            place += 2 + struct.unpack_from(">H", frame, place + 2)[0]
+        whole = frame.rstrip(b"\0").endswith(b"\xff\xd9")  # its decoder takes seconds to find that an end is missing
+        found = struct.unpack_from(">2H", frame, place + 5) if whole else None
+    if found != size:
+        raise ValueError(f"compressed as {found}, expected {size}")
 
 
 def _ends(header: "Dataset") -> npt.NDArray[Any]:

@@ -1,6 +1,6 @@
 """A probability in words: how many validation images with a similar score had the class; nothing is fitted."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -12,22 +12,30 @@ FEWEST = 10
 UNKNOWN = "how often such a score is right is not known"
 
 
-def calibration_words(scores: Mapping[str, float], validation: pd.DataFrame | None) -> dict[str, str]:
+def calibration_words(
+    scores: Mapping[str, float], validation: pd.DataFrame | None, *, pairs: Iterable[tuple[str, ...]] = ()
+) -> dict[str, str]:
     """Return for each probability what validation says of scores like it, or that it says nothing.
 
     Args:
         scores: probability by output.
         validation: predictions of the model on validation images (``evaluation/predictions.py``); None where the
             model was registered without them.
+        pairs: outputs whose probabilities add up to 1. Predictions have one of them; nothing is said of the other.
     """
-    return {output: _words(output, score, validation) for output, score in scores.items()}
-
-
-def _words(output: str, score: float, validation: pd.DataFrame | None) -> str:
     if validation is None:
-        return f"{UNKNOWN}: the model has no validation predictions"
-    probability = (validation["output"] == output) & (validation["kind"] == "probability")
-    known = validation[probability & validation["target"].notna()]
+        return dict.fromkeys(scores, f"{UNKNOWN}: the model has no validation predictions")
+    known = validation[(validation["kind"] == "probability") & validation["target"].notna()]
+    measured = set(known["output"])
+    complements = {name for pair in pairs if measured & {*pair} for name in pair} - measured
+    return {
+        output: _words(output, score, known[known["output"] == output])
+        for output, score in scores.items()
+        if output not in complements
+    }
+
+
+def _words(output: str, score: float, known: pd.DataFrame) -> str:
     if known.empty:
         return f"{UNKNOWN}: it was not measured on validation images"
     part = _part(np.array([score]))[0]

@@ -92,9 +92,9 @@ def load_version(name: str, version: int) -> Loaded:
 def answer(loaded: Loaded, data: bytes | Path, wants_map: bool) -> dict[str, Any]:
     """Return the reply to one image, as bytes or, to name a frame, as a path.
 
-    ``answer`` by column; ``words``: what validation says of each probability; ``zones``: severities upper, middle,
-    lower of the right and of the left lung; ``flags``: rules that the image breaks; ``unlike_training``: reasons,
-    or *not available*; on demand ``map`` and ``explained``.
+    ``answer`` by column; ``words``: what validation says of a probability (not of the complement of one of which it
+    says something); ``zones``: severities upper, middle, lower of the right and of the left lung; ``flags``: rules that
+    the image breaks; ``unlike_training``: reasons, or *not available*; on demand ``map`` and ``explained``.
 
     Raises:
         DataError: the image cannot be read.
@@ -104,7 +104,9 @@ def answer(loaded: Loaded, data: bytes | Path, wants_map: bool) -> dict[str, Any
     (row,) = predict(model, [data], shift=True).to_dict("records")
     unlike = row.pop(UNLIKE)
     chances = {name.removeprefix("probability_"): row[name] for name in row if name.startswith("probability_")}
-    reply: dict[str, Any] = {"answer": row, "words": calibration_words(chances, loaded.validation)}
+    heads = model.description["heads"].values()
+    pairs = [head.outputs for head in heads if head.activation == "softmax" and len(head.outputs) == 2]
+    reply: dict[str, Any] = {"answer": row, "words": calibration_words(chances, loaded.validation, pairs=pairs)}
     if all(f"severity_{zone}" in row for zone in ZONES):
         right, left = ([row[f"severity_{zone}"] for zone in half] for half in (ZONES[:3], ZONES[3:]))
         reply["zones"] = [right, left]

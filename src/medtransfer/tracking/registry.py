@@ -6,7 +6,6 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -32,28 +31,13 @@ from medtransfer.tracking.gates import (
 from medtransfer.tracking.mlflow_tracker import import_run
 from medtransfer.tracking.names import check_key, check_model_name
 from medtransfer.tracking.refusals import refused
+from medtransfer.tracking.requirements import pins
 from medtransfer.tracking.store import DESCRIPTION, client
 from medtransfer.tracking.tracker import DatasetInput
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_PACKAGES = (
-    "mlflow",
-    "numpy",
-    "pandas",
-    "pillow",
-    "pyarrow",
-    "pydantic",
-    "pydicom",
-    "pylibjpeg",
-    "pylibjpeg-openjpeg",
-    "safetensors",
-    "scipy",
-    "timm",
-    "torch",
-    "torchvision",
-)
 _EXAMPLE_SIDE = 32
 MODEL_ID = "model_id"
 """Tag of a version with the id of its logged model."""
@@ -238,7 +222,7 @@ def _save(path: Path, folder: Path, config: Mapping[str, Any], temperatures: Map
         signature=ModelSignature(outputs=Schema(columns)),
         metadata={IMAGES: images.to_json()},
         input_example=np.broadcast_to(ramp, (1, channels, _EXAMPLE_SIDE, _EXAMPLE_SIDE)).copy(),
-        pip_requirements=[f"{package}=={installed(package)}" for package in _PACKAGES],
+        pip_requirements=pins(),
     )
     _forget_machine_paths(path / "MLmodel")
 
