@@ -11,6 +11,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from mlflow import MlflowClient
+from sqlalchemy.exc import OperationalError
 
 from medtransfer.errors import TrackingError
 from medtransfer.tracking import RunSpec, RunView, open_run, save_view
@@ -50,6 +52,17 @@ def test_a_view_is_saved_once_under_its_name_and_its_link_names_the_experiment(h
 def test_a_view_of_an_experiment_without_runs_is_refused(here):
     with pytest.raises(TrackingError, match=r"mlflow\.db: no experiment 'nothing' to save a view in: run a fit first"):
         save_view("nothing", VIEW)
+
+
+def test_a_full_disk_is_one_line(here, monkeypatch):
+    record("run", {"phase": "finetune"}, {"test/auroc_covid": 0.5})
+
+    def full(*arguments):
+        raise OperationalError("INSERT INTO experiment_tags", {}, Exception("database or disk is full"))
+
+    monkeypatch.setattr(MlflowClient, "set_experiment_tag", full)
+    with pytest.raises(TrackingError, match=r"mlflow\.db: the tracking store has no room left on its disk: make room"):
+        save_view("attentive_transfer", VIEW)
 
 
 def test_a_store_that_is_down_costs_a_warning(here, caplog):

@@ -16,7 +16,7 @@ from pydantic import Field
 from medtransfer.config import Config
 from medtransfer.errors import TrackingError
 from medtransfer.tracking.address import portable_uri, tracking_uri, ui_address
-from medtransfer.tracking.refusals import first_line
+from medtransfer.tracking.refusals import first_line, refused
 from medtransfer.tracking.store import client
 
 FIT = "fit"
@@ -60,7 +60,7 @@ def save_view(experiment: str, view: RunView, *, uri: str | None = None) -> str 
         a warning says so, and the next call saves the view.
 
     Raises:
-        TrackingError: the store answers and has no such experiment.
+        TrackingError: the store answers and has no such experiment, or refuses to save the view.
     """
     from mlflow.exceptions import MlflowException
 
@@ -73,7 +73,8 @@ def save_view(experiment: str, view: RunView, *, uri: str | None = None) -> str 
         return None
     if home is None:
         raise TrackingError(f"{portable_uri(address)}: no experiment {experiment!r} to save a view in: run a fit first")
-    store.set_experiment_tag(home.experiment_id, _TAG + _key(view), _envelope(view))
+    with refused(store, f"{portable_uri(address)}: experiment {experiment!r} was deleted meanwhile: run a fit first"):
+        store.set_experiment_tag(home.experiment_id, _TAG + _key(view), _envelope(view))
     return _link(ui_address(address), home.experiment_id, view)
 
 
