@@ -16,7 +16,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from kill_campaign import ROOT, _commit, _load
+from harness import commit
+from kill_campaign import ROOT, _load
 
 RESULTS = ROOT / "benchmarks" / "results" / "full_disk.md"
 BALLAST = "ballast"
@@ -103,14 +104,12 @@ def write_ballast(path: Path, left: int) -> None:
 def table(done: list[dict[str, Any]], options: argparse.Namespace) -> str:
     """Return the rounds as Markdown."""
     verbs = list(dict.fromkeys(row["verb"] for row in done))
-    count = {
-        key: Counter(row["verb"] for row in done if wanted(row))
-        for key, wanted in {
-            "all": lambda row: True,
-            "full": lambda row: row["code"] != 0,
-            "faults": lambda row: bool(row["fault"]),
-        }.items()
+    kinds = {
+        "all": done,
+        "full": [row for row in done if row["code"]],
+        "faults": [row for row in done if row["fault"]],
     }
+    count = {kind: Counter(row["verb"] for row in rows) for kind, rows in kinds.items()}
     lines = [
         "# A file system that is full",
         "",
@@ -118,7 +117,7 @@ def table(done: list[dict[str, Any]], options: argparse.Namespace) -> str:
         f"{shutil.disk_usage(options.folder).total >> 20} MiB: each verb has a drawn part of the room that it needs, "
         "then enough. A fault is anything but one line with exit code 2, or outputs that differ afterwards from those "
         "of a run that had room. "
-        f"Code: {_commit()}.",
+        f"Code: {commit()}.",
         "",
         "| verb | rounds | ended for want of room | faults |",
         "|---|---|---|---|",
