@@ -101,6 +101,7 @@ def methods() -> dict[str, SSLConfig]:
         "sstl_m image only": MultiScaleConfig(queue=queue, alpha2=0),
         "sstl_m regions only": MultiScaleConfig(queue=queue, alpha1=0),
         "moco_v1": MoCoConfig(queue=queue),
+        "moco_v1 moving averages": MoCoConfig(queue=queue, key_norm="moving_average"),
         "moco_v2": MoCoConfig(queue=queue, head="mlp", temperature=0.2),
         "simclr": SimCLRConfig(),
     }

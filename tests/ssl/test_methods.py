@@ -16,6 +16,7 @@ from medtransfer.ssl.multiscale import MultiScale, MultiScaleConfig
 from medtransfer.ssl.simclr import SimCLR, SimCLRConfig
 
 CONFIGS = [MultiScaleConfig(queue=12), MoCoConfig(queue=12), MoCoConfig(queue=12, head="mlp"), SimCLRConfig()]
+CONFIGS += [MoCoConfig(queue=12, key_norm="moving_average"), MultiScaleConfig(queue=12, key_norm="moving_average")]
 
 
 def built(config, encoder):
@@ -207,6 +208,7 @@ def after_three_steps(config, encoder, make_batch):
         (MultiScaleConfig, {"alpha2": 0.4}),
         (MoCoConfig, {"head": "mlp"}),
         (MoCoConfig, {"dim": 64}),
+        (MoCoConfig, {"key_norm": "moving_average"}),
         (SimCLRConfig, {"temperature": 0.5}),
     ],
 )

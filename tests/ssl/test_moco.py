@@ -1,5 +1,6 @@
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from medtransfer.errors import ConfigError
@@ -23,38 +24,101 @@ class NormOnly(nn.Module):
         return self.norm(x).mean(dim=(2, 3))
 
 
-def identified(groups, *, steps=320, batch=64, candidates=16):
-    """Share of steps whose right key is the most alike among the keys of other steps, by batch statistics alone.
+def norm_only_pairs(*, steps=320, batch=64, **config):
+    """Return unit queries and keys [steps, CHANNELS] of training steps, which carry only what batch norm adds to them.
 
-    One image of each step is empty in both views, so its query and key carry only what batch norm says of the others.
+    One image of each step is empty in both views, so its query and key tell nothing but the company's statistics.
     """
     torch.manual_seed(3)
-    branch = momentum_branch(
-        MoCoConfig(dim=CHANNELS, queue=batch, key_groups=groups), NormOnly(), images=batch, batch_size=batch
-    )
-    branch.head, branch.key_head, encoder = nn.Identity(), nn.Identity(), NormOnly()
+    encoder = NormOnly()
+    branch = momentum_branch(MoCoConfig(dim=CHANNELS, queue=batch, **config), encoder, images=batch, batch_size=batch)
+    for head in (branch.head, branch.key_head):
+        nn.init.eye_(head.weight)
+        nn.init.zeros_(head.bias)
+    encode, pairs = branch.encode, []
+    branch.encode = lambda *given: pairs.append(encode(*given)) or pairs[-1]
     queries, keys = [], []
     for _ in range(steps):
         batch_images = torch.randn(batch, CHANNELS, 1, 1)
         place = int(torch.randint(batch, ()))
         batch_images[place] = 0
-        views = {"query": batch_images, "key": batch_images, "index": torch.arange(batch)}
-        query, key = branch.encode(encoder, views)
+        branch(encoder, {"query": batch_images, "key": batch_images, "index": torch.arange(batch)})
+        query, key = pairs[-1]
         queries.append(query[place].detach())
         keys.append(key[place])
-    alike = torch.stack(queries).unflatten(0, (-1, candidates)) @ torch.stack(keys).unflatten(0, (-1, candidates)).mT
+    return torch.stack(queries), torch.stack(keys)
+
+
+def identified(*, candidates=16, **config):
+    """Share of steps whose right key is the most alike among the keys of other steps."""
+    queries, keys = norm_only_pairs(**config)
+    alike = queries.unflatten(0, (-1, candidates)) @ keys.unflatten(0, (-1, candidates)).mT
     right = alike.argmax(dim=2) == torch.arange(candidates)
     return float(right.float().mean())
 
 
+def nearer_than_the_last(**config):
+    """Share of steps whose right key is more alike than the key of the step before, a negative of the queue.
+
+    Moving averages tie the keys of neighbouring steps to each other, so that the most alike of many is not uniform even
+    for a query that knows nothing; of two it is, since an independent query is as likely as its opposite.
+    """
+    queries, keys = norm_only_pairs(**config)
+    right, wrong = (queries[2:] * keys[2:]).sum(1), (queries[2:] * keys[1:-1]).sum(1)
+    return float((right > wrong).float().mean())
+
+
 def test_in_the_same_company_batch_norm_gives_the_right_key_away():
-    assert identified(1) == 1.0
+    assert identified(key_groups=1) == 1.0
+    assert nearer_than_the_last(key_groups=1) == 1.0
 
 
 def test_in_crossed_groups_batch_norm_tells_no_more_than_chance():
     chance = 1 / 16
     spread = (chance * (1 - chance) / 320) ** 0.5
-    assert abs(identified(8) - chance) < 3 * spread
+    assert abs(identified(key_groups=8) - chance) < 3 * spread
+
+
+@pytest.mark.parametrize("m", [0.0, 0.5, 0.999])
+def test_by_moving_averages_batch_norm_tells_no_more_than_chance(m):
+    spread = (0.25 / 318) ** 0.5
+    assert abs(nearer_than_the_last(key_norm="moving_average", momentum=m) - 0.5) < 3 * spread
+
+
+def averaged(encoder, **config):
+    config = MoCoConfig(queue=6, key_norm="moving_average", **config)
+    return momentum_branch(config, encoder, images=6, batch_size=6)
+
+
+def test_moving_averages_follow_the_query_encoders_statistics_and_nothing_else(encoder, make_batch):
+    branch, norm = averaged(encoder, momentum=0.9), encoder.net[1]
+    expected = None
+    for seed in range(3):
+        before = branch.key_encoder.net[1].running_mean, branch.key_encoder.net[1].running_var
+        now = norm.running_mean, norm.running_var
+        expected = [0.9 * k + 0.1 * q for k, q in zip(before, now, strict=True)]
+        branch.train()
+        branch(encoder, make_batch(seed=seed))
+        torch.testing.assert_close(
+            [branch.key_encoder.net[1].running_mean, branch.key_encoder.net[1].running_var], expected
+        )
+    assert float(expected[0].abs().max()) > 0
+
+
+def test_a_key_by_moving_averages_depends_on_its_image_alone(encoder, make_batch):
+    branch, batch, other = averaged(encoder), make_batch(), make_batch(seed=1)
+    changed = other["key"].clone()
+    changed[0] = batch["key"][0]
+    keys = [branch.encode(encoder, batch | {"key": key})[1] for key in (batch["key"], changed)]
+    torch.testing.assert_close(keys[0][0], keys[1][0])
+    assert not torch.allclose(keys[0][1], keys[1][1])
+    query = branch.encode(encoder, batch)[0]
+    torch.testing.assert_close(query, unit(branch.head(encoder.features(batch["query"]))))
+
+
+def test_groups_beside_moving_averages_are_refused():
+    with pytest.raises(ValidationError, match="key_groups is 4 with key_norm moving_average, expected null"):
+        MoCoConfig(key_norm="moving_average", key_groups=4)
 
 
 def test_one_group_is_one_ordinary_pass(encoder, make_batch):

@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from medtransfer.config import Config
@@ -14,7 +14,7 @@ from medtransfer.errors import ConfigError
 from medtransfer.losses.contrastive import info_nce
 from medtransfer.ssl.base import Batch, HeadKind, SelfSupervised, features, projection, unit, width
 from medtransfer.ssl.groups import GroupedBatchNorm, crossed_order
-from medtransfer.ssl.momentum import update_momentum_
+from medtransfer.ssl.momentum import norms, update_momentum_
 from medtransfer.ssl.queue import KeyQueue, check_queue, processes
 
 
@@ -26,8 +26,20 @@ class MomentumConfig(Config):
     temperature: float = Field(0.07, gt=0)
     momentum: float = Field(0.999, ge=0, le=1, description="m of Eq. 3")
     queue: int = Field(256, gt=0, description="negatives; a multiple of the batch, at most the training images")
+    key_norm: Literal["groups", "moving_average"] = Field(
+        "groups", description="what keeps batch norm from telling keys"
+    )
     key_groups: int | None = Field(None, ge=1, description="batch-norm groups a step; null: ceil(sqrt(batch)); 1: none")
     gather_keys: bool = Field(True, description="one queue for all processes")
+
+    @model_validator(mode="after")
+    def _groups_are_read(self) -> "MomentumConfig":
+        if self.key_norm == "moving_average" and self.key_groups is not None:
+            raise ValueError(
+                f"key_groups is {self.key_groups} with key_norm moving_average, expected null: "
+                "keys normalised with moving averages need no groups; leave key_groups out or set key_norm to groups"
+            )
+        return self
 
 
 class MoCoConfig(MomentumConfig):
@@ -37,21 +49,38 @@ class MoCoConfig(MomentumConfig):
 
 
 class MomentumBranch(nn.Module):
-    """Key encoder, heads and queue: everything of momentum contrast but the query encoder, which the caller owns."""
+    """Key encoder, heads and queue: everything of momentum contrast but the query encoder, which the caller owns.
+
+    Batch norm must not reveal which key belongs to a query. With ``key_norm: groups`` queries and keys are normalised
+    in crossed groups. With ``moving_average`` (EMAN, Cai et al. 2021) queries are normalised by their whole batch, and
+    keys by running statistics that follow the query encoder's as the weights do: a key depends on its image alone.
+    """
 
     def __init__(self, config: MomentumConfig, encoder: nn.Module, *, groups: int) -> None:
         super().__init__()
         self.config = config
         self.groups = groups
+        self.averaged = config.key_norm == "moving_average"
         self.head = projection(config.head, width(encoder), config.dim)
         self.key_encoder = deepcopy(encoder).requires_grad_(False)
         self.key_head = deepcopy(self.head).requires_grad_(False)
         self.queue = KeyQueue(config.queue, config.dim)
+        self._keep_averages()
+
+    def train(self, mode: bool = True) -> "MomentumBranch":
+        """Set the mode of every layer; batch norm that reads moving averages stays in evaluation mode."""
+        super().train(mode)
+        self._keep_averages()
+        return self
+
+    def _keep_averages(self) -> None:
+        for layer in norms(self.key_encoder) if self.averaged else ():
+            layer.eval()
 
     def forward(self, encoder: nn.Module, batch: Batch) -> Float[Tensor, ""]:
         """Return the contrastive loss; in training also move the key encoder (before its pass) and fill the queue."""
         if self.training:
-            update_momentum_(self.key_encoder, encoder, self.config.momentum)
+            update_momentum_(self.key_encoder, encoder, self.config.momentum, statistics=self.averaged)
             update_momentum_(self.key_head, self.head, self.config.momentum)
         query, key = self.encode(encoder, batch)
         # cloned: the push below writes into what the backward pass still reads
@@ -67,7 +96,7 @@ class MomentumBranch(nn.Module):
         return loss
 
     def encode(self, encoder: nn.Module, batch: Batch) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim"]]:
-        """Return unit queries (with gradient) and unit keys (without), batch norm seeing them in crossed groups."""
+        """Return unit queries (with gradient) and unit keys (without), batch norm seeing crossed groups if any."""
         order = crossed_order(len(batch["index"]), self.groups, device=batch["index"].device)
         with GroupedBatchNorm(self.groups):
             # keys first: what the queries keep for their backward pass is not in memory yet
@@ -103,7 +132,10 @@ def momentum_branch(config: MomentumConfig, encoder: nn.Module, *, images: int, 
         ConfigError: queue or groups do not fit.
     """
     check_queue(config.queue, images=images, batch_size=batch_size)
-    return MomentumBranch(config, encoder, groups=_groups(config.key_groups, batch_size // processes()))
+    averaged = config.key_norm == "moving_average"
+    return MomentumBranch(
+        config, encoder, groups=1 if averaged else _groups(config.key_groups, batch_size // processes())
+    )
 
 
 def _groups(wanted: int | None, batch: int) -> int:

@@ -14,9 +14,11 @@ import torch
 import torch.distributed as dist
 from pydantic import PositiveInt
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from medtransfer.config import Config
 from medtransfer.errors import ConfigError
+from medtransfer.training.dense import DenseUpdates
 from medtransfer.training.depthwise import DepthwiseInFp32
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -88,6 +90,12 @@ class Engine:
     def scaler(self) -> torch.amp.GradScaler:
         """Return a gradient scaler; it only acts in fp16."""
         return torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+
+    def update(self, optimizer: Optimizer, scaler: torch.amp.GradScaler) -> None:
+        """Change the weights by their gradients."""
+        with DenseUpdates() if self.device.type == "cpu" else nullcontext():
+            scaler.step(optimizer)
+        scaler.update()
 
     def seed(self, seed: int) -> None:
         """Seed what layers draw during a step. ``torch.manual_seed`` would also ask every backend: 90 µs per step."""

@@ -193,8 +193,7 @@ class Fit:
         if self.config.clip_norm:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+        self.engine.update(self.optimizer, self.scaler)
         self.progress.step += 1
         self.task.after_step(self.progress.step / self.total)
         for name, value in losses.items():
