@@ -7,12 +7,13 @@ after every round. A round of that seed that is in the file is not run again; ea
 import argparse
 import csv
 import importlib.util
-import subprocess
 import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
+
+from harness import commit
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "kills.md"
@@ -39,7 +40,7 @@ def main() -> None:
         done = read_rounds(options.seed)
         for number in range(len(done), options.rounds):
             found = campaign.round(number, options.seed)
-            done.append(found | {"seed": options.seed, "differs": " ".join(found["differs"][:5]), "commit": _commit()})
+            done.append(found | {"seed": options.seed, "differs": " ".join(found["differs"][:5]), "commit": commit()})
             write_rounds(done)
             RESULTS.write_text(table(done, options.seed), encoding="utf-8")
     sys.exit(any(each["differs"] for each in done))
@@ -60,15 +61,6 @@ def write_rounds(done: list[dict[str, Any]]) -> None:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(done)
-
-
-def _commit() -> str:
-    changed = _git("status", "--porcelain", "--", "src", "tests")
-    return _git("rev-parse", "--short", "HEAD") + (" with uncommitted changes" if changed else "")
-
-
-def _git(*words: str) -> str:
-    return subprocess.run(["git", "-C", ROOT, *words], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def table(done: list[dict[str, Any]], seed: int) -> str:
