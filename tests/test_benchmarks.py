@@ -219,6 +219,17 @@ def regions(bench, place):
     bench.main()
 
 
+@tiny("bench_scale", POINTS=1)
+def scale(bench, place):
+    rows = [row for count in (40, 80) for row in bench.measure("rows", count, place.folder)]
+    rows += bench.measure("runs", 2, place.folder)
+    rows[-1]["processor_s"] = 1.0
+    rows.append(rows[-1] | {"n": 4, "processor_s": 4.0})
+    found = bench.with_growth(rows)
+    assert found[-1]["growth"] == pytest.approx(1)  # 4 s for 4·log 4, four times 2·log 2
+    assert [row["n"] for row in found if row["step"] == bench.SCORED] == [40, 80]
+
+
 @tiny("bench_start", slow=True, IMAGES=48)
 def start(bench, place):
     place.arguments(1)
