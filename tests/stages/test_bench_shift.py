@@ -14,7 +14,7 @@ def test_shares_of_unlike_images_are_printed_for_both_sets(toy, monkeypatch, cap
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
     benchmark = importlib.import_module("bench_shift")
     toy.add("ct_outside")
-    toy.draw()
+    toy.draw(counts=(8, 40, 8))  # as many validation images as a limit of distances needs
     fit = ["fit", "attentive_transfer"]
     for words in (["prepare", "ct"], ["prepare", "ct_outside"], [*fit, "start"], [*fit, "finetune"]):
         assert run([*words, *(["resnet18_attn1"] if words[0] == "fit" else [])]) == 0
@@ -22,6 +22,6 @@ def test_shares_of_unlike_images_are_printed_for_both_sets(toy, monkeypatch, cap
     monkeypatch.setattr(sys, "argv", ["bench_shift", "ct", weights, "--others", "ct_outside"])
     benchmark.main()
     said = capsys.readouterr().out
-    assert "8 training, 8 validation images" in said
+    assert "8 training, 40 validation images" in said
     assert "| ct test | 8 |" in said
     assert "| ct_outside  | 24 |" in said
