@@ -244,7 +244,7 @@ def statistics(bench, place):
 
 @tiny("bench_steps", slow=True, ROUNDS=1)
 def steps(bench, place):
-    data = bench.noise_data(place.folder, side=72, count=bench.BATCH)
+    data = bench.noise_data(place.folder, side=72, count=2 * bench.BATCH)
     for name in (None, "moco_v1"):
         method = bench.methods()[name] if name else None
         positive(bench.measure(str(name), method, 0, data=data, root=place.folder), "efficiency")
