@@ -11,8 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
+RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).parents[1]
 
 
 def interleave(
@@ -35,24 +35,20 @@ def interleave(
 
 
 def record(name: str, rows: list[dict[str, Any]], *, goal: str) -> Path:
-    """Write ``results/<name>.json``: rows, goal in words, commit, machine and versions; print a line a row."""
+    """Write ``results/<name>.json``: rows, goal in words, commit, machine and versions; print a line per row."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    content = {"goal": goal, "commit": commit(), "machine": machine(), "rows": rows}
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    found = {"goal": goal, "commit": commit(), "machine": machine(), "rows": rows}
+    path.write_text(json.dumps(found, indent=2) + "\n")
     for row in rows:
         print(name, " ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items()))
     return path
 
 
 def commit() -> str:
-    """Return the commit of the code that is measured, and whether it was changed since."""
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", ROOT, *words], check=True, capture_output=True, text=True).stdout.strip()
-
-    changed = git("status", "--porcelain", "--", "src", "tests", "benchmarks/*.py")
-    return git("rev-parse", "--short", "HEAD") + (" with uncommitted changes" if changed else "")
+    """Return the commit whose code is measured, with a remark when files differ from it; empty outside a checkout."""
+    changed = _git("status", "--porcelain", "--", "src", "tests", "benchmarks/*.py")
+    return _git("rev-parse", "--short", "HEAD") + (" with uncommitted changes" if changed else "")
 
 
 def machine() -> dict[str, Any]:
@@ -87,6 +83,11 @@ def noise_data(root: Path, *, side: int, count: int) -> Any:
         rows.append(names | {"modality": "CT", "split": "train", "label": "ab"[number % 2]})
     pack(pd.DataFrame(build_manifest(rows)), root, root / "packed", PackConfig(size=side), meta={"classes": ("a", "b")})
     return PackedDataset.open(root / "packed")
+
+
+def _git(*words: str) -> str:
+    command = ["git", "-C", str(ROOT), *words]
+    return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip()
 
 
 def _gpu() -> str:

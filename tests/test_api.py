@@ -22,7 +22,7 @@ from medtransfer.data.given import normalised, pack_files, packed_batches
 from medtransfer.errors import DataError, ModelError, TrackingError
 from medtransfer.evaluation.shift import fit_shift, write_shift
 from medtransfer.explain.gradcam import grad_cam
-from medtransfer.models.classifier import NetworkConfig, build_network
+from medtransfer.models.classifier import Classifier, NetworkConfig, build_network
 from medtransfer.models.weights import save_weights
 from medtransfer.stages import answer, audit, evaluate, serving
 from medtransfer.tracking.gates import SHIFT
@@ -190,6 +190,14 @@ def with_shift(weights):
     seen = [look(model.network, prepared, pack_files(part, prepared), part) for part in (files[:36], files[36:])]
     write_shift(fit_shift(seen[0], np.zeros(36, np.int64), seen[1]), weights / SHIFT)
     return weights
+
+
+def test_evaluate_passes_each_image_through_the_network_once(with_shift, monkeypatch):
+    passed, whole = [], Classifier.feature_map
+    monkeypatch.setattr(Classifier, "feature_map", lambda self, x: passed.append(len(x)) or whole(self, x))
+    found = mt.evaluate(mt.load_model(with_shift), images="mine")
+    assert sum(passed) == found.facts["images"]
+    assert "unlike_training" in found.facts
 
 
 def test_images_unlike_those_of_training_are_flagged_everywhere(with_shift):

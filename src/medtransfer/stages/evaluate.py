@@ -51,7 +51,7 @@ from medtransfer.training.evaluating import (
     score_questions,
 )
 from medtransfer.training.progress import console
-from medtransfer.training.seen import look
+from medtransfer.training.seen import Watched, look
 
 PREDICTIONS, METRICS, REPORT, ANSWERS = "predictions.parquet", "metrics.json", "report.md", "predictions.csv"
 OWN = {"name", "images", "patients", "left_out", "trained_on"}
@@ -108,7 +108,7 @@ def evaluated(
     Raises:
         DataError: there is no image, or a label is no class of the model.
     """
-    heads, positive = description["heads"], description["extra"]["positive"]
+    heads, positive, watched = description["heads"], description["extra"]["positive"], Watched(model)
     source, scan = scan_unseen(options, label_names(description))
     folder = source.root.resolve().name or "images"
     window = description["preprocessing"].get("window")
@@ -116,9 +116,9 @@ def evaluated(
     manifest, unanswered = answered(manifest.assign(split="test"), description)
     with tempfile.TemporaryDirectory() as temporary:
         data = pack_like_training(manifest, source.root, Path(temporary) / "data", description, patients=scan.patients)
-        table = predict_network(model, description, data, Engine(HardwareConfig(precision="fp32")), name=name)
+        table = predict_network(watched if shift else model, description, data, _engine(), name=name)
         lungs = origins_of_lungs(model, description["preprocessing"], data)
-        unlike = _unlike(shift, model, description["preprocessing"], data, source.root)
+        unlike = _unlike(shift, watched, description["preprocessing"], data, source.root)
     asked = asked_questions(heads, positive=positive)
     metrics = _scored(table, asked)
     known = scan.patients == "known"
@@ -147,6 +147,10 @@ def evaluated(
     return Evaluation(facts, metrics, list(asked), table, shown, skipped, [text for text in warnings if text])
 
 
+def _engine() -> Engine:
+    return Engine(HardwareConfig(precision="fp32"))
+
+
 def _scored(table: pd.DataFrame, asked: Mapping[str, tuple[str, ...]]) -> dict[str, Metrics]:
     with catch_warnings():
         simplefilter("ignore", UndefinedMetricWarning)  # the report says "not defined"
@@ -154,13 +158,13 @@ def _scored(table: pd.DataFrame, asked: Mapping[str, tuple[str, ...]]) -> dict[s
 
 
 def _unlike(
-    shift: Shift | None, model: Classifier, prepared: dict[str, Any], data: PackedDataset, root: Path
+    shift: Shift | None, watched: Watched, prepared: dict[str, Any], data: PackedDataset, root: Path
 ) -> list[list[str]] | None:
     """Return in what each image is unlike the training images; ``root`` is the folder of the files."""
     if shift is None:
         return None
     files = [root / path for path in data.manifest["path"]]
-    return shift.unlike(look(model, prepared, data.images, files))
+    return shift.unlike(look(watched.network, prepared, data.images, files, features=watched.features))
 
 
 def _write(options: Namespace, found: Evaluation) -> None:

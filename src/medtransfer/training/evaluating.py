@@ -22,6 +22,7 @@ from medtransfer.training.auditing import question
 from medtransfer.training.engine import Engine
 from medtransfer.training.inference import predicted_rows
 from medtransfer.training.loading import EVALUATION_BATCH
+from medtransfer.training.seen import Watched
 
 Metrics = dict[str, Interval]
 
@@ -110,12 +111,12 @@ def pack_like_training(
 
 
 def predict_network(
-    model: Classifier, description: Mapping[str, Any], data: PackedDataset, engine: Engine, *, name: str
+    model: Classifier | Watched, description: Mapping[str, Any], data: PackedDataset, engine: Engine, *, name: str
 ) -> pd.DataFrame:
     """Return the predictions table of every head on all images of a data set.
 
     Args:
-        model: the network.
+        model: the network; watched, it keeps the features of the images in their order.
         description: what ``load_model`` returned beside it.
         data: images out of ``pack_like_training``.
         engine: device and precision.

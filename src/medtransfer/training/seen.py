@@ -1,13 +1,17 @@
 """What a network sees of images: pooled features, grey levels, size and colour of the files (``evaluation/shift``)."""
 
 import math
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor, nn
 
 from medtransfer.data.dicom_header import file_and_frame
 from medtransfer.data.given import colourful, normalised
@@ -22,36 +26,82 @@ MOST = {"train": 2000, "val": 1000}
 _BATCH = 64
 
 
+class Watched(nn.Module):
+    """A network that keeps the features of all images that pass through it, so that answers and features are one pass.
+
+    Attributes:
+        features: per batch, averages of the last map over its positions, float64 ``[B, D]``.
+    """
+
+    def __init__(self, network: Classifier) -> None:
+        super().__init__()
+        self.network = network
+        self.features: list[npt.NDArray[np.float64]] = []
+
+    @property
+    def reads_lungs(self) -> bool:
+        """Whether ``forward`` takes a lung mask beside the image."""
+        return self.network.reads_lungs
+
+    def forward(self, x: Tensor, lungs: Tensor | None = None) -> Tensor | Mapping[str, Tensor]:
+        """Return what the network returns."""
+        maps = self.network.feature_map(x)
+        self.features.append(_pooled(maps))
+        return self.network.classify(maps, lungs)
+
+
 def look(
     network: Classifier,
     prepared: Mapping[str, Any],
     packed: npt.NDArray[Any],
     files: Sequence[Path | bytes] = (),
+    *,
+    features: Sequence[npt.NDArray[np.float64]] = (),
 ) -> Seen:
-    """Return what is known of images.
+    """Return what is known of images; only a batch of them is in memory at a time.
 
     Args:
         network: it is left in evaluation mode.
         prepared: preprocessing of the model's config.json.
         packed: images as the training images were packed ``[N, C, size, size]``.
         files: what they were read from; without, or where a file is not at hand, size and colour are not known.
+        features: those of the same images in their order, out of :class:`Watched`; without, they pass the network here.
 
     Raises:
         DataError: a file cannot be read.
     """
+    batches = [packed[start : start + _BATCH] for start in range(0, len(packed), _BATCH)]
+    levels = np.concatenate([_levels(batch) for batch in batches], axis=1)
+    numbers = dict(zip(GREY, levels, strict=True))
+    facts = [(math.nan,) * 3] * len(packed)
+    if files:
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # decoding releases the lock
+            facts = list(pool.map(partial(_file, raw=prepared.get("window") is not None), files))
+    numbers |= dict(zip((SIDE, ASPECT, COLOUR), np.array(facts, np.float64).T, strict=True))
+    return Seen(np.concatenate(features or _features(network, prepared, batches)), numbers)
+
+
+def _features(
+    network: Classifier, prepared: Mapping[str, Any], batches: Sequence[npt.NDArray[Any]]
+) -> list[npt.NDArray[np.float64]]:
     network.eval()
-    device, parts = next(network.parameters()).device, []
+    device = next(network.parameters()).device
     with torch.inference_mode():
-        for start in range(0, len(packed), _BATCH):
-            maps = network.feature_map(normalised(np.array(packed[start : start + _BATCH]), prepared).to(device))
-            parts.append(maps.flatten(2).mean(2).double().cpu().numpy())
+        inputs = (normalised(np.array(batch), prepared).to(device) for batch in batches)
+        return [_pooled(network.feature_map(each)) for each in inputs]
+
+
+def _pooled(maps: Tensor) -> npt.NDArray[np.float64]:
+    """Return averages over the positions of maps ``[N, D, rows, columns]`` as float64 ``[N, D]``."""
+    features: npt.NDArray[np.float64] = maps.flatten(2).mean(2).double().cpu().numpy()
+    return features
+
+
+def _levels(packed: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return the numbers ``GREY`` of images ``[N, C, size, size]`` as ``[5, N]``."""
     levels = grey_levels(packed).reshape(len(packed), -1)
     quantiles = np.percentile(levels, [1, 50, 99], axis=1)
-    numbers = dict(zip(GREY, (*quantiles, levels.mean(1), levels.std(1)), strict=True))
-    raw = prepared.get("window") is not None
-    facts = [_file(file, raw=raw) for file in files] or [(math.nan,) * 3] * len(packed)
-    numbers |= dict(zip((SIDE, ASPECT, COLOUR), np.array(facts, np.float64).T, strict=True))
-    return Seen(np.concatenate(parts), numbers)
+    return np.stack([*quantiles, levels.mean(1), levels.std(1)])
 
 
 def training_shift(network: Classifier, prepared: Mapping[str, Any], data: PackedDataset, root: Path) -> Shift:
