@@ -38,7 +38,7 @@ class Rules(NamedTuple):
 USUAL = Rules()
 AUROC = Rules(Rule(lost=4), Rule(DIFFERENCE, lost=4))
 AUPRC = Rules(Rule(lost=4), Rule(DIFFERENCE, lost=5, percentiles=True))
-AUPRC_AT_BALANCE = Rules(Rule(lost=4, fewest=200), Rule(DIFFERENCE, lost=5, percentiles=True, fewest=100))
+AUPRC_AT_BALANCE = Rules(Rule(lost=4, fewest=800), Rule(DIFFERENCE, lost=5, percentiles=True, fewest=400))
 RULES = {
     "auroc": AUROC,
     "macro_auroc": AUROC,
