@@ -69,7 +69,6 @@ def collect(data: ReportInput[MultitaskVitConfig]) -> ReportContent:
             *paper_tables(found),
         ),
         figures=(
-            networks_figure(found),
             *_figures(found, rarer),
             *maps_figure(maps, facts, phantoms=drawn(data.config.finetune.label.dataset)),
             *_failures(failures, packed, data),
@@ -158,8 +157,9 @@ def _prevalence_tables(found: Results, rarer: dict[str, OverPrevalence]) -> tupl
 def _figures(found: Results, rarer: dict[str, OverPrevalence]) -> tuple[Figure, ...]:
     curves = calibration_figure(found)
     if curves is None:
-        return ()
-    return curves, prevalence_figure("over-prevalence", "Where COVID-19 is rarer", _about(found), rarer)
+        return (networks_figure(found),)
+    over = prevalence_figure("over-prevalence", "Where COVID-19 is rarer", _about(found), rarer)
+    return networks_figure(found), curves, over
 
 
 def _about(found: Results) -> str:
