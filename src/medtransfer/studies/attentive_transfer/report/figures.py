@@ -63,7 +63,7 @@ def learning_curves(history: pd.DataFrame, key: str, title: str, caption: str, n
                 style = line_style(network, networks) | {"linewidth": 1.1, "label": label}
                 upper.plot(part["step"], part["loss"], **style)
                 lower.plot(part["step"], part["auroc"], **style)
-            upper.set_title(chain_title(chain))
+            upper.set_title(chain_title(chain).replace(" → ", "\n→ "))  # one step per line: panels are narrow
             lower.set_xlabel("step")
             upper.tick_params(labelbottom=False)
         axes[0, 0].set_ylabel("training loss")
