@@ -177,6 +177,7 @@ def _serve_verb(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     for option, kind, usual, help_text in (
         ("waiting", int, 32, "requests at once, beyond which 503 is the reply"),
         ("megabytes", int, 16, "largest image file"),
+        ("megabytes-waiting", int, 128, "of all images that wait, at least --megabytes; beyond it 503 is the reply"),
         ("seconds", float, 20.0, "longest time to send one"),
     ):
         serve.add_argument(f"--{option}", type=kind, default=usual, help=f"{help_text} (default: {usual:g})")

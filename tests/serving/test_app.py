@@ -128,6 +128,30 @@ def test_large_and_slow_bodies_are_refused_and_give_their_place_back(serve):
     assert 'status="500"' not in ask("GET", "/metrics")[1]
 
 
+def test_images_that_wait_have_a_limit_together(serve):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def held(data, wants_map):
+        begun.set()
+        go_on.wait(30)
+        return echo(data, wants_map)
+
+    ask, body = serve(held, megabytes=1, megabytes_waiting=1), b"1" * (600 * 1024)
+    with ThreadPoolExecutor(1) as client:
+        first = client.submit(ask, "POST", "/predict", body)
+        assert begun.wait(30)
+        status, reply, headers = ask("POST", "/predict", body)
+        assert (status, headers["retry-after"]) == (503, "1")
+        assert reply["error"] == "images of 1 MB are waiting; repeat later"
+        assert ask("POST", "/predict", iter([b"1"]))[0] == 503  # no declared size: counts as the largest
+        small = ThreadPoolExecutor(1).submit(ask, "POST", "/predict", b"1" * 1000)
+        go_on.set()
+        assert first.result()[1]["answer"]["bytes"] == len(body)
+        assert small.result()[0] == 200
+    assert ask("POST", "/predict", body)[0] == 200
+    assert ask("POST", "/predict", iter([b"1"]))[0] == 200
+
+
 def test_another_host_name_or_no_token_is_refused(serve):
     ask = serve(echo, token="secret")
     assert ask("GET", "/", Host="evil.example")[0] == 400

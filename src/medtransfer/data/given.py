@@ -177,5 +177,5 @@ def input_flags(data: Path | bytes, preprocessing: Mapping[str, Any]) -> list[st
 
 def colourful(image: npt.NDArray[Any]) -> bool:
     """Whether more than one pixel in a hundred has channels that differ by more than compression makes them."""
-    spread = image.max(0).astype(np.float64) - image.min(0)
+    spread = image.max(0) - image.min(0)  # never below zero, so that the type of the image is enough
     return bool((spread > _TINT * np.iinfo(image.dtype).max).mean() > 0.01) if image.dtype.kind == "u" else False

@@ -1,8 +1,8 @@
 """The server of one model: ``GET /``, ``POST /predict``, ``GET /health``, ``GET /metrics``.
 
-One image is computed at a time; those that wait are counted, and beyond the limit a request is refused with 503 and
-Retry-After before its body is read. A body has a largest size and a longest time, so memory is bounded by
-``waiting × megabytes`` beside the model.
+One image is computed at a time, always in the same thread: what the allocator keeps for a thread is kept once. Those
+that wait are counted, and their declared bytes added up; beyond either limit a request is refused with 503 and
+Retry-After before its body is read. Memory is bounded by ``megabytes_waiting`` and one decoded image beside the model.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import hmac
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ HEADERS = {
 }
 RETRY_AFTER = 1
 """Seconds."""
+MB = 2**20
 
 
 class Limits(Config):
@@ -37,12 +39,15 @@ class Limits(Config):
     Attributes:
         waiting: requests at once, the one that is computed included.
         megabytes: of one image file.
+        megabytes_waiting: of all image files that wait or are computed; one whose size is not declared counts as the
+            largest.
         seconds: for a client to send it.
         hosts: names by which the server may be called (against DNS rebinding).
     """
 
     waiting: int = 32
     megabytes: int = 16
+    megabytes_waiting: int = 128
     seconds: float = 20.0
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost")
 
@@ -52,6 +57,7 @@ class Counts:
     """What ``/metrics`` shows."""
 
     waiting: int = 0
+    bytes: int = 0
     seconds: float = 0.0
     replies: Counter[int] = field(default_factory=Counter)
 
@@ -115,19 +121,18 @@ class _Desk:
 
     def __init__(self, answer: Answer, limits: Limits, token: str) -> None:
         self.answer, self.limits, self.token = answer, limits, token
-        self.counts, self.one = Counts(), asyncio.Lock()
+        self.counts, self.worker = Counts(), ThreadPoolExecutor(1)
 
     async def reply(self, request: Any) -> tuple[int, dict[str, Any]]:
         """Return the status and the content of the reply."""
         status = 500
         try:
             _authorise(request.headers.get("authorization", ""), self.token)
-            with _place(self.counts, self.limits):
-                data = await _body(request, self.limits)
-                async with self.one:
-                    begin = time.perf_counter()
-                    content = await asyncio.to_thread(self.answer, data, request.query_params.get("map") == "1")
-                    self.counts.seconds += time.perf_counter() - begin
+            declared = _declared(request, self.limits)
+            with _place(self.counts, self.limits, declared):
+                chunks = await _body(request, self.limits)
+                loop, wanted = asyncio.get_running_loop(), request.query_params.get("map") == "1"
+                content = await loop.run_in_executor(self.worker, self._computed, chunks, wanted)
             status = 200
         except Refused as error:
             status, content = error.status, {"error": str(error)}
@@ -137,24 +142,36 @@ class _Desk:
             self.counts.replies[status] += 1
         return status, content
 
+    def _computed(self, chunks: list[bytes], wanted: bool) -> dict[str, Any]:
+        data = b"".join(chunks)  # joined when it is its turn, not while it waits: the bytes are there twice only here
+        chunks.clear()
+        begin = time.perf_counter()
+        content = self.answer(data, wanted)
+        self.counts.seconds += time.perf_counter() - begin
+        return content
+
 
 class _place:  # noqa: N801  # used like a function
-    """One of the places in the queue.
+    """One of the places in the queue, with room for the bytes of an image.
 
     Raises:
         Refused: all are taken.
     """
 
-    def __init__(self, counts: Counts, limits: Limits) -> None:
-        self.counts, self.limits = counts, limits
+    def __init__(self, counts: Counts, limits: Limits, size: int) -> None:
+        self.counts, self.limits, self.size = counts, limits, size
 
     def __enter__(self) -> None:
         if self.counts.waiting >= self.limits.waiting:
             raise Refused(503, f"{self.limits.waiting} requests are waiting; repeat later")
+        if self.counts.bytes + self.size > self.limits.megabytes_waiting * MB:
+            raise Refused(503, f"images of {self.counts.bytes / MB:.0f} MB are waiting; repeat later")
         self.counts.waiting += 1
+        self.counts.bytes += self.size
 
     def __exit__(self, *_: object) -> None:
         self.counts.waiting -= 1
+        self.counts.bytes -= self.size
 
 
 def _authorise(given: str, token: str) -> None:
@@ -162,38 +179,50 @@ def _authorise(given: str, token: str) -> None:
         raise Refused(401, "a token is needed: Authorization: Bearer TOKEN")
 
 
-async def _body(request: Any, limits: Limits) -> bytes:
-    """Return the body of a request.
+def _declared(request: Any, limits: Limits) -> int:
+    """Return the bytes that a request says it has, or may have.
+
+    Raises:
+        Refused: they are too many.
+    """
+    most, given = limits.megabytes * MB, request.headers.get("content-length", "")
+    size = int(given) if given.isdigit() else most
+    if size > most:
+        raise _too_large(limits)
+    return size
+
+
+def _too_large(limits: Limits) -> Refused:
+    return Refused(413, f"the image is larger than {limits.megabytes} MB")
+
+
+async def _body(request: Any, limits: Limits) -> list[bytes]:
+    """Return the body of a request in the pieces that it came in.
 
     Raises:
         Refused: it is empty, too large or too slow.
     """
     from starlette.requests import ClientDisconnect
 
-    most = limits.megabytes * 2**20
-    too_large = Refused(413, f"the image is larger than {limits.megabytes} MB")
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > most:
-        raise too_large
-
-    async def read() -> bytes:
-        data = bytearray()
+    async def read() -> list[bytes]:
+        chunks, size = list[bytes](), 0
         async for chunk in request.stream():
-            data += chunk
-            if len(data) > most:
-                raise too_large
-        return bytes(data)
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > limits.megabytes * MB:
+                raise _too_large(limits)
+        return chunks
 
-    reading: Awaitable[bytes] = read()
+    reading: Awaitable[list[bytes]] = read()
     try:
-        data = await asyncio.wait_for(reading, limits.seconds)
+        chunks = await asyncio.wait_for(reading, limits.seconds)
     except ClientDisconnect:
         raise Refused(400, "the client left") from None  # nobody reads it, but it is counted
     except TimeoutError:
         raise Refused(408, f"the image did not arrive within {limits.seconds:g} s") from None
-    if not data:
+    if not any(chunks):
         raise Refused(400, "the body is empty; send the content of an image file")
-    return data
+    return chunks
 
 
 def _page(about: dict[str, Any], more: dict[str, Any], *, wants_token: bool) -> str:

@@ -22,6 +22,7 @@ def run(options: Namespace) -> None:
     limits = Limits(
         waiting=options.waiting,
         megabytes=options.megabytes,
+        megabytes_waiting=max(options.megabytes, options.megabytes_waiting),
         seconds=options.seconds,
         hosts=(*Limits().hosts, options.host, *options.allow_host),
     )
