@@ -46,7 +46,7 @@ ROOT = Path(__file__).parent.parent
 NETWORK = NetworkConfig(backbone="resnet18", attention=AttentionConfig(count=5))
 PREPROCESSING: dict[str, Any] = {"size": 72, "crop": 64, "channels": 1, "depth": 8, "equalize": False, "window": None}
 PREPROCESSING |= {"mean": [0.3], "std": [0.3]}
-SIDES = {360: 10, 3900: 2}
+SIDES = {360: 10, 3900: 10}
 """Side of a noise image in pixels → rounds; the larger is a PNG of 15 MB, just below the limit of 16."""
 CLIENTS = 50
 MB = 2**20

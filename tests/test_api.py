@@ -18,7 +18,8 @@ import medtransfer as mt
 from dicom_fixtures import write
 from medtransfer import api
 from medtransfer.cli import run
-from medtransfer.data.given import normalised, pack_files, packed_batches
+from medtransfer.data import add, given, images
+from medtransfer.data.given import normalised, pack_file, packed_batches
 from medtransfer.errors import DataError, ModelError, TrackingError
 from medtransfer.evaluation.shift import fit_shift, write_shift
 from medtransfer.explain.gradcam import grad_cam
@@ -187,7 +188,8 @@ def with_shift(weights):
     """The same network with the statistics of noise images of 36 × 44 pixels, 48 of them for the limits."""
     model = mt.load_model(weights)
     prepared, files = model.description["preprocessing"], sorted(Path("mine").glob("*.png"))
-    seen = [look(model.network, prepared, pack_files(part, prepared), part) for part in (files[:36], files[36:])]
+    packed = np.stack([pack_file(file, prepared) for file in files])
+    seen = [look(model.network, prepared, packed[at], files[at]) for at in (slice(36), slice(36, None))]
     write_shift(fit_shift(seen[0], np.zeros(36, np.int64), seen[1]), weights / SHIFT)
     return weights
 
@@ -198,6 +200,36 @@ def test_evaluate_passes_each_image_through_the_network_once(with_shift, monkeyp
     found = mt.evaluate(mt.load_model(with_shift), images="mine")
     assert sum(passed) == found.facts["images"]
     assert "unlike_training" in found.facts
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Names of the files whose pixels are decoded, in the order in which that happens."""
+    names, whole = [], images.decode
+
+    def counted(source, *, raw=False):
+        names.append("bytes" if isinstance(source, bytes) else source.name)
+        return whole(source, raw=raw)
+
+    for module in (add, given, images, serving):
+        monkeypatch.setattr(module, "decode", counted)
+    return names
+
+
+def test_each_file_is_decoded_once_and_passes_once_whatever_is_asked_of_it(with_shift, decoded, monkeypatch):
+    passed, whole = [], Classifier.feature_map
+    monkeypatch.setattr(Classifier, "feature_map", lambda self, x: passed.append(len(x)) or whole(self, x))
+    model, files = mt.load_model(with_shift), sorted(Path("mine").glob("*.png"))
+    mt.evaluate(model, images="mine")
+    assert sorted(decoded) == [file.name for file in files]
+    decoded.clear()
+    passed.clear()
+    table = mt.predict(model, files, shift=True)
+    assert sorted(decoded) == [file.name for file in files]
+    assert sum(passed) == len(files) == len(table)
+    decoded.clear()
+    serving.answer(serving.Loaded(1, model), files[0].read_bytes(), wants_map=True)
+    assert decoded == ["bytes"]
 
 
 def test_images_unlike_those_of_training_are_flagged_everywhere(with_shift):

@@ -11,7 +11,8 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from medtransfer.data.given import encoded_files, normalised, packed_batches
+from medtransfer.data.given import Facts, normalised
+from medtransfer.data.images import Decoded
 from medtransfer.errors import ModelError
 from medtransfer.evaluation.shift import NOT_AVAILABLE, Shift, read_shift
 from medtransfer.explain.explainers import explain
@@ -26,9 +27,9 @@ from medtransfer.tracking.columns import head_columns, read_temperatures, score_
 from medtransfer.tracking.fetching import fetch_model
 from medtransfer.tracking.gates import SHIFT
 from medtransfer.tracking.lungs import batches_with_lungs
-from medtransfer.training.seen import look
+from medtransfer.training.seen import Watched, look
 
-Images = str | Path | bytes | NDArray[Any] | Sequence[str | Path | bytes]
+Images = str | Path | bytes | NDArray[Any] | Sequence[str | Path | bytes | Decoded]
 """Image files (PNG, JPEG, TIFF, DICOM, …) as paths or as their bytes, or whole grey levels 0–255 ``[N, C, H, W]``."""
 
 
@@ -89,30 +90,24 @@ def predict(model: Model, images: Images, *, shift: bool = False) -> pd.DataFram
     """
     heads = model.description["heads"]
     prepared = model.description["preprocessing"]
-    parts, origins = [], list[str]()
+    watched = Watched(model.network) if shift and model.shift else None
+    parts, origins, seen, facts = [], list[str](), list[NDArray[Any]](), list[Facts]()
     with torch.inference_mode():
-        for packed, lungs in batches_with_lungs(_given(images), prepared):
+        for packed, lungs in batches_with_lungs(_given(images), prepared, facts=facts if watched else None):
             masks = () if lungs is None else (torch.from_numpy(lungs.masks),)
-            parts.append(activate(model.network(normalised(packed, prepared), *masks), heads))
+            parts.append(activate((watched or model.network)(normalised(packed, prepared), *masks), heads))
             origins += lungs.origins if lungs else []
+            seen += [packed] if watched else []
     stored = {name: head.model_dump() for name, head in heads.items()}
     columns = head_columns(stored, where=model.address)
     scores = {name: torch.cat([part[name] for part in parts]).double().numpy() for name in columns}
     table = score_table(scores, columns, heads, origins=origins, temperatures=model.temperatures)
-    return table.assign(**{UNLIKE: _unlike(model, images)}) if shift else table
-
-
-def _unlike(model: Model, images: Images) -> list[str] | str:
-    if model.shift is None:
-        return NOT_AVAILABLE
-    given, prepared = _given(images), model.description["preprocessing"]
-    channels = prepared["channels"]
-    files = encoded_files(given)
-    if files is None:
-        given = np.asarray(given)[:, :channels]  # a lung mask may be one more
-    packed = np.concatenate(list(packed_batches(given, prepared)))
-    reasons = model.shift.unlike(look(model.network, prepared, packed, files or ()))
-    return ["; ".join(each) for each in reasons]
+    if not shift:
+        return table
+    if model.shift is None or watched is None:
+        return table.assign(**{UNLIKE: NOT_AVAILABLE})
+    looked = look(model.network, prepared, np.concatenate(seen), features=watched.features, facts=facts)
+    return table.assign(**{UNLIKE: ["; ".join(reasons) for reasons in model.shift.unlike(looked)]})
 
 
 def evaluate(

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -23,7 +23,7 @@ from medtransfer.data.dicom_header import (
     write_without_identity,
 )
 from medtransfer.data.hashing import perceptual_hash, pixel_sha, sha256_file, to_hex
-from medtransfer.data.images import Pixels, read_image, window
+from medtransfer.data.images import Decoded, Pixels, decode, window
 from medtransfer.data.manifest import build_manifest, validate_manifest
 from medtransfer.data.sources import ImageFolderSource, Scan, Skipped, SourceConfig
 from medtransfer.data.sources.base import inside
@@ -107,7 +107,12 @@ def unlisted(source: SourceConfig, scan: Scan) -> list[Skipped]:
 
 
 def scan_to_manifest(
-    source: SourceConfig, dataset_name: str, *, scan: Scan | None = None, raw: bool = False
+    source: SourceConfig,
+    dataset_name: str,
+    *,
+    scan: Scan | None = None,
+    raw: bool = False,
+    keep: Callable[[str, Decoded], None] | None = None,
 ) -> tuple[pd.DataFrame, list[Skipped]]:
     """Decode every image of a source once and return its manifest, and what was left out.
 
@@ -118,13 +123,15 @@ def scan_to_manifest(
         dataset_name: prefix of image and patient ids.
         scan: what ``source.scan()`` returned, to save a second one.
         raw: accept numbers that only a window makes an image; see ``read_image``.
+        keep: is given the path and the content of every image as it is decoded, in several threads; its ``DataError``
+            leaves the image out.
 
     Raises:
         DataError: the layout is wrong, or no image can be read.
     """
     listed = scan or source.scan()
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # decoding and hashing release the lock
-        prints = list(pool.map(lambda row: _fingerprint(source.root, row["path"], raw=raw), listed.rows))
+        prints = list(pool.map(lambda row: _fingerprint(source.root, row["path"], raw=raw, keep=keep), listed.rows))
     skipped = [*listed.skipped, *(each for each in prints if isinstance(each, Skipped))]
     pairs = zip(listed.rows, prints, strict=True)
     rows = [_named(row, each, dataset_name) for row, each in pairs if not isinstance(each, Skipped)]
@@ -212,10 +219,15 @@ def write_pointer(folder: Path, *, workspace: Path) -> Path:
     return workspace / folder.with_name(f"{folder.name}.dvc")
 
 
-def _fingerprint(root: Path, path: str, *, raw: bool) -> dict[str, str] | Skipped:
+def _fingerprint(
+    root: Path, path: str, *, raw: bool, keep: Callable[[str, Decoded], None] | None
+) -> dict[str, str] | Skipped:
     file = file_and_frame(root / path)[0]
     try:
-        image = read_image(root / path, channels=3, raw=raw)
+        decoded = decode(root / path, raw=raw)
+        image = decoded.array(decoded.channels)
+        if keep:
+            keep(path, decoded)
         about = described(root / path) if is_dicom(file) else {}
     except DataError as error:
         return Skipped(path, None, str(error).removeprefix(f"{root / path}: "))

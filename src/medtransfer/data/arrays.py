@@ -5,8 +5,9 @@ Mask values: 0 outside the lungs; 1 to 5 the lobes right upper, right middle, ri
 lesion.
 """
 
+import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from PIL import Image
 from pydantic import Field
 
 from medtransfer.config import Config
-from medtransfer.data.images import Pixels, equalize, read_image, resize, smooth, to_depth, window
+from medtransfer.data.images import Decoded, Pixels, equalize, read_image, resize, smooth, to_depth, window
 from medtransfer.data.manifest import BEFORE_PACKING
 from medtransfer.errors import DataError
 
@@ -48,22 +49,68 @@ class PackConfig(Config):
     smooth: bool = False
     window: tuple[float, float] | None = None
 
+    @classmethod
+    def of(cls, preprocessing: Mapping[str, Any]) -> "PackConfig":
+        """Return how the images that a network was trained on were packed, by the ``preprocessing`` stored with it."""
+        return cls.model_validate({key: preprocessing[key] for key in cls.model_fields if key in preprocessing})
 
-def write_images(table: pd.DataFrame, root: Path, file: Path, config: PackConfig) -> npt.NDArray[np.float64]:
+
+class Prepared:
+    """Images that are prepared for packing while something else has them decoded; they wait in a file.
+
+    Args:
+        file: to make.
+        most: images at the most.
+        config: how they will be packed.
+    """
+
+    def __init__(self, file: Path, most: int, config: PackConfig) -> None:
+        self.config, self._places, self._next = config, dict[str, tuple[int, int]](), itertools.count()
+        self._images = allocate(file, _dtype(config), (most, config.channels, config.size, config.size))
+
+    def add(self, path: str, image: Decoded) -> None:
+        """Prepare one image; several threads may do so at once."""
+        place, (self._images[place], highest) = next(self._next), _prepared(image, self.config)
+        self._places[path] = place, highest
+
+    def get(self, path: str) -> tuple[Pixels, int]:
+        """Return one image as it is packed, and the highest grey level of its file if that has 16 bits, else 0."""
+        place, highest = self._places[path]
+        return self._images[place], highest
+
+
+def _prepared(image: Path | Decoded, config: PackConfig) -> tuple[Pixels, int]:
+    levels = read_image(image, channels=config.channels, raw=config.window is not None)
+    return prepare_image(levels, config), int(levels.max()) if levels.dtype == np.uint16 else 0
+
+
+def _dtype(config: PackConfig) -> type[np.uint8] | type[np.uint16]:
+    return np.uint8 if config.depth == 8 else np.uint16
+
+
+def write_images(
+    table: pd.DataFrame, root: Path, file: Path, config: PackConfig, *, prepared: Prepared | None = None
+) -> npt.NDArray[np.float64]:
     """Write ``[N, C, H, W]`` and return each row's sum and sum of squares on 0–1 per channel ``[N, 2, C]``.
+
+    Args:
+        table: the manifest.
+        root: folder of its files.
+        file: to make.
+        config: how images become an array.
+        prepared: all of the images, to save decoding them again.
 
     Raises:
         DataError: an image cannot be read, or all that have 16 bits use a small part of their range without a window.
     """
     shape = (len(table), config.channels, config.size, config.size)
-    dtype, top = (np.uint8, 255) if config.depth == 8 else (np.uint16, 65_535)
-    images = allocate(file, dtype, shape)
+    images, top = allocate(file, _dtype(config), shape), np.iinfo(_dtype(config)).max
     sums, highest = np.zeros((len(table), 2, config.channels)), np.zeros(len(table), np.int64)
 
     def write(row: int) -> None:
-        raw = read_image(root / table["path"].iloc[row], channels=config.channels, raw=config.window is not None)
-        highest[row] = raw.max() if raw.dtype == np.uint16 else 0
-        images[row] = image = prepare_image(raw, config)
+        path = table["path"].iloc[row]
+        image, highest[row] = prepared.get(path) if prepared else _prepared(root / path, config)
+        images[row] = image
         unit = image.astype(np.float64) / top
         sums[row] = unit.sum((1, 2)), (unit**2).sum((1, 2))
 
@@ -100,16 +147,16 @@ def _require_range(highest: npt.NDArray[np.int64], place: str) -> None:
         )
 
 
-def pack_image(source: Path | bytes, config: PackConfig) -> Pixels:
-    """Return one image file, or its bytes, as it is packed ``[C, size, size]``.
+def pack_image(source: Path | bytes | Decoded, config: PackConfig) -> Pixels:
+    """Return one image file, its bytes or its content, as it is packed ``[C, size, size]``.
 
     Raises:
         DataError: it cannot be read, or it has 16 bits of which it uses a small part and no window is set.
     """
     raw = read_image(source, channels=config.channels, raw=config.window is not None)
     if config.depth == 8 and not config.window and not config.equalize and raw.dtype == np.uint16:
-        place = "the encoded image" if isinstance(source, bytes) else str(source)
-        _require_range(np.array([raw.max()], np.int64), place)
+        place = source.place if isinstance(source, Decoded) else source
+        _require_range(np.array([raw.max()], np.int64), "the encoded image" if isinstance(place, bytes) else str(place))
     return prepare_image(raw, config)
 
 

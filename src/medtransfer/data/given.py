@@ -5,31 +5,42 @@ Python functions read their images here.
 """
 
 import binascii
+import math
+import os
 from base64 import b64decode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from medtransfer.data.arrays import PackConfig, pack_image
-from medtransfer.data.images import equalize, read_image, resize, smooth
+from medtransfer.data.images import Decoded, Pixels, decode, equalize, resize, smooth
 from medtransfer.errors import DataError
 
+File = Path | bytes | Decoded
+"""An image file: its path, its bytes, or its content."""
+Facts = tuple[float, float, float]
+"""Of a file: base-2 logarithms of its shorter side in pixels and of width ÷ height, and 1 for a colour image."""
 MAX_IMAGES = 256
 """Images in one call."""
 _CHUNK = 32
+_Read = TypeVar("_Read")
 _LONGEST, _TINT = 2.5, 0.1
 _SCALED = "nothing above 1, expected grey levels 0 to 255 (not scaled to 0–1)"
 
 
-def packed_batches(given: Any, preprocessing: Mapping[str, Any]) -> Iterator[npt.NDArray[Any]]:
-    """Yield images as the training images were packed ``[chunk, C, size, size]``, files decoded as they come.
+def packed_batches(
+    given: Any, preprocessing: Mapping[str, Any], *, facts: list[Facts] | None = None
+) -> Iterator[npt.NDArray[Any]]:
+    """Yield images as the training images were packed ``[chunk, C, size, size]``; files are decoded a chunk ahead.
 
     Args:
         given: grey levels ``[N, C, H, W]``, or a list of paths, bytes or base64 codes of image files.
         preprocessing: of the model's config.json.
+        facts: is extended by what is known of each file.
 
     Raises:
         DataError: the images are outside the contract of ``tracking/serving.py``.
@@ -39,21 +50,41 @@ def packed_batches(given: Any, preprocessing: Mapping[str, Any]) -> Iterator[npt
         for start in range(0, len(images), _CHUNK):
             yield pack_arrays(images[start : start + _CHUNK], preprocessing)
         return
-    for start in range(0, len(files), _CHUNK):
-        yield pack_files(files[start : start + _CHUNK], preprocessing)
+    config = PackConfig.of(preprocessing)
+
+    def read(file: File) -> tuple[Pixels, Facts | None]:
+        image = file if isinstance(file, Decoded) else decode(file, raw=config.window is not None)
+        return pack_image(image, config), None if facts is None else file_facts(image)
+
+    with ThreadPoolExecutor(min(len(files), len(os.sched_getaffinity(0)))) as pool:  # decoding releases the lock
+        for chunk in _ahead(pool, [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)], read):
+            if facts is not None:
+                facts += [known for _, known in chunk if known]
+            yield np.stack([packed for packed, _ in chunk])
 
 
-def encoded_files(given: Any) -> list[Path | bytes] | None:
-    """Return image files as paths or bytes; nothing where the input is arrays.
+def _ahead(
+    pool: ThreadPoolExecutor, chunks: Sequence[Sequence[File]], read: Callable[[File], _Read]
+) -> Iterator[list[_Read]]:
+    """Yield what is read of the files of each chunk, while those of the next one are read."""
+    coming: list[Future[_Read]] = []
+    for chunk in (*chunks, ()):
+        now, coming = coming, [pool.submit(read, file) for file in chunk]
+        if now:
+            yield [each.result() for each in now]
+
+
+def encoded_files(given: Any) -> list[File] | None:
+    """Return image files as paths, bytes or contents; nothing where the input is arrays.
 
     Raises:
         DataError: too many, of several kinds, or text that is no base64 code.
     """
-    if isinstance(given, (str, bytes, Path)):
+    if isinstance(given, (str, bytes, Path, Decoded)):
         given = [given]
     if isinstance(given, np.ndarray) and given.ndim == 1 and given.dtype.kind in "OSU":
         given = given.tolist()
-    if not isinstance(given, (list, tuple)) or not all(isinstance(each, (str, bytes, Path)) for each in given):
+    if not isinstance(given, (list, tuple)) or not all(isinstance(each, (str, bytes, Path, Decoded)) for each in given):
         return None
     if not given:
         raise DataError("no image; send one or more")
@@ -93,15 +124,13 @@ def pack_arrays(images: npt.NDArray[np.uint8], preprocessing: Mapping[str, Any])
     return np.stack([resize(image, preprocessing["size"]) for image in clean])
 
 
-def pack_files(files: Sequence[Path | bytes], preprocessing: Mapping[str, Any]) -> npt.NDArray[Any]:
-    """Return image files, read and prepared as the training images were ``[N, C, size, size]``.
+def pack_file(file: File, preprocessing: Mapping[str, Any]) -> Pixels:
+    """Return one image file, read and prepared as the training images were ``[C, size, size]``.
 
     Raises:
-        DataError: a file cannot be read.
+        DataError: the file cannot be read.
     """
-    known = {key: preprocessing[key] for key in PackConfig.model_fields if key in preprocessing}
-    config = PackConfig.model_validate(known)
-    return np.stack([pack_image(file, config) for file in files])
+    return pack_image(file, PackConfig.of(preprocessing))
 
 
 def normalised(packed: npt.NDArray[Any], preprocessing: Mapping[str, Any]) -> Any:
@@ -153,7 +182,18 @@ def _numbers(value: float | Sequence[float]) -> Sequence[float]:
     return value if isinstance(value, Sequence) else (value,)
 
 
-def input_flags(data: Path | bytes, preprocessing: Mapping[str, Any]) -> list[str]:
+def file_facts(image: Decoded) -> Facts:
+    """Return what is known of an image file beside its packed form."""
+    return facts_of(image.size, colour=image.channels == 3 and colourful(image.array(3)))
+
+
+def facts_of(size: tuple[int, int], *, colour: bool) -> Facts:
+    """Return what is known of an image of a width and height."""
+    width, height = size
+    return math.log2(min(width, height)), math.log2(width / height), float(colour)
+
+
+def input_flags(file: File, preprocessing: Mapping[str, Any]) -> list[str]:
     """Say what of one image file is unlike any image that the model was trained on, by rules that need no data.
 
     They find colour where the model reads grey, images smaller than its view, long strips and blank images. They do
@@ -162,7 +202,8 @@ def input_flags(data: Path | bytes, preprocessing: Mapping[str, Any]) -> list[st
     Raises:
         DataError: it cannot be read.
     """
-    image = read_image(data, channels=3, raw=preprocessing.get("window") is not None)
+    decoded = file if isinstance(file, Decoded) else decode(file, raw=preprocessing.get("window") is not None)
+    image = decoded.array(decoded.channels)
     (height, width), flags = image.shape[1:], []
     if preprocessing["channels"] == 1 and colourful(image):
         flags.append("in colour, the model reads grey images")

@@ -44,32 +44,67 @@ _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
 
-def read_image(source: Path | bytes, *, channels: Literal[1, 3], raw: bool = False) -> Pixels:
+class Decoded:
+    """An image file, decoded once, that several steps read; ``read_image`` takes it in place of the file.
+
+    Attributes:
+        place: the file's name, for errors.
+    """
+
+    def __init__(self, place: str, content: Image.Image | Pixels, *, raw: bool) -> None:
+        self.place, self._content, self._raw = place, content, raw
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        held = self._content
+        return (held.shape[1], held.shape[0]) if isinstance(held, np.ndarray) else held.size
+
+    @property
+    def channels(self) -> Literal[1, 3]:
+        """1 where the file holds grey levels, which three channels would repeat."""
+        held = self._content
+        grey = isinstance(held, np.ndarray) or held.mode in ("1", "L", "F") or held.mode.startswith("I")
+        return 1 if grey and not (isinstance(held, Image.Image) and held.has_transparency_data) else 3
+
+    def array(self, channels: Literal[1, 3]) -> Pixels:
+        """Return what ``read_image`` returns."""
+        if isinstance(self._content, np.ndarray):
+            return np.repeat(self._content[None], channels, axis=0)
+        return _to_array(self.place, self._content, channels, raw=self._raw)
+
+
+def read_image(source: Path | bytes | Decoded, *, channels: Literal[1, 3], raw: bool = False) -> Pixels:
     """Return an image as uint8 or uint16 ``[channels, height, width]``; see the module's table.
 
     Colour becomes grey by ITU-R 601 luma; grey becomes colour by repetition.
 
     Args:
-        source: the file, its frame (``scan.dcm#3``), or the bytes of a file.
+        source: the file, its frame (``scan.dcm#3``), the bytes of a file, or what ``decode`` returned.
         channels: of the result.
-        raw: keep numbers that no image of 16 bits holds (Hounsfield units, floats), because a window follows.
+        raw: keep numbers that no image of 16 bits holds (Hounsfield units, floats), because a window follows. Of a
+            decoded image, what was said when it was decoded counts.
 
     Raises:
         DataError: the file is absent, empty, truncated, too large or not an image, or holds other numbers.
     """
+    return (source if isinstance(source, Decoded) else decode(source, raw=raw)).array(channels)
+
+
+def decode(source: Path | bytes, *, raw: bool = False) -> Decoded:
+    """Return an image file for several uses; arguments and errors as in :func:`read_image`."""
     place = "the encoded image" if isinstance(source, bytes) else str(source)
     source, frame = (source, None) if isinstance(source, bytes) else file_and_frame(source)
     _require_content(source, place)
     if is_dicom(source):
-        levels = read_dicom(source, place, most_pixels=MAX_PIXELS, raw=raw, frame=frame)
-        return np.repeat(levels[None], channels, axis=0)
+        return Decoded(place, read_dicom(source, place, most_pixels=MAX_PIXELS, raw=raw, frame=frame), raw=raw)
     if frame is not None:
         raise DataError(f"{place}: no DICOM, so without frames; name the file alone")
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as opened:
             _check_size(place, opened.size)
             opened.load()
-            image = ImageOps.exif_transpose(opened)
+            return Decoded(place, ImageOps.exif_transpose(opened), raw=raw)
     except _BOMBS as error:
         raise DataError(f"{place}: {error}; make it smaller, at most {MAX_PIXELS} pixels are read") from error
     except UnidentifiedImageError as error:
@@ -77,7 +112,6 @@ def read_image(source: Path | bytes, *, channels: Literal[1, 3], raw: bool = Fal
         raise DataError(f"{place}: not an image, expected one of {known}; remove or convert it") from error
     except _DAMAGE as error:
         raise DataError(f"{place}: damaged image ({error}), expected a whole file; download it again") from error
-    return _to_array(place, image, channels, raw=raw)
 
 
 def _require_content(source: Path | bytes, place: str) -> None:

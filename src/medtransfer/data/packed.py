@@ -26,13 +26,13 @@ import pandas as pd
 from pydantic import ValidationError
 
 from medtransfer.config import Config
-from medtransfer.data.arrays import PackConfig, mask_files, write_images, write_masks
+from medtransfer.data.arrays import PackConfig, Prepared, mask_files, write_images, write_masks
 from medtransfer.data.images import Pixels
 from medtransfer.data.manifest import BEFORE_PACKING, ZONES, classes_of, finding_columns, read_manifest, write_manifest
 from medtransfer.errors import DataError
 from medtransfer.files import new_folder, read_sealed, sha256_file, write_sealed
 
-__all__ = ["DatasetMeta", "PackConfig", "PackedDataset", "Patients", "Rows", "pack"]
+__all__ = ["DatasetMeta", "PackConfig", "PackedDataset", "Patients", "Prepared", "Rows", "pack"]
 
 Rows = npt.NDArray[np.int64]
 META = "dataset.json"
@@ -69,7 +69,15 @@ class DatasetMeta(Config):
         return self.pack.size
 
 
-def pack(manifest: pd.DataFrame, root: Path, out: Path, config: PackConfig, *, meta: Mapping[str, Any]) -> None:
+def pack(
+    manifest: pd.DataFrame,
+    root: Path,
+    out: Path,
+    config: PackConfig,
+    *,
+    meta: Mapping[str, Any],
+    prepared: Prepared | None = None,
+) -> None:
     """Decode every image once and write a packed data set, whole or not at all.
 
     Windowing and equalising see the files' own depth; resizing follows; quantising comes last. Mean and standard
@@ -82,6 +90,7 @@ def pack(manifest: pd.DataFrame, root: Path, out: Path, config: PackConfig, *, m
         config: size, channels, depth, equalising, window.
         meta: ``licence``, ``citation``, ``known_overlaps``, ``official_splits``, ``patients`` (not known when absent),
             and ``classes`` in the order of the network's outputs (sorted labels when absent).
+        prepared: all of the images, where something else has decoded them; then only masks are decoded here.
 
     Raises:
         DataError: a file cannot be read, a mask holds another value, a label is not in ``classes``, or ``out`` holds
@@ -90,7 +99,7 @@ def pack(manifest: pd.DataFrame, root: Path, out: Path, config: PackConfig, *, m
     classes = tuple(meta.get("classes") or classes_of(manifest))
     table = _number_rows(manifest, classes)
     with new_folder(out, made=PARTS, mark=META) as staged:
-        sums = write_images(table, root, staged / "images.npy", config)
+        sums = write_images(table, root, staged / "images.npy", config, prepared=prepared)
         masks = write_masks([root / m for m in mask_files(manifest) if m], staged / "masks.npy", config.size)
         write_manifest(table, staged / "manifest.parquet")
         files = {file.name: sha256_file(file) for file in sorted(staged.iterdir())}

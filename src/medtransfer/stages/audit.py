@@ -110,11 +110,7 @@ def _cases(options: Namespace, description: dict[str, Any], images: Images, posi
 def _images(options: Namespace, description: dict[str, Any], folder: Path) -> Images:
     """Open a prepared data set's test images, or pack those of a table as the model's training images were."""
     prepared = description.get("preprocessing", {})
-    config = (
-        PackConfig.model_validate({key: prepared[key] for key in PackConfig.model_fields if key in prepared})
-        if prepared
-        else ELSEWHERE
-    )
+    config = PackConfig.of(prepared) if prepared else ELSEWHERE
     if options.dataset:
         settings, data = load_params().dataset(options.dataset), open_dataset(options.dataset)
         if prepared and data.meta.pack != config:

@@ -15,9 +15,11 @@ import pandas as pd
 from medtransfer import paths
 from medtransfer.data.add import by_reason, scan_to_manifest
 from medtransfer.data.dicom_header import windows_in_words
+from medtransfer.data.given import Facts, file_facts
+from medtransfer.data.images import Decoded
 from medtransfer.data.lungs import FILE, SEGMENTER, WHOLE, count_origins
-from medtransfer.data.packed import PackedDataset
-from medtransfer.data.sources import Skipped
+from medtransfer.data.packed import PackConfig, Prepared
+from medtransfer.data.sources import CsvSource, ImageFolderSource, Scan, Skipped
 from medtransfer.errors import DataError
 from medtransfer.evaluation.checks import UndefinedMetricWarning
 from medtransfer.evaluation.intervals import Interval
@@ -108,43 +110,90 @@ def evaluated(
     Raises:
         DataError: there is no image, or a label is no class of the model.
     """
-    heads, positive, watched = description["heads"], description["extra"]["positive"], Watched(model)
+    heads, positive = description["heads"], description["extra"]["positive"]
     source, scan = scan_unseen(options, label_names(description))
     folder = source.root.resolve().name or "images"
-    window = description["preprocessing"].get("window")
-    manifest, skipped = scan_to_manifest(source, folder, scan=scan, raw=window is not None)
-    manifest, unanswered = answered(manifest.assign(split="test"), description)
-    with tempfile.TemporaryDirectory() as temporary:
-        data = pack_like_training(manifest, source.root, Path(temporary) / "data", description, patients=scan.patients)
-        table = predict_network(watched if shift else model, description, data, _engine(), name=name)
-        lungs = origins_of_lungs(model, description["preprocessing"], data)
-        unlike = _unlike(shift, watched, description["preprocessing"], data, source.root)
+    read = _read(source, scan, model, description, name=name, shift=shift)
     asked = asked_questions(heads, positive=positive)
-    metrics = _scored(table, asked)
+    metrics = _scored(read.table, asked)
     known = scan.patients == "known"
     warnings = [
         *scan.notes,
-        windows_in_words(manifest["window"], window),
-        unanswered,
-        *(below_chance(question, table, outputs) for question, outputs in asked.items() if len(outputs) == 1),
-        _whole_images(lungs, description["preprocessing"]),
-        _copies(manifest, description["extra"]["dataset"]),
-        unlike_in_words(unlike),
+        windows_in_words(read.manifest["window"], description["preprocessing"].get("window")),
+        read.unanswered,
+        *(below_chance(question, read.table, outputs) for question, outputs in asked.items() if len(outputs) == 1),
+        _whole_images(read.lungs, description["preprocessing"]),
+        _copies(read.manifest, description["extra"]["dataset"]),
+        unlike_in_words(read.unlike),
         "" if known else UNKNOWN_PATIENTS,
     ]
     facts = {
         "name": folder,
-        "images": len(manifest),
-        "patients": manifest["patient_id"].nunique() if known else None,
-        "left_out": len(skipped),
-        **({LUNGS[origin]: count for origin, count in count_origins(lungs).items()} if lungs else {}),
+        "images": len(read.manifest),
+        "patients": read.manifest["patient_id"].nunique() if known else None,
+        "left_out": len(read.skipped),
+        **({LUNGS[origin]: count for origin, count in count_origins(read.lungs).items()} if read.lungs else {}),
         **({"positive_class": positive} if positive else {}),
-        **unlike_facts(unlike),
+        **unlike_facts(read.unlike),
         "trained_on": description["extra"]["dataset"],
     }
     stored = {head: one.model_dump() for head, one in heads.items()}
-    shown = answers(table, manifest, head_columns(stored, where=name), lungs=lungs, unlike=unlike)
-    return Evaluation(facts, metrics, list(asked), table, shown, skipped, [text for text in warnings if text])
+    columns = head_columns(stored, where=name)
+    shown = answers(read.table, read.manifest, columns, lungs=read.lungs, unlike=read.unlike)
+    return Evaluation(facts, metrics, list(asked), read.table, shown, read.skipped, [text for text in warnings if text])
+
+
+class _Read(NamedTuple):
+    """Images that were read, and what the network makes of them."""
+
+    manifest: pd.DataFrame
+    skipped: list[Skipped]
+    unanswered: str
+    """Why labels are no answer to the network's question; empty where they are."""
+    table: pd.DataFrame
+    """Predictions."""
+    lungs: list[str]
+    """Where the lung mask of every image is from."""
+    unlike: list[list[str]] | None
+    """In what each image is unlike the training images."""
+
+
+class _Kept:
+    """What is needed of every image, taken while it is decoded for the manifest."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.prepared, self.facts = prepared, dict[str, Facts]()
+
+    def __call__(self, path: str, image: Decoded) -> None:
+        self.prepared.add(path, image)
+        self.facts[path] = file_facts(image)
+
+
+def _read(
+    source: ImageFolderSource | CsvSource,
+    scan: Scan,
+    model: Classifier,
+    description: dict[str, Any],
+    *,
+    name: str,
+    shift: Shift | None,
+) -> _Read:
+    """Decode every image once, in a temporary folder, and pass it through the network once."""
+    preprocessing, watched = description["preprocessing"], Watched(model)
+    config, dataset = PackConfig.of(preprocessing), source.root.resolve().name or "images"
+    with tempfile.TemporaryDirectory() as temporary:
+        kept = _Kept(Prepared(Path(temporary) / "prepared.npy", len(scan.rows), config))
+        manifest, skipped = scan_to_manifest(source, dataset, scan=scan, raw=config.window is not None, keep=kept)
+        manifest, unanswered = answered(manifest.assign(split="test"), description)
+        place, prepared = Path(temporary) / "data", kept.prepared
+        data = pack_like_training(manifest, source.root, place, description, patients=scan.patients, prepared=prepared)
+        table = predict_network(watched if shift else model, description, data, _engine(), name=name)
+        lungs = origins_of_lungs(model, preprocessing, data)
+        unlike = None
+        if shift:
+            facts = [kept.facts[path] for path in data.manifest["path"]]
+            unlike = shift.unlike(look(model, preprocessing, data.images, features=watched.features, facts=facts))
+    return _Read(manifest, skipped, unanswered, table, lungs, unlike)
 
 
 def _engine() -> Engine:
@@ -155,16 +204,6 @@ def _scored(table: pd.DataFrame, asked: Mapping[str, tuple[str, ...]]) -> dict[s
     with catch_warnings():
         simplefilter("ignore", UndefinedMetricWarning)  # the report says "not defined"
         return score_questions(table, asked)
-
-
-def _unlike(
-    shift: Shift | None, watched: Watched, prepared: dict[str, Any], data: PackedDataset, root: Path
-) -> list[list[str]] | None:
-    """Return in what each image is unlike the training images; ``root`` is the folder of the files."""
-    if shift is None:
-        return None
-    files = [root / path for path in data.manifest["path"]]
-    return shift.unlike(look(watched.network, prepared, data.images, files, features=watched.features))
 
 
 def _write(options: Namespace, found: Evaluation) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from medtransfer.api import Model, explain_images, load_model, predict
-from medtransfer.data.given import input_flags, pack_files
-from medtransfer.data.images import to_depth
+from medtransfer.data.given import input_flags, pack_file
+from medtransfer.data.images import Decoded, decode, to_depth
 from medtransfer.data.manifest import ZONES
 from medtransfer.data.windows import centre_crop
 from medtransfer.errors import MedTransferError
@@ -101,7 +101,8 @@ def answer(loaded: Loaded, data: bytes | Path, wants_map: bool) -> dict[str, Any
     """
     model = loaded.model
     prepared = model.description["preprocessing"]
-    (row,) = predict(model, [data], shift=True).to_dict("records")
+    image = decode(data, raw=prepared.get("window") is not None)
+    (row,) = predict(model, [image], shift=True).to_dict("records")
     unlike = row.pop(UNLIKE)
     chances = {name.removeprefix("probability_"): row[name] for name in row if name.startswith("probability_")}
     heads = model.description["heads"].values()
@@ -110,11 +111,11 @@ def answer(loaded: Loaded, data: bytes | Path, wants_map: bool) -> dict[str, Any
     if all(f"severity_{zone}" in row for zone in ZONES):
         right, left = ([row[f"severity_{zone}"] for zone in half] for half in (ZONES[:3], ZONES[3:]))
         reply["zones"] = [right, left]
-    reply |= {"flags": input_flags(data, prepared), UNLIKE: unlike if unlike == NOT_AVAILABLE else _listed(unlike)}
+    reply |= {"flags": input_flags(image, prepared), UNLIKE: unlike if unlike == NOT_AVAILABLE else _listed(unlike)}
     if wants_map:
         explained = model.description["extra"].get("positive") or model.outputs[0]
-        heat = explain_images(model, [data], output=explained)[0]
-        reply |= {"explained": explained, "map": _png(_view(data, prepared), heat)}
+        heat = explain_images(model, [image], output=explained)[0]
+        reply |= {"explained": explained, "map": _png(_view(image, prepared), heat)}
     return reply
 
 
@@ -122,11 +123,11 @@ def _listed(reasons: str) -> list[str]:
     return reasons.split("; ") if reasons else []
 
 
-def _view(data: bytes | Path, prepared: dict[str, Any]) -> Any:
+def _view(image: Decoded, prepared: dict[str, Any]) -> Any:
     """Return the image as the network sees it, grey uint8 ``[crop, crop]``."""
     import torch
 
-    grey = to_depth(pack_files([data], prepared)[0], 8).mean(0).round().astype("uint8")
+    grey = to_depth(pack_file(image, prepared), 8).mean(0).round().astype("uint8")
     return centre_crop(torch.from_numpy(grey), prepared["crop"]).numpy()
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from medtransfer.data.given import encoded_files, packed_batches
+from medtransfer.data.given import Facts, encoded_files, packed_batches
 from medtransfer.errors import DataError
 from medtransfer.tracking.columns import FILES
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def batches_with_lungs(
-    given: Any, preprocessing: Mapping[str, Any]
+    given: Any, preprocessing: Mapping[str, Any], *, facts: list[Facts] | None = None
 ) -> Iterator[tuple[npt.NDArray[Any], "LungMasks | None"]]:
     """Yield images as ``packed_batches`` does, each with the lungs at the size of the network's input.
 
@@ -25,13 +25,14 @@ def batches_with_lungs(
     Args:
         given: as ``packed_batches`` takes it; a network that was trained on masks takes ``[N, C + 1, H, W]`` too.
         preprocessing: of the model's config.json.
+        facts: is extended by what is known of each file.
 
     Raises:
         DataError: the images are outside the contract, or a mask shows no lung or holds other values than mask files.
     """
     images, masks = (given, None) if encoded_files(given) is not None else _split(given, preprocessing)
     start = 0
-    for packed in packed_batches(images, preprocessing):
+    for packed in packed_batches(images, preprocessing, facts=facts):
         own = None if masks is None else masks[start : start + len(packed)]
         yield packed, _lungs(packed, own, preprocessing, start) if "masks" in preprocessing else None
         start += len(packed)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from medtransfer.data.loaders import Loader
 from medtransfer.data.lungs import WHOLE, lung_origins
-from medtransfer.data.packed import PackConfig, PackedDataset, Patients, pack
+from medtransfer.data.packed import PackConfig, PackedDataset, Patients, Prepared, pack
 from medtransfer.errors import DataError
 from medtransfer.evaluation.cells import VALUES
 from medtransfer.evaluation.intervals import Interval
@@ -81,7 +81,13 @@ def _told_from_others(description: Mapping[str, Any]) -> str:
 
 
 def pack_like_training(
-    manifest: pd.DataFrame, root: Path, out: Path, description: Mapping[str, Any], *, patients: Patients
+    manifest: pd.DataFrame,
+    root: Path,
+    out: Path,
+    description: Mapping[str, Any],
+    *,
+    patients: Patients,
+    prepared: Prepared | None = None,
 ) -> PackedDataset:
     """Pack images as those that the network was trained on.
 
@@ -93,6 +99,7 @@ def pack_like_training(
         out: folder to make.
         description: what ``load_model`` returned beside the network.
         patients: whether the patients of the images are known.
+        prepared: all of the images, where something else has decoded them.
 
     Raises:
         DataError: a label is no class of the network, or a file cannot be read.
@@ -104,9 +111,8 @@ def pack_like_training(
         raise DataError(
             f"{root}: label {unknown[0]!r} is not a class of the model ({', '.join(classes)}); name it with --rename"
         )
-    prepared = description["preprocessing"]
-    config = PackConfig.model_validate({key: prepared[key] for key in PackConfig.model_fields if key in prepared})
-    pack(manifest, root, out, config, meta={"classes": classes, "patients": patients})
+    meta = {"classes": classes, "patients": patients}
+    pack(manifest, root, out, PackConfig.of(description["preprocessing"]), meta=meta, prepared=prepared)
     return PackedDataset.open(out)
 
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from medtransfer.data.dicom_header import file_and_frame
-from medtransfer.data.given import colourful, normalised
-from medtransfer.data.images import FORMATS, grey_levels, image_size, read_image
+from medtransfer.data.given import Facts, facts_of, file_facts, normalised
+from medtransfer.data.images import FORMATS, decode, grey_levels, image_size
 from medtransfer.data.packed import PackedDataset, Rows
 from medtransfer.errors import DataError
 from medtransfer.evaluation.shift import ASPECT, COLOUR, GREY, SIDE, Seen, Shift, fit_shift
@@ -57,6 +57,7 @@ def look(
     files: Sequence[Path | bytes] = (),
     *,
     features: Sequence[npt.NDArray[np.float64]] = (),
+    facts: Sequence[Facts] = (),
 ) -> Seen:
     """Return what is known of images; only a batch of them is in memory at a time.
 
@@ -66,6 +67,7 @@ def look(
         packed: images as the training images were packed ``[N, C, size, size]``.
         files: what they were read from; without, or where a file is not at hand, size and colour are not known.
         features: those of the same images in their order, out of :class:`Watched`; without, they pass the network here.
+        facts: what ``file_facts`` says of the files, in place of ``files``.
 
     Raises:
         DataError: a file cannot be read.
@@ -73,11 +75,11 @@ def look(
     batches = [packed[start : start + _BATCH] for start in range(0, len(packed), _BATCH)]
     levels = np.concatenate([_levels(batch) for batch in batches], axis=1)
     numbers = dict(zip(GREY, levels, strict=True))
-    facts = [(math.nan,) * 3] * len(packed)
     if files:
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # decoding releases the lock
             facts = list(pool.map(partial(_file, raw=prepared.get("window") is not None), files))
-    numbers |= dict(zip((SIDE, ASPECT, COLOUR), np.array(facts, np.float64).T, strict=True))
+    known = facts or [(math.nan,) * 3] * len(packed)
+    numbers |= dict(zip((SIDE, ASPECT, COLOUR), np.array(known, np.float64).T, strict=True))
     return Seen(np.concatenate(features or _features(network, prepared, batches)), numbers)
 
 
@@ -130,15 +132,10 @@ def _spaced(rows: Rows, most: int) -> Rows:
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).round().astype(int)]
 
 
-def _file(file: Path | bytes, *, raw: bool) -> tuple[float, float, float]:
-    """Return logarithms of shorter side and aspect, and 1 for a colour image; pixels of grey files are not decoded."""
+def _file(file: Path | bytes, *, raw: bool) -> Facts:
+    """Return the facts of a file; pixels of grey files are not decoded."""
     size = _grey_size(file) if isinstance(file, Path) else None
-    colour = 0.0
-    if size is None:
-        image = read_image(file, channels=3, raw=raw)
-        size, colour = (image.shape[2], image.shape[1]), float(colourful(image))
-    width, height = size
-    return math.log2(min(width, height)), math.log2(width / height), colour
+    return facts_of(size, colour=False) if size else file_facts(decode(file, raw=raw))
 
 
 def _grey_size(file: Path) -> tuple[int, int] | None:
