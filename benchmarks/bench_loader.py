@@ -22,7 +22,7 @@ from medtransfer.data.loaders import Loader
 from medtransfer.data.manifest import build_manifest
 from medtransfer.data.packed import PackConfig, PackedDataset, pack
 from medtransfer.data.transforms import AugmentConfig
-from medtransfer.training.engine import keep_freed_memory
+from medtransfer.models.memory import keep_freed_memory
 
 IMAGES, BATCH, PACKED, CROP = 64, 32, 256, 224
 GOAL = "packed loader at least 50 times ImageFolder with two workers on 1,024² PNGs to 224"

@@ -71,9 +71,9 @@ def main() -> None:
     if len(sys.argv) > 1:
         how, backbone, crop = sys.argv[1:]
         if how == "default":
-            import medtransfer.training.engine as engine
+            from medtransfer.models import memory
 
-            engine.MALLOC.clear()
+            memory.MALLOC.clear()
         print(json.dumps(steps(backbone, int(crop))))
         return
     rows = [compare(*network) for network in NETWORKS]

@@ -71,8 +71,8 @@ def test_prediction_and_evaluation_are_those_of_the_command_line(weights):
     assert list(table["label"]) == list(answers["label"])
     np.testing.assert_allclose(table["probability_covid"], answers["probability_covid"], atol=1e-6)
     arrays = np.stack([np.asarray(Image.open(file))[None] for file in files])
-    for given in ([str(file) for file in files], [file.read_bytes() for file in files], arrays):
-        pd.testing.assert_frame_equal(mt.predict(model, given), table)
+    for same in ([str(file) for file in files], [file.read_bytes() for file in files], arrays):
+        pd.testing.assert_frame_equal(mt.predict(model, same), table)
     assert len(mt.predict(model, "mine/00.png")) == 1
     before = set(Path().rglob("*"))
     found = mt.evaluate(model, manifest="mine/labels.csv")

@@ -19,6 +19,7 @@ from medtransfer.explain.explainers import explain
 from medtransfer.explain.severity import SEVERITY_MAP, require_severity, severity_map
 from medtransfer.models.classifier import Classifier
 from medtransfer.models.heads import activate, require_trained
+from medtransfer.models.memory import keep_freed_memory
 from medtransfer.models.weights import load_model as load_weights
 from medtransfer.reporting.evaluation import UNLIKE
 from medtransfer.stages.audit import audited
@@ -56,6 +57,8 @@ class Model:
 def load_model(model: str | Path) -> Model:
     """Return a registered model, or the weights of a fit. Hashes are checked, no pickle is loaded.
 
+    From here on the process keeps the memory that it frees (``models/memory.py``).
+
     Args:
         model: ``models:/<name>@<alias>``, ``models:/<name>/<version>``, or the path of a folder with
             ``model.safetensors`` and ``config.json``.
@@ -68,6 +71,7 @@ def load_model(model: str | Path) -> Model:
     registered = isinstance(model, str) and model.startswith("models:/")
     folder = fetch_model(str(model)) if registered else Path(model)
     network, description = load_weights(folder)
+    keep_freed_memory()
     require_trained(description["heads"], what=str(model))
     return Model(str(model), network, description, read_temperatures(folder), read_shift(folder / SHIFT))
 

@@ -8,10 +8,10 @@ import binascii
 import math
 import os
 from base64 import b64decode
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,6 @@ Facts = tuple[float, float, float]
 MAX_IMAGES = 256
 """Images in one call."""
 _CHUNK = 32
-_Read = TypeVar("_Read")
 _LONGEST, _TINT = 2.5, 0.1
 _SCALED = "nothing above 1, expected grey levels 0 to 255 (not scaled to 0–1)"
 
@@ -35,7 +34,7 @@ _SCALED = "nothing above 1, expected grey levels 0 to 255 (not scaled to 0–1)"
 def packed_batches(
     given: Any, preprocessing: Mapping[str, Any], *, facts: list[Facts] | None = None
 ) -> Iterator[npt.NDArray[Any]]:
-    """Yield images as the training images were packed ``[chunk, C, size, size]``; files are decoded a chunk ahead.
+    """Yield images as the training images were packed ``[chunk, C, size, size]``; files are decoded as they come.
 
     Args:
         given: grey levels ``[N, C, H, W]``, or a list of paths, bytes or base64 codes of image files.
@@ -57,21 +56,11 @@ def packed_batches(
         return pack_image(image, config), None if facts is None else file_facts(image)
 
     with ThreadPoolExecutor(min(len(files), len(os.sched_getaffinity(0)))) as pool:  # decoding releases the lock
-        for chunk in _ahead(pool, [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)], read):
+        for start in range(0, len(files), _CHUNK):  # a chunk ahead of the network is slower: both take every core
+            chunk = list(pool.map(read, files[start : start + _CHUNK]))
             if facts is not None:
                 facts += [known for _, known in chunk if known]
             yield np.stack([packed for packed, _ in chunk])
-
-
-def _ahead(
-    pool: ThreadPoolExecutor, chunks: Sequence[Sequence[File]], read: Callable[[File], _Read]
-) -> Iterator[list[_Read]]:
-    """Yield what is read of the files of each chunk, while those of the next one are read."""
-    coming: list[Future[_Read]] = []
-    for chunk in (*chunks, ()):
-        now, coming = coming, [pool.submit(read, file) for file in chunk]
-        if now:
-            yield [each.result() for each in now]
 
 
 def encoded_files(given: Any) -> list[File] | None:

@@ -51,8 +51,10 @@ class ImageClassifier(PythonModel):  # type: ignore[misc]  # MLflow ships no typ
             CheckpointError: a file is damaged.
             ModelError: a head was never trained.
         """
+        from medtransfer.models.memory import keep_freed_memory
         from medtransfer.models.weights import load_model
 
+        keep_freed_memory()
         folder = Path(context.artifacts["weights"]).parent
         self.network, self.config = load_model(folder)
         stored = {name: head.model_dump() for name, head in self.config["heads"].items()}

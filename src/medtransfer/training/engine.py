@@ -3,9 +3,7 @@
 The same command works on a CPU, on one GPU, and under ``torchrun`` on several processes.
 """
 
-import ctypes
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
@@ -18,13 +16,12 @@ from torch.optim import Optimizer
 
 from medtransfer.config import Config
 from medtransfer.errors import ConfigError
+from medtransfer.models.memory import keep_freed_memory
 from medtransfer.training.dense import DenseUpdates
 from medtransfer.training.depthwise import DepthwiseInFp32
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-MALLOC = {"M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1), "M_TOP_PAD": (-2, 64 << 20)}
-"""Options of glibc's allocator and their values: no mapping for a large tensor alone, never shrink, grow by 64 MiB."""
 
 
 class HardwareConfig(Config):
@@ -131,18 +128,6 @@ class Engine:
         if value.ndim == 4 and self.config.channels_last:
             return value.to(self.device, memory_format=torch.channels_last, non_blocking=True)
         return value.to(self.device, non_blocking=True)
-
-
-def keep_freed_memory() -> None:
-    """Tell glibc to keep freed memory for the next step instead of giving it back to the system.
-
-    By default every large tensor is mapped again, and the system clears each of its pages again: tens of thousands of
-    page faults per step, up to a fifth of its time. With another C library nothing happens.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        for option, value in MALLOC.values():
-            mallopt(option, value)
 
 
 def _device(name: str) -> torch.device:
