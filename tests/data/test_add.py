@@ -53,6 +53,20 @@ def test_images_that_cannot_be_read_are_counted_with_their_reason(source):
     assert str(source.root) not in skipped[1].reason
 
 
+def test_what_keeps_an_image_is_given_its_content_and_may_refuse_it(source):
+    kept = {}
+
+    def keep(path, image):
+        if path.endswith("b.png"):
+            raise DataError(f"{source.root / path}: too odd")
+        kept[path] = image.array(1)
+
+    manifest, skipped = scan_to_manifest(source, "ward", keep=keep)
+    assert sorted(kept) == ["images/a.png", "images/c.png"] == manifest["path"].tolist()
+    assert all(np.array_equal(image, read_image(source.root / path, channels=1)) for path, image in kept.items())
+    assert "too odd" in {each.file: each.reason for each in skipped}["images/b.png"]
+
+
 def test_a_label_outside_the_declared_classes_is_refused(source):
     narrow = source.model_copy(update={"classes": ("normal",)})
     with pytest.raises(DataError, match=r"column label: 2 rows .*'covid'.*expected one of normal"):

@@ -7,7 +7,8 @@ from PIL import Image
 from scipy.ndimage import correlate1d
 
 from medtransfer.data import images
-from medtransfer.data.images import equalize, image_size, read_image, resize, smooth, to_depth, window
+from medtransfer.data.hashing import perceptual_hash, pixel_sha
+from medtransfer.data.images import decode, equalize, image_size, read_image, resize, smooth, to_depth, window
 from medtransfer.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -33,6 +34,22 @@ def test_grey_stays_grey_and_repeats_when_three_channels_are_asked(tmp_path):
     path = saved(tmp_path / "a.png", GREY)
     np.testing.assert_array_equal(read_image(path, channels=1), GREY[None])
     np.testing.assert_array_equal(read_image(path, channels=3), np.stack([GREY] * 3))
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels"), [("L", 1), ("1", 1), ("I;16", 1), ("LA", 3), ("P", 3), ("RGB", 3), ("RGBA", 3)]
+)
+def test_a_decoded_file_knows_whether_three_channels_say_more_than_one(tmp_path, mode, channels):
+    array = RNG.integers(0, 65_536, (6, 9), dtype=np.uint16) if mode == "I;16" else COLOUR
+    path = saved(tmp_path / "a.png", array, mode)
+    decoded = decode(path)
+    assert (decoded.channels, decoded.size) == (channels, (9, 6))
+    for asked in (1, 3):
+        np.testing.assert_array_equal(read_image(decoded, channels=asked), read_image(path, channels=asked))
+    if channels == 1:
+        assert (decoded.array(3) == decoded.array(1)).all()
+        assert pixel_sha(decoded.array(3)) == pixel_sha(decoded.array(1))
+        assert perceptual_hash(decoded.array(3)) == perceptual_hash(decoded.array(1))
 
 
 def test_colour_is_channels_first_and_its_grey_is_luma(tmp_path):

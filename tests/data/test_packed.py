@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from medtransfer.data.images import equalize, read_image, resize, smooth
+from medtransfer.data.arrays import Prepared
+from medtransfer.data.images import decode, equalize, read_image, resize, smooth
 from medtransfer.data.manifest import build_manifest
 from medtransfer.data.packed import FORMAT, PackConfig, PackedDataset, pack
 from medtransfer.errors import DataError
@@ -204,6 +205,32 @@ def test_pictures_of_one_grey_level_are_refused(root):
 
 def test_packing_twice_gives_the_same_content_hash(root):
     assert packed(root, PackConfig(size=8)).meta.content_hash == packed(root, PackConfig(size=8)).meta.content_hash
+
+
+@pytest.mark.parametrize(
+    "config",
+    [PackConfig(size=16), PackConfig(size=16, channels=3, depth=16, equalize=True, smooth=True)],
+    ids=["plain", "all that a config can ask"],
+)
+def test_images_prepared_while_decoded_are_packed_as_if_decoded_again(root, config):
+    again = packed(root, config).meta.content_hash
+    prepared = Prepared(root.parent / "prepared.npy", 9, config)
+    for number in reversed(range(8)):
+        prepared.add(f"{number}.png", decode(root / f"{number}.png"))
+        (root / f"{number}.png").unlink()
+    out = root.parent / "datasets" / "other"
+    pack(manifest(), root, out, config, meta=META, prepared=prepared)
+    assert PackedDataset.open(out).meta.content_hash == again
+
+
+def test_twelve_bits_are_refused_of_prepared_images_too(root):
+    file, config = root / "0.png", PackConfig(size=16)
+    Image.fromarray(np.full((40, 40), 2**12 - 1, np.uint16)).save(file)
+    prepared = Prepared(root.parent / "prepared.npy", 8, config)
+    for number in range(8):
+        prepared.add(f"{number}.png", decode(file))
+    with pytest.raises(DataError, match="12 bits"):
+        pack(manifest(), root, root.parent / "datasets" / "other", config, meta=META, prepared=prepared)
 
 
 def test_damage_is_found_when_opening_or_verifying(root):
