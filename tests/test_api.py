@@ -232,6 +232,17 @@ def test_each_file_is_decoded_once_and_passes_once_whatever_is_asked_of_it(with_
     assert decoded == ["bytes"]
 
 
+def test_evaluation_in_bf16_says_so_and_decides_alike(weights):
+    model = mt.load_model(weights)
+    exact, fast = (mt.evaluate(model, images="mine", precision=precision) for precision in ("fp32", "bf16"))
+    assert fast.facts == exact.facts | {"precision": "bf16"}
+    apart = (exact.predictions["score"] - fast.predictions["score"]).abs()
+    assert 0 < apart.max() < 0.02
+    clear = (exact.predictions["score"] - 0.5).abs() > 0.02
+    assert clear.any()
+    assert ((exact.predictions["score"] > 0.5) == (fast.predictions["score"] > 0.5))[clear].all()
+
+
 def test_images_unlike_those_of_training_are_flagged_everywhere(with_shift):
     model = mt.load_model(with_shift)
     colour = np.zeros((40, 40, 3), np.uint8)

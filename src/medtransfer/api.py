@@ -4,7 +4,7 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -120,6 +120,7 @@ def evaluate(
     images: str | Path | None = None,
     manifest: str | Path | None = None,
     rename: Mapping[str, str] | None = None,
+    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> Evaluation:
     """Return metrics with 95 % intervals over patients, predictions and what was left out: ``medtransfer evaluate``.
 
@@ -129,6 +130,8 @@ def evaluate(
         manifest: in its place a CSV table with ``image``, and ``patient_id`` (without which no interval), ``label``,
             ``y_<finding>``, ``zone_0`` … ``zone_5``.
         rename: class of a folder.
+        precision: of the network's passes; bf16 is faster where the hardware has units for it, and differs from the
+            third digit on.
 
     Example:
         mt.evaluate(model, manifest="mine.csv").metrics["covid"]["auroc"].low
@@ -142,6 +145,7 @@ def evaluate(
         images=None if images is None else Path(images),
         manifest=None if manifest is None else Path(manifest),
         rename=[f"{folder}={name}" for folder, name in (rename or {}).items()],
+        precision=precision,
     )
     return evaluated(options, model.network, model.description, name=model.address, shift=model.shift)
 

@@ -6,6 +6,7 @@ lesion.
 """
 
 import itertools
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -66,17 +67,23 @@ class Prepared:
 
     def __init__(self, file: Path, most: int, config: PackConfig) -> None:
         self.config, self._places, self._next = config, dict[str, tuple[int, int]](), itertools.count()
-        self._images = allocate(file, _dtype(config), (most, config.channels, config.size, config.size))
+        self._shape, self._type = (config.channels, config.size, config.size), np.dtype(_dtype(config))
+        self._bytes = math.prod(self._shape) * self._type.itemsize
+        self._handle = file.open("w+b")  # read and written in pieces: pages of a mapping would count as memory
+        _take_place(self._handle.fileno(), most * self._bytes, file)
 
     def add(self, path: str, image: Decoded) -> None:
         """Prepare one image; several threads may do so at once."""
-        place, (self._images[place], highest) = next(self._next), _prepared(image, self.config)
+        ready, highest = _prepared(image, self.config)
+        place = next(self._next)
+        os.pwrite(self._handle.fileno(), ready.tobytes(), place * self._bytes)
         self._places[path] = place, highest
 
     def get(self, path: str) -> tuple[Pixels, int]:
         """Return one image as it is packed, and the highest grey level of its file if that has 16 bits, else 0."""
         place, highest = self._places[path]
-        return self._images[place], highest
+        content = os.pread(self._handle.fileno(), self._bytes, place * self._bytes)
+        return np.frombuffer(content, self._type).reshape(self._shape), highest
 
 
 def _prepared(image: Path | Decoded, config: PackConfig) -> tuple[Pixels, int]:
@@ -129,11 +136,15 @@ def allocate(file: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> "np.me
     """
     array: np.memmap[Any, Any] = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
     with file.open("r+b") as handle:
-        try:
-            os.posix_fallocate(handle.fileno(), 0, max(file.stat().st_size, 1))
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(file)) from error
+        _take_place(handle.fileno(), file.stat().st_size, file)
     return array
+
+
+def _take_place(descriptor: int, size: int, file: Path) -> None:
+    try:
+        os.posix_fallocate(descriptor, 0, max(size, 1))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(file)) from error
 
 
 def _require_range(highest: npt.NDArray[np.int64], place: str) -> None:

@@ -101,7 +101,7 @@ def evaluated(
     """Return what a network makes of new images.
 
     Args:
-        options: ``manifest``, or ``images`` and ``rename``, as ``scan_unseen`` takes them.
+        options: ``manifest``, or ``images`` and ``rename``, as ``scan_unseen`` takes them; ``precision``.
         model: the network.
         description: what ``load_model`` returned beside it.
         name: the model's address.
@@ -113,7 +113,8 @@ def evaluated(
     heads, positive = description["heads"], description["extra"]["positive"]
     source, scan = scan_unseen(options, label_names(description))
     folder = source.root.resolve().name or "images"
-    read = _read(source, scan, model, description, name=name, shift=shift)
+    engine = Engine(HardwareConfig(precision=options.precision))
+    read = _read(source, scan, model, description, name=name, shift=shift, engine=engine)
     asked = asked_questions(heads, positive=positive)
     metrics = _scored(read.table, asked)
     known = scan.patients == "known"
@@ -135,6 +136,7 @@ def evaluated(
         **({LUNGS[origin]: count for origin, count in count_origins(read.lungs).items()} if read.lungs else {}),
         **({"positive_class": positive} if positive else {}),
         **unlike_facts(read.unlike),
+        **({"precision": options.precision} if options.precision != "fp32" else {}),
         "trained_on": description["extra"]["dataset"],
     }
     stored = {head: one.model_dump() for head, one in heads.items()}
@@ -177,6 +179,7 @@ def _read(
     *,
     name: str,
     shift: Shift | None,
+    engine: Engine,
 ) -> _Read:
     """Decode every image once, in a temporary folder, and pass it through the network once."""
     preprocessing, watched = description["preprocessing"], Watched(model)
@@ -187,17 +190,13 @@ def _read(
         manifest, unanswered = answered(manifest.assign(split="test"), description)
         place, prepared = Path(temporary) / "data", kept.prepared
         data = pack_like_training(manifest, source.root, place, description, patients=scan.patients, prepared=prepared)
-        table = predict_network(watched if shift else model, description, data, _engine(), name=name)
+        table = predict_network(watched if shift else model, description, data, engine, name=name)
         lungs = origins_of_lungs(model, preprocessing, data)
         unlike = None
         if shift:
             facts = [kept.facts[path] for path in data.manifest["path"]]
             unlike = shift.unlike(look(model, preprocessing, data.images, features=watched.features, facts=facts))
     return _Read(manifest, skipped, unanswered, table, lungs, unlike)
-
-
-def _engine() -> Engine:
-    return Engine(HardwareConfig(precision="fp32"))
 
 
 def _scored(table: pd.DataFrame, asked: Mapping[str, tuple[str, ...]]) -> dict[str, Metrics]:
