@@ -8,10 +8,11 @@ import pytest
 PROGRAM = """
 import atexit
 import medtransfer.__main__ as program
+import medtransfer.cli as cli
 def run(arguments):
     atexit.register(print, "handled")
     {end}
-program.run = run
+cli.run = run
 program.main()
 """
 

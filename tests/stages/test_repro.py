@@ -3,10 +3,12 @@
 import logging
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 
+from medtransfer.preloaded import GPUS
 from medtransfer.stages.needs import COST, ENVIRONMENT_GB, HOURS, PIPELINE_GB
 from medtransfer.stages.repro import Counter
 
@@ -45,6 +47,29 @@ def test_every_stage_has_its_number_and_a_failure_ends_with_2(pipeline):
     assert repro(pipeline, "absent").returncode == 2
 
 
+ASK = """
+import sys
+from medtransfer.preloaded import run_elsewhere
+sys.path.insert(0, "program")
+if run_elsewhere() is None:
+    print("here")
+"""
+
+
+@pytest.mark.skipif(any(Path(gpu).exists() for gpu in GPUS), reason="a child of a parent cannot use a GPU")
+def test_stages_run_in_children_that_have_the_packages(tmp_path):
+    package = tmp_path / "program" / "medtransfer"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text("import sys\nprint('torch' in sys.modules)")
+    (tmp_path / "ask.py").write_text(ASK)
+    stages = {name: {"cmd": f"python ask.py > {name}", "outs": [name]} for name in ("first", "second")}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}), encoding="utf-8")
+    subprocess.run(["dvc", "init", "-q", "--no-scm"], cwd=tmp_path, check=True)
+    assert repro(tmp_path).returncode == 0
+    assert {(tmp_path / name).read_text() for name in stages} == {"True\n"}
+
+
 def test_other_lines_are_left_as_they_are():
     counter = Counter(["a", "b"])
     for message, arguments, said in (
@@ -70,7 +95,8 @@ def test_make_says_the_cost_before_the_environment_is_made(checkout):
     planned = subprocess.run(
         ["make", "-n", "repro", "PY=python3"], cwd=checkout, capture_output=True, text=True, check=True
     ).stdout
-    said = planned.index("from medtransfer.stages.needs import COST")
+    said = planned.index("from medtransfer.preloaded import GPUS
+from medtransfer.stages.needs import COST")
     assert said < planned.index("medtransfer repro")
     if "-m venv" in planned:
         assert said < planned.index("-m venv")

@@ -2,9 +2,10 @@
 
 import logging
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from medtransfer.errors import ConfigError
+from medtransfer.preloaded import preloading
 
 LOGGERS = ("dvc.stage", "dvc.stage.run", "dvc.stage.cache")
 """Where DVC says that it runs a stage, skips it, or takes its outputs from the cache."""
@@ -16,16 +17,20 @@ class Counter(logging.Filter):
 
     Args:
         stages: their names in the order in which DVC takes them.
+        running: is called whenever a stage is about to run.
     """
 
-    def __init__(self, stages: Sequence[str]) -> None:
+    def __init__(self, stages: Sequence[str], running: Callable[[], None] = lambda: None) -> None:
         super().__init__()
+        self.running = running
         self.numbers = {name: number for number, name in enumerate(stages, 1)}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let every record pass, changed where it begins with a stage that is counted."""
         name = record.args[0] if isinstance(record.args, tuple) and record.args else ""
         if name in self.numbers and str(record.msg).startswith(BEGINNINGS):
+            if str(record.msg).startswith(BEGINNINGS[0]):
+                self.running()
             record.msg = f"stage {self.numbers[str(name)]} of {len(self.numbers)} · {record.msg}"
         return True
 
@@ -38,14 +43,15 @@ def run(options: Namespace) -> None:
     """
     from dvc.cli import main
 
-    counter = Counter(planned(options.targets))
-    for name in LOGGERS:
-        logging.getLogger(name).addFilter(counter)
-    try:
-        code = main(["repro", *options.targets])
-    finally:
+    with preloading() as parent:
+        counter = Counter(planned(options.targets), *([parent.start] if parent else []))
         for name in LOGGERS:
-            logging.getLogger(name).removeFilter(counter)
+            logging.getLogger(name).addFilter(counter)
+        try:
+            code = main(["repro", *options.targets])
+        finally:
+            for name in LOGGERS:
+                logging.getLogger(name).removeFilter(counter)
     if code:
         raise ConfigError("repro: stopped; the lines above say where and why; the same command goes on from there")
 
