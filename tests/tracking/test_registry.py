@@ -7,6 +7,7 @@ import subprocess
 import sys
 from base64 import b64encode
 from getpass import getuser
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from PIL import Image
 
 from medtransfer.cli import run
@@ -210,16 +213,46 @@ def test_packages_that_are_not_installed_are_one_line_and_nothing_is_registered(
     assert not client().search_logged_models([client().get_experiment_by_name("attentive_transfer").experiment_id])
 
 
-def test_a_clean_process_loads_the_champion_with_pickles_refused(here, registered):
-    script = (
-        "import mlflow, numpy as np\n"
-        "model = mlflow.pyfunc.load_model('models:/covid-ct@champion')\n"
-        "print(len(model.predict(np.full((3, 1, 50, 60), 9, np.float32))))\n"
-    )
+def installed_by(pins):
+    """Return the distributions that an environment of these pins has: they, and what they require."""
+    found, waiting = set(), [canonicalize_name(pin.partition("==")[0]) for pin in pins]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            needed = (Requirement(line) for line in metadata.requires(name) or ())
+            waiting += [canonicalize_name(each.name) for each in needed if not each.marker or each.marker.evaluate()]
+    return found
+
+
+CLEAN = """
+from importlib.machinery import PathFinder
+find = PathFinder.find_spec
+PathFinder.find_spec = lambda name, path=None, target=None: (
+    None if name.partition(".")[0] in {absent!r} else find(name, path, target)
+)
+import mlflow, numpy as np
+from pathlib import Path
+model = mlflow.pyfunc.load_model("models:/covid-ct@champion")
+print(len(model.predict(np.full((3, 1, 50, 60), 9, np.float32))))
+file = Path("image.png")
+print(model.predict([file]).equals(model.predict([file.read_bytes()])))
+"""
+
+
+def test_a_clean_process_that_has_the_pins_alone_loads_the_champion_with_pickles_refused(here, registered):
+    (pins,) = [path.read_text().split() for path in stored_files(here) if path.name == "requirements.txt"]
+    there, absent = installed_by(pins), set()
+    for module, owners in metadata.packages_distributions().items():
+        if not {canonicalize_name(owner) for owner in owners} & (there | {"medtransfer", "pip", "setuptools"}):
+            absent.add(module)
+    assert {"pytest", "dvc", "optuna"} <= absent
+    Image.fromarray(np.arange(3000, dtype=np.uint8).reshape(50, 60)).save(here / "image.png")
     uri = f"sqlite:///{here / 'mlflow.db'}"
     environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    script = CLEAN.format(absent=absent)
     result = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, cwd=here)
-    assert result.stdout.strip() == "3", result.stderr
+    assert result.stdout.split() == ["3", "True"], result.stderr
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json"])

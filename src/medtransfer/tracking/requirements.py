@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from medtransfer.errors import ModelError
 
 PACKAGES = (
+    "jaxtyping",
     "mlflow",
     "numpy",
     "pandas",
