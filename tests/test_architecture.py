@@ -29,7 +29,7 @@ LAYERS = (
 )
 GRID = "medtransfer.tuning.grid"
 """A leaf that studies may import: Optuna's grid sampler. The rest of its room is above them."""
-TOP = ("cli", "code", "stages", "api", "__main__")
+TOP = ("cli", "code", "stages", "api", "preloaded", "ending", "__main__")
 OWNERS = {"mlflow": "tracking", "optuna": "tuning", "timm": "models"}
 MODELS_FROM_CODE = "medtransfer.tracking.serving"
 """MLflow runs this file to load a model: it needs other rooms and calls ``set_model``. No module imports it."""

@@ -115,9 +115,7 @@ def _user_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     source.add_argument("--images", type=Path, help="folder of images; sub-folders named like classes are labels")
     source.add_argument("--manifest", type=Path, help="CSV table: image; label or y_FINDING, patient_id")
     evaluate.add_argument("--rename", action="append", default=[], metavar="FOLDER=CLASS", help="name a folder's class")
-    evaluate.add_argument(
-        "--precision", choices=("fp32", "bf16"), default="fp32", help="of the network's passes (default: fp32)"
-    )
+    evaluate.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default: fp32")
     evaluate.add_argument("--out", type=Path, default=Path("out/evaluate"))
     _serve_verb(verbs)
     _compare_verb(verbs)

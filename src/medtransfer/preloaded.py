@@ -20,7 +20,6 @@ import runpy
 import selectors
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -39,7 +38,8 @@ GPUS = ("/dev/nvidiactl", "/dev/kfd")
 FREE = ("DVC_", "PATH", "PWD", "OLDPWD", "SHLVL", "_", "COLUMNS", "LINES", ADDRESS)
 """Beginnings of environment variables that no package reads while it is imported; DVC sets some for a stage."""
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_LENGTH = struct.Struct("!I")
+_WIDTH = 8
+"""Bytes of a number."""
 
 
 def _like() -> list[Any]:
@@ -61,7 +61,7 @@ def run_elsewhere() -> int | None:
             parent.connect(address)
             request = {"like": _like(), "argv": sys.argv, "path": sys.path, "cwd": str(Path.cwd())}
             content = json.dumps(request | {"env": dict(os.environ)}).encode()
-            socket.send_fds(parent, [_LENGTH.pack(len(content))], [0, 1, 2])
+            socket.send_fds(parent, [_bytes(len(content))], [0, 1, 2])
             parent.sendall(content)
             child = _number(parent)
         except OSError:
@@ -87,8 +87,12 @@ def _wait(parent: socket.socket, child: int) -> int:
 
 def _number(parent: socket.socket) -> int | None:
     """Return the next number that the parent says; None where it says nothing more."""
-    said = parent.recv(_LENGTH.size, socket.MSG_WAITALL)
-    return None if len(said) < _LENGTH.size else struct.unpack("!i", said)[0]
+    said = parent.recv(_WIDTH, socket.MSG_WAITALL)
+    return int.from_bytes(said, signed=True) if len(said) == _WIDTH else None
+
+
+def _bytes(number: int) -> bytes:
+    return number.to_bytes(_WIDTH, signed=True)
 
 
 # The parent
@@ -107,9 +111,12 @@ class Preloading:
     def start(self) -> None:
         """Start the process, once; stages that come before it is ready wait for it."""
         if self._process is None:
-            command, number = [sys.executable, "-m", "medtransfer.preloaded"], self._listening.fileno()
+            program, number = "from medtransfer.preloaded import serve; serve()", self._listening.fileno()
             self._process = subprocess.Popen(
-                [*command, str(number)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=[number]
+                [sys.executable, "-c", program, str(number)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[number],
             )
             self._listening.close()  # so that nobody waits for a parent that has ended
 
@@ -189,13 +196,13 @@ class _Server:
         self.selector.register(process, selectors.EVENT_READ, self._ended)
         self.selector.register(asker, selectors.EVENT_READ, lambda _: self._asker_gone(process))
         with suppress(OSError):
-            asker.sendall(struct.pack("!i", child))
+            asker.sendall(_bytes(child))
 
     def _ended(self, process: int) -> None:
         child, asker = self.children.pop(process)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         with suppress(OSError):
-            asker.sendall(struct.pack("!i", code))
+            asker.sendall(_bytes(code))
         self._forget(process, asker)
 
     def _asker_gone(self, process: int) -> None:
@@ -217,8 +224,8 @@ class _Server:
 
 def _request(asker: socket.socket) -> tuple[dict[str, Any], list[int]]:
     asker.settimeout(10)
-    head, streams, *_ = socket.recv_fds(asker, _LENGTH.size, 3)
-    content = asker.recv(_LENGTH.unpack(head)[0], socket.MSG_WAITALL)
+    head, streams, *_ = socket.recv_fds(asker, _WIDTH, 3)
+    content = asker.recv(int.from_bytes(head), socket.MSG_WAITALL)
     asker.settimeout(None)
     found: dict[str, Any] = json.loads(content)
     return found, streams
@@ -258,7 +265,8 @@ def _become(request: dict[str, Any], ending: list[int]) -> None:
     runpy.run_module("medtransfer", init_globals={"ENDING": ending}, run_name="__main__", alter_sys=True)
 
 
-def _main() -> None:
+def serve() -> None:
+    """Be the parent, until standard input is closed; in a child, be what was asked for."""
     ending = quick_end()
     for number in PASSED_ON:
         signal.signal(number, signal.SIG_IGN)
@@ -273,7 +281,3 @@ def _main() -> None:
     if request:
         _become(request, ending)
     ending.append(0)
-
-
-if __name__ == "__main__":
-    _main()

@@ -33,6 +33,8 @@ from medtransfer.errors import DataError
 from medtransfer.files import new_folder, require_made, write_json
 from medtransfer.paths import below
 
+Keep = Callable[[str, Decoded], None]  # takes the path of an image in its source, and its content
+
 
 @dataclass(frozen=True)
 class AddReport:
@@ -107,12 +109,7 @@ def unlisted(source: SourceConfig, scan: Scan) -> list[Skipped]:
 
 
 def scan_to_manifest(
-    source: SourceConfig,
-    dataset_name: str,
-    *,
-    scan: Scan | None = None,
-    raw: bool = False,
-    keep: Callable[[str, Decoded], None] | None = None,
+    source: SourceConfig, dataset_name: str, *, scan: Scan | None = None, raw: bool = False, keep: Keep | None = None
 ) -> tuple[pd.DataFrame, list[Skipped]]:
     """Decode every image of a source once and return its manifest, and what was left out.
 
@@ -123,8 +120,7 @@ def scan_to_manifest(
         dataset_name: prefix of image and patient ids.
         scan: what ``source.scan()`` returned, to save a second one.
         raw: accept numbers that only a window makes an image; see ``read_image``.
-        keep: is given the path and the content of every image as it is decoded, in several threads; its ``DataError``
-            leaves the image out.
+        keep: is given every image as it is decoded, in several threads; its ``DataError`` leaves the image out.
 
     Raises:
         DataError: the layout is wrong, or no image can be read.
@@ -219,9 +215,7 @@ def write_pointer(folder: Path, *, workspace: Path) -> Path:
     return workspace / folder.with_name(f"{folder.name}.dvc")
 
 
-def _fingerprint(
-    root: Path, path: str, *, raw: bool, keep: Callable[[str, Decoded], None] | None
-) -> dict[str, str] | Skipped:
+def _fingerprint(root: Path, path: str, *, raw: bool, keep: Keep | None) -> dict[str, str] | Skipped:
     file = file_and_frame(root / path)[0]
     try:
         decoded = decode(root / path, raw=raw)

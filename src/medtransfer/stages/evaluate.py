@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import tempfile
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,13 +12,10 @@ from warnings import catch_warnings, simplefilter
 import pandas as pd
 
 from medtransfer import paths
-from medtransfer.data.add import by_reason, scan_to_manifest
+from medtransfer.data.add import by_reason
 from medtransfer.data.dicom_header import windows_in_words
-from medtransfer.data.given import Facts, file_facts
-from medtransfer.data.images import Decoded
 from medtransfer.data.lungs import FILE, SEGMENTER, WHOLE, count_origins
-from medtransfer.data.packed import PackConfig, Prepared
-from medtransfer.data.sources import CsvSource, ImageFolderSource, Scan, Skipped
+from medtransfer.data.sources import Skipped
 from medtransfer.errors import DataError
 from medtransfer.evaluation.checks import UndefinedMetricWarning
 from medtransfer.evaluation.intervals import Interval
@@ -37,23 +33,18 @@ from medtransfer.reporting.evaluation import (
     unlike_facts,
     unlike_in_words,
 )
-from medtransfer.stages.unseen import scan_unseen
+from medtransfer.stages.unseen import read_unseen, scan_unseen
 from medtransfer.tracking.columns import head_columns
 from medtransfer.tracking.fetching import fetch_model
 from medtransfer.tracking.gates import SHIFT
 from medtransfer.training.engine import Engine, HardwareConfig
 from medtransfer.training.evaluating import (
     Metrics,
-    answered,
     asked_questions,
     label_names,
-    origins_of_lungs,
-    pack_like_training,
-    predict_network,
     score_questions,
 )
 from medtransfer.training.progress import console
-from medtransfer.training.seen import Watched, look
 
 PREDICTIONS, METRICS, REPORT, ANSWERS = "predictions.parquet", "metrics.json", "report.md", "predictions.csv"
 OWN = {"name", "images", "patients", "left_out", "trained_on"}
@@ -114,7 +105,7 @@ def evaluated(
     source, scan = scan_unseen(options, label_names(description))
     folder = source.root.resolve().name or "images"
     engine = Engine(HardwareConfig(precision=options.precision))
-    read = _read(source, scan, model, description, name=name, shift=shift, engine=engine)
+    read = read_unseen(source, scan, model, description, name=name, shift=shift, engine=engine)
     asked = asked_questions(heads, positive=positive)
     metrics = _scored(read.table, asked)
     known = scan.patients == "known"
@@ -143,60 +134,6 @@ def evaluated(
     columns = head_columns(stored, where=name)
     shown = answers(read.table, read.manifest, columns, lungs=read.lungs, unlike=read.unlike)
     return Evaluation(facts, metrics, list(asked), read.table, shown, read.skipped, [text for text in warnings if text])
-
-
-class _Read(NamedTuple):
-    """Images that were read, and what the network makes of them."""
-
-    manifest: pd.DataFrame
-    skipped: list[Skipped]
-    unanswered: str
-    """Why labels are no answer to the network's question; empty where they are."""
-    table: pd.DataFrame
-    """Predictions."""
-    lungs: list[str]
-    """Where the lung mask of every image is from."""
-    unlike: list[list[str]] | None
-    """In what each image is unlike the training images."""
-
-
-class _Kept:
-    """What is needed of every image, taken while it is decoded for the manifest."""
-
-    def __init__(self, prepared: Prepared) -> None:
-        self.prepared, self.facts = prepared, dict[str, Facts]()
-
-    def __call__(self, path: str, image: Decoded) -> None:
-        self.prepared.add(path, image)
-        self.facts[path] = file_facts(image)
-
-
-def _read(
-    source: ImageFolderSource | CsvSource,
-    scan: Scan,
-    model: Classifier,
-    description: dict[str, Any],
-    *,
-    name: str,
-    shift: Shift | None,
-    engine: Engine,
-) -> _Read:
-    """Decode every image once, in a temporary folder, and pass it through the network once."""
-    preprocessing, watched = description["preprocessing"], Watched(model)
-    config, dataset = PackConfig.of(preprocessing), source.root.resolve().name or "images"
-    with tempfile.TemporaryDirectory() as temporary:
-        kept = _Kept(Prepared(Path(temporary) / "prepared.npy", len(scan.rows), config))
-        manifest, skipped = scan_to_manifest(source, dataset, scan=scan, raw=config.window is not None, keep=kept)
-        manifest, unanswered = answered(manifest.assign(split="test"), description)
-        place, prepared = Path(temporary) / "data", kept.prepared
-        data = pack_like_training(manifest, source.root, place, description, patients=scan.patients, prepared=prepared)
-        table = predict_network(watched if shift else model, description, data, engine, name=name)
-        lungs = origins_of_lungs(model, preprocessing, data)
-        unlike = None
-        if shift:
-            facts = [kept.facts[path] for path in data.manifest["path"]]
-            unlike = shift.unlike(look(model, preprocessing, data.images, features=watched.features, facts=facts))
-    return _Read(manifest, skipped, unanswered, table, lungs, unlike)
 
 
 def _scored(table: pd.DataFrame, asked: Mapping[str, tuple[str, ...]]) -> dict[str, Metrics]:

@@ -1,15 +1,27 @@
 """The images of ``medtransfer evaluate``: one file, a table, class folders, patients' folders, or a flat folder."""
 
+import tempfile
 from argparse import Namespace
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
+import pandas as pd
+
+from medtransfer.data.add import scan_to_manifest
 from medtransfer.data.dicom_header import frames_of
+from medtransfer.data.given import Facts, file_facts
+from medtransfer.data.images import Decoded
+from medtransfer.data.packed import PackConfig, Prepared
 from medtransfer.data.sources import CsvSource, ImageFolderSource, Scan
 from medtransfer.data.sources.imagefolder import SPLIT_FOLDERS
 from medtransfer.data.sources.listing import MASKS, THUMBNAILS, Skipped, images_below
 from medtransfer.errors import ConfigError, DataError
+from medtransfer.evaluation.shift import Shift
+from medtransfer.models.classifier import Classifier
+from medtransfer.training.engine import Engine
+from medtransfer.training.evaluating import answered, origins_of_lungs, pack_like_training, predict_network
+from medtransfer.training.seen import Watched, look
 
 MODALITY: Literal["CT"] = "CT"
 """Of a folder of images: none is natural, so each is of a patient, who is not known. Nothing else reads it here."""
@@ -44,6 +56,73 @@ def scan_unseen(options: Namespace, classes: Collection[str]) -> tuple[ImageFold
     if rename or any(name in classes for path in paths for name in _label_folders(path)):
         return folder, folder.scan()
     return folder, _unlabelled(images, paths, left_out)
+
+
+class Unseen(NamedTuple):
+    """Images that a model has never seen, and what it makes of them."""
+
+    manifest: pd.DataFrame
+    skipped: list[Skipped]
+    unanswered: str
+    """Why labels are no answer to the network's question; empty where they are."""
+    table: pd.DataFrame
+    """Predictions."""
+    lungs: list[str]
+    """Where the lung mask of every image is from."""
+    unlike: list[list[str]] | None
+    """In what each image is unlike the training images; None where that is not available."""
+
+
+class _Kept:
+    """What is needed of every image, taken while it is decoded for the manifest."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.prepared, self.facts = prepared, dict[str, Facts]()
+
+    def __call__(self, path: str, image: Decoded) -> None:
+        self.prepared.add(path, image)
+        self.facts[path] = file_facts(image)
+
+
+def read_unseen(
+    source: ImageFolderSource | CsvSource,
+    scan: Scan,
+    model: Classifier,
+    description: dict[str, Any],
+    *,
+    name: str,
+    shift: Shift | None,
+    engine: Engine,
+) -> Unseen:
+    """Decode every image once, in a temporary folder, and pass it through the network once.
+
+    Args:
+        source: what ``scan_unseen`` returned.
+        scan: what it returned beside.
+        model: the network.
+        description: what ``load_model`` returned beside it.
+        name: the model's address.
+        shift: statistics of its training images.
+        engine: device and precision.
+
+    Raises:
+        DataError: no image can be read, or a label is no class of the model.
+    """
+    preprocessing, watched = description["preprocessing"], Watched(model)
+    config, dataset = PackConfig.of(preprocessing), source.root.resolve().name or "images"
+    with tempfile.TemporaryDirectory() as temporary:
+        kept = _Kept(Prepared(Path(temporary) / "prepared", len(scan.rows), config))
+        manifest, skipped = scan_to_manifest(source, dataset, scan=scan, raw=config.window is not None, keep=kept)
+        manifest, unanswered = answered(manifest.assign(split="test"), description)
+        place, patients, prepared = Path(temporary) / "data", scan.patients, kept.prepared
+        data = pack_like_training(manifest, source.root, place, description, patients=patients, prepared=prepared)
+        table = predict_network(watched if shift else model, description, data, engine, name=name)
+        lungs = origins_of_lungs(model, preprocessing, data)
+        unlike = None
+        if shift:
+            facts = [kept.facts[path] for path in data.manifest["path"]]
+            unlike = shift.unlike(look(model, preprocessing, data.images, features=watched.features, facts=facts))
+    return Unseen(manifest, skipped, unanswered, table, lungs, unlike)
 
 
 def _of_file(file: Path) -> Scan:
