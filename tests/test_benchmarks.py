@@ -149,18 +149,19 @@ def gate(bench, place):
     bench.main()
 
 
-@tiny("bench_gpu", BATCH=2, SIDE=32, NETWORKS=("resnet18",))
-def gpu(bench, place):
-    place.arguments(1)
-    bench.main()
-    said = place.capsys.readouterr().out
-    assert bench.torch.cuda.is_available() or said == "gpu: torch sees no GPU here; nothing was measured\n"
-
-
 @tiny("bench_gradcam", IMAGES=2, ROUNDS=1)
 def gradcam(bench, place):
     row = bench.compare("resnet18", bench.NETWORKS["resnet18"][0], 32, "trunk.layer4")
     positive(row, "last map, ratio", "trunk.layer4, ratio")
+
+
+@tiny("bench_hardware", BATCH=2, SIDE=32, NETWORKS=("resnet18",), SETTINGS={"bf16": {"precision": "bf16"}})
+def hardware(bench, place):
+    place.arguments(1)
+    bench.main()
+    assert f"resnet18 32px batch 2 {bench.DEVICE} bf16" in place.capsys.readouterr().out
+    fast, slow = {"first_s": 21.0, "step_s": 1.0}, {"first_s": 1.0, "step_s": 1.5}
+    assert (bench.break_even(slow, fast), bench.break_even(fast, slow)) == (40, None)
 
 
 @tiny("bench_inference", SIDE=48, PACKED=36, CROP=32)
