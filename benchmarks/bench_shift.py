@@ -43,7 +43,8 @@ def main() -> None:
             files = [root / path for path in data.manifest["path"].iloc[data.rows(split)]]
             config = PackConfig.model_validate({key: prepared[key] for key in PackConfig.model_fields})
             packed = np.stack([pack_image(file, config) for file in files])
-            print(f"| {name} {split or ''} | {len(files)} | {_shares(shift, look(network, prepared, packed, files))} |")
+            seen = look(network, prepared, packed, files, block=shift.block)
+            print(f"| {name} {split or ''} | {len(files)} | {_shares(shift, seen)} |")
 
 
 def _shares(shift: Shift, seen: Seen) -> str:

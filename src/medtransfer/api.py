@@ -94,7 +94,7 @@ def predict(model: Model, images: Images, *, shift: bool = False) -> pd.DataFram
     """
     heads = model.description["heads"]
     prepared = model.description["preprocessing"]
-    watched = Watched(model.network) if shift and model.shift else None
+    watched = Watched(model.network, model.shift.block) if shift and model.shift else None
     parts, origins, seen, facts = [], list[str](), list[NDArray[Any]](), list[Facts]()
     with torch.inference_mode():
         for packed, lungs in batches_with_lungs(_given(images), prepared, facts=facts if watched else None):

@@ -9,7 +9,7 @@ beyond the 99th percentile of the distances of validation images; the covariance
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,8 @@ FEWEST = 39
 (2 of 40 are 5 %), with more about 1 %, where images are independent; several images of a patient are not."""
 SHARE = 0.99
 WIDER = 0.1
-_FORMAT = "medtransfer-shift-1"
+_FORMAT, _OLDER = "medtransfer-shift-2", "medtransfer-shift-1"
+"""Statistics in the older format are of the last map."""
 
 
 LEAST = {
@@ -65,6 +66,7 @@ class Shift:
         precision: inverse of the shrunk covariance of standardised features ``[D, D]``.
         farthest: distance beyond which features are unlike.
         images: number of training and validation images.
+        block: of the trunk, whose map the features are averages of; empty: the last map.
     """
 
     ranges: Mapping[str, tuple[float, float]]
@@ -73,6 +75,7 @@ class Shift:
     precision: Numbers
     farthest: float
     images: tuple[int, int]
+    block: str = ""
 
     def distances(self, features: Numbers) -> Numbers:
         """Return the Mahalanobis distance to the nearest class mean ``[N]``."""
@@ -97,13 +100,14 @@ class Shift:
         return reasons
 
 
-def fit_shift(train: Seen, labels: npt.NDArray[np.int64], validation: Seen) -> Shift:
+def fit_shift(train: Seen, labels: npt.NDArray[np.int64], validation: Seen, *, block: str = "") -> Shift:
     """Return the statistics of training images, with limits from validation images.
 
     Args:
         train: training images.
         labels: class of each, −1 where there is none; with one or no class there is one mean.
         validation: images that the network was not fitted to.
+        block: where the features are from.
 
     Raises:
         DataError: too few validation images for a limit that at most 1 of 20 new images like them exceeds.
@@ -120,16 +124,17 @@ def fit_shift(train: Seen, labels: npt.NDArray[np.int64], validation: Seen) -> S
     means = np.stack([rows.mean(0) / scale for rows in classes])
     inverse = LedoitWolf(assume_centered=True).fit(centred / scale).precision_
     precision = inverse.astype(np.float32).astype(np.float64)  # as it is stored, so that the limit belongs to it
-    shift = Shift(_ranges(train, validation), means, scale, precision, math.inf, (len(train.features), count))
+    shift = Shift(_ranges(train, validation), means, scale, precision, math.inf, (len(train.features), count), block)
     farthest = float(np.quantile(shift.distances(validation.features), SHARE))
-    return Shift(shift.ranges, means, scale, precision, farthest, shift.images)
+    return replace(shift, farthest=farthest)
 
 
 def write_shift(shift: Shift, file: Path) -> None:
     """Write the statistics as safetensors; equal statistics give equal bytes."""
     from safetensors.numpy import save
 
-    about = {"format": _FORMAT, "ranges": shift.ranges, "farthest": shift.farthest, "images": shift.images}
+    about = {"format": _FORMAT, "ranges": shift.ranges, "farthest": shift.farthest}
+    about |= {"images": shift.images, "block": shift.block}
     arrays = {"means": shift.means, "scale": shift.scale, "precision": shift.precision.astype(np.float32)}
     content = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     write_bytes(file, save(content, {"about": json.dumps(about)}))  # one key: several have no fixed order
@@ -149,7 +154,7 @@ def read_shift(file: Path) -> Shift | None:
         with safe_open(file, "np") as opened:
             known, arrays = opened.metadata() or {}, {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         about = json.loads(known["about"])
-        if about.get("format") != _FORMAT:
+        if about.get("format") not in (_FORMAT, _OLDER):
             raise ValueError(f"format {about.get('format')}")
         ranges = {name: (float(low), float(high)) for name, (low, high) in about["ranges"].items()}
         first, second = about["images"]
@@ -160,6 +165,7 @@ def read_shift(file: Path) -> Shift | None:
             arrays["precision"].astype(np.float64),
             about["farthest"],
             (first, second),
+            about["block"] if about["format"] == _FORMAT else "",
         )
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise CheckpointError(f"{file}: damaged ({error}), expected {_FORMAT}; register the model again") from error

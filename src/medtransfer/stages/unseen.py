@@ -108,7 +108,7 @@ def read_unseen(
     Raises:
         DataError: no image can be read, or a label is no class of the model.
     """
-    preprocessing, watched = description["preprocessing"], Watched(model)
+    preprocessing, watched = description["preprocessing"], Watched(model, shift.block if shift else "")
     config, dataset = PackConfig.of(preprocessing), source.root.resolve().name or "images"
     with tempfile.TemporaryDirectory() as temporary:
         kept = _Kept(Prepared(Path(temporary) / "prepared", len(scan.rows), config))
