@@ -73,7 +73,7 @@ def test_it_is_stored_with_its_pooling_and_starts_from_average_pooled_weights(tm
     save_weights(model, tmp_path, config=config, heads=FINDINGS, preprocessing={})
     loaded, _ = load_model(tmp_path)
     images = torch.randn(1, 3, 64, 64)
-    assert torch.equal(loaded(images), model(images))
+    assert torch.equal(loaded(images), model.to(memory_format=torch.channels_last)(images))
     other = build_network(NetworkConfig(backbone="test_resnet"), 2, seed=1)
     report = load_into(other, tmp_path, head="if_fits")
     assert not report.ignored
