@@ -130,8 +130,8 @@ def evaluate(
         manifest: in its place a CSV table with ``image``, and ``patient_id`` (without which no interval), ``label``,
             ``y_<finding>``, ``zone_0`` … ``zone_5``.
         rename: class of a folder.
-        precision: of the network's passes; bf16 is faster where the hardware has units for it, and differs from the
-            third digit on.
+        precision: of the network's passes. bf16 is faster where the hardware has units for it, and not equal: of a
+            network of real CT slices scores moved by up to 0.08, and 5 of 190 decisions changed.
 
     Example:
         mt.evaluate(model, manifest="mine.csv").metrics["covid"]["auroc"].low
