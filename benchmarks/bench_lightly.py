@@ -2,7 +2,8 @@
 
 Theirs: ``LightlyDataset`` over PNG files, ``MoCoV2Transform``, a ``DataLoader`` with a worker a thread,
 ``NTXentLoss`` with a memory bank, ``update_momentum`` and SGD, in fp32 and contiguous memory. Ours: the training loop
-itself on the packed pictures with the same augmentation, once with our defaults and once in fp32 and contiguous memory.
+itself on the packed pictures with the same augmentation: with our defaults, with keys normalised by moving averages,
+and in fp32 and contiguous memory.
 A turn is one whole epoch of 416 images (COVID-CT trains on 425), from the start of loading to its last step, since
 batches that workers prepare before a shorter window opens would not be counted. A turn of each follows a turn of the
 others and leaves nothing at work in the background. Before, one step of each is done without timing, and both compute
@@ -19,10 +20,10 @@ import statistics
 import tempfile
 import time
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -76,6 +77,14 @@ def pictures(root: Path) -> PackedDataset:
     return PackedDataset.open(packed)
 
 
+OURS: dict[str, tuple[HardwareConfig, Literal["groups", "moving_average"]]] = {
+    "defaults": (HardwareConfig(), "groups"),
+    "moving averages": (HardwareConfig(), "moving_average"),
+    "fp32 contiguous": (HardwareConfig(precision="fp32", channels_last=False), "groups"),
+}
+"""Name of a setting → hardware, and how keys are normalised. Theirs normalises keys by their batch."""
+
+
 class Theirs:
     """Momentum contrast put together from lightly's parts as its documentation does."""
 
@@ -122,14 +131,15 @@ class Theirs:
 
 
 @contextmanager
-def ours(backbone: str, data: PackedDataset, root: Path, hardware: HardwareConfig) -> Iterator[Fit]:
+def ours(backbone: str, data: PackedDataset, root: Path, kind: str) -> Iterator[Fit]:
     """Open a fit of MoCo v2."""
+    hardware, norm = OURS[kind]
     engine = Engine(hardware)
     encoder = build_network(NetworkConfig(backbone=backbone), 2, seed=0)
-    config = MoCoConfig(head="mlp", temperature=TEMPERATURE, momentum=MOMENTUM, queue=QUEUE)
+    config = MoCoConfig(head="mlp", temperature=TEMPERATURE, momentum=MOMENTUM, queue=QUEUE, key_norm=norm)
     task = SelfSupervisedTask(MoCo(config, encoder, images=len(data.manifest), batch_size=BATCH), data.meta.classes)
     loader = self_supervised_loader(data, Phase, 0, engine, regions=None)
-    name = f"{backbone}-{hardware.precision}"
+    name = f"{backbone}-{kind}"
     with open_run(RunSpec(experiment="bench", name=name), root / name, uri=f"sqlite:///{root}/bench.db") as tracker:
         fit = Fit(task, loader, Phase.train, engine=engine, tracker=tracker, scratch=root / name / "scratch", seed=0)
         task.module.train()
@@ -177,24 +187,22 @@ def losses(backbone: str, files: Path, images: int) -> dict[str, float]:
 
 
 def compare(backbone: str, data: PackedDataset, files: Path, root: Path) -> list[dict[str, Any]]:
-    """Return one row for our defaults and one for fp32 in contiguous memory."""
-    kinds = {"defaults": HardwareConfig(), "fp32 contiguous": HardwareConfig(precision="fp32", channels_last=False)}
+    """Return a row for each of our settings."""
     equal, seconds = losses(backbone, files, len(data.manifest)), []
     theirs = Theirs(backbone, files)
-    with (
-        ours(backbone, data, root / "defaults", kinds["defaults"]) as first,
-        ours(backbone, data, root / "fp32", kinds["fp32 contiguous"]) as second,
-    ):
-        for start in (theirs.steps(), our_steps(first), our_steps(second)):
+    with ExitStack() as open_fits:
+        fits = [open_fits.enter_context(ours(backbone, data, root / kind.replace(" ", "-"), kind)) for kind in OURS]
+        for start in (theirs.steps(), *map(our_steps, fits)):
             turn(start, 1)
-        for fit in (first, second):
+        for fit in fits:
             fit.progress.step = 0  # at the start of an epoch again, like the other side
         for _ in range(ROUNDS):
-            seconds.append((turn(theirs.steps()), turn(our_steps(first)), turn(our_steps(second))))
+            seconds.append([turn(theirs.steps()), *(turn(our_steps(fit)) for fit in fits)])
     rows = []
-    for number, (kind, hardware) in enumerate(kinds.items(), start=1):
+    for number, (kind, (hardware, norm)) in enumerate(OURS.items(), start=1):
         wall, processor = (sorted(turns[0][of] / turns[number][of] for turns in seconds) for of in (0, 1))
         row = {"network": backbone, "ours": kind, "precision": Engine(hardware).precision, "crop": CROP, "batch": BATCH}
+        row |= {"key_norm": norm}
         row |= {"threads": THREADS, "ratio": statistics.median(wall), "lowest": wall[0], "highest": wall[-1]}
         row |= {"processor_ratio": statistics.median(processor), "rounds": ROUNDS, "load": os.getloadavg()[0]}
         for side, of in (("their", 0), ("our", number)):
