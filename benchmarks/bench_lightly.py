@@ -2,7 +2,7 @@
 
 Theirs: ``LightlyDataset`` over PNG files, ``MoCoV2Transform``, a ``DataLoader`` with a worker a thread,
 ``NTXentLoss`` with a memory bank, ``update_momentum`` and SGD, in fp32 and contiguous memory. Ours: the training loop
-itself on the packed pictures with the same augmentation: with our defaults, with keys normalised by moving averages,
+itself on the packed images with the same augmentation: with our defaults, with keys normalised by moving averages,
 and in fp32 and contiguous memory.
 A turn is one whole epoch of 416 images (COVID-CT trains on 425), from the start of loading to its last step, since
 batches that workers prepare before a shorter window opens would not be counted. A turn of each follows a turn of the

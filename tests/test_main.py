@@ -17,6 +17,22 @@ program.main()
 """
 
 
+CHILD = """
+import atexit, runpy
+from medtransfer.ending import quick_end
+ending = quick_end()
+atexit.register(print, "handled")
+import medtransfer.cli as cli
+cli.run = lambda arguments: 3
+runpy.run_module("medtransfer", init_globals={"ENDING": ending}, run_name="__main__", alter_sys=True)
+"""
+
+
+def test_exit_handlers_of_a_parent_s_packages_run_in_its_child():
+    done = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (3, "handled\n")
+
+
 @pytest.mark.parametrize(
     ("end", "code", "last"),
     [

@@ -152,6 +152,16 @@ def test_children_end_with_the_parent(launch, tmp_path):
     assert gone(child)
 
 
+def test_children_end_with_a_parent_that_is_killed(launch, tmp_path):
+    other, environment = started(tmp_path)
+    process = launch(SLEEP, environment=environment)
+    child = int(process.stdout.readline())
+    other._process.kill()
+    assert process.wait(10) == -signal.SIGKILL
+    assert gone(child)
+    other.end()
+
+
 def test_the_command_line_answers_from_a_child(parent):
     command = [sys.executable, "-m", "medtransfer"]
     for words, code in ((["--version"], 0), (["fit"], 2), (["prepare", "nothing"], 2)):

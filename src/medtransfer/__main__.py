@@ -12,7 +12,8 @@ def main() -> None:
     from medtransfer.cli import run
     from medtransfer.ending import quick_end
 
-    ending: list[int] = globals().get("ENDING") or quick_end()
+    given: list[int] | None = globals().get("ENDING")  # of a parent, which registered it before its packages
+    ending = quick_end() if given is None else given
     ending.append(run(sys.argv[1:]))
     sys.exit(ending[0])
 

@@ -10,6 +10,7 @@ A child lives no longer than the process that was launched, nor than ``medtransf
 there is a GPU (a process whose parent has touched the driver cannot use it), nor outside Linux.
 """
 
+import ctypes
 import gc
 import importlib
 import io
@@ -38,6 +39,8 @@ GPUS = ("/dev/nvidiactl", "/dev/kfd")
 FREE = ("DVC_", "PATH", "PWD", "OLDPWD", "SHLVL", "_", "COLUMNS", "LINES", ADDRESS)
 """Beginnings of environment variables that no package reads while it is imported; DVC sets some for a stage."""
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_DEATH_SIGNAL = 1
+"""PR_SET_PDEATHSIG of Linux: the signal that a process gets when its parent ends."""
 _WIDTH = 8
 """Bytes of a number."""
 
@@ -225,9 +228,9 @@ class _Server:
 def _request(asker: socket.socket) -> tuple[dict[str, Any], list[int]]:
     asker.settimeout(10)
     head, streams, *_ = socket.recv_fds(asker, _WIDTH, 3)
-    content = asker.recv(int.from_bytes(head), socket.MSG_WAITALL)
+    with asker.makefile("rb") as content:
+        found: dict[str, Any] = json.loads(content.read(int.from_bytes(head)))
     asker.settimeout(None)
-    found: dict[str, Any] = json.loads(content)
     return found, streams
 
 
@@ -246,6 +249,7 @@ def _kill(child: int) -> None:
 def _become(request: dict[str, Any], ending: list[int]) -> None:
     """Be ``python -m medtransfer`` as the one who asked was launched; ``ending`` as ``quick_end`` returned it."""
     gc.unfreeze()
+    ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)  # also where the parent is killed
     os.setpgid(0, 0)  # Ctrl-C reaches the process that was launched, which passes it on
     for passed in PASSED_ON:
         signal.signal(passed, signal.default_int_handler if passed == signal.SIGINT else signal.SIG_DFL)
