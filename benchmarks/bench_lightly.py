@@ -19,8 +19,8 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Generator
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -36,8 +36,7 @@ from medtransfer.data.packed import PackConfig, PackedDataset, pack
 from medtransfer.data.transforms import AugmentConfig
 from medtransfer.models.classifier import NetworkConfig, build_network
 from medtransfer.ssl.moco import MoCo, MoCoConfig
-from medtransfer.tracking.mlflow_tracker import open_run
-from medtransfer.tracking.tracker import RunSpec
+from medtransfer.tracking.tracker import NullTracker
 from medtransfer.training.engine import Engine, HardwareConfig
 from medtransfer.training.loop import Fit
 from medtransfer.training.optim import SGDConfig, TrainConfig
@@ -130,20 +129,17 @@ class Theirs:
             yield
 
 
-@contextmanager
-def ours(backbone: str, data: PackedDataset, root: Path, kind: str) -> Iterator[Fit]:
-    """Open a fit of MoCo v2."""
+def ours(backbone: str, data: PackedDataset, root: Path, kind: str) -> Fit:
+    """Return a fit of MoCo v2. Steps alone are timed and no step tracks anything, so it has no tracker."""
     hardware, norm = OURS[kind]
     engine = Engine(hardware)
     encoder = build_network(NetworkConfig(backbone=backbone), 2, seed=0)
     config = MoCoConfig(head="mlp", temperature=TEMPERATURE, momentum=MOMENTUM, queue=QUEUE, key_norm=norm)
     task = SelfSupervisedTask(MoCo(config, encoder, images=len(data.manifest), batch_size=BATCH), data.meta.classes)
     loader = self_supervised_loader(data, Phase, 0, engine, regions=None)
-    name = f"{backbone}-{kind}"
-    with open_run(RunSpec(experiment="bench", name=name), root / name, uri=f"sqlite:///{root}/bench.db") as tracker:
-        fit = Fit(task, loader, Phase.train, engine=engine, tracker=tracker, scratch=root / name / "scratch", seed=0)
-        task.module.train()
-        yield fit
+    fit = Fit(task, loader, Phase.train, engine=engine, tracker=NullTracker(), scratch=root / kind, seed=0)
+    task.module.train()
+    return fit
 
 
 def our_steps(fit: Fit) -> Generator[None, None, None]:
@@ -190,14 +186,13 @@ def compare(backbone: str, data: PackedDataset, files: Path, root: Path) -> list
     """Return a row for each of our settings."""
     equal, seconds = losses(backbone, files, len(data.manifest)), []
     theirs = Theirs(backbone, files)
-    with ExitStack() as open_fits:
-        fits = [open_fits.enter_context(ours(backbone, data, root / kind.replace(" ", "-"), kind)) for kind in OURS]
-        for start in (theirs.steps(), *map(our_steps, fits)):
-            turn(start, 1)
-        for fit in fits:
-            fit.progress.step = 0  # at the start of an epoch again, like the other side
-        for _ in range(ROUNDS):
-            seconds.append([turn(theirs.steps()), *(turn(our_steps(fit)) for fit in fits)])
+    fits = [ours(backbone, data, root, kind) for kind in OURS]
+    for start in (theirs.steps(), *map(our_steps, fits)):
+        turn(start, 1)
+    for fit in fits:
+        fit.progress.step = 0  # at the start of an epoch again, like the other side
+    for _ in range(ROUNDS):
+        seconds.append([turn(theirs.steps()), *(turn(our_steps(fit)) for fit in fits)])
     rows = []
     for number, (kind, (hardware, norm)) in enumerate(OURS.items(), start=1):
         wall, processor = (sorted(turns[0][of] / turns[number][of] for turns in seconds) for of in (0, 1))

@@ -2,7 +2,8 @@
 
 Rows: manifest (build, check, write, read), splits by patient, search for identical files and patients in two splits,
 predictions (make, write, read), scorecard with bootstrap intervals. Thumbnails are in ``bench_gate.py``. Runs: what a
-fit records (``POINTS`` validations of ten metrics, shipped to a SQLite store), then what the report reads of it. Every
+fit records (``POINTS`` validations of ten metrics, shipped to a SQLite store), what the report reads of it, and the
+whole page of a study with that many seeds of one network, each scored on ``IMAGES`` validation and test images. Every
 size runs in a process of its own; ``peak_gb`` is the largest memory of that process up to the end of the step.
 ``growth`` is the time per n·log n relative to the size before, in processor seconds: above 1 it grows faster than
 n log n. It is absent where the smaller size took less than 0.1 s.
@@ -23,11 +24,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from bench_gate import peak_gb
-from harness import record
+from harness import ROOT, record
+from PIL import Image
 
 ROWS, RUNS = (1_000, 10_000, 100_000, 1_000_000), (10, 100, 1_000)
 PER_PATIENT, POINTS, LEAST = 2, 10, 0.1
+IMAGES, NETWORK, CHAIN, STUDY = 120, "resnet18_attn0", "none", "attentive_transfer"
 NAMES = ("loss", "auroc", "auprc", "f1", "mse", "brier", "ece", "accuracy", "sensitivity", "specificity")
 SCORED = "scorecard"
 SECONDS, MEMORY = 300.0, 4.0
@@ -93,7 +97,7 @@ def run_steps(count: int, folder: Path) -> Steps:
     from medtransfer.reporting.records import curves, provenance, recorded_fits
     from medtransfer.tracking import RunSpec, finish, open_run
 
-    uri, place = f"sqlite:///{folder}/runs.db", folder / "x" / "records" / "finetune" / "v" / "c"
+    uri, place = f"sqlite:///{folder}/runs.db", folder / STUDY / "records" / "finetune" / NETWORK / CHAIN
 
     def track(numbers: range) -> None:
         for number in numbers:
@@ -104,16 +108,78 @@ def run_steps(count: int, folder: Path) -> Steps:
                     tracker.metrics({f"val/{name}": 0.5 for name in NAMES}, point)
             finish(at)
             lines = [f"{point},0.5" for point in range(POINTS)]
-            (at / "history.csv").write_text("\n".join(["step,val/auroc", *lines]) + "\n", encoding="utf-8")
+            (at / "history.csv").write_text("\n".join(["step,val/auroc_covid", *lines]) + "\n", encoding="utf-8")
 
     def report() -> None:
-        fits = recorded_fits(folder / "x", ["v"])
+        fits = recorded_fits(folder / STUDY, [NETWORK])
         assert len(provenance(fits)) == count
-        assert len(curves(fits, {"auroc": ["val/auroc"]})) == count * POINTS
+        assert len(curves(fits, {"auroc": ["val/auroc_covid"]})) == count * POINTS
 
     track(range(1))  # the store is made once
     yield "tracker", lambda: track(range(1, count))
     yield "report, records", report
+    source = page_input(count, folder / STUDY)
+    yield "report, page", lambda: write_page(source, folder / "page")
+
+
+def page_input(count: int, study: Path) -> Any:
+    """Return what the page of a study with ``count`` seeds is computed from."""
+    import pandas as pd
+
+    from medtransfer.data.manifest import build_manifest
+    from medtransfer.evaluation.cells import EvaluationConfig
+    from medtransfer.evaluation.predictions import prediction_rows
+    from medtransfer.reporting.input import ReportInput
+    from medtransfer.reporting.origin import Origin
+    from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
+
+    beside = study / "results"
+    (beside / "explanations").mkdir(parents=True)
+    scores = {"leep_bits": -0.9, "nce": -0.6, "logme": -0.7, "minus_label_entropy": -0.7}
+    scores |= {"minus_conditional_entropy": -0.7, "unavailable": "", "source_labels": 6, "images": IMAGES}
+    scores |= {"dropped_source_labels": 0, "absent_target_labels": 0}
+    fits = ({"network": NETWORK, "chain": CHAIN, "seed": seed, "source_seed": seed} | scores for seed in range(count))
+    pd.DataFrame(list(fits)).to_csv(beside / "transferability.csv", index=False)
+    boxes = {"upright": {"axial": {"ru": 0.9}}}
+    shown = {"chains": {NETWORK: CHAIN}, "seed": 0, "shown": [], "scores": [], "phantoms": {"slices": 0}}
+    shown["phantoms"] |= {"coverage": boxes}
+    shown |= {"regions": {"dataset": "ct", "boxes": "axial", "coverage": None, "without_lungs": 0, "images": 0}}
+    (beside / "explanations" / "explanations.json").write_text(json.dumps(shown), encoding="utf-8")
+    for name in ("figure4.png", "regions.png"):
+        Image.new("L", (1, 1)).save(beside / "explanations" / name)
+    shipped = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))[STUDY]
+    shipped |= {"networks": [NETWORK], "chains": [CHAIN], "seeds": list(range(count)), "outside": [], "warmed": {}}
+    shipped |= {key: [] for key in ("stl_m_after", "sstl_m_after", "methods", "methods_after")}
+    config = AttentiveTransferConfig.model_validate(shipped)
+    rng, shown = np.random.default_rng(0), build_manifest(list(images(2 * IMAGES)))
+    shown = shown.assign(dataset=config.finetune.dataset, split=["val", "test"] * IMAGES)
+    target = (shown["label"] == "b").to_numpy(np.float64)[:, None]
+    fit: dict[str, Any] = {"study": STUDY, "variant": NETWORK, "condition": CHAIN}
+    tables = []
+    for seed in range(count):
+        score = 1 / (1 + np.exp(-rng.normal(size=target.shape) - target))
+        tables.append(prediction_rows(shown, score, target, outputs=["covid"], kind="probability", seed=seed, **fit))
+    about = {"classes": ["covid", "non-covid"], "pack": {"size": 72, "depth": 8}, "phantoms": True, "splits": {}}
+    about |= dict.fromkeys(("licence", "citation", "known_overlaps", "content_hash"), "") | {"patients": "known"}
+    gate = {"settings": {"min_similarity": 0.9}, "images": 0, "planted": 0, "recall": {}, "declared": {}}
+    gate |= {"search": {"radius": 300.0, "candidates": 40, "cut": 0, "plain": 0}, "hits": [], "pairs": []}
+    return ReportInput(
+        folder=study,
+        predictions=pd.concat(tables, ignore_index=True),
+        origin=Origin({config.finetune.dataset: about}, gate),
+        champions=[],
+        config=config,
+        evaluation=EvaluationConfig(),
+        profile="sample",
+    )
+
+
+def write_page(source: Any, folder: Path) -> None:
+    """Compute and write a study's page."""
+    from medtransfer.reporting.page import write_report
+    from medtransfer.studies.attentive_transfer.report import build
+
+    write_report(folder, build(source))
 
 
 def measure(kind: str, count: int, folder: Path) -> list[dict[str, Any]]:

@@ -4,7 +4,8 @@ import shutil
 import pytest
 
 from medtransfer.errors import DataError
-from medtransfer.reporting.records import curves, provenance, recorded_fits
+from medtransfer.reporting.records import curves, provenance, recorded_fits, trained_on
+from medtransfer.tracking.journal import Journal
 
 NETWORKS = ("resnet50_attn5", "resnet50_attn0")
 AUROC = {"auroc": ("val/auroc_covid", "val/macro_auroc")}
@@ -69,3 +70,22 @@ def test_a_damaged_record_is_named(copy):
 def test_a_study_without_records_has_empty_tables(tmp_path):
     assert provenance(recorded_fits(tmp_path, NETWORKS)).empty
     assert curves(recorded_fits(tmp_path, NETWORKS), AUROC).empty
+
+
+@pytest.mark.parametrize(("gpus", "said"), [([], "A CPU, 2 cores, bf16"), (["A GPU", "A GPU"], "A GPU, A GPU, bf16")])
+def test_the_journal_says_on_what_a_fit_was_trained(tmp_path, gpus, said):
+    machine = {"cpu": "A CPU", "cores": 2, "gpus": gpus, "system": "Linux"}
+    journal = Journal(tmp_path)
+    journal.append("open", {"lineage": {"machine": machine}})
+    journal.append("params", {"values": {"settings.lr": 0.1}})
+    journal.append("params", {"values": {"precision": "bf16"}})
+    journal.close()
+    assert trained_on(tmp_path) == said
+
+
+def test_without_a_journal_or_a_machine_in_it_nothing_is_said(tmp_path):
+    assert trained_on(tmp_path) == ""
+    journal = Journal(tmp_path)
+    journal.append("metrics", {"step": 0, "values": {"a": 1.0}})
+    journal.close()
+    assert trained_on(tmp_path) == ""

@@ -42,6 +42,28 @@ def test_a_folder_without_git_fails_with_a_remedy(project, monkeypatch, capsys):
     assert said.splitlines()[-1] == "medtransfer: doctor: git: not fit to run; do what the lines with fail say"
 
 
+@pytest.mark.parametrize(
+    ("chosen", "speed", "level", "said"),
+    [
+        (True, 1.9, "ok", "bf16 by default: products in bf16 are 1.9 times"),
+        (False, 0.5, "ok", "fp32 by default: products in bf16 are 0.5 times"),
+        (True, 0.5, "warn", "try hardware.precision fp32"),
+        (False, 1.9, "warn", "try hardware.precision bf16"),
+        (False, 1.1, "ok", "fp32 by default"),
+    ],
+)
+def test_the_slower_precision_is_warned_of(tmp_path, monkeypatch, chosen, speed, level, said):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr("medtransfer.training.engine.fast_bf16", lambda: chosen)
+    monkeypatch.setattr(doctor, "bf16_speed", lambda: speed)
+    finding = next(doctor.check_cpu(tmp_path))
+    assert (finding.level, said in str(finding)) == (level, True)
+
+
+def test_products_are_timed_in_both_precisions():
+    assert 0.01 < doctor.bf16_speed(rounds=1) < 100
+
+
 def test_packages_are_compared_with_the_lock():
     lock = "\n".join(
         (

@@ -7,6 +7,7 @@ import pytest
 
 from medtransfer.stages.summary import TOLERANCE, compared
 
+COMMIT = ("-c", "user.name=a", "-c", "user.email=b", "commit", "-qm", "c")
 ROW = {"condition": "none", "auroc": 0.7, "images": 9}
 
 
@@ -14,9 +15,13 @@ ROW = {"condition": "none", "auroc": 0.7, "images": 9}
 def checkout(tmp_path):
     """A git checkout with one row of metrics in its only commit, in a folder below the root as in a workspace."""
     write(tmp_path / "work", ROW)
-    for words in (["init", "-q"], ["add", "."], ["-c", "user.name=a", "-c", "user.email=b", "commit", "-qm", "c"]):
-        subprocess.run(["git", "-C", tmp_path, *words], check=True)
+    for words in (["init", "-q"], ["add", "."], COMMIT):
+        git(tmp_path, *words)
     return tmp_path / "work"
+
+
+def git(folder, *words):
+    subprocess.run(["git", "-C", folder, *words], check=True)
 
 
 def write(root, row, name="a"):
@@ -38,6 +43,34 @@ def test_another_value_is_a_line_with_both(checkout, change):
     write(checkout, ROW | change)
     ((key, value),) = change.items()
     assert f"metrics/study/model/a.json: {key}: {value}, committed {ROW[key]}" in compared(checkout)
+
+
+@pytest.mark.parametrize(
+    ("committed", "now", "said"),
+    [
+        (
+            "AMD EPYC, 2 cores, bf16",
+            "Intel Xeon, 2 cores, fp32",
+            "trained on Intel Xeon, 2 cores, fp32, committed: AMD",
+        ),
+        ("AMD EPYC, 2 cores, bf16", "AMD EPYC, 2 cores, bf16", "trained on the same: AMD EPYC, 2 cores, bf16"),
+        ("", "AMD EPYC, 2 cores, bf16", "one side does not say where it was trained"),
+    ],
+)
+def test_rows_that_differ_are_told_apart_by_where_they_were_trained(checkout, committed, now, said):
+    write(checkout, ROW | {"trained_on": committed})
+    git(checkout, "add", ".")
+    git(checkout, *COMMIT)
+    write(checkout, ROW | {"trained_on": now})
+    assert compared(checkout).startswith("reproduced within tolerance")
+    write(checkout, ROW | {"trained_on": now, "auroc": 0.5})
+    head, cause, *lines = compared(checkout).splitlines()
+    assert (head, cause.startswith("  1 rows, "), said in cause) == (
+        "metrics differ from the committed ones:",
+        True,
+        True,
+    )
+    assert lines == ["  metrics/study/model/a.json: auroc: 0.5, committed 0.7"]
 
 
 def test_rows_of_one_side_are_named(checkout):

@@ -11,23 +11,36 @@ def convolution(groups, **options):
     return nn.Conv2d(8, 8, 3, padding=1, groups=groups, **options)
 
 
-@pytest.mark.parametrize(("groups", "dtype"), [(8, torch.float32), (4, torch.bfloat16), (1, torch.bfloat16)])
-def test_only_depthwise_convolutions_leave_bf16(groups, dtype):
-    engine = Engine(HardwareConfig(device="cpu", precision="bf16"))
-    with engine.autocast():
-        assert convolution(groups)(torch.randn(2, 8, 5, 5)).dtype == dtype
-    assert convolution(groups)(torch.randn(2, 8, 5, 5)).dtype == torch.float32
+def bf16():
+    return Engine(HardwareConfig(device="cpu", precision="bf16")).autocast()
+
+
+@pytest.mark.parametrize(("groups", "exact"), [(8, True), (4, False), (1, False)])
+def test_only_depthwise_convolutions_compute_in_fp32_and_all_return_bf16(groups, exact):
+    layer, x = convolution(groups, bias=False), torch.randn(2, 8, 9, 9)
+    with bf16():
+        found = layer(x)
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, layer(x).bfloat16()) == exact
+    assert layer(x).dtype == torch.float32
 
 
 def test_a_depthwise_convolution_of_bf16_input_equals_fp32_and_passes_gradients():
     layer, x = convolution(8, stride=2), torch.randn(2, 8, 6, 6).bfloat16().float()
     half = x.bfloat16().requires_grad_()
-    with Engine(HardwareConfig(device="cpu", precision="bf16")).autocast():
+    with bf16():
         found = layer(half)
-    assert torch.equal(found, layer(x))
+    assert torch.equal(found, layer(x).bfloat16())
     found.sum().backward()
     assert half.grad.dtype == torch.bfloat16
     assert half.grad.abs().sum() > 0
+
+
+def test_where_autocast_is_off_the_result_stays_in_fp32():
+    layer, x = convolution(8), torch.randn(2, 8, 6, 6)
+    with bf16(), torch.autocast("cpu", enabled=False):
+        found = layer(x)
+    assert torch.equal(found, layer(x))
 
 
 def test_fp32_stays_as_it_is():

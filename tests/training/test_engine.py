@@ -65,11 +65,20 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
         Engine(HardwareConfig(device="cuda"))
 
 
-def test_automatic_precision_on_a_cpu_asks_for_its_units(monkeypatch):
-    for has, expected in ((True, "bf16"), (False, "fp32")):
-        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda has=has: has)
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-        assert engine_of(precision="auto").precision == expected
+@pytest.mark.parametrize(
+    ("amx", "avx512", "intel", "expected"),
+    [
+        (True, True, True, "bf16"),
+        (False, True, False, "bf16"),
+        (False, True, True, "fp32"),  # an Intel CPU whose AMX is hidden multiplies faster in fp32
+        (False, False, False, "fp32"),
+    ],
+)
+def test_automatic_precision_on_a_cpu_is_its_faster_one(monkeypatch, amx, avx512, intel, expected):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+    monkeypatch.setattr("medtransfer.training.engine._intel", lambda: intel)
+    assert engine_of(precision="auto").precision == expected
 
 
 @pytest.mark.slow

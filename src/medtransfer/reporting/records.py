@@ -75,6 +75,20 @@ def last_values(folder: Path) -> dict[str, float]:
     return {key: value for key, _, value in points(events)}
 
 
+def trained_on(folder: Path) -> str:
+    """Return on what a fit was trained, ``AMD EPYC, 2 cores, bf16``; empty where its journal does not say."""
+    if not (folder / EVENTS).exists():
+        return ""
+    events, _ = read_events(folder / EVENTS)
+    machine = next((event.body.get("lineage", {}).get("machine") for event in events if event.kind == "open"), None)
+    values = [event.body["values"] for event in events if event.kind == "params"]
+    precision = next((found["precision"] for found in values if "precision" in found), "")
+    if not machine:
+        return ""
+    where = machine["gpus"] or [machine["cpu"], f"{machine['cores']} cores"]
+    return ", ".join([*where, *([precision] if precision else [])])
+
+
 def kept_values(folder: Path) -> dict[str, float]:
     """Return what a fit measured at the step whose weights it kept, by metric; empty without a history."""
     best = last_values(folder).get("fit/best_step")

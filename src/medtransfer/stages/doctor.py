@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from medtransfer.training.progress import console
 LOCK = Path("requirements.lock")
 SHOWN = 3
 """Packages named in a line; the others are counted."""
+SIDE, CLEARLY = 1024, 1.25
+"""Side of the matrices whose product is timed, and the factor from which on one precision is called faster."""
 Check = Callable[[Path], Iterator["Finding"]]
 
 
@@ -52,16 +55,33 @@ def run(options: Namespace) -> None:
 
 
 def check_cpu(root: Path) -> Iterator[Finding]:
-    """Threads of this process, and whether the CPU has units for bf16 (``training/engine.py``)."""
-    import torch
+    """Threads of this process, and whether the precision that training chooses is the faster one, timed here."""
+    from medtransfer.training.engine import fast_bf16
 
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    units = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    found = f"{threads} threads, {'bf16 units' if units else 'no bf16 units: fp32 is used'}"
+    chosen, speed = ("bf16" if fast_bf16() else "fp32"), bf16_speed()
+    found = f"{threads} threads, {chosen} by default: products in bf16 are {speed:.1f} times as fast as in fp32"
     if threads < 2:
         yield Finding("warn", "CPU", found, "give it two, or expect twice the time")
+    elif (speed > CLEARLY) if chosen == "fp32" else (speed < 1 / CLEARLY):
+        other = {"fp32": "bf16", "bf16": "fp32"}[chosen]
+        yield Finding("warn", "CPU", found, f"try hardware.precision {other}, or repeat this on a quiet machine")
     else:
         yield Finding("ok", "CPU", found)
+
+
+def bf16_speed(rounds: int = 7) -> float:
+    """Return how many times as fast this CPU multiplies matrices in bf16 as in fp32; takes some tenths of a second."""
+    import torch
+
+    matrices = [torch.ones(SIDE, SIDE, dtype=dtype) for dtype in (torch.float32, torch.bfloat16)]
+    best = [float("inf"), float("inf")]
+    for _ in range(rounds):
+        for number, matrix in enumerate(matrices):
+            begun = time.perf_counter()
+            matrix @ matrix
+            best[number] = min(best[number], time.perf_counter() - begun)
+    return best[0] / best[1]
 
 
 def check_memory(root: Path) -> Iterator[Finding]:

@@ -14,6 +14,8 @@ from medtransfer.evaluation.scorecard import scorecard, seed_metrics
 from medtransfer.files import new_folder, read_json, write_json, write_sealed
 from medtransfer.params import load_params
 from medtransfer.reporting.notes import notes_of_runs
+from medtransfer.reporting.records import trained_on
+from medtransfer.stages.summary import TRAINED_ON
 from medtransfer.studies import VERBS, module
 from medtransfer.studies.base import Contest, FittedModel
 from medtransfer.tracking.describing import describe_runs
@@ -34,7 +36,7 @@ def run(options: Namespace) -> None:
     ratios = {(m.variant, m.condition): m.neg_pos_ratio for m in models if m.neg_pos_ratio is not None}
     card = scorecard(table, params.evaluation, neg_pos_ratio=ratios)
     write_sealed(paths.card(options.study), card)
-    _write_brief(options.study, card, study.contests(config))
+    _write_brief(options.study, card, study.contests(config), models)
     records = paths.study_folder(options.study) / "records"
     _bring_missing_runs(records)
     parts = dict(tuple(table.groupby(["variant", "condition", "seed"])))
@@ -56,13 +58,15 @@ def run(options: Namespace) -> None:
         console.print(f"compare in the tracker (make ui): {link}", markup=False, soft_wrap=True)
 
 
-def _write_brief(study: str, card: Mapping[str, Any], contests: Iterable[Contest]) -> None:
+def _write_brief(study: str, card: Mapping[str, Any], contests: Iterable[Contest], models: list[FittedModel]) -> None:
     """Write one small file per variant of every contest, which ``dvc metrics show`` prints as a row."""
     with new_folder(paths.metrics(study), made=[contest.model for contest in contests]) as folder:
         for contest in contests:
             rows = brief(card, contest.fits, dataset=contest.dataset, metric=contest.metric)
             for variant, row in rows.items():
-                write_json(folder / contest.model / f"{variant}.json", row)
+                fits = [m.records for m in models if (m.variant, m.condition) == (variant, row["condition"])]
+                machines = "; ".join(sorted({trained_on(records) for records in fits} - {""}))
+                write_json(folder / contest.model / f"{variant}.json", row | {TRAINED_ON: machines})
 
 
 def _as_trained(table: pd.DataFrame, models: list[FittedModel]) -> pd.DataFrame:

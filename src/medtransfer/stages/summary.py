@@ -3,6 +3,8 @@
 import json
 import subprocess
 from argparse import Namespace
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,11 @@ from medtransfer.reporting.content import read_summary
 from medtransfer.studies import STUDIES
 from medtransfer.training.progress import console
 
+Row = dict[str, Any]
 TOLERANCE = 0.02
 """Largest difference of a metric that counts as the same: another CPU rounds otherwise, and training carries it on."""
+TRAINED_ON = "trained_on"
+"""The entry of a row that says on what its fits were trained."""
 
 
 def run(options: Namespace) -> None:
@@ -31,31 +36,61 @@ def run(options: Namespace) -> None:
 def compared(root: Path) -> str:
     """Return in words how the metrics below ``metrics/`` compare with those of the last commit.
 
-    A metric is the same if it differs by at most ``TOLERANCE``; another best condition is a difference too.
+    A metric is the same if it differs by at most ``TOLERANCE``; another best condition is a difference too. Rows that
+    differ are told apart by whether they were trained on another machine or in another precision.
     """
     before, after = _committed(root), _present(root)
     if not after:
         return "no metrics yet; run: dvc repro"
     if before is None:
         return "metrics: no commit to compare with"
-    lines = [f"{name}: not in the commit" for name in sorted(after.keys() - before.keys())]
-    lines += [f"{name}: in the commit alone" for name in sorted(before.keys() - after.keys())]
-    largest = 0.0
-    for name in sorted(before.keys() & after.keys()):
-        old, new = before[name], after[name]
-        for key in sorted(old.keys() | new.keys()):
-            one, other = old.get(key), new.get(key)
-            difference = _difference(one, other)
-            largest = max(largest, difference or 0.0)
-            if one != other if difference is None else difference > TOLERANCE:
-                lines.append(f"{name}: {key}: {other}, committed {one}")
-    if lines:
-        return "\n".join(("metrics differ from the committed ones:", *(f"  {line}" for line in lines)))
+    one_sided = [f"{name}: not in the commit" for name in sorted(after.keys() - before.keys())]
+    one_sided += [f"{name}: in the commit alone" for name in sorted(before.keys() - after.keys())]
+    both = sorted(before.keys() & after.keys())
+    changed = {name: lines for name in both if (lines := _changes(before[name], after[name]))}
+    if one_sided or changed:
+        causes = _causes({name: (before[name], after[name]) for name in changed})
+        lines = one_sided + [f"{name}: {line}" for name, found in changed.items() for line in found]
+        return "\n".join(("metrics differ from the committed ones:", *causes, *(f"  {line}" for line in lines)))
+    largest = max((_distance(before[name], after[name]) for name in both), default=0.0)
     said = f"reproduced within tolerance: {len(after)} rows of metrics, largest difference {largest:.3f}"
     said += f" (at most {TOLERANCE})"
     if largest:
         said += "; dvc.lock changes then, which is expected on another CPU"
     return said
+
+
+def _changes(old: Row, new: Row) -> list[str]:
+    """Return a line per value that is another one."""
+    lines = []
+    for key in sorted((old.keys() | new.keys()) - {TRAINED_ON}):
+        one, other = old.get(key), new.get(key)
+        difference = _difference(one, other)
+        if one != other if difference is None else difference > TOLERANCE:
+            lines.append(f"{key}: {other}, committed {one}")
+    return lines
+
+
+def _causes(rows: Mapping[str, tuple[Row, Row]]) -> list[str]:
+    """Return a line per pair of machines that rows with other values were trained on, and what follows from it."""
+    pairs = Counter((old.get(TRAINED_ON), new.get(TRAINED_ON)) for old, new in rows.values())
+    lines = []
+    for (old, new), count in pairs.items():
+        if not old or not new:
+            lines.append(f"  {count} rows, of which one side does not say where it was trained")
+        elif old == new:
+            lines.append(f"  {count} rows, trained on the same: {new}; rounding is no reason then")
+        else:
+            lines.append(
+                f"  {count} rows, trained on {new}, committed: {old}; these round differently, and the same seed "
+                "ends in other weights"
+            )
+    return lines
+
+
+def _distance(old: Row, new: Row) -> float:
+    """Return the largest difference of a number in both rows."""
+    return max((_difference(old[key], new[key]) or 0.0 for key in old.keys() & new.keys()), default=0.0)
 
 
 def _difference(one: object, other: object) -> float | None:
@@ -65,12 +100,12 @@ def _difference(one: object, other: object) -> float | None:
     return None
 
 
-def _present(root: Path) -> dict[str, dict[str, Any]]:
+def _present(root: Path) -> dict[str, Row]:
     files = sorted((root / paths.METRICS).glob("*/*/*.json"))
     return {file.relative_to(root).as_posix(): read_json(file) for file in files}
 
 
-def _committed(root: Path) -> dict[str, dict[str, Any]] | None:
+def _committed(root: Path) -> dict[str, Row] | None:
     """Return the metrics of the last commit, None where there is no git checkout or no commit."""
     listed = _git(root, "ls-tree", "-r", "--name-only", "HEAD", f"{paths.METRICS}/")
     if listed is None:
