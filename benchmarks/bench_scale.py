@@ -140,9 +140,8 @@ def page_input(count: int, study: Path) -> Any:
     scores |= {"dropped_source_labels": 0, "absent_target_labels": 0}
     fits = ({"network": NETWORK, "chain": CHAIN, "seed": seed, "source_seed": seed} | scores for seed in range(count))
     pd.DataFrame(list(fits)).to_csv(beside / "transferability.csv", index=False)
-    boxes = {"upright": {"axial": {"ru": 0.9}}}
-    shown = {"chains": {NETWORK: CHAIN}, "seed": 0, "shown": [], "scores": [], "phantoms": {"slices": 0}}
-    shown["phantoms"] |= {"coverage": boxes}
+    shown: dict[str, Any] = {"chains": {NETWORK: CHAIN}, "seed": 0, "shown": [], "scores": []}
+    shown |= {"phantoms": {"slices": 0, "coverage": {"upright": {"axial": {"ru": 0.9}}}}}
     shown |= {"regions": {"dataset": "ct", "boxes": "axial", "coverage": None, "without_lungs": 0, "images": 0}}
     (beside / "explanations" / "explanations.json").write_text(json.dumps(shown), encoding="utf-8")
     for name in ("figure4.png", "regions.png"):
