@@ -122,6 +122,24 @@ def run_steps(count: int, folder: Path) -> Steps:
     yield "report, page", lambda: write_page(source, folder / "page")
 
 
+def write_side_files(count: int, folder: Path) -> None:
+    """Write what the page of a study with ``count`` seeds reads beside predictions and records."""
+    import pandas as pd
+
+    (folder / "explanations").mkdir(parents=True)
+    scores: dict[str, Any] = {"leep_bits": -0.9, "nce": -0.6, "logme": -0.7, "minus_label_entropy": -0.7}
+    scores |= {"minus_conditional_entropy": -0.7, "unavailable": "", "source_labels": 6, "images": IMAGES}
+    scores |= {"dropped_source_labels": 0, "absent_target_labels": 0}
+    fits = ({"network": NETWORK, "chain": CHAIN, "seed": seed, "source_seed": seed} | scores for seed in range(count))
+    pd.DataFrame(list(fits)).to_csv(folder / "transferability.csv", index=False)
+    shown: dict[str, Any] = {"chains": {NETWORK: CHAIN}, "seed": 0, "shown": [], "scores": []}
+    shown |= {"phantoms": {"slices": 0, "coverage": {"upright": {"axial": {"ru": 0.9}}}}}
+    shown |= {"regions": {"dataset": "ct", "boxes": "axial", "coverage": None, "without_lungs": 0, "images": 0}}
+    (folder / "explanations" / "explanations.json").write_text(json.dumps(shown), encoding="utf-8")
+    for name in ("figure4.png", "regions.png"):
+        Image.new("L", (1, 1)).save(folder / "explanations" / name)
+
+
 def page_input(count: int, study: Path) -> Any:
     """Return what the page of a study with ``count`` seeds is computed from."""
     import pandas as pd
@@ -133,24 +151,12 @@ def page_input(count: int, study: Path) -> Any:
     from medtransfer.reporting.origin import Origin
     from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
 
-    beside = study / "results"
-    (beside / "explanations").mkdir(parents=True)
-    scores = {"leep_bits": -0.9, "nce": -0.6, "logme": -0.7, "minus_label_entropy": -0.7}
-    scores |= {"minus_conditional_entropy": -0.7, "unavailable": "", "source_labels": 6, "images": IMAGES}
-    scores |= {"dropped_source_labels": 0, "absent_target_labels": 0}
-    fits = ({"network": NETWORK, "chain": CHAIN, "seed": seed, "source_seed": seed} | scores for seed in range(count))
-    pd.DataFrame(list(fits)).to_csv(beside / "transferability.csv", index=False)
-    shown: dict[str, Any] = {"chains": {NETWORK: CHAIN}, "seed": 0, "shown": [], "scores": []}
-    shown |= {"phantoms": {"slices": 0, "coverage": {"upright": {"axial": {"ru": 0.9}}}}}
-    shown |= {"regions": {"dataset": "ct", "boxes": "axial", "coverage": None, "without_lungs": 0, "images": 0}}
-    (beside / "explanations" / "explanations.json").write_text(json.dumps(shown), encoding="utf-8")
-    for name in ("figure4.png", "regions.png"):
-        Image.new("L", (1, 1)).save(beside / "explanations" / name)
+    write_side_files(count, study / "results")
     shipped = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))[STUDY]
     shipped |= {"networks": [NETWORK], "chains": [CHAIN], "seeds": list(range(count)), "outside": [], "warmed": {}}
     shipped |= {key: [] for key in ("stl_m_after", "sstl_m_after", "methods", "methods_after")}
     config = AttentiveTransferConfig.model_validate(shipped)
-    rng, shown = np.random.default_rng(0), build_manifest(list(images(2 * IMAGES)))
+    rng, shown = np.random.default_rng(0), pd.DataFrame(build_manifest(list(images(2 * IMAGES))))
     shown = shown.assign(dataset=config.finetune.dataset, split=["val", "test"] * IMAGES)
     target = (shown["label"] == "b").to_numpy(np.float64)[:, None]
     fit: dict[str, Any] = {"study": STUDY, "variant": NETWORK, "condition": CHAIN}
