@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import time
@@ -35,10 +36,15 @@ def interleave(
 
 
 def record(name: str, rows: list[dict[str, Any]], *, goal: str) -> Path:
-    """Write ``results/<name>.json``: rows, goal in words, commit, machine and versions; print a line per row."""
+    """Write ``results/<name>.json``: rows, goal in words, commit, machine and versions; print a line per row.
+
+    A result of another CPU is left as it is; this one's then has the CPU in its name.
+    """
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
     found = {"goal": goal, "commit": commit(), "machine": machine(), "rows": rows}
+    path, cpu = RESULTS / f"{name}.json", found["machine"]["cpu"]
+    if path.exists() and json.loads(path.read_text())["machine"]["cpu"] != cpu:
+        path = RESULTS / f"{name}_{re.sub(r'[^a-z0-9]+', '_', cpu.replace('(R)', '').lower()).strip('_')}.json"
     path.write_text(json.dumps(found, indent=2) + "\n")
     for row in rows:
         print(name, " ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items()))

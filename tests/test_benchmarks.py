@@ -93,6 +93,15 @@ def test_results_name_the_commit_and_the_machine(load, tmp_path):
     assert (tmp_path / "results" / "x.json").exists()
 
 
+def test_results_of_another_cpu_are_left_as_they_are(load, monkeypatch):
+    harness, cpu = load("harness"), {"cpu": "A(R) CPU @ 2 GHz"}
+    first = harness.record("x", [{"ratio": 1.0}], goal="g")
+    monkeypatch.setattr(harness, "machine", lambda: cpu)
+    other = harness.record("x", [{"ratio": 2.0}], goal="g")
+    assert (first.name, other.name) == ("x.json", "x_a_cpu_2_ghz.json")
+    assert json.loads(first.read_text(encoding="utf-8"))["rows"] == [{"ratio": 1.0}]
+
+
 def positive(row, *names):
     assert all(row[name] > 0 for name in names or ("ratio",))
 
