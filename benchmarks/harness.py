@@ -41,8 +41,9 @@ def record(name: str, rows: list[dict[str, Any]], *, goal: str) -> Path:
     A result of another CPU is left as it is; this one's then has the CPU in its name.
     """
     RESULTS.mkdir(exist_ok=True)
-    found = {"goal": goal, "commit": commit(), "machine": machine(), "rows": rows}
-    path, cpu = RESULTS / f"{name}.json", found["machine"]["cpu"]
+    measured_on = machine()
+    found = {"goal": goal, "commit": commit(), "machine": measured_on, "rows": rows}
+    path, cpu = RESULTS / f"{name}.json", measured_on["cpu"]
     if path.exists() and json.loads(path.read_text())["machine"]["cpu"] != cpu:
         path = RESULTS / f"{name}_{re.sub(r'[^a-z0-9]+', '_', cpu.replace('(R)', '').lower()).strip('_')}.json"
     path.write_text(json.dumps(found, indent=2) + "\n")

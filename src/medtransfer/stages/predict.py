@@ -11,6 +11,7 @@ import pandas as pd
 
 from medtransfer import paths
 from medtransfer.errors import ConfigError
+from medtransfer.evaluation.indifferent import same_score
 from medtransfer.evaluation.predictions import write_predictions
 from medtransfer.params import load_params
 from medtransfer.studies import VERBS, module, with_verb
@@ -46,4 +47,7 @@ def _announced(parts: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         fit = rows.iloc[0]
         images = f"{fit['dataset']} {fit['split']} · {', '.join(rows['output'].unique())}"
         console.print(f"predicted {fit['variant']} · seed {fit['seed']} · {images}", markup=False, soft_wrap=True)
+        for output, part in rows[rows["intervention"] == ""].groupby("output", sort=False):
+            if same := same_score(part):
+                console.print(f"  warning: for {output}, {same}", markup=False, soft_wrap=True)
         yield rows

@@ -8,6 +8,7 @@ from typing import Any
 
 from medtransfer import paths
 from medtransfer.data.packed import PackedDataset
+from medtransfer.evaluation.indifferent import indifferent
 from medtransfer.evaluation.predictions import read_predictions
 from medtransfer.files import read_json, write_text
 from medtransfer.params import Params, load_params
@@ -41,6 +42,8 @@ def run(options: Namespace) -> None:
     content = module(study, VERBS["report"]).build(source)
     if tuned := _tuned(params, study):
         content = replace(content, provenance=(tuned, *content.provenance))
+    fits = {(model.variant, model.condition) for model in module(study, VERBS["score"]).fitted(config)}
+    content = replace(content, limits=(*indifferent(source.predictions, fits), *content.limits))
     content = with_gallery(with_audit(content, study), study, folder)
     write_report(folder, content)
     write_text(folder / "content.json", summary_json(summary_of(study, content)))
