@@ -10,6 +10,7 @@ import pytest
 
 from medtransfer import code
 from medtransfer.cli import run
+from medtransfer.files import read_json
 from medtransfer.paths import FitPaths
 from medtransfer.stages import fit
 from medtransfer.studies import entries
@@ -79,6 +80,20 @@ def test_fits_are_known_by_the_code_of_their_own_phase(planned):
     assert setting.code == code.digest(entries("fit", TRUNCATED, "pretrain"))
     assert setting.code != code.digest(entries("fit", TRUNCATED, "finetune"))
     assert setting.profile == "sample"
+
+
+def test_a_run_is_marked_once_its_fit_was_trained_anew_with_other_parameters(studies, monkeypatch):
+    marked = []
+    monkeypatch.setattr(fit, "mark_replaced", lambda study, newer: marked.append((study, newer)))
+    record = FitPaths(study=TRUNCATED, folder="pretrain", variant=NETWORK, condition="source", seed=0).records
+    keys = []
+    for rate in (0.01, 0.01, 0.02):
+        studies.params[TRUNCATED]["pretrain"]["train"]["optimizer"]["lr"] = rate
+        studies.write_params()
+        assert run(["fit", TRUNCATED, "pretrain", "all"]) == 0
+        keys.append(read_json(record / "run.json")["run_key"])
+    assert keys[0] == keys[1] != keys[2]
+    assert marked == [(TRUNCATED, {}), (TRUNCATED, {}), (TRUNCATED, {keys[0]: keys[2]})]
 
 
 @pytest.mark.slow

@@ -6,8 +6,15 @@ from medtransfer.cli import run
 from medtransfer.errors import TrackingError
 from medtransfer.tracking import RunSpec, finish, open_run
 from medtransfer.tracking.descent import lineage, read_graph
-from medtransfer.tracking.describing import describe_experiment, describe_runs, places_of_runs, write_summary
-from medtransfer.tracking.store import client
+from medtransfer.tracking.describing import (
+    describe_experiment,
+    describe_runs,
+    mark_replaced,
+    places_of_runs,
+    write_summary,
+)
+from medtransfer.tracking.store import RUN_KEY, client
+from medtransfer.tracking.views import FIT, IN_PLACE
 
 STUDY = "attentive_transfer"
 TAGS = {"study": STUDY, "profile": "sample", "git_commit": "c" * 40, "git_dirty": "False"}
@@ -68,6 +75,31 @@ def test_what_has_no_lineage_is_named(chain, wanted, why):
 def test_the_verb_prints_it(chain, capsys):
     assert run(["lineage", "ct"]) == 0
     assert capsys.readouterr().out.startswith("data set ct ct-digest\n")
+
+
+def tags_of(key):
+    return client().get_run(read_graph().runs[key]["run_id"]).data.tags
+
+
+def compared():
+    home = client().get_experiment_by_name(STUDY).experiment_id
+    return {run.data.tags[RUN_KEY] for run in client().search_runs([home], IN_PLACE)}
+
+
+def test_a_run_that_was_replaced_says_so_and_leaves_the_comparisons_until_it_is_back(chain):
+    old, new = chain
+    assert compared() == set()
+    describe_runs(STUDY, dict.fromkeys(chain, "x"), {key: {FIT: "one"} for key in chain})
+    assert compared() == {old, new}
+    mark_replaced(STUDY, {old: new, "0" * 32: new})
+    assert compared() == {new}
+    assert tags_of(old)["replaced_by"] == new
+    assert tags_of(old)["mlflow.note.content"].startswith(f"Replaced by [{new[:6]} · finetuning](#/experiments/")
+    assert tags_of(old)["mlflow.note.content"].endswith(").\n\nx")
+    describe_runs(STUDY, {old: "x"}, {old: {FIT: "one"}})
+    assert compared() == {old}
+    assert "replaced_by" not in tags_of(old)
+    assert tags_of(new)["replaced_by"] == old
 
 
 def test_a_description_links_to_the_parent_in_this_store(chain):

@@ -11,8 +11,11 @@ from medtransfer.tracking.address import tracking_uri, ui_address
 from medtransfer.tracking.lineage import git_state
 from medtransfer.tracking.refusals import meaning
 from medtransfer.tracking.store import DESCRIPTION, RUN_KEY, client, experiment_id
+from medtransfer.tracking.views import FIT
 
 SUMMARY = "summary"
+REPLACED_BY = "replaced_by"
+"""Tag of a run whose fit was trained again: the key of the run that took its place."""
 _PRIMARY = "mlflow.experiment.primaryMetric"
 _LINK = re.compile(r"run:([0-9a-f]{32})")
 log = logging.getLogger("medtransfer.tracking")
@@ -60,8 +63,41 @@ def describe_runs(
             for name, value in {**tags.get(key, {}), DESCRIPTION: note}.items():
                 if runs[key].data.tags.get(name) != value:
                     store.set_tag(runs[key].info.run_id, name, value)
+            if other := runs[key].data.tags.get(REPLACED_BY):  # it is back: its successor was undone
+                store.delete_tag(runs[key].info.run_id, REPLACED_BY)
+                _replace(store, runs, other, key)
 
     _attempt(uri, "the runs were not described", work)
+
+
+def mark_replaced(experiment: str, newer: Mapping[str, str], *, uri: str | None = None) -> None:
+    """Say of runs that another took their place, and take them out of the comparisons, which would average over both.
+
+    Args:
+        experiment: name of their experiment.
+        newer: run key → key of the run that took its place.
+        uri: tracking address.
+    """
+
+    def work(store: Any) -> None:
+        home = store.get_experiment_by_name(experiment)
+        runs = _runs(store, home.experiment_id) if home else {}
+        for old, new in newer.items():
+            _replace(store, runs, old, new)
+
+    if newer:
+        _attempt(uri, f"{len(newer)} runs were not marked as replaced", work)
+
+
+def _replace(store: Any, runs: Mapping[str, Any], old: str, new: str) -> None:
+    if old not in runs or new not in runs:
+        return
+    run, other = runs[old], runs[new].info
+    note = f"Replaced by [{other.run_name}](#/experiments/{other.experiment_id}/runs/{other.run_id})."
+    store.set_tag(run.info.run_id, REPLACED_BY, new)
+    store.set_tag(run.info.run_id, DESCRIPTION, f"{note}\n\n{run.data.tags.get(DESCRIPTION, '')}".strip())
+    if FIT in run.data.tags:
+        store.delete_tag(run.info.run_id, FIT)
 
 
 def describe_experiment(experiment: str, note: str, metric: str, *, uri: str | None = None) -> None:

@@ -20,7 +20,9 @@ from medtransfer.tracking.refusals import first_line, refused
 from medtransfer.tracking.store import client
 
 FIT = "fit"
-"""Tag of a run: variant and condition in words, the same for all seeds."""
+"""Tag of a run: variant and condition in words, the same for all seeds. A run that was replaced has none."""
+IN_PLACE = f"tags.{FIT} != ''"
+"""Filter of the runs that have the tag: those that are described and that no other has replaced."""
 _TAG = "mlflow.sharedViewState."
 _NAME_PX, _COLUMN_PX = 460, 150  # whole names of groups and "0.8125 (average)"
 log = logging.getLogger("medtransfer.tracking")

@@ -19,7 +19,7 @@ from medtransfer.paths import FitPaths
 from medtransfer.studies.attentive_transfer import study
 from medtransfer.studies.attentive_transfer.config import AttentiveTransferConfig
 from medtransfer.studies.base import Contest, FittedModel
-from medtransfer.tracking.views import FIT, RunView
+from medtransfer.tracking.views import FIT, IN_PLACE, RunView
 from medtransfer.training.engine import Engine
 from medtransfer.training.inference import predict_heads
 from medtransfer.training.loading import evaluation_loader, open_dataset
@@ -42,7 +42,7 @@ def comparison(config: AttentiveTransferConfig) -> RunView:
     """Return the view of the tracker's pages that answers the study's question: grouped by network and chain."""
     return RunView(
         name="Attention against convolution",
-        query=f"tags.study = '{study.NAME}' and tags.phase = 'finetune'",
+        query=f"tags.study = '{study.NAME}' and tags.phase = 'finetune' and {IN_PLACE}",
         group_by=FIT,
         metric=f"test/auroc_{config.positive}",
         columns=(f"test/auprc_{config.positive}",),

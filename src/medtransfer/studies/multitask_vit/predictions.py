@@ -13,7 +13,7 @@ from medtransfer.studies.multitask_vit import study
 from medtransfer.studies.multitask_vit.config import MultitaskVitConfig
 from medtransfer.studies.multitask_vit.floors import floors
 from medtransfer.studies.multitask_vit.reading import Reading
-from medtransfer.tracking.views import RunView
+from medtransfer.tracking.views import IN_PLACE, RunView
 from medtransfer.training.engine import Engine
 from medtransfer.training.inference import predicted_rows
 
@@ -65,7 +65,7 @@ def comparison(config: MultitaskVitConfig) -> RunView:
     del config
     return RunView(
         name="Multi-task ViT",
-        query=f"tags.study = '{study.NAME}' and tags.phase = '{study.FINETUNE}'",
+        query=f"tags.study = '{study.NAME}' and tags.phase = '{study.FINETUNE}' and {IN_PLACE}",
         group_by="variant",
         metric="best/macro_auroc",
         columns=("best/mse_score",),

@@ -12,7 +12,7 @@ from medtransfer.models.weights import load_model
 from medtransfer.studies.base import Contest, FittedModel
 from medtransfer.studies.truncated_transfer import study
 from medtransfer.studies.truncated_transfer.config import Condition, TaskConfig, TruncatedTransferConfig
-from medtransfer.tracking.views import FIT, RunView
+from medtransfer.tracking.views import FIT, IN_PLACE, RunView
 from medtransfer.training.engine import Engine
 from medtransfer.training.inference import predict_heads
 from medtransfer.training.loading import evaluation_loader, open_dataset
@@ -31,7 +31,7 @@ def comparison(config: TruncatedTransferConfig) -> RunView:
     del config
     return RunView(
         name="Networks cut early",
-        query=f"tags.study = '{study.NAME}' and tags.phase = 'finetune'",
+        query=f"tags.study = '{study.NAME}' and tags.phase = 'finetune' and {IN_PLACE}",
         group_by=FIT,
         metric="best/auprc",
         columns=("best/auroc",),

@@ -14,7 +14,7 @@ from medtransfer.studies.visual_transfer import study
 from medtransfer.studies.visual_transfer.config import VisualTransferConfig
 from medtransfer.studies.visual_transfer.floors import floors
 from medtransfer.studies.visual_transfer.images import normalization_in, targets_of, view_of
-from medtransfer.tracking.views import FIT, RunView
+from medtransfer.tracking.views import FIT, IN_PLACE, RunView
 from medtransfer.training.engine import Engine
 from medtransfer.training.inference import predict_heads
 from medtransfer.training.loading import open_dataset
@@ -36,7 +36,7 @@ def comparison(config: VisualTransferConfig) -> RunView:
     """Return the view of the tracker's pages that answers the study's question: grouped by column."""
     return RunView(
         name="Pretraining nearer the domain",
-        query=f"tags.study = '{study.NAME}' and tags.phase = '{study.FINETUNE}'",
+        query=f"tags.study = '{study.NAME}' and tags.phase = '{study.FINETUNE}' and {IN_PLACE}",
         group_by=FIT,
         metric=f"test/auroc_{config.positive}",
         columns=(f"test/auprc_{config.positive}",),
