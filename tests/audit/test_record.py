@@ -46,6 +46,14 @@ def test_the_page_says_both_verdicts_the_rule_and_the_limits(entry):
     assert "none shows a patient" in html
 
 
+def test_a_half_in_which_nothing_was_tested_says_why_in_place_of_the_rule(entry):
+    untested = {"verdict": "cannot tell", "reason": "too few patients", "rows": []}
+    both = {"data": untested, "model": untested}
+    text = render_markdown(audit_content([entry | both], title="A", limits=(0.7, 0.55, 0.1, 0.02), phantoms=True))
+    assert text.count("Nothing was tested. Cannot tell: too few patients.") == 2
+    assert "interval is above" not in text
+
+
 def found(entry, verdict):
     return entry | {"model": entry["model"] | {"verdict": verdict}}
 

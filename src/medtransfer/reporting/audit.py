@@ -114,6 +114,8 @@ def _table(half: str, audit: Mapping[str, Any], number: int, rule: str) -> Table
         for row in audit[half]["rows"]
     )
     title = f"{_called(audit)}: {TITLES[half]}"
+    if not rows:
+        return Table(f"{half}-{number}", title, f"Nothing was tested. {_sentence(audit[half])}", columns, rows)
     return Table(f"{half}-{number}", title, rule, columns, rows, ("Intervals hold 95 % and are over patients.",))
 
 
