@@ -17,6 +17,9 @@ NAMES = ("phase", "variant", "condition", "seed")
 Fit = tuple[dict[str, Any], Path]
 """What names a fit (``phase, variant, condition, seed``), and its records folder."""
 
+TRAINED_ON = "trained_on"
+"""Entry of a row of ``metrics/``: on what its fits were trained."""
+
 
 def recorded_fits(study_folder: Path, variants: Sequence[str]) -> list[Fit]:
     """Return the fits below ``records/<phase>/<variant>/<condition>/seed<N>``, by phase, variant, condition and seed.

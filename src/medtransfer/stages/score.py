@@ -14,8 +14,7 @@ from medtransfer.evaluation.scorecard import scorecard, seed_metrics
 from medtransfer.files import new_folder, read_json, write_json, write_sealed
 from medtransfer.params import load_params
 from medtransfer.reporting.notes import notes_of_runs
-from medtransfer.reporting.records import trained_on
-from medtransfer.stages.summary import TRAINED_ON
+from medtransfer.reporting.records import TRAINED_ON, trained_on
 from medtransfer.studies import VERBS, module
 from medtransfer.studies.base import Contest, FittedModel
 from medtransfer.tracking.describing import describe_runs

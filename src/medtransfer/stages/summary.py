@@ -11,14 +11,13 @@ from typing import Any
 from medtransfer import paths
 from medtransfer.files import read_json
 from medtransfer.reporting.content import read_summary
+from medtransfer.reporting.records import TRAINED_ON
 from medtransfer.studies import STUDIES
 from medtransfer.training.progress import console
 
 Row = dict[str, Any]
 TOLERANCE = 0.02
 """Largest difference of a metric that counts as the same: another CPU rounds otherwise, and training carries it on."""
-TRAINED_ON = "trained_on"
-"""The entry of a row that says on what its fits were trained."""
 
 
 def run(options: Namespace) -> None:
