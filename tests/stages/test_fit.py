@@ -96,6 +96,15 @@ def test_a_run_is_marked_once_its_fit_was_trained_anew_with_other_parameters(stu
     assert marked == [(TRUNCATED, {}), (TRUNCATED, {}), (TRUNCATED, {keys[0]: keys[2]})]
 
 
+def test_a_damaged_record_of_an_earlier_run_is_no_fault_of_the_next(tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    for name, content in (("whole", '{"run_key": "a"}'), ("cut", '{"run_k'), ("other", "{}")):
+        record = tmp_path / ".scratch/fits" / TRUNCATED / "pretrain" / name / "records" / "run.json"
+        record.parent.mkdir(parents=True)
+        record.write_text(content, encoding="utf-8")
+    assert list(fit._runs(TRUNCATED).values()) == [{"a"}]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("study", "phase", "fitted"),

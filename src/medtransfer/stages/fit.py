@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from medtransfer import code, paths, studies
@@ -34,7 +35,8 @@ def _runs(study: str) -> dict[Path, set[str]]:
     """Return the keys of a study's runs by the folder of their fit, which has one more while a fit is trained anew."""
     found: dict[Path, set[str]] = {}
     for record in (paths.workspace() / paths.below(paths.SCRATCH / "fits", study, "study")).glob(f"**/records/{RUN}"):
-        found.setdefault(record.parents[2], set()).add(read_json(record)["run_key"])
+        with suppress(OSError, ValueError, KeyError, TypeError):  # damaged: the fit trains again, and says so
+            found.setdefault(record.parents[2], set()).add(read_json(record)["run_key"])
     return found
 
 
