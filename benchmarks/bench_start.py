@@ -23,7 +23,7 @@ import yaml
 from harness import record
 from PIL import Image
 
-GOAL = "a stage starts its real work at most 4 s after launch"
+GOAL = "a stage starts its real work at most 3 s after launch"
 ROOT = Path(__file__).parent.parent
 NETWORK, IMAGES, SIDE = "resnet18_attn5", 96, 72
 LAUNCH = """

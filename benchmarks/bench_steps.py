@@ -171,7 +171,7 @@ def main() -> None:
     record(
         "steps",
         rows,
-        goal="efficiency at least 0.90 supervised, 0.85 self-supervised; region_share under 0.05 of the step",
+        goal="efficiency at least 0.90; region_share under 0.05 of the step",
     )
 
 

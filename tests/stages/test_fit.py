@@ -82,7 +82,7 @@ def test_fits_are_known_by_the_code_of_their_own_phase(planned):
     assert setting.profile == "sample"
 
 
-def test_a_run_is_marked_once_its_fit_was_trained_anew_with_other_parameters(studies, monkeypatch):
+def test_a_run_is_marked_once_its_fit_was_trained_again_with_other_parameters(studies, monkeypatch):
     marked = []
     monkeypatch.setattr(fit, "mark_replaced", lambda study, newer: marked.append((study, newer)))
     record = FitPaths(study=TRUNCATED, folder="pretrain", variant=NETWORK, condition="source", seed=0).records

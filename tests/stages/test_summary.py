@@ -48,13 +48,9 @@ def test_another_value_is_a_line_with_both(checkout, change):
 @pytest.mark.parametrize(
     ("committed", "now", "said"),
     [
-        (
-            "AMD EPYC, 2 cores, bf16",
-            "Intel Xeon, 2 cores, fp32",
-            "trained on Intel Xeon, 2 cores, fp32, committed: AMD",
-        ),
-        ("AMD EPYC, 2 cores, bf16", "AMD EPYC, 2 cores, bf16", "trained on the same: AMD EPYC, 2 cores, bf16"),
-        ("", "AMD EPYC, 2 cores, bf16", "one side does not say where it was trained"),
+        ("AMD EPYC, bf16", "Intel Xeon, fp32", "trained on Intel Xeon, fp32, committed: AMD EPYC, bf16;"),
+        ("AMD EPYC, bf16", "AMD EPYC, bf16", "both trained on AMD EPYC, bf16; on one kind of CPU"),
+        ("", "AMD EPYC, bf16", "of which one side does not say where it was trained"),
     ],
 )
 def test_rows_that_differ_are_told_apart_by_where_they_were_trained(checkout, committed, now, said):
@@ -65,11 +61,9 @@ def test_rows_that_differ_are_told_apart_by_where_they_were_trained(checkout, co
     assert compared(checkout).startswith("reproduced within tolerance")
     write(checkout, ROW | {"trained_on": now, "auroc": 0.5})
     head, cause, *lines = compared(checkout).splitlines()
-    assert (head, cause.startswith("  1 rows, "), said in cause) == (
-        "metrics differ from the committed ones:",
-        True,
-        True,
-    )
+    assert head == "metrics differ from the committed ones:"
+    assert cause.startswith("  1 row, ")
+    assert said in cause
     assert lines == ["  metrics/study/model/a.json: auroc: 0.5, committed 0.7"]
 
 

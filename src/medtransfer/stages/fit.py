@@ -32,7 +32,7 @@ def run(options: Namespace) -> None:
 
 
 def _runs(study: str) -> dict[Path, set[str]]:
-    """Return the keys of a study's runs by the folder of their fit, which has one more while a fit is trained anew."""
+    """Return the keys of a study's runs by the folder of their fit, which has one more while a fit trains again."""
     found: dict[Path, set[str]] = {}
     for record in (paths.workspace() / paths.below(paths.SCRATCH / "fits", study, "study")).glob(f"**/records/{RUN}"):
         with suppress(OSError, ValueError, KeyError, TypeError):  # damaged: the fit trains again, and says so
@@ -41,7 +41,7 @@ def _runs(study: str) -> dict[Path, set[str]]:
 
 
 def _replaced(before: Mapping[Path, set[str]], after: Mapping[Path, set[str]]) -> dict[str, str]:
-    """Return run key → key of the run in its place, where a fit was trained anew and its old folder is gone."""
+    """Return run key → key of the run in its place, where a fit was trained again and its old folder is gone."""
     return {
         old: new
         for folder, keys in before.items()

@@ -75,14 +75,14 @@ def _causes(rows: Mapping[str, tuple[Row, Row]]) -> list[str]:
     pairs = Counter((old.get(TRAINED_ON), new.get(TRAINED_ON)) for old, new in rows.values())
     lines = []
     for (old, new), count in pairs.items():
+        rows_said = "1 row" if count == 1 else f"{count} rows"
         if not old or not new:
-            lines.append(f"  {count} rows, of which one side does not say where it was trained")
+            lines.append(f"  {rows_said}, of which one side does not say where it was trained")
         elif old == new:
-            lines.append(f"  {count} rows, trained on the same: {new}; rounding is no reason then")
+            lines.append(f"  {rows_said}, both trained on {new}; on one kind of CPU rounding is no reason")
         else:
             lines.append(
-                f"  {count} rows, trained on {new}, committed: {old}; these round differently, and the same seed "
-                "ends in other weights"
+                f"  {rows_said}, trained on {new}, committed: {old}; rounding alone can end in other weights then"
             )
     return lines
 
